@@ -1,0 +1,381 @@
+//! From an environment file to an [`Environment`]: parse, resolve, and collect every mistake with its place.
+//! May import `resource`, `yaml` and the vocabulary.
+
+mod check;
+mod file;
+mod resolve;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+pub use self::{
+    file::{DockerSettings, Managed, ProviderName, SecretSource},
+    units::Cidr,
+};
+use crate::{
+    error::{Context, Diagnostic, Error, Result, Severity, did_you_mean},
+    name::Name,
+    resource::Resource,
+    yaml::{self, Content, Key, Node, Source},
+};
+
+/// A resolved environment: the only thing that is made from an environment file, and immutable.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Its name, unique per provider account or engine.
+    pub name: Name,
+    /// The folder of its file.
+    pub folder: PathBuf,
+    /// The folder that holds `envs/`, where state and shared playbooks lie.
+    pub project: PathBuf,
+    /// Where its machines run.
+    pub provider: ProviderName,
+    /// Settings of the provider `docker`.
+    pub docker: DockerSettings,
+    /// Everything that must exist.
+    pub resources: Vec<Resource>,
+    /// Its machines, in the order of the file.
+    pub hosts: IndexMap<Name, Host>,
+    /// Its databases.
+    pub postgres: IndexMap<Name, PostgresService>,
+    /// Its HTTP(S) fronts.
+    pub nginx: IndexMap<Name, Front>,
+    /// The playbooks, as the file names them, each with its place.
+    pub playbooks: Vec<(String, yaml::Mark)>,
+    /// Variables of all hosts, `--var` over those of the file.
+    pub vars: Map<String, Value>,
+    /// Variables of groups, from `group_vars/`.
+    pub group_vars: IndexMap<String, Map<String, Value>>,
+    /// Variables of hosts, from `host_vars/`.
+    pub host_vars: IndexMap<String, Map<String, Value>>,
+    /// Variables from `--var`, which win over all others.
+    pub extra_vars: Map<String, Value>,
+    /// Secrets, by name, and where they come from.
+    pub secrets: IndexMap<String, SecretSource>,
+    /// Templates of the outputs.
+    pub outputs: IndexMap<String, String>,
+    /// Where an Ansible inventory is written after `apply`.
+    pub inventory_file: Option<PathBuf>,
+    /// Whether `destroy` is refused.
+    pub protect: bool,
+    /// What the user should know about the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A machine, as playbooks see it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its groups, without `all`.
+    pub groups: Vec<String>,
+    /// Whether it has a public address.
+    pub public: bool,
+    /// The login on it.
+    pub login: String,
+}
+
+/// A database service on a machine of the environment.
+#[derive(Clone, Debug, Serialize)]
+pub struct PostgresService {
+    /// The machine.
+    pub node: Name,
+    /// The major version.
+    pub version: u32,
+    /// The TCP port.
+    pub port: u16,
+    /// Server settings.
+    pub settings: IndexMap<String, Value>,
+    /// Logins and the secrets that hold their passwords.
+    #[serde(skip)]
+    pub users: IndexMap<String, String>,
+    /// Databases.
+    pub databases: IndexMap<String, Database>,
+    /// Dumps, when they are made.
+    pub backup: Option<BackupPolicy>,
+}
+
+/// A database of a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct Database {
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Its extensions.
+    pub extensions: Vec<String>,
+}
+
+/// When dumps are made and how long they are kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackupPolicy {
+    /// In the five fields of crontab(5).
+    pub schedule: String,
+    /// In minutes.
+    pub keep_minutes: u64,
+}
+
+/// An HTTP(S) front.
+#[derive(Clone, Debug, Serialize)]
+pub struct Front {
+    /// Its machines.
+    pub nodes: Vec<Name>,
+    /// Whether the world can reach it.
+    #[serde(skip)]
+    pub public: bool,
+    /// The HTTP port on the machine.
+    pub http_port: u16,
+    /// The HTTPS port on the machine.
+    pub https_port: u16,
+    /// Host names of its certificate.
+    pub names: Vec<String>,
+    /// What it balances.
+    pub upstreams: IndexMap<String, FrontUpstream>,
+    /// Where requests go.
+    pub locations: Vec<FrontLocation>,
+}
+
+/// What a front balances.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrontUpstream {
+    /// The group of machines.
+    pub group: String,
+    /// Their port.
+    pub port: u16,
+    /// How many failures take a machine out.
+    pub max_fails: u32,
+    /// For how many seconds.
+    pub fail_timeout: u64,
+}
+
+/// Where requests of one path go.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrontLocation {
+    /// The path.
+    pub path: String,
+    /// The upstream.
+    pub upstream: String,
+    /// How long answers are kept, in seconds.
+    pub cache: Option<u64>,
+}
+
+/// How an environment file is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The environment's name, when it is not the folder's.
+    pub name: Option<Name>,
+    /// `key.path=value` laid over the file.
+    pub set: Vec<String>,
+    /// `key=value` variables over all others.
+    pub vars: Vec<String>,
+    /// Where relative file paths of the file start; the file's folder without it.
+    pub files_root: Option<PathBuf>,
+}
+
+/// Keys that were written otherwise by earlier tools: section pattern, old key, right key.
+const ALIASES: &[(&[&str], &str, &str)] = &[
+    (&["instances", "*"], "family_id", "image_family"),
+    (&["instance_groups", "*"], "family_id", "image_family"),
+];
+
+/// The JSON Schema of environment files.
+///
+/// # Panics
+/// Never: the schema of our own types is an object.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(file::File).to_value();
+    schema["title"] = "infra environment".into();
+    schema
+}
+
+/// The environment folder that a command line names: a name below the nearest `envs/`, or a path.
+///
+/// # Errors
+/// When there is no such environment; a close name is suggested.
+pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
+    let direct = start.join(name);
+    if name.contains('/') || direct.join("config.yaml").is_file() {
+        let folder = if direct.is_file() { direct.parent().unwrap_or(start).to_owned() } else { direct };
+        return if folder.join("config.yaml").is_file() {
+            Ok(folder)
+        } else {
+            Err(Error::usage(format!("there is no `{}`", folder.join("config.yaml").display())))
+        };
+    }
+    let root = project_of(start);
+    let folder = root.join("envs").join(name);
+    if folder.join("config.yaml").is_file() {
+        return Ok(folder);
+    }
+    let known = list(&root);
+    let mut error = Error::usage(format!("there is no environment `{name}`: no `{}`", folder.join("config.yaml").display()));
+    error = match did_you_mean(name, known.iter().map(String::as_str)) {
+        Some(close) => error.hint(format!("did you mean `{close}`?")),
+        None if known.is_empty() => error.hint("run it where `envs/<name>/config.yaml` lies"),
+        None => error.hint(format!("known environments: {}", known.join(", "))),
+    };
+    Err(error)
+}
+
+/// The names of the environment folders of a project.
+#[must_use]
+pub fn list(project: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(project.join("envs")) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("config.yaml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The nearest folder upwards that holds `envs/`, or the start itself.
+#[must_use]
+pub fn project_of(start: &Path) -> PathBuf {
+    let found = start.ancestors().find(|folder| folder.join("envs").is_dir());
+    found.unwrap_or(start).to_owned()
+}
+
+/// Loads an environment and checks all of it.
+///
+/// # Errors
+/// One usage error with every mistake of the file and the files it names.
+pub fn load(folder: &Path, options: &LoadOptions) -> Result<Environment> {
+    let source = yaml::read(&folder.join("config.yaml"))?;
+    load_source(&source, options)
+}
+
+/// Loads an environment from a text that is already read.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_source(source: &std::sync::Arc<Source>, options: &LoadOptions) -> Result<Environment> {
+    let (mut root, mut found) = yaml::parse(source)?;
+    if matches!(root.content, Content::Null) {
+        root.content = Content::Mapping(Vec::new());
+    }
+    for overlay in &options.set {
+        set(&mut root, overlay)?;
+    }
+    apply_aliases(&mut root, &mut found);
+    let schema = schema();
+    let mut checker = check::Checker { schema: &schema, found };
+    checker.check(&root, &schema, "the environment");
+    let mut found = checker.found;
+    let environment = if has_errors(&found) {
+        None
+    } else {
+        let file = serde_json::from_value(without_nulls(root.to_value()))
+            .context(|| format!("`{}` passed its check but could not be read", source.file.display()))?;
+        Some(resolve::resolve(file, &root, options, &mut found)?)
+    };
+    match environment {
+        Some(environment) if !has_errors(&found) => Ok(Environment { warnings: found, ..environment }),
+        _ => Err(mistakes(&source.file, found)),
+    }
+}
+
+fn has_errors(found: &[Diagnostic]) -> bool {
+    found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
+/// All mistakes of a file as one error, in the order of their lines.
+#[must_use]
+pub fn mistakes(file: &Path, mut found: Vec<Diagnostic>) -> Error {
+    found.sort_by(|a, b| (a.severity, &a.location).cmp(&(b.severity, &b.location)));
+    let errors = found.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    let plural = if errors == 1 { "mistake" } else { "mistakes" };
+    Error::from_diagnostics(format!("`{}` has {errors} {plural}", file.display()), found)
+}
+
+/// `section:` with nothing behind it means a section of defaults; variables and settings keep their nulls.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter_map(|(key, value)| match value {
+                    Value::Null => None,
+                    kept if key == "vars" || key == "settings" => Some((key, kept)),
+                    Value::Object(inner) if key != "outputs" => {
+                        let inner = inner.into_iter().map(|(k, v)| (k, if v.is_null() { Value::Object(Map::new()) } else { without_nulls(v) }));
+                        Some((key, Value::Object(inner.collect())))
+                    }
+                    other => Some((key, without_nulls(other))),
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Lays `a.b.c=value` over the tree; the value is YAML.
+fn set(root: &mut Node, overlay: &str) -> Result<()> {
+    let wrong = || Error::usage(format!("`--set {overlay}` is not `key.path=value`"));
+    let (path, value) = overlay.split_once('=').ok_or_else(wrong)?;
+    if path.is_empty() || path.split('.').any(str::is_empty) {
+        return Err(wrong());
+    }
+    // The overlay is a text of its own, so that a mistake in it is shown where it stands on the command line.
+    let source = Source::new("--set", format!("{path}: {value}"));
+    let (mut tree, _) = yaml::parse(&source)?;
+    let Content::Mapping(entries) = &mut tree.content else { return Err(wrong()) };
+    let (key, value) = entries.pop().ok_or_else(wrong)?;
+    let mut node = root;
+    for part in path.split('.') {
+        if !matches!(node.content, Content::Mapping(_)) {
+            node.content = Content::Mapping(Vec::new());
+        }
+        let Content::Mapping(entries) = &mut node.content else { return Err(wrong()) };
+        let at = entries.iter().position(|(key, _)| key.name == part).unwrap_or(entries.len());
+        if at == entries.len() {
+            let key = Key { name: part.to_owned(), mark: key.mark.clone() };
+            entries.push((key, Node { content: Content::Null, mark: value.mark.clone() }));
+        }
+        node = &mut entries[at].1;
+    }
+    *node = value;
+    Ok(())
+}
+
+fn apply_aliases(root: &mut Node, found: &mut Vec<Diagnostic>) {
+    for (path, old, right) in ALIASES {
+        rename(root, path, old, right, found);
+    }
+}
+
+fn rename(node: &mut Node, path: &[&str], old: &str, right: &str, found: &mut Vec<Diagnostic>) {
+    let Content::Mapping(entries) = &mut node.content else { return };
+    if let Some((head, rest)) = path.split_first() {
+        for (_, child) in entries.iter_mut().filter(|(key, _)| *head == "*" || key.name == *head) {
+            rename(child, rest, old, right, found);
+        }
+        return;
+    }
+    if entries.iter().any(|(key, _)| key.name == right) {
+        return;
+    }
+    for (key, _) in entries.iter_mut().filter(|(key, _)| key.name == old) {
+        let message = format!("`{old}` is read as `{right}`");
+        found.push(Diagnostic::warning(key.mark.location(), message).hint(format!("write `{right}`")));
+        right.clone_into(&mut key.name);
+    }
+}
+
+/// Parses `key=value` arguments; a value is YAML, so `n=3` is a number.
+///
+/// # Errors
+/// When there is no `=`, or the value is not YAML.
+pub fn parse_vars(arguments: &[String]) -> Result<Map<String, Value>> {
+    arguments
+        .iter()
+        .map(|argument| {
+            let (key, value) = argument
+                .split_once('=')
+                .ok_or_else(|| Error::usage(format!("`--var {argument}` is not `key=value`")))?;
+            let (node, _) = yaml::parse(&Source::new("--var", value))?;
+            Ok((key.to_owned(), node.to_value()))
+        })
+        .collect()
+}

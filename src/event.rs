@@ -1,0 +1,145 @@
+//! What the program tells about its progress while it runs. Data moves down once; events leave sideways on a channel that
+//! `ui` drains; nothing calls back up.
+
+use serde::Serialize;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How one step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Nothing had to be done.
+    Ok,
+    /// Something was changed.
+    Changed,
+    /// The step was not for this host.
+    Skipped,
+    /// The step failed.
+    Failed,
+    /// The step failed, and the playbook says to go on.
+    Ignored,
+    /// The host could not be reached.
+    Unreachable,
+}
+
+/// One event. `subject` is an address such as `vm.app-1`, or a host.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A phase of the command begins: `image`, `resources`, `connect`, `configure`, `remove`.
+    PhaseStarted {
+        /// Its name.
+        phase: &'static str,
+    },
+    /// A phase has ended.
+    PhaseEnded {
+        /// Its name.
+        phase: &'static str,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// Something that takes a while has begun.
+    Started {
+        /// On what.
+        subject: String,
+        /// What is being done, as `creating`.
+        doing: String,
+    },
+    /// What had begun has ended.
+    Finished {
+        /// On what.
+        subject: String,
+        /// What was done, as `created`.
+        done: String,
+        /// How it ended.
+        ended: Ended,
+        /// How long it took.
+        seconds: f64,
+        /// What the host or the service said, when it failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// A task of a playbook has begun on a host.
+    TaskStarted {
+        /// The host.
+        host: String,
+        /// The role and the task's name.
+        task: String,
+    },
+    /// A task of a playbook has ended on a host.
+    TaskEnded {
+        /// The host.
+        host: String,
+        /// The role and the task's name.
+        task: String,
+        /// How it ended.
+        ended: Ended,
+        /// How long it took.
+        seconds: f64,
+        /// The message or the output of the host, when it failed or when the task prints something.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+        /// The change of each file, as unified diffs.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        diffs: Vec<String>,
+    },
+    /// Something the user should know.
+    Warning {
+        /// The text.
+        message: String,
+    },
+    /// Something worth a line.
+    Note {
+        /// The text.
+        message: String,
+    },
+}
+
+/// The sending end. Clones go wherever something happens; a program that does not listen loses nothing but the news.
+#[derive(Clone, Debug)]
+pub struct Events(UnboundedSender<Event>);
+
+impl Events {
+    /// A channel of events.
+    #[must_use]
+    pub fn channel() -> (Self, UnboundedReceiver<Event>) {
+        let (sender, receiver) = unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// A channel that nobody listens to.
+    #[must_use]
+    pub fn ignored() -> Self {
+        Self::channel().0
+    }
+
+    /// Tells an event.
+    pub fn tell(&self, event: Event) {
+        // A closed channel means that nobody listens any more, which is the listener's business.
+        let _ = self.0.send(event);
+    }
+
+    /// Tells a warning.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.tell(Event::Warning { message: message.into() });
+    }
+
+    /// Runs a piece of work between `Started` and `Finished`.
+    ///
+    /// # Errors
+    /// What the work returns.
+    pub async fn watch<T>(
+        &self, subject: &str, doing: &str, done: &str, work: impl Future<Output = crate::error::Result<T>>,
+    ) -> crate::error::Result<T> {
+        let begun = std::time::Instant::now();
+        self.tell(Event::Started { subject: subject.to_owned(), doing: doing.to_owned() });
+        let result = work.await;
+        let (ended, detail) = match &result {
+            Ok(_) => (Ended::Changed, None),
+            Err(error) => (Ended::Failed, Some(error.to_string())),
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        self.tell(Event::Finished { subject: subject.to_owned(), done: done.to_owned(), ended, seconds, detail });
+        result
+    }
+}

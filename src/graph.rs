@@ -1,0 +1,211 @@
+//! A dependency graph: checked for cycles, walked in parallel, forward or in reverse. It knows nothing of clouds.
+//!
+//! A node is walked when all nodes that it depends on have been walked. When a node fails, those that depend on it are
+//! skipped and not reported as failures themselves: the user should see the cause only (`OpenTofu` does the same).
+
+use std::{collections::BTreeMap, future::Future};
+
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use crate::error::{Error, Result};
+
+/// Nodes and, for each, the nodes that must be walked before it.
+#[derive(Clone, Debug)]
+pub struct Graph<K> {
+    needs: BTreeMap<K, Vec<K>>,
+}
+
+/// How the walk of one node ended.
+#[derive(Clone, Debug)]
+pub enum Outcome<K, T> {
+    /// The node's work was done.
+    Done(T),
+    /// The node's work failed.
+    Failed(Error),
+    /// The node was not walked because this one, which it depends on, failed or was skipped.
+    Skipped(K),
+}
+
+impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
+    /// Builds a graph and checks it.
+    ///
+    /// # Errors
+    /// When the needs form a cycle, which is named; needs outside the graph are ignored, as they are already met.
+    pub fn new(nodes: impl IntoIterator<Item = (K, Vec<K>)>) -> Result<Self> {
+        let mut needs: BTreeMap<K, Vec<K>> = nodes.into_iter().collect();
+        let known: Vec<K> = needs.keys().cloned().collect();
+        for list in needs.values_mut() {
+            list.retain(|need| known.binary_search(need).is_ok());
+            list.sort();
+            list.dedup();
+        }
+        let graph = Self { needs };
+        match graph.find_cycle() {
+            None => Ok(graph),
+            Some(cycle) => {
+                let names: Vec<String> = cycle.iter().map(|node| format!("`{node}`")).collect();
+                Err(Error::usage(format!("dependency cycle: {}", names.join(" needs "))))
+            }
+        }
+    }
+
+    /// The same graph with every edge turned round: the order of destruction.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let mut needs: BTreeMap<K, Vec<K>> = self.needs.keys().map(|key| (key.clone(), Vec::new())).collect();
+        for (node, list) in &self.needs {
+            for need in list {
+                needs.entry(need.clone()).or_default().push(node.clone());
+            }
+        }
+        Self { needs }
+    }
+
+    /// Walks all nodes, at most `limit` at a time, each after the nodes it needs.
+    pub async fn walk<T, F, Fut>(&self, limit: usize, work: F) -> BTreeMap<K, Outcome<K, T>>
+    where
+        F: Fn(K) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let mut outcomes: BTreeMap<K, Outcome<K, T>> = BTreeMap::new();
+        let mut waiting = self.needs.clone();
+        let mut running = FuturesUnordered::new();
+        loop {
+            for (node, blame) in Self::newly_blocked(&waiting, &outcomes) {
+                waiting.remove(&node);
+                outcomes.insert(node, Outcome::Skipped(blame));
+            }
+            let room = limit.max(1).saturating_sub(running.len());
+            let ready = |needs: &Vec<K>| needs.iter().all(|need| matches!(outcomes.get(need), Some(Outcome::Done(_))));
+            let start: Vec<K> =
+                (waiting.iter()).filter(|(_, needs)| ready(needs)).map(|(node, _)| node.clone()).take(room).collect();
+            for node in start {
+                waiting.remove(&node);
+                let task = work(node.clone());
+                running.push(async move { (node, task.await) });
+            }
+            // Nothing runs and nothing could be started: all is done, or what is left is blocked, which the next
+            // pass would have found.
+            let Some((node, result)) = running.next().await else { break };
+            outcomes.insert(node, result.map_or_else(Outcome::Failed, Outcome::Done));
+            while Self::newly_blocked(&waiting, &outcomes).next().is_some() {
+                let blocked: Vec<_> = Self::newly_blocked(&waiting, &outcomes).collect();
+                for (node, blame) in blocked {
+                    waiting.remove(&node);
+                    outcomes.insert(node, Outcome::Skipped(blame));
+                }
+            }
+        }
+        outcomes
+    }
+
+    fn newly_blocked<T>(
+        waiting: &BTreeMap<K, Vec<K>>, outcomes: &BTreeMap<K, Outcome<K, T>>,
+    ) -> std::vec::IntoIter<(K, K)> {
+        let bad = |need: &&K| matches!(outcomes.get(need), Some(Outcome::Failed(_) | Outcome::Skipped(_)));
+        let blocked: Vec<(K, K)> = waiting
+            .iter()
+            .filter_map(|(node, needs)| needs.iter().find(bad).map(|need| (node.clone(), need.clone())))
+            .collect();
+        blocked.into_iter()
+    }
+
+    /// The nodes of one cycle, the first repeated at the end.
+    fn find_cycle(&self) -> Option<Vec<K>> {
+        let mut indegree: BTreeMap<&K, usize> = self.needs.iter().map(|(k, needs)| (k, needs.len())).collect();
+        loop {
+            let free: Vec<&K> = indegree.iter().filter(|(_, n)| **n == 0).map(|(k, _)| *k).collect();
+            if free.is_empty() {
+                break;
+            }
+            for node in free {
+                indegree.remove(node);
+                for (other, needs) in &self.needs {
+                    if needs.contains(node)
+                        && let Some(count) = indegree.get_mut(other)
+                    {
+                        *count -= 1;
+                    }
+                }
+            }
+        }
+        // Every node that is left needs another one that is left: following needs must come back to a node.
+        let mut path: Vec<&K> = vec![indegree.keys().next()?];
+        loop {
+            let last = path.last()?;
+            let next = self.needs[*last].iter().find(|need| indegree.contains_key(need))?;
+            if let Some(start) = path.iter().position(|node| *node == next) {
+                let mut cycle: Vec<K> = path[start..].iter().map(|node| (*node).clone()).collect();
+                cycle.push(next.clone());
+                return Some(cycle);
+            }
+            path.push(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::{Graph, Outcome};
+    use crate::error::Error;
+
+    fn diamond() -> Graph<&'static str> {
+        Graph::new([("d", vec!["b", "c"]), ("b", vec!["a"]), ("c", vec!["a"]), ("a", vec!["outside"])]).unwrap()
+    }
+
+    async fn order(graph: &Graph<&'static str>) -> Vec<&'static str> {
+        let seen = Mutex::new(Vec::new());
+        graph
+            .walk(1, |node| {
+                seen.lock().unwrap().push(node);
+                async { Ok(()) }
+            })
+            .await;
+        seen.into_inner().unwrap()
+    }
+
+    #[tokio::test]
+    async fn walks_needs_first_and_reversed_last() {
+        assert_eq!(order(&diamond()).await, ["a", "b", "c", "d"]);
+        assert_eq!(order(&diamond().reversed()).await, ["d", "b", "c", "a"]);
+    }
+
+    #[tokio::test]
+    async fn blames_only_the_first_failure() {
+        let outcomes = diamond()
+            .walk(4, |node| async move { if node == "b" { Err(Error::new("no")) } else { Ok(()) } })
+            .await;
+        assert!(matches!(outcomes["a"], Outcome::Done(())));
+        assert!(matches!(outcomes["b"], Outcome::Failed(_)));
+        assert!(matches!(outcomes["c"], Outcome::Done(())));
+        assert!(matches!(outcomes["d"], Outcome::Skipped("b")));
+    }
+
+    #[test]
+    fn names_the_cycle() {
+        let error = Graph::new([("a", vec!["b"]), ("b", vec!["c"]), ("c", vec!["b"])]).unwrap_err();
+        assert_eq!(error.message(), "dependency cycle: `b` needs `c` needs `b`");
+    }
+
+    #[tokio::test]
+    async fn keeps_to_the_limit() {
+        let graph = Graph::new((0..20).map(|n| (n, vec![]))).unwrap();
+        let (running, most) = (Mutex::new(0), Mutex::new(0));
+        let (running, most) = (&running, &most);
+        graph
+            .walk(3, |_| async move {
+                *running.lock().unwrap() += 1;
+                let now = *running.lock().unwrap();
+                let mut most = most.lock().unwrap();
+                *most = now.max(*most);
+                drop(most);
+                tokio::task::yield_now().await;
+                *running.lock().unwrap() -= 1;
+                Ok(())
+            })
+            .await;
+        assert_eq!(*most.lock().unwrap(), 3);
+    }
+}

@@ -1,0 +1,153 @@
+//! The kinds of things that an environment is made of: one file each, with its specification, what it needs and which of
+//! its fields force a replacement. This module knows no cloud. It may import the vocabulary only.
+
+mod disk;
+mod subnet;
+mod vm;
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use self::{disk::DiskSpec, subnet::SubnetSpec, vm::VmSpec};
+use crate::name::Name;
+
+/// One kind of resource.
+pub trait Kind: Sync {
+    /// Its name, the first half of an address.
+    fn name(&self) -> &'static str;
+
+    /// Whether a change of this field of the specification can only be made by a new object.
+    fn forces_replacement(&self, field: &str) -> bool;
+
+    /// A few words that tell one specification from another, for a line of the plan.
+    fn summary(&self, spec: &Map<String, Value>) -> String;
+}
+
+/// All kinds.
+pub const KINDS: &[&dyn Kind] = &[&disk::Disk, &subnet::Subnet, &vm::Vm];
+
+/// The name of a registered kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct KindName(&'static str);
+
+impl KindName {
+    /// The kind of machines.
+    pub const VM: Self = Self("vm");
+    /// The kind of subnets.
+    pub const SUBNET: Self = Self("subnet");
+    /// The kind of disks beside a machine's first one.
+    pub const DISK: Self = Self("disk");
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The kind of this name.
+    ///
+    /// # Panics
+    /// Never: a name can only be made from a registered kind.
+    #[must_use]
+    pub fn kind(self) -> &'static dyn Kind {
+        *KINDS.iter().find(|kind| kind.name() == self.0).expect("kind names come from the registry")
+    }
+}
+
+/// The address of a resource within its environment: `vm.app-1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Address {
+    /// Its kind.
+    pub kind: KindName,
+    /// Its name, unique within the kind.
+    pub name: Name,
+}
+
+impl Address {
+    /// The address of a machine.
+    #[must_use]
+    pub fn vm(name: &Name) -> Self {
+        Self { kind: KindName::VM, name: name.clone() }
+    }
+
+    /// The address of a subnet.
+    #[must_use]
+    pub fn subnet(name: &Name) -> Self {
+        Self { kind: KindName::SUBNET, name: name.clone() }
+    }
+
+    /// The address of a disk.
+    #[must_use]
+    pub fn disk(name: &Name) -> Self {
+        Self { kind: KindName::DISK, name: name.clone() }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.kind.0, self.name))
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, name) = text.split_once('.').ok_or_else(|| format!("`{text}` is not an address like `vm.app-1`"))?;
+        let kind = KINDS.iter().find(|k| k.name() == kind).ok_or_else(|| format!("`{kind}` is not a known kind"))?;
+        Ok(Self { kind: KindName(kind.name()), name: name.parse()? })
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+/// One thing that an environment wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resource {
+    /// Its address.
+    pub address: Address,
+    /// The fields of its kind's specification.
+    pub spec: Map<String, Value>,
+    /// What must exist before it.
+    pub needs: Vec<Address>,
+    /// Where the environment file asks for it, as `file:line:column`.
+    pub origin: String,
+}
+
+impl Resource {
+    /// The typed specification.
+    ///
+    /// # Errors
+    /// When the fields are not those of `T`, as in a plan file that somebody edited.
+    pub fn spec<T: serde::de::DeserializeOwned>(&self) -> crate::error::Result<T> {
+        serde_json::from_value(Value::Object(self.spec.clone()))
+            .map_err(|error| crate::error::Error::new(format!("`{}` has a specification of another form: {error}", self.address)))
+    }
+}
+
+/// The fields of a typed specification.
+///
+/// # Panics
+/// Never: every specification is a struct of plain values.
+pub fn spec_fields<T: Serialize>(spec: &T) -> Map<String, Value> {
+    match serde_json::to_value(spec) {
+        Ok(Value::Object(fields)) => fields,
+        other => panic!("a specification is a struct of plain values, not {other:?}"),
+    }
+}

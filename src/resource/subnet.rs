@@ -1,0 +1,32 @@
+//! A private network with one range of addresses.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+
+/// What a subnet should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubnetSpec {
+    /// Its IPv4 range, as `10.5.0.0/24`.
+    pub cidr: String,
+    /// The availability zone, where the provider has zones.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub zone: Option<String>,
+}
+
+pub(super) struct Subnet;
+
+impl Kind for Subnet {
+    fn name(&self) -> &'static str {
+        "subnet"
+    }
+
+    fn forces_replacement(&self, _field: &str) -> bool {
+        true
+    }
+
+    fn summary(&self, spec: &Map<String, Value>) -> String {
+        spec.get("cidr").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,56 @@
+//! A machine.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+use crate::name::Name;
+
+/// What a machine should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// The image family that it boots.
+    pub image: String,
+    /// Virtual processors.
+    pub cores: u32,
+    /// The share of each processor that is its own, in percent.
+    pub core_fraction: u32,
+    /// Memory in MiB.
+    pub memory_mb: u64,
+    /// The first disk's size in GiB.
+    pub disk_gb: u64,
+    /// The subnet it stands in.
+    pub subnet: Name,
+    /// Whether it has a public address.
+    pub public: bool,
+    /// The TCP ports that the world may reach, when it is public.
+    pub ports: Vec<u16>,
+    /// The login that is created on it.
+    pub login: String,
+    /// Public keys that may log in, beside the environment's own.
+    pub authorized_keys: Vec<String>,
+    /// Disks attached beside the first.
+    pub disks: Vec<Name>,
+    /// A script that runs at the first boot, as cloud images run user-data.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_data: Option<String>,
+}
+
+pub(super) struct Vm;
+
+impl Kind for Vm {
+    fn name(&self) -> &'static str {
+        "vm"
+    }
+
+    fn forces_replacement(&self, field: &str) -> bool {
+        !matches!(field, "cores" | "core_fraction" | "memory_mb")
+    }
+
+    fn summary(&self, spec: &Map<String, Value>) -> String {
+        let number = |field: &str| spec.get(field).and_then(Value::as_u64).unwrap_or(0);
+        let image = spec.get("image").and_then(Value::as_str).unwrap_or_default();
+        let public = if spec.get("public") == Some(&Value::Bool(true)) { ", public" } else { "" };
+        format!("{image}, {} cores, {} MB{public}", number("cores"), number("memory_mb"))
+    }
+}

@@ -1,0 +1,200 @@
+//! YAML as Ansible reads it (YAML 1.1 scalars, `PyYAML`'s rules), with the place of every node in its file.
+//!
+//! One loader serves the environment file, playbooks and variable files, so that all mistakes point into the text and a
+//! value means the same thing wherever it is written.
+
+mod emit;
+mod load;
+mod scalar;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Map, Number, Value};
+
+pub use self::{
+    emit::{emit, emit_nice},
+    load::{MAX_DEPTH, load_documents, parse, read},
+};
+use crate::error::{Diagnostic, Location};
+
+/// A text file and its name: what a [`Mark`] points into.
+#[derive(Debug)]
+pub struct Source {
+    /// The file as the user would name it.
+    pub file: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// A source of this name and text.
+    pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { file: file.into(), text: text.into() })
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The folder of the file.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or_else(|| Path::new("."))
+    }
+}
+
+/// The place of a node: line and column counted from 1, width in characters.
+#[derive(Clone)]
+pub struct Mark {
+    source: Arc<Source>,
+    line: usize,
+    column: usize,
+    width: usize,
+}
+
+impl Mark {
+    /// The place with the text of its line, ready to be shown.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        let text = self.source.text.lines().nth(self.line - 1).unwrap_or("").to_owned();
+        let room = text.chars().count().saturating_sub(self.column - 1);
+        Location {
+            file: self.source.file.clone(),
+            line: self.line,
+            column: self.column,
+            width: self.width.clamp(1, room.max(1)),
+            text,
+        }
+    }
+
+    /// The file that the place lies in.
+    #[must_use]
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source.file.display(), self.line, self.column)
+    }
+}
+
+/// One node of a YAML tree.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What the node holds.
+    pub content: Content,
+    /// Where it begins.
+    pub mark: Mark,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// `null`, `~` or nothing.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer, a float.
+    Number(Number),
+    /// A text.
+    String(String),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// Keys and values in the order of the file; keys are texts, each once.
+    Mapping(Vec<(Key, Node)>),
+}
+
+/// The key of a mapping entry.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The key as text; other scalars are written as Python's `str` would.
+    pub name: String,
+    /// Where it stands.
+    pub mark: Mark,
+}
+
+impl Node {
+    /// The tree without places.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match &self.content {
+            Content::Null => Value::Null,
+            Content::Bool(flag) => Value::Bool(*flag),
+            Content::Number(number) => Value::Number(number.clone()),
+            Content::String(text) => Value::String(text.clone()),
+            Content::Sequence(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Content::Mapping(entries) => Value::Object(entries_to_map(entries)),
+        }
+    }
+
+    /// The value under a key, when the node is a mapping that has it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.entries()?.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    /// The entries of a mapping.
+    #[must_use]
+    pub fn entries(&self) -> Option<&[(Key, Self)]> {
+        match &self.content {
+            Content::Mapping(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The items of a list.
+    #[must_use]
+    pub fn items(&self) -> Option<&[Self]> {
+        match &self.content {
+            Content::Sequence(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The text of a string node.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.content {
+            Content::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What kind of value this is, in the words of an error message.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.content {
+            Content::Null => "nothing",
+            Content::Bool(_) => "a boolean",
+            Content::Number(number) if number.is_f64() => "a fraction",
+            Content::Number(_) => "a number",
+            Content::String(_) => "a text",
+            Content::Sequence(_) => "a list",
+            Content::Mapping(_) => "a mapping",
+        }
+    }
+
+    /// A mistake at this node.
+    pub fn error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(self.mark.location(), message)
+    }
+}
+
+/// The entries of a mapping as a JSON object.
+#[must_use]
+pub fn entries_to_map(entries: &[(Key, Node)]) -> Map<String, Value> {
+    entries.iter().map(|(key, node)| (key.name.clone(), node.to_value())).collect()
+}
