@@ -12,3 +12,7 @@ pub mod name;
 pub mod resource;
 pub mod secret;
 pub mod yaml;
+pub mod cloud;
+pub mod provider;
+pub mod identity;
+pub mod state;

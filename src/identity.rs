@@ -1,0 +1,152 @@
+//! Generates what an environment proves itself with: SSH keys, passwords, tokens, and a certificate authority of its own.
+//! Pure but for the machine's random numbers. May import the vocabulary only.
+
+use std::net::IpAddr;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use russh::keys::ssh_key::{
+    LineEnding, PrivateKey,
+    private::{Ed25519Keypair, KeypairData},
+};
+
+use crate::{
+    error::{Context, Error, Result},
+    secret::Secret,
+};
+
+/// Letters and digits that nobody mistakes for another one, and that need no quoting anywhere.
+const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+/// How long an authority is valid.
+const CA_YEARS: i32 = 10;
+/// How long a server certificate is valid.
+const CERTIFICATE_YEARS: i32 = 2;
+
+/// A key pair in OpenSSH's formats.
+#[derive(Clone, Debug)]
+pub struct SshKey {
+    /// The private key.
+    pub private: Secret,
+    /// The public key, one line.
+    pub public: String,
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Error::new(format!("no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+/// A random text of letters and digits, some 5.8 bits a character.
+///
+/// # Errors
+/// When the machine has no random numbers.
+pub fn random_text(length: usize) -> Result<String> {
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
+        for byte in random::<64>()? {
+            // Bytes above the last whole multiple of the alphabet would make its first letters likelier.
+            let index = usize::from(byte);
+            if index < 256 / ALPHABET.len() * ALPHABET.len() && text.len() < length {
+                text.push(char::from(ALPHABET[index % ALPHABET.len()]));
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// A new ed25519 key pair.
+///
+/// # Errors
+/// When the machine has no random numbers.
+pub fn ssh_key(comment: &str) -> Result<SshKey> {
+    let pair = Ed25519Keypair::from_seed(&random::<32>()?);
+    let wrong = |error: russh::keys::ssh_key::Error| Error::new(format!("cannot make an SSH key: {error}"));
+    let key = PrivateKey::new(KeypairData::Ed25519(pair), comment).map_err(wrong)?;
+    let private = key.to_openssh(LineEnding::LF).map_err(wrong)?;
+    let public = key.public_key().to_openssh().map_err(wrong)?;
+    Ok(SshKey { private: Secret::new(private.as_str()), public })
+}
+
+/// A certificate and its private key, in PEM.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key.
+    pub key: Secret,
+}
+
+fn year() -> i32 {
+    i32::from(crate::clock::Clock::System.now().to_zoned(jiff::tz::TimeZone::UTC).year())
+}
+
+fn authority_params(name: &str) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // From the first of January on, so that clocks that lag a little accept it too.
+    params.not_before = rcgen::date_time_ymd(year(), 1, 1);
+    params.not_after = rcgen::date_time_ymd(year() + CA_YEARS, 1, 1);
+    Ok(params)
+}
+
+/// A new certificate authority.
+///
+/// # Errors
+/// When the machine has no random numbers.
+pub fn authority(name: &str) -> Result<Certificate> {
+    let key = KeyPair::generate()?;
+    let certificate = authority_params(name)?.self_signed(&key)?;
+    Ok(Certificate { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
+}
+
+/// A new server certificate for host names and addresses, signed by an authority of this name.
+///
+/// # Errors
+/// When a name cannot stand in a certificate, or the authority's key cannot be read.
+pub fn server_certificate(authority_name: &str, authority: &Certificate, names: &[String]) -> Result<Certificate> {
+    let signer = KeyPair::from_pem(authority.key.expose()).context(|| "the authority's key cannot be read")?;
+    let issuer = Issuer::new(authority_params(authority_name)?, signer);
+    let mut params = CertificateParams::new(Vec::new())?;
+    for name in names {
+        let entry = match name.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(name.clone().try_into().context(|| format!("`{name}` cannot stand in a certificate"))?),
+        };
+        params.subject_alt_names.push(entry);
+    }
+    params.distinguished_name.push(DnType::CommonName, names.first().map_or("localhost", String::as_str));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = rcgen::date_time_ymd(year(), 1, 1);
+    params.not_after = rcgen::date_time_ymd(year() + CERTIFICATE_YEARS, 1, 1);
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &issuer)?;
+    Ok(Certificate { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{authority, random_text, server_certificate, ssh_key};
+
+    #[test]
+    fn keys_and_texts_are_fresh() {
+        let (a, b) = (ssh_key("x").unwrap(), ssh_key("x").unwrap());
+        assert_ne!(a.public, b.public);
+        assert!(a.public.starts_with("ssh-ed25519 ") && a.private.expose().contains("OPENSSH PRIVATE KEY"));
+        assert_eq!(random_text(24).unwrap().len(), 24);
+    }
+
+    #[test]
+    fn a_certificate_is_signed_for_names_and_addresses() {
+        let ca = authority("test CA").unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let server = server_certificate("test CA", &ca, &names).unwrap();
+        assert!(server.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(server_certificate("test CA", &ca, &["bad\u{e9}name".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! Disks are volumes. The engine has no sizes for them, so a disk is as large as the engine's own.
+
+use async_trait::async_trait;
+
+use super::{Driver, Object, adopt, env_label, epoch, object, object_name};
+use crate::{
+    cloud::docker::Client,
+    error::{Error, Result},
+    name::Name,
+    provider::Create,
+    resource::Resource,
+};
+
+pub(super) struct DiskDriver {
+    pub(super) client: Client,
+}
+
+#[async_trait]
+impl Driver for DiskDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let volumes = self.client.list_volumes(&env_label(environment)).await?;
+        let objects = volumes
+            .into_iter()
+            .filter_map(|volume| object(volume.labels.as_ref()?, volume.name.clone(), epoch(&volume.created_at)));
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let name = object_name(request.environment, &request.resource.address.name);
+        self.client.create_volume(&name, &request.labels()).await?;
+        adopt(self, request.environment, request.token).await?.ok_or_else(|| {
+            Error::new(format!("docker: a volume `{name}` exists that this environment did not make"))
+                .hint(format!("remove it, if nobody needs its content: `docker volume rm {name}`"))
+        })
+    }
+
+    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        match self.client.remove_volume(id).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The base image of machines: Debian 12 with systemd, sshd and sudo.
+//!
+//! It is pulled and extended where a registry answers, otherwise built from Debian's packages with `mmdebstrap`. Its tag is
+//! a digest of all that goes into it, so that it is made once and made anew only when something of that changes.
+
+use std::{fmt::Write as _, path::Path, process::Stdio};
+
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio_util::io::ReaderStream;
+
+use crate::{
+    cloud::docker::Client,
+    config::DockerSettings,
+    error::{Context, Error, Result},
+    event::Events,
+};
+
+/// The image family that is built here.
+pub(super) const BASE_FAMILY: &str = "debian-12";
+/// Where machines find the package downloads that they share.
+pub(super) const PACKAGE_CACHE_PATH: &str = "/var/cache/infra";
+
+const REPOSITORY: &str = "infra-base";
+const SUITE: &str = "bookworm";
+/// What a machine has beyond Debian's essential packages.
+const PACKAGES: &[&str] =
+    &["ca-certificates", "dbus", "iproute2", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv", "udev"];
+/// Turns a bare Debian into a machine; runs as root inside it.
+const SETUP: &str = include_str!("setup.sh");
+
+/// The image of a family: the user's own, or the base image.
+pub(super) fn reference(settings: &DockerSettings, family: &str) -> Result<String> {
+    match settings.images.get(family) {
+        Some(image) => Ok(image.clone()),
+        None => Ok(format!("{REPOSITORY}:{SUITE}-{}", digest(&setup_script()?))),
+    }
+}
+
+fn digest(script: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(PACKAGES.join(" "));
+    hash.update(script);
+    hash.finalize().iter().take(6).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Makes sure that the engine has an image.
+pub(super) async fn ensure(client: &Client, image: &str, own: bool, events: &Events) -> Result<()> {
+    if client.has_image(image).await? {
+        return Ok(());
+    }
+    if own {
+        let (repository, tag) = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).unwrap_or((image, "latest"));
+        let pull = async { client.pull_image(repository, tag, |_| ()).await.map_err(Error::from) };
+        return events.watch(image, "pulling", "pulled", pull).await;
+    }
+    match events.watch("image", "asking the registry for Debian 12", "found", pulled(client, image)).await {
+        Ok(()) => Ok(()),
+        Err(_) => events.watch("image", "building Debian 12 with mmdebstrap", "built", built(client, image)).await,
+    }
+}
+
+/// Debian's image from the registry, extended.
+async fn pulled(client: &Client, image: &str) -> Result<()> {
+    client.pull_image("debian", &format!("{SUITE}-slim"), |_| ()).await?;
+    let dockerfile = format!(
+        "FROM debian:{SUITE}-slim\nCOPY setup.sh /setup.sh\n\
+         RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {} \\\n \
+         && rm -f /etc/apt/apt.conf.d/docker-* && sh /setup.sh && rm /setup.sh\nCMD [\"/sbin/init\"]\n",
+        PACKAGES.join(" ")
+    );
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, text) in [("Dockerfile", &dockerfile), ("setup.sh", &setup_script()?)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, path, text.as_bytes()).context(|| "cannot write a tar archive")?;
+    }
+    let archive = archive.into_inner().context(|| "cannot write a tar archive")?;
+    let mut last = String::new();
+    client.build_image(image, archive, |line| line.clone_into(&mut last)).await.map_err(Error::from).context(|| last)
+}
+
+/// Debian from its packages, without a registry.
+async fn built(client: &Client, image: &str) -> Result<()> {
+    if let Some(tool) = missing_tools().first() {
+        return Err(Error::new(format!("no registry answers, and `{tool}` is not installed to build the base image without one"))
+            .hint("install it: `sudo apt-get install --no-install-recommends mmdebstrap debian-archive-keyring`"));
+    }
+    let folder = tempfile::tempdir().context(|| "cannot make a temporary folder")?;
+    let script = folder.path().join("setup.sh");
+    std::fs::write(&script, setup_script()?).context(|| format!("cannot write `{}`", script.display()))?;
+    let hook = format!("cp '{0}' \"$1/setup.sh\" && chroot \"$1\" sh /setup.sh && rm \"$1/setup.sh\"", script.display());
+    #[expect(clippy::disallowed_types, reason = "the one program that this provider needs, where no registry answers")]
+    let mut child = tokio::process::Command::new("mmdebstrap")
+        .args(["--variant=minbase", "--format=tar", &format!("--include={}", PACKAGES.join(","))])
+        .arg(format!("--customize-hook={hook}"))
+        .args([SUITE, "-"])
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context(|| "cannot start `mmdebstrap`")?;
+    let stdout = child.stdout.take().ok_or_else(|| Error::new("mmdebstrap has no output"))?;
+    let stderr = child.stderr.take().ok_or_else(|| Error::new("mmdebstrap has no messages"))?;
+    let messages = tokio::spawn(async move {
+        let mut lines = BufReader::new(stderr).lines();
+        let mut last = Vec::new();
+        while let Ok(Some(line)) = lines.next_line().await {
+            last.push(line);
+            if last.len() > 20 {
+                last.remove(0);
+            }
+        }
+        last.join("\n")
+    });
+    // The archive goes under a name of its own first: a build that is killed leaves no image that looks whole.
+    let unfinished = format!("{image}-unfinished");
+    let (repository, tag) = unfinished.rsplit_once(':').unwrap_or((REPOSITORY, "unfinished"));
+    let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(stdout, 1 << 20));
+    let imported = client.import_image(repository, tag, body).await;
+    let status = child.wait().await.context(|| "mmdebstrap did not end")?;
+    let messages = messages.await.unwrap_or_default();
+    if !status.success() {
+        return Err(Error::new(format!("mmdebstrap failed: {messages}"))
+            .hint("it needs Debian's package archive within reach, and root or user namespaces"));
+    }
+    imported?;
+    let (repository, tag) = image.rsplit_once(':').unwrap_or((REPOSITORY, "latest"));
+    client.tag_image(&unfinished, repository, tag).await?;
+    client.untag_image(&unfinished).await?;
+    Ok(())
+}
+
+/// The programs that are missing to build the base image without a registry.
+#[must_use]
+pub fn missing_tools() -> Vec<&'static str> {
+    #[expect(clippy::disallowed_methods, reason = "the search path is where programs are looked for")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |tool: &&str| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    ["mmdebstrap"].into_iter().filter(|tool| !found(tool)).collect()
+}
+
+/// The set-up script, with this machine's own authorities and proxies before it.
+fn setup_script() -> Result<String> {
+    let mut script = String::from("set -e\n");
+    let folder = Path::new("/usr/local/share/ca-certificates");
+    let mut authorities: Vec<_> =
+        std::fs::read_dir(folder).map(|entries| entries.filter_map(Result::ok).collect()).unwrap_or_default();
+    authorities.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in authorities {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !Path::new(&name).extension().is_some_and(|extension| extension == "crt") {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).context(|| format!("cannot read `{}`", entry.path().display()))?;
+        let _ = writeln!(script, "cat >'{}/{name}' <<'END-OF-FILE'\n{}\nEND-OF-FILE", folder.display(), text.trim_end());
+    }
+    let proxies = proxy_settings();
+    if !proxies.is_empty() {
+        let _ = writeln!(script, "cat >>/etc/environment <<'END-OF-FILE'\n{}\nEND-OF-FILE", proxies.join("\n"));
+    }
+    let apt = apt_proxies();
+    if !apt.is_empty() {
+        let _ = writeln!(script, "cat >/etc/apt/apt.conf.d/95proxy <<'END-OF-FILE'\n{}\nEND-OF-FILE", apt.join("\n"));
+    }
+    script.push_str(SETUP);
+    Ok(script)
+}
+
+/// `http_proxy` and its like, as this process has them.
+fn proxy_settings() -> Vec<String> {
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+        .into_iter()
+        .filter_map(|name| {
+            #[expect(clippy::disallowed_methods, reason = "proxies are passed on to machines")]
+            let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+            Some(format!("{name}={value}"))
+        })
+        .collect()
+}
+
+/// The `Acquire::...::Proxy` lines of this machine's apt.
+fn apt_proxies() -> Vec<String> {
+    let files = std::fs::read_dir("/etc/apt/apt.conf.d").map(|entries| entries.filter_map(Result::ok).collect::<Vec<_>>());
+    let mut paths: Vec<_> = files.unwrap_or_default().iter().map(std::fs::DirEntry::path).collect();
+    paths.push("/etc/apt/apt.conf".into());
+    paths.sort();
+    let texts = paths.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let lines = texts.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
+    lines.filter(|line| line.starts_with("Acquire::") && line.contains("Proxy") && line.ends_with(';')).collect()
+}

@@ -1,0 +1,167 @@
+//! The local provider: machines are containers of a Docker Engine that run systemd and sshd.
+//!
+//! A subnet is a Docker network, a disk is a volume. Only public machines publish ports, on 127.0.0.1; the others are
+//! reached through the bastion, as in a cloud.
+
+mod address;
+mod disk;
+mod image;
+mod subnet;
+mod vm;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{Driver, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use crate::{
+    cloud::docker::{Client, Endpoint},
+    config::{DockerSettings, Environment},
+    error::{Diagnostic, Error, Result},
+    event::Events,
+    name::Name,
+    resource::{KindName, Resource, VmSpec},
+};
+
+pub use self::image::missing_tools;
+
+/// The provider of one engine.
+pub struct Docker {
+    client: Client,
+    settings: DockerSettings,
+    subnet: subnet::SubnetDriver,
+    disk: disk::DiskDriver,
+    vm: vm::VmDriver,
+}
+
+impl Docker {
+    /// The provider for the engine that the settings or `DOCKER_HOST` name.
+    ///
+    /// # Errors
+    /// When that address cannot be understood.
+    pub fn open(settings: &DockerSettings) -> Result<Self> {
+        let client = Client::new(&endpoint(settings)?)?;
+        Ok(Self {
+            subnet: subnet::SubnetDriver { client: client.clone() },
+            disk: disk::DiskDriver { client: client.clone() },
+            vm: vm::VmDriver::new(client.clone(), settings.clone()),
+            settings: settings.clone(),
+            client,
+        })
+    }
+}
+
+/// The engine that the settings or `DOCKER_HOST` name.
+///
+/// # Errors
+/// When the address cannot be understood.
+pub fn endpoint(settings: &DockerSettings) -> Result<Endpoint> {
+    #[expect(clippy::disallowed_methods, reason = "the variable that every Docker client honours")]
+    let variable = std::env::var("DOCKER_HOST").ok();
+    Endpoint::parse(settings.host.as_deref().or(variable.as_deref()))
+}
+
+#[async_trait]
+impl Provider for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn concurrency(&self) -> usize {
+        16
+    }
+
+    fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
+        match kind {
+            KindName::SUBNET => Some(&self.subnet),
+            KindName::DISK => Some(&self.disk),
+            KindName::VM => Some(&self.vm),
+            _ => None,
+        }
+    }
+
+    fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
+            let message = format!(
+                "`nginx.{name}` has {} nodes and so needs a network load balancer, which provider `docker` does not have",
+                front.nodes.len()
+            );
+            found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
+        }
+        let mut families: Vec<&str> = Vec::new();
+        for resource in &environment.resources {
+            if let Ok(spec) = resource.spec::<VmSpec>()
+                && !self.settings.images.contains_key(&spec.image)
+                && spec.image != image::BASE_FAMILY
+            {
+                families.push(resource.spec["image"].as_str().unwrap_or_default());
+            }
+        }
+        families.sort_unstable();
+        families.dedup();
+        for family in families {
+            let message = format!("provider `docker` boots `{}` for the image family `{family}`", image::BASE_FAMILY);
+            let hint = "name an image of your own under `docker.images` to boot that one";
+            found.push(Diagnostic::warning(None, message).hint(hint));
+        }
+        found
+    }
+
+    async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()> {
+        let mut families: Vec<String> =
+            resources.iter().filter_map(|resource| Some(resource.spec::<VmSpec>().ok()?.image)).collect();
+        families.sort();
+        families.dedup();
+        let mut images: Vec<String> = Vec::new();
+        for family in families {
+            let image = image::reference(&self.settings, &family)?;
+            if !images.contains(&image) {
+                image::ensure(&self.client, &image, self.settings.images.contains_key(&family), events).await?;
+                images.push(image);
+            }
+        }
+        if !images.is_empty() {
+            vm::raise_inotify_limit(events);
+        }
+        Ok(())
+    }
+
+    async fn why_down(&self, id: &str) -> Option<Error> {
+        vm::why_down(&self.client, id).await
+    }
+}
+
+/// The object that a set of labels describes, when they are ours.
+fn object(labels: &BTreeMap<String, String>, id: String, created: i64) -> Option<Object> {
+    Some(Object {
+        environment: labels.get(LABEL_ENV)?.clone(),
+        address: labels.get(LABEL_ID)?.parse().ok()?,
+        project: labels.get(LABEL_PROJECT).cloned().unwrap_or_default(),
+        token: labels.get(LABEL_TOKEN).cloned().unwrap_or_default(),
+        id,
+        created,
+        health: Health::Ready,
+        attributes: serde_json::Map::new(),
+    })
+}
+
+fn env_label(environment: Option<&Name>) -> String {
+    environment.map_or_else(|| LABEL_ENV.to_owned(), |name| format!("{LABEL_ENV}={name}"))
+}
+
+/// The engine-wide name of an object: the names of two environments never meet.
+fn object_name(environment: &Name, name: &Name) -> String {
+    format!("infra-{environment}-{name}")
+}
+
+fn epoch(timestamp: &str) -> i64 {
+    timestamp.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second)
+}
+
+/// The engine refuses a second object of one name; an object that carries our token is the one we asked for before.
+async fn adopt(driver: &dyn Driver, environment: &Name, token: &str) -> Result<Option<Object>> {
+    Ok(driver.list(Some(environment)).await?.into_iter().find(|object| object.token == token))
+}
+
+type Shared<T> = Arc<tokio::sync::Mutex<T>>;

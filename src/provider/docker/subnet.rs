@@ -1,0 +1,87 @@
+//! Subnets are bridge networks.
+
+use async_trait::async_trait;
+
+use super::{Driver, Object, address, adopt, env_label, epoch, object, object_name};
+use crate::{
+    cloud::docker::{Client, DockerError},
+    config::Cidr,
+    error::{Error, Result},
+    name::Name,
+    provider::Create,
+    resource::{Resource, SubnetSpec},
+};
+
+pub(super) struct SubnetDriver {
+    pub(super) client: Client,
+}
+
+/// How often a range is chosen anew when another process takes it in the same moment.
+const RACES: usize = 20;
+
+#[async_trait]
+impl Driver for SubnetDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let networks = self.client.list_networks(Some(&env_label(environment))).await?;
+        Ok(networks
+            .into_iter()
+            .filter_map(|network| {
+                let mut object = object(network.labels.as_ref()?, network.id.clone(), epoch(&network.created))?;
+                object.attributes.insert("cidr".to_owned(), network.cidr()?.into());
+                object.attributes.insert("network".to_owned(), network.name.into());
+                Some(object)
+            })
+            .collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: SubnetSpec = request.resource.spec()?;
+        let wanted: Cidr = spec.cidr.parse().map_err(Error::usage)?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = request.labels();
+        for _ in 0..RACES {
+            let range = self.free_range(wanted).await?;
+            let mut create = self.client.create_network(&name).cidr(&range.to_string()).labels(&labels);
+            if let Some(mtu) = address::uplink_mtu() {
+                create = create.mtu(mtu);
+            }
+            match create.send().await {
+                Ok(_) => break,
+                Err(error) if error.says("overlap") => {}
+                Err(error) if error.is_conflict() => break,
+                Err(error) => return Err(explain(error)),
+            }
+        }
+        adopt(self, request.environment, request.token).await?.ok_or_else(|| {
+            Error::new(format!("docker: a network `{name}` exists that this environment did not make"))
+                .hint(format!("remove it: `docker network rm {name}`"))
+        })
+    }
+
+    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        match self.client.remove_network(id).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SubnetDriver {
+    async fn free_range(&self, wanted: Cidr) -> Result<Cidr> {
+        let networks = self.client.list_networks(None).await?;
+        let mut used: Vec<Cidr> = networks.iter().filter_map(|network| network.cidr()?.parse().ok()).collect();
+        used.extend(address::routed_ranges());
+        address::free_range(wanted, &used)
+            .ok_or_else(|| Error::new(format!("no free address range of the size of `{wanted}` is left on this machine")))
+    }
+}
+
+fn explain(error: DockerError) -> Error {
+    let pools = error.says("address pools");
+    let error = Error::from(error);
+    if pools { error.hint("remove networks that nobody uses: `docker network prune`") } else { error }
+}

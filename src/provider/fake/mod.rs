@@ -1,0 +1,210 @@
+//! A strict cloud in memory, for tests: it stores any kind, and refuses whatever a real one would.
+//!
+//! It checks that needs exist before a create and are gone before a delete, that names are unique, that a token makes one
+//! object, and that no update touches a field that forces a replacement. A hook before and after every call lets a test
+//! fail it, cut it off, or count it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use super::{Create, Driver, Health, Object, Provider};
+use crate::{
+    config::Environment,
+    error::{Diagnostic, Error, Result},
+    event::Events,
+    name::Name,
+    resource::{Address, KindName, Resource},
+};
+
+/// A call, as the hook sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `list`, `create`, `update` or `delete`.
+    pub verb: &'static str,
+    /// The address, or the kind for lists.
+    pub subject: String,
+    /// Whether the call has taken effect.
+    pub done: bool,
+}
+
+/// What a test does at a call: let it pass, fail it, or never come back, as after a `kill -9`.
+pub type Hook = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// The cloud. Clones are the same cloud.
+#[derive(Clone, Default)]
+pub struct Fake {
+    world: Arc<Mutex<World>>,
+    hook: Option<Hook>,
+}
+
+#[derive(Default)]
+struct World {
+    objects: BTreeMap<String, (Object, Vec<Address>)>,
+    calls: Vec<Call>,
+    next_id: u64,
+}
+
+impl Fake {
+    /// The same cloud, seen through a hook.
+    #[must_use]
+    pub fn with_hook(&self, hook: Hook) -> Self {
+        Self { world: Arc::clone(&self.world), hook: Some(hook) }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("no test panics while it holds the world")
+    }
+
+    /// Everything that exists.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Object> {
+        self.world().objects.values().map(|(object, _)| object.clone()).collect()
+    }
+
+    /// The calls so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.world().calls.clone()
+    }
+
+    /// Removes an object behind the program's back.
+    pub fn lose(&self, address: &str) {
+        self.world().objects.retain(|_, (object, _)| object.address.to_string() != address);
+    }
+
+    async fn call(&self, verb: &'static str, subject: String, done: bool) -> Result<()> {
+        let call = Call { verb, subject, done };
+        if !done {
+            self.world().calls.push(call.clone());
+        }
+        match &self.hook {
+            Some(hook) => hook(call).await,
+            None => Ok(()),
+        }
+    }
+
+    fn insert(&self, request: &Create<'_>) -> Result<Object> {
+        let mut world = self.world();
+        let resource = request.resource;
+        if let Some((object, _)) = world.objects.values().find(|(object, _)| object.token == request.token) {
+            return Ok(object.clone());
+        }
+        let same = |object: &Object| object.address == resource.address && object.environment == request.environment.as_str();
+        if world.objects.values().any(|(object, _)| same(object)) {
+            return Err(Error::new(format!("fake: the name `{}` is taken", resource.address)));
+        }
+        for need in &resource.needs {
+            let exists = |object: &Object| object.address == *need && object.environment == request.environment.as_str();
+            if !request.needs.contains_key(need) || !world.objects.values().any(|(object, _)| exists(object)) {
+                return Err(Error::new(format!("fake: `{}` needs `{need}`, which does not exist", resource.address)));
+            }
+        }
+        if (resource.address.kind == KindName::VM) != request.boot.is_some() {
+            return Err(Error::new(format!("fake: `{}` and its keys do not fit", resource.address)));
+        }
+        world.next_id += 1;
+        let number = world.next_id;
+        let mut attributes = serde_json::Map::new();
+        if resource.address.kind == KindName::VM {
+            attributes.insert("address".to_owned(), format!("10.0.{}.{}", number / 250, number % 250 + 1).into());
+        }
+        let object = Object {
+            environment: request.environment.to_string(),
+            address: resource.address.clone(),
+            project: request.project.to_owned(),
+            id: format!("fake-{number}"),
+            token: request.token.to_owned(),
+            created: 0,
+            health: Health::Ready,
+            attributes,
+        };
+        world.objects.insert(object.id.clone(), (object.clone(), resource.needs.clone()));
+        Ok(object)
+    }
+
+    fn remove(&self, id: &str) -> Result<()> {
+        let mut world = self.world();
+        let Some((object, _)) = world.objects.get(id).cloned() else { return Ok(()) };
+        let dependent = world.objects.values().find(|(other, needs)| {
+            other.environment == object.environment && needs.contains(&object.address)
+        });
+        if let Some((dependent, _)) = dependent {
+            return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));
+        }
+        world.objects.remove(id);
+        Ok(())
+    }
+
+    fn subject(&self, id: &str) -> String {
+        self.world().objects.get(id).map_or_else(|| id.to_owned(), |(object, _)| object.address.to_string())
+    }
+}
+
+#[async_trait]
+impl Provider for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn concurrency(&self) -> usize {
+        4
+    }
+
+    fn driver(&self, _kind: KindName) -> Option<&dyn Driver> {
+        Some(self)
+    }
+
+    fn check(&self, _environment: &Environment) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+
+    async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
+        Ok(())
+    }
+
+    async fn why_down(&self, id: &str) -> Option<Error> {
+        (!self.world().objects.contains_key(id)).then(|| Error::new("the machine is gone"))
+    }
+
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        Driver::list(self, environment).await
+    }
+}
+
+#[async_trait]
+impl Driver for Fake {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        self.call("list", "all".to_owned(), false).await?;
+        let all = self.objects().into_iter();
+        Ok(all.filter(|object| environment.is_none_or(|name| object.environment == name.as_str())).collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let subject = request.resource.address.to_string();
+        self.call("create", subject.clone(), false).await?;
+        let object = self.insert(request)?;
+        self.call("create", subject, true).await?;
+        Ok(object)
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let subject = resource.address.to_string();
+        self.call("update", subject.clone(), false).await?;
+        let found = self.world().objects.get(&object.id).map(|(object, _)| object.clone());
+        let object = found.ok_or_else(|| Error::new(format!("fake: `{subject}` does not exist")))?;
+        self.call("update", subject, true).await?;
+        Ok(object)
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let subject = self.subject(id);
+        self.call("delete", subject.clone(), false).await?;
+        self.remove(id)?;
+        self.call("delete", subject, true).await
+    }
+}

@@ -1,0 +1,178 @@
+//! Providers: each maps the kinds of resources to the calls of one cloud's client. One folder each; `fake` is a strict
+//! in-memory cloud for tests. May import `cloud`, `config`, `resource` and the vocabulary.
+
+pub mod docker;
+pub mod fake;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    config::{Environment, ProviderName},
+    error::{Diagnostic, Error, Result},
+    event::Events,
+    name::Name,
+    resource::{Address, KindName, Resource},
+    secret::Secret,
+};
+
+/// The label that names an object's environment.
+pub const LABEL_ENV: &str = "infra-env";
+/// The label that holds an object's address within its environment.
+pub const LABEL_ID: &str = "infra-id";
+/// The label that names the project folder an environment belongs to.
+pub const LABEL_PROJECT: &str = "infra-project";
+/// The label that holds the client token of the create call.
+pub const LABEL_TOKEN: &str = "infra-token";
+
+/// A place where environments live.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Its name in the environment file.
+    fn name(&self) -> &'static str;
+
+    /// How many calls may run at once.
+    fn concurrency(&self) -> usize;
+
+    /// The driver of a kind, when the provider has such things.
+    fn driver(&self, kind: KindName) -> Option<&dyn Driver>;
+
+    /// What of this environment the provider cannot do, with places; and what it does otherwise, as warnings.
+    fn check(&self, environment: &Environment) -> Vec<Diagnostic>;
+
+    /// Makes ready what all objects share, such as images. Called before the first create of a plan.
+    async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()>;
+
+    /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
+    async fn why_down(&self, id: &str) -> Option<Error>;
+
+    /// All objects of an environment, or of all environments: one list per kind.
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let drivers = crate::resource::KINDS.iter().filter_map(|kind| {
+            let address = format!("{}.x", kind.name()).parse::<Address>().ok()?;
+            self.driver(address.kind)
+        });
+        let lists = futures::future::try_join_all(drivers.map(|driver| driver.list(environment))).await?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+}
+
+/// The calls for one kind of resource. "Already gone" is success for `delete`.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// All objects of this kind that carry our labels: of one environment or of all.
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>>;
+
+    /// Makes an object. Calling it twice with one token makes one object.
+    async fn create(&self, request: &Create<'_>) -> Result<Object>;
+
+    /// Changes an object in place, to fields that do not force a replacement, and starts it if it stands still.
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object>;
+
+    /// Removes an object.
+    async fn delete(&self, id: &str) -> Result<()>;
+}
+
+/// What a create call needs to know.
+#[derive(Debug)]
+pub struct Create<'a> {
+    /// The environment.
+    pub environment: &'a Name,
+    /// The project folder, for the label.
+    pub project: &'a str,
+    /// Unique to this intent: the same after a crash.
+    pub token: &'a str,
+    /// What to make.
+    pub resource: &'a Resource,
+    /// The objects that it needs, by address.
+    pub needs: BTreeMap<Address, Object>,
+    /// What a machine is given before its first boot.
+    pub boot: Option<Boot>,
+}
+
+impl Create<'_> {
+    /// The labels of the object.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (LABEL_ENV.to_owned(), self.environment.to_string()),
+            (LABEL_ID.to_owned(), self.resource.address.to_string()),
+            (LABEL_PROJECT.to_owned(), self.project.to_owned()),
+            (LABEL_TOKEN.to_owned(), self.token.to_owned()),
+        ])
+    }
+}
+
+/// What a machine is given before its first boot, so that it can be trusted from the first connection on.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Public keys that may log in, in OpenSSH's format.
+    pub authorized_keys: Vec<String>,
+    /// The private host key, in OpenSSH's format.
+    pub host_key: Secret,
+    /// The public host key, in OpenSSH's format.
+    pub host_key_public: String,
+}
+
+/// An object as the provider tells of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Object {
+    /// The environment that its label names.
+    pub environment: String,
+    /// The address that its label names.
+    pub address: Address,
+    /// The project folder that its label names.
+    pub project: String,
+    /// The provider's id.
+    pub id: String,
+    /// The client token that its label names.
+    pub token: String,
+    /// When it was made, in seconds since the epoch.
+    pub created: i64,
+    /// How it is.
+    pub health: Health,
+    /// What is known of it: addresses, ports, the range that a subnet really got.
+    pub attributes: Map<String, Value>,
+}
+
+/// How an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Ready,
+    /// It stands still and can be started.
+    Stopped,
+    /// Its creation was interrupted; it must be made anew.
+    Unfinished,
+}
+
+impl Object {
+    /// A text attribute.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name)?.as_str()
+    }
+
+    /// The port of the public address under which a port of the machine is reached.
+    #[must_use]
+    pub fn public_port(&self, port: u16) -> Option<u16> {
+        let ports = self.attributes.get("ports")?;
+        ports.get(port.to_string())?.as_u64().and_then(|port| u16::try_from(port).ok())
+    }
+}
+
+/// The provider that an environment asks for.
+///
+/// # Errors
+/// When this build cannot provision there, or the provider cannot be set up.
+pub fn open(environment: &Environment) -> Result<Box<dyn Provider>> {
+    match environment.provider {
+        ProviderName::Docker => Ok(Box::new(docker::Docker::open(&environment.docker)?)),
+        other => Err(Error::usage(format!("this version cannot provision on `{}`", other.as_str()))
+            .hint("lay the local provider over the file: `--set provider=docker`")),
+    }
+}
