@@ -16,3 +16,7 @@ pub mod cloud;
 pub mod provider;
 pub mod identity;
 pub mod state;
+pub mod apply;
+pub mod plan;
+pub mod files;
+pub mod template;

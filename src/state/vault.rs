@@ -159,6 +159,12 @@ impl Vault {
         Ok(made)
     }
 
+    /// Whether two vaults hold the same secrets.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+
     /// The redactor that knows every secret of this vault.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {

@@ -1,0 +1,354 @@
+//! Walks a [`Plan`] through the drivers of a provider. It looks at nothing but the plan; destroy is a plan of removals.
+//! May import `plan`, `provider`, `state`, `graph` and the vocabulary.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    event::Events,
+    graph::{Graph, Outcome},
+    identity,
+    plan::{Action, Change, Plan},
+    provider::{Boot, Create, Driver, Object, Provider},
+    resource::{Address, KindName, Resource, VmSpec},
+    state::{Entry, Intent, Journal, State, Store, Vault},
+};
+
+/// The vault's name for the key that opens all machines of an environment.
+pub const LOGIN_KEY: &str = "ssh";
+
+/// The vault's name for the host key of a machine.
+#[must_use]
+pub fn host_key(host: &str) -> String {
+    format!("host/{host}")
+}
+
+/// What an apply works with: everything that is written is written through it.
+pub struct Run<'a> {
+    provider: &'a dyn Provider,
+    store: &'a Store,
+    events: &'a Events,
+    cancel: CancellationToken,
+    books: Mutex<Books>,
+}
+
+/// The state, its journal and its secrets: changed together, under one lock that is never held over a call.
+struct Books {
+    state: State,
+    journal: Journal,
+    vault: Vault,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Objects made.
+    pub created: usize,
+    /// Objects changed in place.
+    pub changed: usize,
+    /// Objects removed.
+    pub destroyed: usize,
+}
+
+impl Tally {
+    /// The sum of two.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            created: self.created + other.created,
+            changed: self.changed + other.changed,
+            destroyed: self.destroyed + other.destroyed,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// A run over this state.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened.
+    pub fn new(
+        provider: &'a dyn Provider, store: &'a Store, state: State, vault: Vault, events: &'a Events,
+        cancel: CancellationToken,
+    ) -> Result<Self> {
+        let journal = store.journal()?;
+        Ok(Self { provider, store, events, cancel, books: Mutex::new(Books { state, journal, vault }) })
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("no task panics while it holds the books")
+    }
+
+    /// The state as it is now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.books().state.clone()
+    }
+
+    /// Uses the secrets, then writes them if they changed.
+    ///
+    /// # Errors
+    /// Those of the work, or when the state cannot be written.
+    pub fn with_vault<T>(&self, work: impl FnOnce(&mut Vault) -> Result<T>) -> Result<T> {
+        let mut books = self.books();
+        let result = work(&mut books.vault)?;
+        self.save(&mut books)?;
+        Ok(result)
+    }
+
+    fn save(&self, books: &mut Books) -> Result<()> {
+        // Sealing anew gives other bytes for the same secrets, so it is done only when they differ.
+        let key = self.store.vault_key()?;
+        let known = Vault::open(&books.state.secrets, &key, crate::secret::Redactor::default())?;
+        if !known.same_as(&books.vault) {
+            books.state.secrets = books.vault.seal(&key)?;
+        }
+        self.store.write(&mut books.state)
+    }
+
+    /// Makes, changes and replaces what the plan says; removals are left for [`Self::remove`].
+    ///
+    /// # Errors
+    /// The first failures, when any call failed; everything that was done is in the state.
+    pub async fn build(&self, plan: &Plan) -> Result<Tally> {
+        let wanted: Vec<&Resource> = plan.changes.iter().filter_map(|change| change.after.as_ref()).collect();
+        if plan.changes.iter().any(|change| matches!(change.action, Action::Create | Action::Replace)) {
+            self.provider.prepare(&wanted, self.events).await?;
+        }
+        for change in plan.of(Action::Forget) {
+            let mut books = self.books();
+            books.state.resources.remove(&change.address);
+            self.save(&mut books)?;
+        }
+        let replaced: Vec<&Change> = plan.of(Action::Replace).collect();
+        let removed = self.remove_all(&replaced).await?;
+        let by_address: BTreeMap<&Address, &Change> = plan.changes.iter().map(|change| (&change.address, change)).collect();
+        let wanted = by_address.values().filter(|change| change.after.is_some());
+        let graph = Graph::new(wanted.map(|change| (change.address.clone(), change.needs.clone())))?;
+        let tally = Mutex::new(Tally::default());
+        let outcomes = graph
+            .walk(self.provider.concurrency(), |address| {
+                let change = by_address[&address];
+                let tally = &tally;
+                async move {
+                    self.check_cancelled()?;
+                    let done = self.build_one(plan, change).await?;
+                    let mut tally = tally.lock().expect("no task panics while it counts");
+                    *tally = tally.plus(done);
+                    Ok(())
+                }
+            })
+            .await;
+        finish(outcomes)?;
+        let mut books = self.books();
+        books.journal.compact()?;
+        let tally = *tally.lock().expect("no task panics while it counts");
+        Ok(tally.plus(Tally { destroyed: removed, ..Tally::default() }))
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::interrupted("not begun, because you asked to stop")) } else { Ok(()) }
+    }
+
+    async fn build_one(&self, plan: &Plan, change: &Change) -> Result<Tally> {
+        let resource = change.after.as_ref().ok_or_else(|| Error::new("the plan does not say what to make"))?;
+        let driver = self.driver(&change.address)?;
+        let subject = change.address.to_string();
+        match (change.action, &change.object) {
+            (Action::Keep, Some(object)) => {
+                // Reality moves: an address or a port may be another one after the machine was restarted.
+                let mut books = self.books();
+                let unchanged = (books.state.resources.get(&change.address))
+                    .is_some_and(|entry| entry.attributes == object.attributes && entry.needs == resource.needs);
+                if !unchanged {
+                    self.record(&mut books, resource, object)?;
+                }
+                Ok(Tally::default())
+            }
+            (Action::Adopt, Some(object)) => {
+                let mut books = self.books();
+                self.record(&mut books, resource, object)?;
+                books.journal.done(&change.address)?;
+                Ok(Tally::default())
+            }
+            (Action::Update, Some(object)) => {
+                let work = driver.update(object, resource);
+                let object = self.events.watch(&subject, "changing", "changed", work).await?;
+                let mut books = self.books();
+                self.record(&mut books, resource, &object)?;
+                books.journal.done(&change.address)?;
+                Ok(Tally { changed: 1, ..Tally::default() })
+            }
+            (Action::Create | Action::Replace, _) => {
+                self.events.watch(&subject, "creating", "created", self.create(plan, change, resource, driver)).await?;
+                Ok(Tally { created: 1, ..Tally::default() })
+            }
+            _ => Ok(Tally::default()),
+        }
+    }
+
+    async fn create(&self, plan: &Plan, change: &Change, resource: &Resource, driver: &dyn Driver) -> Result<()> {
+        let (token, boot, needs) = {
+            let mut books = self.books();
+            // Keys are on disk before the machine that carries them, so that a crash never leaves one we cannot trust.
+            let boot = boot(&mut books.vault, resource)?;
+            self.save(&mut books)?;
+            let reused = change.token.clone().filter(|_| change.action == Action::Create);
+            let token = reused.map_or_else(|| identity::random_text(20), Ok)?;
+            let intent = Intent { token: token.clone(), spec: resource.spec.clone(), needs: resource.needs.clone() };
+            books.journal.creating(&change.address, &intent)?;
+            (token, boot, needs(&books.state, plan, resource)?)
+        };
+        let request = Create {
+            environment: &plan.environment,
+            project: &plan.project,
+            token: &token,
+            resource,
+            needs,
+            boot,
+        };
+        let object = driver.create(&request).await?;
+        let mut books = self.books();
+        self.record(&mut books, resource, &object)?;
+        books.journal.done(&change.address)
+    }
+
+    fn record(&self, books: &mut Books, resource: &Resource, object: &Object) -> Result<()> {
+        let created = books.state.resources.get(&resource.address).filter(|entry| entry.id == object.id).map(|e| e.created);
+        let entry = Entry {
+            id: object.id.clone(),
+            token: object.token.clone(),
+            spec: resource.spec.clone(),
+            needs: resource.needs.clone(),
+            attributes: object.attributes.clone(),
+            created: created.unwrap_or_else(|| Clock::System.now()),
+        };
+        books.state.resources.insert(resource.address.clone(), entry);
+        self.save(books)
+    }
+
+    /// Removes what the plan says, those that need others first.
+    ///
+    /// # Errors
+    /// When a call failed; what was removed is out of the state.
+    pub async fn remove(&self, plan: &Plan) -> Result<Tally> {
+        let removed: Vec<&Change> = plan.of(Action::Delete).collect();
+        let destroyed = self.remove_all(&removed).await?;
+        for change in plan.of(Action::Forget) {
+            let mut books = self.books();
+            books.state.resources.remove(&change.address);
+            self.save(&mut books)?;
+        }
+        self.books().journal.compact()?;
+        Ok(Tally { destroyed, ..Tally::default() })
+    }
+
+    async fn remove_all(&self, changes: &[&Change]) -> Result<usize> {
+        let by_address: BTreeMap<&Address, &Change> = changes.iter().map(|change| (&change.address, *change)).collect();
+        let graph = Graph::new(changes.iter().map(|change| (change.address.clone(), change.needs.clone())))?.reversed();
+        let outcomes = graph
+            .walk(self.provider.concurrency(), |address| {
+                let change = by_address[&address];
+                async move {
+                    self.check_cancelled()?;
+                    let Some(object) = &change.object else { return Ok(()) };
+                    let driver = self.driver(&change.address)?;
+                    self.books().journal.deleting(&change.address, &object.id)?;
+                    let subject = change.address.to_string();
+                    self.events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
+                    let mut books = self.books();
+                    books.state.resources.remove(&change.address);
+                    self.save(&mut books)?;
+                    books.journal.done(&change.address)
+                }
+            })
+            .await;
+        let count = outcomes.len();
+        finish(outcomes)?;
+        Ok(count)
+    }
+
+    fn driver(&self, address: &Address) -> Result<&dyn Driver> {
+        self.provider.driver(address.kind).ok_or_else(|| {
+            Error::usage(format!("provider `{}` has no such thing as `{address}`", self.provider.name()))
+        })
+    }
+
+    /// Proves that nothing of the environment is left, then forgets it.
+    ///
+    /// # Errors
+    /// When the provider still lists objects; each is named.
+    pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
+        let left = self.provider.list(Some(&plan.environment)).await?;
+        if left.is_empty() {
+            return self.store.remove();
+        }
+        let names: Vec<String> = left.iter().map(|object| format!("`{}` ({})", object.address, object.id)).collect();
+        Err(Error::new(format!("{} objects are left: {}", left.len(), names.join(", ")))
+            .hint(format!("run `infra destroy {}` again; it goes on where this one stopped", plan.environment)))
+    }
+}
+
+/// The keys of a machine, made on first use and kept for as long as the environment lives.
+fn boot(vault: &mut Vault, resource: &Resource) -> Result<Option<Boot>> {
+    if resource.address.kind != KindName::VM {
+        return Ok(None);
+    }
+    let spec: VmSpec = resource.spec()?;
+    let login = vault.ssh_key(LOGIN_KEY, "infra")?;
+    let host = vault.ssh_key(&host_key(resource.address.name.as_str()), resource.address.name.as_str())?;
+    let mut authorized_keys = vec![login.public];
+    authorized_keys.extend(spec.authorized_keys);
+    authorized_keys.dedup();
+    Ok(Some(Boot { authorized_keys, host_key: host.private, host_key_public: host.public }))
+}
+
+/// The objects that a resource needs, as the state knows them.
+fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Address, Object>> {
+    resource
+        .needs
+        .iter()
+        .map(|need| {
+            let entry = (state.resources.get(need))
+                .ok_or_else(|| Error::new(format!("`{}` needs `{need}`, which does not exist", resource.address)))?;
+            let object = Object {
+                environment: plan.environment.to_string(),
+                address: need.clone(),
+                project: plan.project.clone(),
+                id: entry.id.clone(),
+                token: entry.token.clone(),
+                created: entry.created.as_second(),
+                health: crate::provider::Health::Ready,
+                attributes: entry.attributes.clone(),
+            };
+            Ok((need.clone(), object))
+        })
+        .collect()
+}
+
+/// The failures of a walk as one error; what was skipped because of them is only counted.
+fn finish<T>(outcomes: BTreeMap<Address, Outcome<Address, T>>) -> Result<()> {
+    let mut failures = Vec::new();
+    let mut skipped = 0;
+    for (address, outcome) in outcomes {
+        match outcome {
+            Outcome::Done(_) => {}
+            Outcome::Skipped(_) => skipped += 1,
+            Outcome::Failed(error) => failures.push((address, error)),
+        }
+    }
+    let count = failures.len();
+    let Some((address, first)) = failures.into_iter().next() else { return Ok(()) };
+    let error = first.context(format!("`{address}`"));
+    Err(match (count, skipped) {
+        (1, 0) => error,
+        (1, skipped) => error.hint(format!("{skipped} more were not begun because of it")),
+        (count, skipped) => error.hint(format!("{} more failed, {skipped} were not begun", count - 1)),
+    })
+}

@@ -1,0 +1,128 @@
+//! Files of the project and of the program: what an environment does not bring, the binary has.
+//!
+//! A path below [`BUILTIN`] is a file that is part of the binary; all others lie on the disk.
+
+use std::{
+    borrow::Cow,
+    path::{Component, Path, PathBuf},
+};
+
+use rust_embed::RustEmbed;
+
+use crate::error::{Context, Error, Result};
+
+/// The root of the files within the binary.
+pub const BUILTIN: &str = "<builtin>";
+
+#[derive(RustEmbed)]
+#[folder = "playbooks/"]
+#[prefix = "playbooks/"]
+struct Playbooks;
+
+#[derive(RustEmbed)]
+#[folder = "templates/"]
+#[prefix = "templates/"]
+struct Templates;
+
+fn embedded(name: &str) -> Option<Cow<'static, [u8]>> {
+    Playbooks::get(name).or_else(|| Templates::get(name)).map(|file| file.data)
+}
+
+fn embedded_names() -> impl Iterator<Item = Cow<'static, str>> {
+    Playbooks::iter().chain(Templates::iter())
+}
+
+/// The path of a file within the binary.
+#[must_use]
+pub fn builtin(path: &str) -> PathBuf {
+    Path::new(BUILTIN).join(path)
+}
+
+/// The same path without `.` and `..`, as far as they can be resolved without the disk.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop()),
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+fn inside(path: &Path) -> Option<String> {
+    let path = normal(path);
+    path.strip_prefix(BUILTIN).ok().map(|path| path.to_string_lossy().into_owned())
+}
+
+/// Whether there is such a file.
+#[must_use]
+pub fn is_file(path: &Path) -> bool {
+    match inside(path) {
+        Some(name) => embedded(&name).is_some(),
+        None => path.is_file(),
+    }
+}
+
+/// Whether there is such a folder.
+#[must_use]
+pub fn is_dir(path: &Path) -> bool {
+    match inside(path) {
+        Some(name) => embedded_names().any(|file| file.strip_prefix(&name).is_some_and(|rest| rest.starts_with('/'))),
+        None => path.is_dir(),
+    }
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<Cow<'static, [u8]>> {
+    match inside(path) {
+        Some(name) => {
+            embedded(&name).ok_or_else(|| Error::new(format!("there is no `{name}` among the built-in files")))
+        }
+        None => std::fs::read(path).map(Cow::Owned).context(|| format!("cannot read `{}`", path.display())),
+    }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?.into_owned()).map_err(|_| Error::new(format!("`{}` is not UTF-8 text", path.display())))
+}
+
+/// The files below a folder, relative to it, sorted.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if let Some(name) = inside(folder) {
+        found.extend(embedded_names().filter_map(|file| Some(PathBuf::from(file.strip_prefix(&name)?.strip_prefix('/')?))));
+    } else {
+        let mut folders = vec![PathBuf::new()];
+        while let Some(inner) = folders.pop() {
+            let path = folder.join(&inner);
+            for entry in std::fs::read_dir(&path).context(|| format!("cannot read `{}`", path.display()))? {
+                let entry = entry?;
+                let relative = inner.join(entry.file_name());
+                if entry.path().is_dir() { folders.push(relative) } else { found.push(relative) }
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The first folder's file of this name; an absolute name is looked for as it is.
+#[must_use]
+pub fn find(folders: &[PathBuf], name: &Path) -> Option<PathBuf> {
+    if name.is_absolute() || name.starts_with(BUILTIN) {
+        return is_file(name).then(|| name.to_owned());
+    }
+    folders.iter().map(|folder| folder.join(name)).find(|path| is_file(path))
+}

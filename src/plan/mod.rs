@@ -1,0 +1,411 @@
+//! The plan: what must happen so that what exists becomes what is wanted. Pure: no I/O, no clock, no environment variables.
+//! May import `config`, `resource`, `state`, `graph` and the vocabulary; `provider::Object` is how reality is described.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::Result,
+    graph::Graph,
+    name::Name,
+    provider::{Health, Object},
+    resource::{Address, KindName, Resource},
+    state::{Intent, State},
+};
+
+/// What happens to one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is as it should be.
+    Keep,
+    /// It exists, made by an interrupted run; the state takes it over.
+    Adopt,
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is removed and made anew.
+    Replace,
+    /// It is removed.
+    Delete,
+    /// It is gone already; the state forgets it.
+    Forget,
+}
+
+impl Action {
+    /// The sign before its line in a plan.
+    #[must_use]
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Keep => " ",
+            Self::Adopt => "=",
+            Self::Create => "+",
+            Self::Update => "~",
+            Self::Replace => "±",
+            Self::Delete => "-",
+            Self::Forget => ".",
+        }
+    }
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it is about.
+    pub address: Address,
+    /// What happens.
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+    /// The specification it has now, as far as we know it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<Map<String, Value>>,
+    /// What is wanted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after: Option<Resource>,
+    /// What exists.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub object: Option<Object>,
+    /// What it needs; for removals, what must outlive it.
+    pub needs: Vec<Address>,
+    /// The token of an interrupted create call, which is made again with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub token: Option<String>,
+}
+
+impl Change {
+    /// The fields that differ, with their old and new values.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(String, Option<Value>, Option<Value>)> {
+        let after = self.after.as_ref().map(|resource| &resource.spec);
+        let names: BTreeSet<&String> =
+            self.before.iter().flat_map(Map::keys).chain(after.into_iter().flat_map(Map::keys)).collect();
+        let value = |fields: Option<&'_ Map<String, Value>>, name: &str| fields.and_then(|map| map.get(name)).cloned();
+        let pairs = names.into_iter().map(|name| (name.clone(), value(self.before.as_ref(), name), value(after, name)));
+        pairs.filter(|(_, before, after)| before != after).collect()
+    }
+}
+
+/// Everything that `apply` or `destroy` does to resources. They look at nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The format; a plan file of another one is refused.
+    pub version: u32,
+    /// The environment.
+    pub environment: Name,
+    /// The project folder, for labels.
+    pub project: String,
+    /// The serial of the state that the plan was made from; 0 without a state.
+    pub serial: u64,
+    /// A digest of the environment's files, so that a plan file is not applied to others.
+    pub digest: String,
+    /// One change an address, in the order of addresses.
+    pub changes: Vec<Change>,
+    /// The machines that are configured afterwards, and by which playbooks.
+    pub configure: Configure,
+}
+
+/// The machines that are configured after the resources are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configure {
+    /// The machines.
+    pub hosts: Vec<Name>,
+    /// The playbooks, in order.
+    pub playbooks: Vec<String>,
+}
+
+/// The format of plans.
+pub const VERSION: u32 = 1;
+
+impl Plan {
+    /// Whether the resources are all as they should be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.iter().all(|change| change.action == Action::Keep)
+    }
+
+    /// The changes of one action.
+    pub fn of(&self, action: Action) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(move |change| change.action == action)
+    }
+}
+
+/// What is known when a plan is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What we believe.
+    pub state: Option<&'a State>,
+    /// Interrupted create calls.
+    pub pending: &'a BTreeMap<Address, Intent>,
+    /// What the provider listed.
+    pub observed: &'a [Object],
+}
+
+/// The changes from what is known to what is wanted.
+///
+/// # Errors
+/// When the wanted resources need each other in a circle.
+pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
+    Graph::new(desired.iter().map(|resource| (resource.address.clone(), resource.needs.clone())))?;
+    let mut changes: BTreeMap<Address, Change> = BTreeMap::new();
+    for resource in desired {
+        changes.insert(resource.address.clone(), wanted(resource, known));
+    }
+    replace_dependents(&mut changes);
+    for object in known.observed {
+        if !changes.contains_key(&object.address) {
+            changes.insert(object.address.clone(), removal(object, known));
+        }
+    }
+    for (address, entry) in known.state.iter().flat_map(|state| &state.resources) {
+        changes.entry(address.clone()).or_insert_with(|| Change {
+            address: address.clone(),
+            action: Action::Forget,
+            reason: "it is gone already".to_owned(),
+            before: Some(entry.spec.clone()),
+            after: None,
+            object: None,
+            needs: entry.needs.clone(),
+            token: None,
+        });
+    }
+    Ok(changes.into_values().collect())
+}
+
+fn wanted(resource: &Resource, known: Known<'_>) -> Change {
+    let address = &resource.address;
+    let entry = known.state.and_then(|state| state.resources.get(address));
+    let intent = known.pending.get(address);
+    let object = find(address, entry.map(|entry| entry.id.as_str()), known.observed);
+    let mut change = Change {
+        address: address.clone(),
+        action: Action::Keep,
+        reason: String::new(),
+        before: entry.map(|entry| entry.spec.clone()),
+        after: Some(resource.clone()),
+        object: object.cloned(),
+        needs: resource.needs.clone(),
+        token: intent.map(|intent| intent.token.clone()),
+    };
+    let Some(object) = object else {
+        change.action = Action::Create;
+        change.reason = if entry.is_some() { "it is gone" } else { "it is new" }.to_owned();
+        change.before = None;
+        return change;
+    };
+    if object.health == Health::Unfinished {
+        return Change { action: Action::Replace, reason: "its creation was interrupted".to_owned(), ..change };
+    }
+    let known_spec = match (entry, intent) {
+        (Some(entry), _) if entry.id == object.id => entry.spec.clone(),
+        (_, Some(intent)) if intent.token == object.token => {
+            change.action = Action::Adopt;
+            change.reason = "an interrupted run made it".to_owned();
+            change.before = Some(intent.spec.clone());
+            intent.spec.clone()
+        }
+        _ if address.kind == KindName::VM => {
+            let reason = "it exists, but its keys are not known here".to_owned();
+            return Change { action: Action::Replace, reason, ..change };
+        }
+        _ => {
+            change.action = Action::Adopt;
+            change.reason = "it exists, but the state does not know it".to_owned();
+            change.before = None;
+            resource.spec.clone()
+        }
+    };
+    let names: BTreeSet<&String> = known_spec.keys().chain(resource.spec.keys()).collect();
+    let differing: Vec<&str> = names
+        .into_iter()
+        .filter(|name| known_spec.get(*name) != resource.spec.get(*name))
+        .map(String::as_str)
+        .collect();
+    let kind = address.kind.kind();
+    if let Some(forcing) = differing.iter().find(|field| kind.forces_replacement(field)) {
+        change.action = Action::Replace;
+        change.reason = format!("`{forcing}` cannot be changed in place");
+    } else if !differing.is_empty() {
+        change.action = Action::Update;
+        change.reason = format!("{} changed", list(&differing));
+    } else if object.health == Health::Stopped {
+        change.action = Action::Update;
+        change.reason = "it stands still".to_owned();
+    }
+    change
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The object of an address: the one that the state knows, otherwise the oldest one with the label.
+fn find<'a>(address: &Address, id: Option<&str>, observed: &'a [Object]) -> Option<&'a Object> {
+    let mut with_label: Vec<&Object> = observed.iter().filter(|object| object.address == *address).collect();
+    with_label.sort_by_key(|object| (id != Some(object.id.as_str()), object.created));
+    with_label.first().copied()
+}
+
+/// What stands on a replaced resource is replaced with it.
+fn replace_dependents(changes: &mut BTreeMap<Address, Change>) {
+    loop {
+        let replaced: BTreeSet<Address> = changes
+            .values()
+            .filter(|change| change.action == Action::Replace)
+            .map(|change| change.address.clone())
+            .collect();
+        let next = changes.values_mut().find_map(|change| {
+            let stands = matches!(change.action, Action::Keep | Action::Update | Action::Adopt);
+            let need = change.needs.iter().find(|need| replaced.contains(need))?.clone();
+            stands.then_some((change, need))
+        });
+        let Some((change, need)) = next else { return };
+        change.action = Action::Replace;
+        change.reason = format!("`{need}` is replaced");
+    }
+}
+
+/// The removal of an object that nobody wants. Where the state does not know what it needed, machines go first.
+fn removal(object: &Object, known: Known<'_>) -> Change {
+    let entry = known.state.and_then(|state| state.resources.get(&object.address));
+    let needs = entry.map_or_else(
+        || {
+            let others = known.observed.iter().map(|other| &other.address);
+            let lower = others.filter(|other| object.address.kind == KindName::VM && other.kind != KindName::VM);
+            lower.cloned().collect()
+        },
+        |entry| entry.needs.clone(),
+    );
+    Change {
+        address: object.address.clone(),
+        action: Action::Delete,
+        reason: "the file does not ask for it".to_owned(),
+        before: entry.map(|entry| entry.spec.clone()),
+        after: None,
+        object: Some(object.clone()),
+        needs,
+        token: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Map, json};
+
+    use super::{Action, Known, diff};
+    use crate::{
+        clock::Clock,
+        provider::{Health, Object},
+        resource::Resource,
+        state::{Entry, Intent, State, VERSION},
+    };
+
+    fn resource(address: &str, spec: serde_json::Value, needs: &[&str]) -> Resource {
+        Resource {
+            address: address.parse().unwrap(),
+            spec: spec.as_object().unwrap().clone(),
+            needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
+            origin: "config.yaml:1:1".into(),
+        }
+    }
+
+    fn object(address: &str, id: &str) -> Object {
+        Object {
+            environment: "dev".into(),
+            address: address.parse().unwrap(),
+            project: "/p".into(),
+            id: id.into(),
+            token: format!("token-{id}"),
+            created: 0,
+            health: Health::Ready,
+            attributes: Map::new(),
+        }
+    }
+
+    fn state(resources: &[(&Resource, &str)]) -> State {
+        let entry = |resource: &Resource, id: &str| Entry {
+            id: id.into(),
+            token: format!("token-{id}"),
+            spec: resource.spec.clone(),
+            needs: resource.needs.clone(),
+            attributes: Map::new(),
+            created: Clock::System.now(),
+        };
+        State {
+            version: VERSION,
+            environment: "dev".parse().unwrap(),
+            provider: "fake".into(),
+            folder: "envs/dev".into(),
+            serial: 1,
+            created: Clock::System.now(),
+            resources: resources.iter().map(|(r, id)| (r.address.clone(), entry(r, id))).collect(),
+            secrets: String::new(),
+        }
+    }
+
+    fn actions(desired: &[Resource], state: Option<&State>, observed: &[Object]) -> Vec<(String, Action)> {
+        let pending = BTreeMap::new();
+        let changes = diff(desired, Known { state, pending: &pending, observed }).unwrap();
+        changes.into_iter().map(|change| (change.address.to_string(), change.action)).collect()
+    }
+
+    #[test]
+    fn from_nothing_to_something_and_back() {
+        let net = resource("subnet.a", json!({"cidr": "10.0.0.0/24"}), &[]);
+        let vm = resource("vm.a", json!({"cores": 2}), &["subnet.a"]);
+        let desired = [net.clone(), vm.clone()];
+        let create = vec![("subnet.a".to_owned(), Action::Create), ("vm.a".to_owned(), Action::Create)];
+        assert_eq!(actions(&desired, None, &[]), create);
+
+        let state = state(&[(&net, "1"), (&vm, "2")]);
+        let observed = [object("subnet.a", "1"), object("vm.a", "2")];
+        let kept = actions(&desired, Some(&state), &observed);
+        assert!(kept.iter().all(|(_, action)| *action == Action::Keep));
+        let removed = actions(&[], Some(&state), &observed);
+        assert!(removed.iter().all(|(_, action)| *action == Action::Delete));
+        let gone = actions(&[], Some(&state), &[]);
+        assert!(gone.iter().all(|(_, action)| *action == Action::Forget));
+    }
+
+    #[test]
+    fn updates_in_place_or_replaces_and_takes_dependents_along() {
+        let net = resource("subnet.a", json!({"cidr": "10.0.0.0/24"}), &[]);
+        let vm = resource("vm.a", json!({"cores": 2, "image": "x"}), &["subnet.a"]);
+        let state = state(&[(&net, "1"), (&vm, "2")]);
+        let observed = [object("subnet.a", "1"), object("vm.a", "2")];
+        let bigger = resource("vm.a", json!({"cores": 4, "image": "x"}), &["subnet.a"]);
+        assert_eq!(actions(&[net.clone(), bigger], Some(&state), &observed)[1].1, Action::Update);
+        let other = resource("vm.a", json!({"cores": 4, "image": "y"}), &["subnet.a"]);
+        assert_eq!(actions(&[net, other], Some(&state), &observed)[1].1, Action::Replace);
+        let moved = resource("subnet.a", json!({"cidr": "10.1.0.0/24"}), &[]);
+        let both = actions(&[moved, vm], Some(&state), &observed);
+        assert!(both.iter().all(|(_, action)| *action == Action::Replace));
+    }
+
+    #[test]
+    fn an_interrupted_create_is_adopted_by_its_token_and_a_stranger_is_not_trusted() {
+        let vm = resource("vm.a", json!({"cores": 2}), &[]);
+        let observed = [object("vm.a", "7")];
+        assert_eq!(actions(std::slice::from_ref(&vm), None, &observed)[0].1, Action::Replace);
+        let intent = Intent { token: "token-7".into(), spec: vm.spec.clone(), needs: Vec::new() };
+        let pending = BTreeMap::from([(vm.address.clone(), intent)]);
+        let known = Known { state: None, pending: &pending, observed: &observed };
+        assert_eq!(diff(std::slice::from_ref(&vm), known).unwrap()[0].action, Action::Adopt);
+        let unfinished = [Object { health: Health::Unfinished, ..object("vm.a", "7") }];
+        let known = Known { state: None, pending: &pending, observed: &unfinished };
+        assert_eq!(diff(&[vm], known).unwrap()[0].action, Action::Replace);
+    }
+
+    #[test]
+    fn a_stopped_machine_is_started() {
+        let vm = resource("vm.a", json!({"cores": 2}), &[]);
+        let state = state(&[(&vm, "1")]);
+        let observed = [Object { health: Health::Stopped, ..object("vm.a", "1") }];
+        assert_eq!(actions(&[vm], Some(&state), &observed)[0].1, Action::Update);
+    }
+}
