@@ -20,3 +20,4 @@ pub mod apply;
 pub mod plan;
 pub mod files;
 pub mod template;
+pub mod remote;

@@ -1,0 +1,92 @@
+//! This machine as a host: `connection: local`, `delegate_to: localhost`.
+
+use std::{collections::HashMap, process::Stdio, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Mutex, mpsc::unbounded_channel},
+};
+
+use super::{Chunk, Output, Script, Shell, Stream, Transport, become_command, shell};
+use crate::error::{Context, Error, Result};
+
+/// Shells of this machine, by user.
+#[derive(Default)]
+pub struct Local {
+    shells: Mutex<HashMap<Option<String>, Arc<Mutex<Shell>>>>,
+}
+
+#[expect(clippy::disallowed_types, reason = "the one place that runs programs of this machine for playbooks")]
+fn command(user: Option<&str>, script: Option<&str>) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("/bin/sh");
+    match (user, script) {
+        (None, None) => {}
+        (None, Some(script)) => drop(command.args(["-c", script])),
+        (Some(user), None) => drop(command.args(["-c", &become_command(user)])),
+        (Some(user), Some(script)) => {
+            command.args(["-c", &format!("{} -c {}", become_command(user), super::quote(script))]);
+        }
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+impl Local {
+    async fn shell(&self, user: Option<&str>) -> Result<Arc<Mutex<Shell>>> {
+        let mut shells = self.shells.lock().await;
+        if let Some(shell) = shells.get(&user.map(str::to_owned)) {
+            return Ok(Arc::clone(shell));
+        }
+        let mut child = command(user, None).spawn().context(|| "cannot start `/bin/sh`")?;
+        let missing = || Error::new("the shell has no streams");
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let mut out = child.stdout.take().ok_or_else(missing)?;
+        let mut err = child.stderr.take().ok_or_else(missing)?;
+        let (sender, chunks) = unbounded_channel();
+        let errors = sender.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 65536];
+            while let Ok(count @ 1..) = err.read(&mut buffer).await {
+                let _ = errors.send(Chunk::Err(Bytes::copy_from_slice(&buffer[..count])));
+            }
+        });
+        tokio::spawn(async move {
+            // The child lives as long as its output is read, and ends with its shell.
+            let _child = child;
+            let mut buffer = vec![0; 65536];
+            while let Ok(count @ 1..) = out.read(&mut buffer).await {
+                let _ = sender.send(Chunk::Out(Bytes::copy_from_slice(&buffer[..count])));
+            }
+        });
+        let shell = Arc::new(Mutex::new(Shell::new(input, chunks)?));
+        shells.insert(user.map(str::to_owned), Arc::clone(&shell));
+        Ok(shell)
+    }
+}
+
+#[async_trait]
+impl Transport for Local {
+    async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>> {
+        self.shell(user).await?.lock().await.run(scripts).await
+    }
+
+    async fn put(&self, user: Option<&str>, bytes: Bytes, path: &str) -> Result<()> {
+        let mut child = command(user, Some(&shell::receive_command(path))).spawn().context(|| "cannot start `/bin/sh`")?;
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(&bytes).await.context(|| format!("cannot write `{path}`"))?;
+        }
+        let output = child.wait_with_output().await.context(|| format!("cannot write `{path}`"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(Error::new(String::from_utf8_lossy(&output.stderr).trim().to_owned()).context(format!("cannot write `{path}`")))
+        }
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
+        let stream = tokio::net::TcpStream::connect((host, port)).await.context(|| format!("cannot reach {host}:{port}"))?;
+        Ok(Box::new(stream))
+    }
+}
