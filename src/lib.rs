@@ -21,3 +21,5 @@ pub mod plan;
 pub mod files;
 pub mod template;
 pub mod remote;
+pub mod modules;
+pub mod playbook;

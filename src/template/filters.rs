@@ -430,12 +430,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 fn hash(value: &Value, algorithm: Option<String>) -> Answer {
     let text = text(value);
-    Ok(Value::from(match algorithm.as_deref().unwrap_or("sha1") {
-        "sha1" => hex(&sha1::Sha1::digest(text)),
-        "sha256" => hex(&sha2::Sha256::digest(text)),
-        "sha512" => hex(&sha2::Sha512::digest(text)),
-        other => return Err(wrong(format!("hash: `{other}` is not known; use sha1, sha256 or sha512"))),
-    }))
+    let algorithm = algorithm.as_deref().unwrap_or("sha1");
+    let sum = checksum_of(algorithm, text.as_bytes());
+    sum.map(Value::from).ok_or_else(|| wrong(format!("hash: `{algorithm}` is not known; use sha1, sha256 or sha512")))
+}
+
+/// The checksum of bytes in hexadecimal; `None` for an algorithm that we do not have.
+pub(crate) fn checksum_of(algorithm: &str, bytes: &[u8]) -> Option<String> {
+    Some(match algorithm {
+        "sha1" => hex(&sha1::Sha1::digest(bytes)),
+        "sha224" => hex(&sha2::Sha224::digest(bytes)),
+        "sha256" => hex(&sha2::Sha256::digest(bytes)),
+        "sha384" => hex(&sha2::Sha384::digest(bytes)),
+        "sha512" => hex(&sha2::Sha512::digest(bytes)),
+        _ => return None,
+    })
 }
 
 fn checksum(value: &Value) -> Answer {

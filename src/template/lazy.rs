@@ -64,11 +64,16 @@ fn holds_template(value: &serde_json::Value) -> bool {
 struct Root(Resolver);
 
 impl Object for Root {
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.scope.names().into_iter().map(Value::from).collect())
+    }
+
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
         match self.0.scope.get(name) {
             Some(Var::Template(value)) => Some(self.0.lazy(&value)),
             Some(Var::Data(value)) => Some(from_json(&value)),
+            Some(Var::Native(value)) => Some(value),
             None => match name {
                 "omit" => Some(Value::from(OMIT)),
                 "lookup" | "query" | "q" => Some(lookups::function(self.0.clone(), name != "lookup")),
@@ -76,6 +81,34 @@ impl Object for Root {
                 _ => None,
             },
         }
+    }
+}
+
+/// A function from a key to its value.
+type Get = dyn Fn(&str) -> Option<Var> + Send + Sync;
+
+/// A mapping whose values are computed when they are looked at.
+pub(super) struct Computed {
+    pub(super) keys: Vec<String>,
+    pub(super) get: Box<Get>,
+}
+
+impl fmt::Debug for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.keys)
+    }
+}
+
+impl Object for Computed {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match (self.get)(key.as_str()?)? {
+            Var::Template(value) | Var::Data(value) => Some(from_json(&value)),
+            Var::Native(value) => Some(value),
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.keys.iter().map(|key| Value::from(key.as_str())).collect())
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, machinery, syntax::SyntaxConfig};
 use serde_json::{Map, Value};
 
+pub(crate) use self::filters::{checksum_of as checksum, expand};
 pub use self::lookups::Lookups;
 use crate::error::{Error, Result};
 
@@ -31,6 +32,11 @@ pub trait Scope: Send + Sync {
     /// A variable, when there is one of this name.
     fn get(&self, name: &str) -> Option<Var>;
 
+    /// The names of all variables, for `hostvars[host]` as a whole.
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Where `lookup` and `include` look for files.
     fn lookups(&self) -> Lookups {
         Lookups::default()
@@ -44,6 +50,8 @@ pub enum Var {
     Template(Arc<Value>),
     /// As a host or a module told it: never a template, whatever it looks like.
     Data(Arc<Value>),
+    /// A function, or a value that is computed when it is looked into.
+    Native(minijinja::Value),
 }
 
 impl Var {
@@ -51,6 +59,24 @@ impl Var {
     #[must_use]
     pub fn template(value: Value) -> Self {
         Self::Template(Arc::new(value))
+    }
+
+    /// The variables of another scope as one value, resolved there when they are looked at.
+    #[must_use]
+    pub fn scope(engine: &Engine, scope: &Arc<dyn Scope>) -> Self {
+        Self::Native(lazy::context(engine, scope, 0))
+    }
+
+    /// Values by key, computed when they are looked at.
+    pub fn map(keys: Vec<String>, get: impl Fn(&str) -> Option<Self> + Send + Sync + 'static) -> Self {
+        Self::Native(minijinja::Value::from_object(lazy::Computed { keys, get: Box::new(get) }))
+    }
+
+    /// A function of one text.
+    pub fn function(call: impl Fn(&str) -> Result<String> + Send + Sync + 'static) -> Self {
+        Self::Native(minijinja::Value::from_function(move |argument: &str| {
+            call(argument).map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.to_string()))
+        }))
     }
 
     /// A variable that is data.

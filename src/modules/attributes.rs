@@ -1,0 +1,255 @@
+//! Mode, owner and group of a file: what `stat` tells of them, and the commands that change them.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{Error, Result},
+    remote::quote,
+};
+
+/// The wanted mode, owner and group; what is not given stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Attributes {
+    pub(super) mode: Option<Mode>,
+    pub(super) owner: Option<String>,
+    pub(super) group: Option<String>,
+}
+
+/// A mode: bits, or symbolic changes of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Bits(u32),
+    Symbolic(String),
+    Preserve,
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Mode {
+    fn parse(value: &Value) -> Result<Self, String> {
+        match value {
+            // YAML 1.1 has read `0644` as octal already; `644` without the zero would mean another mode than it says.
+            Value::Number(number) => match number.as_u64().and_then(|bits| u32::try_from(bits).ok()) {
+                Some(bits) if bits <= 0o7777 && !(600..=777).contains(&bits) => Ok(Self::Bits(bits)),
+                _ => Err(format!("`mode: {number}` is a decimal number: write it in quotes, as '0{number}'")),
+            },
+            Value::String(text) if text == "preserve" => Ok(Self::Preserve),
+            Value::String(text) if !text.is_empty() && text.bytes().all(|b| (b'0'..=b'7').contains(&b)) => {
+                u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777).map(Self::Bits).ok_or_else(|| format!("`{text}` is not a mode"))
+            }
+            Value::String(text) if symbolic(text, 0, false).is_some() => Ok(Self::Symbolic(text.clone())),
+            other => Err(format!("`{other}` is not a mode: write '0644' or u=rw,g=r")),
+        }
+    }
+
+    /// The bits that a file of these bits shall have.
+    pub(super) fn wanted(&self, now: u32, folder: bool) -> u32 {
+        match self {
+            Self::Bits(bits) => *bits,
+            Self::Symbolic(text) => symbolic(text, now, folder).unwrap_or(now),
+            Self::Preserve => now,
+        }
+    }
+}
+
+/// Applies `u=rwX,g-w` as chmod(1) does, without regard to the umask.
+fn symbolic(text: &str, now: u32, folder: bool) -> Option<u32> {
+    let mut bits = now;
+    for clause in text.split(',') {
+        let operator = clause.find(['=', '+', '-'])?;
+        let who = &clause[..operator];
+        if !who.chars().all(|c| "ugoa".contains(c)) {
+            return None;
+        }
+        let everybody = who.is_empty() || who.contains('a');
+        let (operator, permissions) = clause[operator..].split_at(1);
+        let (mut triple, mut special) = (0, 0);
+        for permission in permissions.chars() {
+            match permission {
+                'r' => triple |= 4,
+                'w' => triple |= 2,
+                'x' => triple |= 1,
+                'X' if folder || now & 0o111 != 0 => triple |= 1,
+                'X' => {}
+                's' => {
+                    special |= if everybody || who.contains('u') { 0o4000 } else { 0 };
+                    special |= if everybody || who.contains('g') { 0o2000 } else { 0 };
+                }
+                't' => special |= 0o1000,
+                _ => return None,
+            }
+        }
+        for (class, shift) in [('u', 6), ('g', 3), ('o', 0)] {
+            if everybody || who.contains(class) {
+                match operator {
+                    "=" => bits = bits & !(7 << shift) | triple << shift,
+                    "+" => bits |= triple << shift,
+                    _ => bits &= !(triple << shift),
+                }
+            }
+        }
+        bits = if operator == "-" { bits & !special } else { bits | special };
+    }
+    Some(bits)
+}
+
+/// What a host tells of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Absent,
+    Present(Present),
+}
+
+/// What `stat` tells of a path that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Present {
+    pub(super) kind: String,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) owner: String,
+    pub(super) group: String,
+    pub(super) size: u64,
+    pub(super) mtime: i64,
+    pub(super) atime: i64,
+    pub(super) ctime: i64,
+    pub(super) inode: u64,
+    pub(super) links: u64,
+    pub(super) device: u64,
+    pub(super) target: String,
+}
+
+impl Present {
+    pub(super) fn is_file(&self) -> bool {
+        self.kind.starts_with("regular")
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        self.kind == "directory"
+    }
+
+    pub(super) fn is_link(&self) -> bool {
+        self.kind == "symbolic link"
+    }
+}
+
+/// A script that prints one line about a path, for [`parse`].
+pub(super) fn probe(path: &str, follow: bool) -> String {
+    let path = quote(path);
+    let flag = if follow { "-L " } else { "" };
+    format!(
+        "if [ -e {path} ] || [ -L {path} ]; then \
+         stat {flag}-c '%a|%u|%g|%U|%G|%s|%Y|%X|%Z|%i|%h|%d|%F' -- {path} | tr '\\n' '|'; readlink -- {path} 2>/dev/null || echo; \
+         else echo absent; fi"
+    )
+}
+
+/// Reads the line of [`probe`].
+pub(super) fn parse(line: &str) -> Result<Seen> {
+    if line == "absent" {
+        return Ok(Seen::Absent);
+    }
+    let wrong = || Error::new(format!("the host's `stat` printed `{line}`"));
+    let fields: Vec<&str> = line.splitn(14, '|').collect();
+    let [mode, uid, gid, owner, group, size, mtime, atime, ctime, inode, links, device, kind, target] = fields[..] else {
+        return Err(wrong());
+    };
+    Ok(Seen::Present(Present {
+        kind: kind.to_owned(),
+        mode: u32::from_str_radix(mode, 8).map_err(|_| wrong())?,
+        uid: uid.parse().map_err(|_| wrong())?,
+        gid: gid.parse().map_err(|_| wrong())?,
+        owner: owner.to_owned(),
+        group: group.to_owned(),
+        size: size.parse().map_err(|_| wrong())?,
+        mtime: mtime.parse().map_err(|_| wrong())?,
+        atime: atime.parse().map_err(|_| wrong())?,
+        ctime: ctime.parse().map_err(|_| wrong())?,
+        inode: inode.parse().map_err(|_| wrong())?,
+        links: links.parse().map_err(|_| wrong())?,
+        device: device.parse().map_err(|_| wrong())?,
+        target: target.to_owned(),
+    }))
+}
+
+impl Attributes {
+    /// The commands that give a path these attributes, when it has others.
+    pub(super) fn commands(&self, path: &str, now: Option<&Present>) -> Vec<String> {
+        let mut commands = Vec::new();
+        let path = quote(path);
+        let differs = |wanted: &str, name: Option<&str>, id: Option<u32>| {
+            name != Some(wanted) && (id.is_none() || wanted.parse().ok() != id)
+        };
+        let owner = self.owner.as_deref().filter(|owner| differs(owner, now.map(|n| n.owner.as_str()), now.map(|n| n.uid)));
+        let group = self.group.as_deref().filter(|group| differs(group, now.map(|n| n.group.as_str()), now.map(|n| n.gid)));
+        match (owner, group) {
+            (None, None) => {}
+            (Some(owner), None) => commands.push(format!("chown -h {} {path}", quote(owner))),
+            (owner, Some(group)) => {
+                commands.push(format!("chown -h {} {path}", quote(&format!("{}:{group}", owner.unwrap_or_default()))));
+            }
+        }
+        // chown takes away setuid bits, so the mode comes after it.
+        match (&self.mode, now) {
+            (Some(mode), Some(now)) if !now.is_link() => {
+                let wanted = mode.wanted(now.mode, now.is_folder());
+                if wanted != now.mode || (!commands.is_empty() && wanted > 0o777) {
+                    commands.push(format!("chmod {wanted:04o} {path}"));
+                }
+            }
+            (Some(Mode::Bits(bits)), None) => commands.push(format!("chmod {bits:04o} {path}")),
+            (Some(Mode::Symbolic(text)), None) => commands.push(format!("chmod {} {path}", quote(text))),
+            _ => {}
+        }
+        commands
+    }
+}
+
+/// The usual facts about a path in a task's result.
+pub(super) fn describe(present: &Present, into: &mut Map<String, Value>) {
+    into.insert("mode".to_owned(), format!("{:04o}", present.mode).into());
+    into.insert("owner".to_owned(), present.owner.clone().into());
+    into.insert("group".to_owned(), present.group.clone().into());
+    into.insert("uid".to_owned(), present.uid.into());
+    into.insert("gid".to_owned(), present.gid.into());
+    into.insert("size".to_owned(), present.size.into());
+    let state = if present.is_folder() {
+        "directory"
+    } else if present.is_link() {
+        "link"
+    } else {
+        "file"
+    };
+    into.insert("state".to_owned(), state.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Mode, symbolic};
+
+    #[test]
+    fn symbolic_modes_are_those_of_chmod() {
+        assert_eq!(symbolic("u=rwX,g=rX,o=", 0o600, true), Some(0o750));
+        assert_eq!(symbolic("u=rwX,g=rX,o=", 0o600, false), Some(0o640));
+        assert_eq!(symbolic("a+x", 0o644, false), Some(0o755));
+        assert_eq!(symbolic("g-w,o-rwx", 0o666, false), Some(0o640));
+        assert_eq!(symbolic("u+s", 0o755, false), Some(0o4755));
+        assert_eq!(symbolic("rw", 0o644, false), None);
+    }
+
+    #[test]
+    fn modes_are_octal_whatever_they_are_written_as() {
+        assert_eq!(Mode::parse(&json!("0644")), Ok(Mode::Bits(0o644)));
+        assert_eq!(Mode::parse(&json!("644")), Ok(Mode::Bits(0o644)));
+        assert_eq!(Mode::parse(&json!(420)), Ok(Mode::Bits(0o644)));
+        assert!(Mode::parse(&json!(644)).unwrap_err().contains("'0644'"));
+        assert!(Mode::parse(&json!("rw")).is_err());
+    }
+}

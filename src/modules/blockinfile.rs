@@ -1,0 +1,104 @@
+//! `blockinfile`: a file has a block of lines between two marks.
+
+use serde::Deserialize;
+
+use super::{
+    Arguments, Flag, Module, Operation, Text,
+    attributes::{Attributes, Mode},
+    lineinfile::{Edit, Presence, join, pattern},
+};
+use crate::error::Result;
+
+pub(super) struct Blockinfile;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockArguments {
+    #[serde(alias = "dest", alias = "name", alias = "destfile")]
+    path: Text,
+    #[serde(alias = "content", default)]
+    block: Text,
+    marker: Option<Text>,
+    marker_begin: Option<Text>,
+    marker_end: Option<Text>,
+    #[serde(default)]
+    state: Presence,
+    insertafter: Option<Text>,
+    insertbefore: Option<Text>,
+    #[serde(default)]
+    create: Flag,
+    #[serde(default)]
+    backup: Flag,
+    validate: Option<Text>,
+    mode: Option<Mode>,
+    owner: Option<Text>,
+    group: Option<Text>,
+}
+
+impl Module for Blockinfile {
+    fn name(&self) -> &'static str {
+        "blockinfile"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        &[
+            "path", "dest", "name", "destfile", "block", "content", "marker", "marker_begin", "marker_end", "state",
+            "insertafter", "insertbefore", "create", "backup", "validate", "mode", "owner", "group",
+        ]
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let arguments: BlockArguments = super::read(task.named)?;
+        Ok(Box::new(Edit {
+            path: arguments.path.0.clone(),
+            create: arguments.create.0,
+            backup: arguments.backup.0,
+            validate: arguments.validate.as_ref().map(|text| text.0.clone()),
+            attributes: Attributes {
+                mode: arguments.mode.clone(),
+                owner: arguments.owner.as_ref().map(|owner| owner.0.clone()),
+                group: arguments.group.as_ref().map(|group| group.0.clone()),
+            },
+            absent_is_fine: arguments.state == Presence::Absent,
+            edit: Box::new(move |text| edit(&arguments, text)),
+        }))
+    }
+}
+
+fn edit(arguments: &BlockArguments, text: &str) -> Result<String> {
+    let marker = arguments.marker.as_ref().map_or("# {mark} ANSIBLE MANAGED BLOCK", Text::as_str);
+    let mark = |word: &Option<Text>, usual: &str| marker.replace("{mark}", word.as_ref().map_or(usual, Text::as_str));
+    let (begin, end) = (mark(&arguments.marker_begin, "BEGIN"), mark(&arguments.marker_end, "END"));
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let present = arguments.state == Presence::Present && !arguments.block.0.is_empty();
+    let block: Vec<String> = if present {
+        let inner = arguments.block.0.trim_end_matches('\n').lines().map(str::to_owned);
+        std::iter::once(begin.clone()).chain(inner).chain([end.clone()]).collect()
+    } else {
+        Vec::new()
+    };
+    let first = lines.iter().position(|line| *line == begin);
+    let last = lines.iter().position(|line| *line == end);
+    match (first, last) {
+        (Some(first), Some(last)) if first <= last => drop(lines.splice(first..=last, block)),
+        _ if present => {
+            let at = insertion(arguments, &lines)?;
+            lines.splice(at..at, block);
+        }
+        _ => {}
+    }
+    Ok(if join(&lines).trim_end_matches('\n') == text.trim_end_matches('\n') { text.to_owned() } else { join(&lines) })
+}
+
+fn insertion(arguments: &BlockArguments, lines: &[String]) -> Result<usize> {
+    let last = |text: &str| -> Result<Option<usize>> {
+        let regexp = pattern(text)?;
+        Ok(lines.iter().rposition(|line| regexp.is_match(line).unwrap_or(false)))
+    };
+    Ok(match (&arguments.insertafter, &arguments.insertbefore) {
+        (_, Some(before)) if before.as_str() == "BOF" => 0,
+        (_, Some(before)) => last(before.as_str())?.unwrap_or(lines.len()),
+        (Some(after), None) if after.as_str() != "EOF" => last(after.as_str())?.map_or(lines.len(), |at| at + 1),
+        _ => lines.len(),
+    })
+}

@@ -1,0 +1,224 @@
+//! `command`: runs a program, without a shell in between.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text};
+use crate::{
+    error::{Error, Result},
+    remote::{Output, quote},
+};
+
+pub(super) struct Command;
+
+/// What `command` and `shell` take beside the command itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommandArguments {
+    pub(super) cmd: Option<Text>,
+    pub(super) argv: Option<Vec<Text>>,
+    pub(super) chdir: Option<Text>,
+    pub(super) creates: Option<Text>,
+    pub(super) removes: Option<Text>,
+    pub(super) stdin: Option<Text>,
+    #[serde(default = "yes")]
+    pub(super) stdin_add_newline: Flag,
+    #[serde(default = "yes")]
+    pub(super) strip_empty_ends: Flag,
+    pub(super) executable: Option<Text>,
+    #[serde(default = "yes")]
+    pub(super) expand_argument_vars: Flag,
+}
+
+fn yes() -> Flag {
+    Flag(true)
+}
+
+pub(super) const ARGUMENTS: &[&str] = &[
+    "cmd", "argv", "chdir", "creates", "removes", "stdin", "stdin_add_newline", "strip_empty_ends", "executable",
+    "expand_argument_vars",
+];
+
+impl Module for Command {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        ARGUMENTS
+    }
+
+    fn free_form(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let arguments: CommandArguments = super::read(task.named)?;
+        let words = match (task.free_form, &arguments.cmd, &arguments.argv) {
+            (Some(text), _, _) => split(text)?,
+            (None, Some(text), _) => split(text.as_str())?,
+            (None, None, Some(words)) => words.iter().map(|word| word.0.clone()).collect(),
+            (None, None, None) => return Err(Error::usage("there is no command")),
+        };
+        if words.is_empty() {
+            return Err(Error::usage("the command is empty"));
+        }
+        let expand = arguments.expand_argument_vars.0;
+        let script: Vec<String> = words.iter().map(|word| if expand { expanding(word) } else { quote(word) }).collect();
+        let shown = Value::Array(words.into_iter().map(Value::String).collect());
+        Ok(Run::new(&arguments, script.join(" "), shown))
+    }
+}
+
+/// Splits a command line into words as a shell would, without expanding anything.
+pub(super) fn split(text: &str) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '\\') => word.get_or_insert_default().extend(chars.next()),
+            (Some('"'), '\\') if matches!(chars.peek(), Some('"' | '\\')) => word.get_or_insert_default().extend(chars.next()),
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    if let Some(quote) = quote {
+        return Err(Error::usage(format!("a `{quote}` in the command is never closed: `{text}`")));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// A word in which `$NAME` and `${NAME}` are replaced, and nothing else: no patterns, no pipes, no commands.
+fn expanding(word: &str) -> String {
+    if !word.contains('$') {
+        return quote(word);
+    }
+    let mut out = String::from("\"");
+    let chars: Vec<char> = word.chars().collect();
+    for (at, c) in chars.iter().enumerate() {
+        let name_follows = chars.get(at + 1).is_some_and(|next| next.is_ascii_alphabetic() || "_{".contains(*next));
+        if "\"`\\".contains(*c) || (*c == '$' && !name_follows) {
+            out.push('\\');
+        }
+        out.push(*c);
+    }
+    out + "\""
+}
+
+/// A command on a host.
+pub(super) struct Run {
+    script: String,
+    shown: Value,
+    creates: Option<String>,
+    removes: Option<String>,
+    strip: bool,
+}
+
+impl Run {
+    pub(super) fn new(arguments: &CommandArguments, command: String, shown: Value) -> Box<dyn Operation> {
+        let mut script = String::new();
+        if let Some(folder) = &arguments.chdir {
+            script += &format!("cd {} || exit 1\n", quote(folder.as_str()));
+        }
+        script += &command;
+        if let Some(text) = &arguments.stdin {
+            let end = if arguments.stdin_add_newline.0 && !text.0.ends_with('\n') { "\\n" } else { "" };
+            script = script.replacen(&command, &format!("printf '%s{end}' {} | {command}", quote(&text.0)), 1);
+        }
+        Box::new(Self {
+            script,
+            shown,
+            creates: arguments.creates.as_ref().map(|path| path.0.clone()),
+            removes: arguments.removes.as_ref().map(|path| path.0.clone()),
+            strip: arguments.strip_empty_ends.0,
+        })
+    }
+
+    fn base(&self) -> Map<String, Value> {
+        super::entry("cmd", self.shown.clone())
+    }
+
+    /// `creates` and `removes` may be patterns, which the shell expands.
+    fn pattern(path: &str) -> String {
+        let escaped = path.chars().map(|c| match c {
+            c if c.is_ascii_alphanumeric() || "/._-*?[]~".contains(c) => c.to_string(),
+            c => format!("\\{c}"),
+        });
+        escaped.collect()
+    }
+}
+
+impl Operation for Run {
+    fn probe(&self) -> Option<String> {
+        let test = |path: &String, found: &str, missing: &str| {
+            format!("set -- {}; [ -e \"$1\" ] && echo {found} || echo {missing}", Self::pattern(path))
+        };
+        let tests: Vec<String> = self
+            .creates
+            .iter()
+            .map(|path| test(path, "skip", "run"))
+            .chain(self.removes.iter().map(|path| test(path, "run", "skip")))
+            .collect();
+        (!tests.is_empty()).then(|| tests.join("; "))
+    }
+
+    fn decide(&self, seen: &Output) -> Result<Decision> {
+        if seen.out().lines().any(|line| line == "skip") {
+            let mut result = self.base();
+            let path = self.creates.as_ref().or(self.removes.as_ref()).cloned().unwrap_or_default();
+            let why = if self.creates.is_some() { "exists" } else { "does not exist" };
+            result.extend(output_fields("", "", 0));
+            result.insert("stdout".to_owned(), format!("skipped, since {path} {why}").into());
+            result.insert("msg".to_owned(), format!("Did not run command since '{path}' {why}").into());
+            return Ok(Decision::unchanged(result));
+        }
+        Ok(Decision { changed: true, steps: vec![Step::Run(self.script.clone())], result: self.base(), diffs: Vec::new() })
+    }
+
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        let mut result = decision.result;
+        let Some(output) = outputs.last() else { return Outcome { changed: decision.changed, failure: None, result } };
+        let status = output.status.unwrap_or(-1);
+        let (out, err) = (output.out(), output.err());
+        let strip = |text: &str| if self.strip { text.trim_end_matches(['\n', '\r']).to_owned() } else { text.to_owned() };
+        result.extend(output_fields(&strip(&out), &strip(&err), status));
+        let failure = (status != 0).then(|| "non-zero return code".to_owned());
+        Outcome { changed: decision.changed, failure, result }
+    }
+}
+
+fn output_fields(stdout: &str, stderr: &str, status: i32) -> Map<String, Value> {
+    let lines = |text: &str| Value::Array(text.lines().map(Value::from).collect());
+    Map::from_iter([
+        ("rc".to_owned(), status.into()),
+        ("stdout".to_owned(), stdout.into()),
+        ("stdout_lines".to_owned(), lines(stdout)),
+        ("stderr".to_owned(), stderr.into()),
+        ("stderr_lines".to_owned(), lines(stderr)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{expanding, split};
+
+    #[test]
+    fn words_are_split_as_a_shell_does() {
+        assert_eq!(split("a 'b c' \"d \\\" e\" f\\ g ''").unwrap(), ["a", "b c", "d \" e", "f g", ""]);
+        assert!(split("a 'b").is_err());
+    }
+
+    #[test]
+    fn only_variables_are_expanded() {
+        assert_eq!(expanding("a*b"), "'a*b'");
+        assert_eq!(expanding("$HOME/`x` $5 $(y)"), "\"$HOME/\\`x\\` \\$5 \\$(y)\"");
+    }
+}

@@ -1,0 +1,236 @@
+//! Playbook modules: one file each. A module reads its arguments, says with which script it looks at the host (`probe`), and
+//! decides from what the script printed which steps must run (`decide`). Both are pure, so check mode, diffs and batched
+//! probes fall out by themselves. May import `template`, `remote::{Output, quote}` and the vocabulary.
+
+mod apt;
+mod arguments;
+mod attributes;
+mod blockinfile;
+mod command;
+mod content;
+mod copy;
+mod file;
+mod group;
+mod lineinfile;
+mod package;
+mod postgresql;
+mod postgresql_db;
+mod postgresql_ext;
+mod postgresql_privs;
+mod postgresql_query;
+mod postgresql_user;
+mod service;
+mod shell;
+mod slurp;
+mod stat;
+mod systemd;
+mod unarchive;
+mod user;
+mod wait_for;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+pub use self::{
+    arguments::{Flag, List, Text, read},
+    copy::{FileCopy, write as write_file},
+};
+use crate::{
+    error::{Error, Result},
+    remote::Output,
+};
+
+/// A module of playbooks.
+pub trait Module: Sync {
+    /// Its short name.
+    fn name(&self) -> &'static str;
+
+    /// Reads the arguments of a task.
+    ///
+    /// # Errors
+    /// When an argument is unknown, missing or of the wrong kind.
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>>;
+
+    /// The names of its arguments, for the check before any host is touched; empty means that there is none.
+    fn arguments(&self) -> &'static [&'static str];
+
+    /// Whether it takes a text instead of arguments, as `command` does.
+    fn free_form(&self) -> bool {
+        false
+    }
+}
+
+/// All modules. `playbook::actions` has those that need more than a host's answer.
+pub const MODULES: &[&dyn Module] = &[
+    &apt::Apt,
+    &blockinfile::Blockinfile,
+    &command::Command,
+    &copy::Copy,
+    &file::FileModule,
+    &group::Group,
+    &lineinfile::Lineinfile,
+    &package::Package,
+    &postgresql_db::PostgresqlDb,
+    &postgresql_ext::PostgresqlExt,
+    &postgresql_privs::PostgresqlPrivs,
+    &postgresql_query::PostgresqlQuery,
+    &postgresql_user::PostgresqlUser,
+    &service::Service,
+    &shell::Shell,
+    &slurp::Slurp,
+    &stat::Stat,
+    &systemd::Systemd,
+    &systemd::SystemdService,
+    &unarchive::Unarchive,
+    &user::User,
+    &wait_for::WaitFor,
+];
+
+/// The module of a name, with or without its collection.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static dyn Module> {
+    let short = short_name(name)?;
+    MODULES.iter().copied().find(|module| module.name() == short)
+}
+
+/// A name without `ansible.builtin.` and its like; `None` for a collection that we do not have.
+#[must_use]
+pub fn short_name(name: &str) -> Option<&str> {
+    match name.rsplit_once('.') {
+        None => Some(name),
+        Some(("ansible.builtin" | "ansible.legacy" | "community.postgresql", short)) => Some(short),
+        Some(_) => None,
+    }
+}
+
+/// What a task gives to its module.
+pub struct Arguments<'a> {
+    /// The named arguments.
+    pub named: &'a Map<String, Value>,
+    /// The text of modules that take one.
+    pub free_form: Option<&'a str>,
+    /// The files beside the playbook.
+    pub sources: &'a dyn Sources,
+}
+
+/// The files that a task may name.
+pub trait Sources: Send + Sync {
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn file(&self, name: &str) -> Result<Bytes>;
+
+    /// The files of a folder, relative to it; `None` when the name is not a folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    fn folder(&self, name: &str) -> Result<Option<Vec<String>>>;
+}
+
+/// One task on one host, with its arguments resolved.
+pub trait Operation: Send + Sync {
+    /// A read-only script whose output decides; `None` when nothing need be known.
+    fn probe(&self) -> Option<String>;
+
+    /// What must be done, from what the probe printed.
+    ///
+    /// # Errors
+    /// When the host cannot be brought to what is asked.
+    fn decide(&self, seen: &Output) -> Result<Decision>;
+
+    /// The result after the steps have run; the outputs are those of the steps.
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        conclude(decision, outputs)
+    }
+
+    /// Whether the probe may run long before its turn. Those that wait or watch say no.
+    fn may_prefetch(&self) -> bool {
+        true
+    }
+}
+
+/// What must be done on a host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Whether something changes.
+    pub changed: bool,
+    /// What runs, in order; the first failure ends it.
+    pub steps: Vec<Step>,
+    /// What the task's result says.
+    pub result: Map<String, Value>,
+    /// Files whose text changes.
+    pub diffs: Vec<FileChange>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A script.
+    Run(String),
+    /// Bytes that are written to a new file before the next script.
+    Put {
+        /// The bytes.
+        bytes: Bytes,
+        /// The path.
+        path: String,
+    },
+}
+
+/// A file whose text changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// Its path.
+    pub path: String,
+    /// Its new text; `None` when it goes or is not text.
+    pub after: Option<String>,
+}
+
+/// How a task ended on a host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Whether something was changed.
+    pub changed: bool,
+    /// Why it failed, when it did.
+    pub failure: Option<String>,
+    /// What `register` stores beside that.
+    pub result: Map<String, Value>,
+}
+
+impl Decision {
+    /// Nothing to do.
+    #[must_use]
+    pub fn unchanged(result: Map<String, Value>) -> Self {
+        Self { result, ..Self::default() }
+    }
+
+    /// Something to do, by these scripts.
+    #[must_use]
+    pub fn run(scripts: impl IntoIterator<Item = String>, result: Map<String, Value>) -> Self {
+        Self { changed: true, steps: scripts.into_iter().map(Step::Run).collect(), result, diffs: Vec::new() }
+    }
+}
+
+/// The usual end: a failed step fails the task, with what it printed.
+pub(crate) fn conclude(decision: Decision, outputs: &[Output]) -> Outcome {
+    let failure = outputs.iter().find(|output| !output.succeeded()).map(|output| {
+        let (err, out) = (output.err(), output.out());
+        let said = if err.trim().is_empty() { out.trim() } else { err.trim() };
+        match output.status {
+            Some(status) if said.is_empty() => format!("the host answered with exit status {status}"),
+            _ => said.to_owned(),
+        }
+    });
+    Outcome { changed: decision.changed, failure, result: decision.result }
+}
+
+/// A probe that failed itself: the host cannot tell.
+fn probe_failed(seen: &Output) -> Error {
+    let said = seen.err();
+    Error::new(if said.trim().is_empty() { "the host could not be looked at".to_owned() } else { said.trim().to_owned() })
+}
+
+/// A result of one entry.
+fn entry(name: &str, value: impl Into<Value>) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), value.into())])
+}

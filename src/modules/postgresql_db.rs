@@ -1,0 +1,103 @@
+//! `postgresql_db`: a database exists, or does not.
+
+use serde::Deserialize;
+
+use super::{
+    Arguments, Decision, Flag, Module, Operation, Text, entry,
+    lineinfile::Presence,
+    postgresql::{Login, ident, literal, rows},
+};
+use crate::{error::Result, remote::Output};
+
+pub(super) struct PostgresqlDb;
+
+#[derive(Deserialize)]
+struct DbArguments {
+    #[serde(alias = "db")]
+    name: Text,
+    owner: Option<Text>,
+    encoding: Option<Text>,
+    lc_collate: Option<Text>,
+    lc_ctype: Option<Text>,
+    template: Option<Text>,
+    tablespace: Option<Text>,
+    conn_limit: Option<i64>,
+    #[serde(default)]
+    state: Presence,
+    #[serde(default)]
+    force: Flag,
+    maintenance_db: Option<Text>,
+    #[serde(flatten)]
+    login: Login,
+}
+
+impl Module for PostgresqlDb {
+    fn name(&self) -> &'static str {
+        "postgresql_db"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        &[
+            "name", "db", "owner", "encoding", "lc_collate", "lc_ctype", "template", "tablespace", "conn_limit", "state",
+            "force", "maintenance_db", "login_host", "login_port", "login_user", "login_password", "login_unix_socket",
+            "port",
+        ]
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        Ok(Box::new(Db(super::read(task.named)?)))
+    }
+}
+
+struct Db(DbArguments);
+
+impl Db {
+    fn run(&self, sql: &str) -> String {
+        self.0.login.psql(self.0.maintenance_db.as_ref().map_or("postgres", Text::as_str), sql)
+    }
+}
+
+impl Operation for Db {
+    fn probe(&self) -> Option<String> {
+        let sql = format!(
+            "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname = {};",
+            literal(self.0.name.as_str())
+        );
+        Some(self.run(&sql))
+    }
+
+    fn decide(&self, seen: &Output) -> Result<Decision> {
+        let db = &self.0;
+        let rows = rows(seen)?;
+        let name = ident(db.name.as_str());
+        let mut sql = Vec::new();
+        match (db.state, rows.first()) {
+            (Presence::Absent, None) => {}
+            (Presence::Absent, Some(_)) => {
+                sql.push(format!("DROP DATABASE {name}{};", if db.force.0 { " WITH (FORCE)" } else { "" }));
+            }
+            (Presence::Present, None) => {
+                let mut statement = format!("CREATE DATABASE {name}");
+                let option = |word: &str, value: Option<String>| value.map(|value| format!(" {word} {value}")).unwrap_or_default();
+                statement += &option("OWNER", db.owner.as_ref().map(|owner| ident(&owner.0)));
+                statement += &option("TEMPLATE", db.template.as_ref().map(|template| ident(&template.0)));
+                statement += &option("ENCODING", db.encoding.as_ref().map(|encoding| literal(&encoding.0)));
+                statement += &option("LC_COLLATE", db.lc_collate.as_ref().map(|collate| literal(&collate.0)));
+                statement += &option("LC_CTYPE", db.lc_ctype.as_ref().map(|ctype| literal(&ctype.0)));
+                statement += &option("TABLESPACE", db.tablespace.as_ref().map(|space| ident(&space.0)));
+                statement += &option("CONNECTION LIMIT", db.conn_limit.map(|limit| limit.to_string()));
+                sql.push(statement + ";");
+            }
+            (Presence::Present, Some(row)) => {
+                if let Some(owner) = db.owner.as_ref().filter(|owner| row.first() != Some(&owner.0)) {
+                    sql.push(format!("ALTER DATABASE {name} OWNER TO {};", ident(&owner.0)));
+                }
+                if let Some(limit) = db.conn_limit.filter(|limit| row.get(1) != Some(&limit.to_string())) {
+                    sql.push(format!("ALTER DATABASE {name} CONNECTION LIMIT {limit};"));
+                }
+            }
+        }
+        let result = entry("db", db.name.as_str());
+        Ok(if sql.is_empty() { Decision::unchanged(result) } else { Decision::run([self.run(&sql.join("\n"))], result) })
+    }
+}

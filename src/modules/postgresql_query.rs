@@ -1,0 +1,162 @@
+//! `postgresql_query`: runs SQL.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text, conclude,
+    postgresql::{Login, csv, literal},
+    probe_failed,
+};
+use crate::{
+    error::{Error, Result},
+    remote::Output,
+};
+
+pub(super) struct PostgresqlQuery;
+
+#[derive(Deserialize)]
+struct QueryArguments {
+    query: Option<Value>,
+    #[serde(alias = "login_db", default)]
+    db: Option<Text>,
+    #[serde(default)]
+    positional_args: Vec<Value>,
+    #[serde(default)]
+    named_args: Map<String, Value>,
+    path_to_script: Option<Text>,
+    #[serde(default)]
+    autocommit: Flag,
+    #[serde(flatten)]
+    login: Login,
+}
+
+impl Module for PostgresqlQuery {
+    fn name(&self) -> &'static str {
+        "postgresql_query"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        &[
+            "query", "db", "login_db", "positional_args", "named_args", "path_to_script", "autocommit", "login_host",
+            "login_port", "login_user", "login_password", "login_unix_socket", "port",
+        ]
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let arguments: QueryArguments = super::read(task.named)?;
+        let sql = match (&arguments.query, &arguments.path_to_script) {
+            (Some(Value::String(text)), _) => text.clone(),
+            (Some(Value::Array(list)), _) => {
+                list.iter().filter_map(Value::as_str).map(|one| one.trim_end_matches(';')).collect::<Vec<_>>().join(";\n")
+            }
+            (None, Some(path)) => String::from_utf8_lossy(&task.sources.file(path.as_str())?).into_owned(),
+            _ => return Err(Error::usage("give either `query` or `path_to_script`")),
+        };
+        let sql = fill(sql.trim().trim_end_matches(';'), &arguments)?;
+        let database = arguments.db.as_ref().map_or("postgres", Text::as_str);
+        let wrapped = if arguments.autocommit.0 { format!("{sql};") } else { format!("BEGIN;\n{sql};\nCOMMIT;") };
+        let reads = is_read_only(&sql);
+        let script = arguments.login.psql(database, if reads { &sql } else { &wrapped });
+        Ok(Box::new(Query { sql: sql.clone(), script, reads }))
+    }
+}
+
+/// Puts arguments in place of `%s` and `%(name)s`, as psycopg does.
+fn fill(sql: &str, arguments: &QueryArguments) -> Result<String> {
+    if arguments.positional_args.is_empty() && arguments.named_args.is_empty() {
+        return Ok(sql.to_owned());
+    }
+    let value = |value: &Value| match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Bool(flag) => flag.to_string().to_ascii_uppercase(),
+        Value::Number(number) => number.to_string(),
+        other => literal(&crate::template::text_of(other)),
+    };
+    let mut positional = arguments.positional_args.iter();
+    let mut out = String::new();
+    let mut rest = sql;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('s') {
+            out += &value(positional.next().ok_or_else(|| Error::usage("there are more `%s` than `positional_args`"))?);
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(")s")) {
+            let found = arguments.named_args.get(name);
+            out += &value(found.ok_or_else(|| Error::usage(format!("`named_args` has no `{name}`")))?);
+            rest = after;
+        } else {
+            out.push('%');
+            rest = rest.strip_prefix('%').unwrap_or(rest);
+        }
+    }
+    Ok(out + rest)
+}
+
+/// A single SELECT changes nothing, so it can be looked at together with everything else.
+fn is_read_only(sql: &str) -> bool {
+    let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    matches!(word.as_str(), "SELECT" | "SHOW" | "TABLE" | "VALUES") && !sql.contains(';')
+        && !sql.to_ascii_uppercase().contains("FOR UPDATE") && !sql.contains("nextval") && !sql.contains("setval") && !sql.contains("pg_terminate")
+}
+
+struct Query {
+    sql: String,
+    script: String,
+    reads: bool,
+}
+
+impl Query {
+    fn result(&self, text: &str) -> Map<String, Value> {
+        let mut rows = csv(text).into_iter();
+        let header = rows.next().unwrap_or_default();
+        let records: Vec<Value> = rows
+            .filter(|row| row.len() == header.len())
+            .map(|row| Value::Object(header.iter().cloned().zip(row.into_iter().map(typed)).collect()))
+            .collect();
+        Map::from_iter([
+            ("query".to_owned(), self.sql.as_str().into()),
+            ("rowcount".to_owned(), records.len().into()),
+            ("query_result".to_owned(), Value::Array(records)),
+        ])
+    }
+}
+
+/// psql prints texts; whole numbers become numbers again, `t` and `f` stay texts, since they may be.
+fn typed(text: String) -> Value {
+    match text.parse::<i64>() {
+        Ok(number) if number.to_string() == text => number.into(),
+        _ => text.into(),
+    }
+}
+
+impl Operation for Query {
+    fn probe(&self) -> Option<String> {
+        self.reads.then(|| self.script.clone())
+    }
+
+    fn decide(&self, seen: &Output) -> Result<Decision> {
+        if !self.reads {
+            return Ok(Decision { changed: true, steps: vec![Step::Run(self.script.clone())], ..Decision::default() });
+        }
+        if !seen.succeeded() {
+            return Err(probe_failed(seen));
+        }
+        Ok(Decision::unchanged(self.result(&seen.out())))
+    }
+
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        if self.reads {
+            return conclude(decision, outputs);
+        }
+        let mut outcome = conclude(decision, outputs);
+        if let Some(output) = outputs.last().filter(|_| outcome.failure.is_none()) {
+            outcome.result = self.result(&output.out());
+            // `IF NOT EXISTS` says by a notice that nothing was done.
+            let statements = self.sql.split(';').filter(|statement| !statement.trim().is_empty()).count();
+            outcome.changed = output.err().matches("already exists, skipping").count() < statements;
+        }
+        outcome
+    }
+}

@@ -1,0 +1,166 @@
+//! `postgresql_user`: a login of the database exists with this password and these attributes, or does not.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::{digest, hmac, pbkdf2};
+use serde::Deserialize;
+
+use super::{
+    Arguments, Decision, Flag, Module, Operation, Text, entry,
+    lineinfile::Presence,
+    postgresql::{Login, ident, literal, rows},
+};
+use crate::{
+    error::{Error, Result},
+    remote::Output,
+};
+
+pub(super) struct PostgresqlUser;
+
+#[derive(Deserialize)]
+struct UserArguments {
+    #[serde(alias = "user")]
+    name: Text,
+    password: Option<Text>,
+    #[serde(default)]
+    state: Presence,
+    role_attr_flags: Option<Text>,
+    conn_limit: Option<i64>,
+    #[serde(default)]
+    no_password_changes: Flag,
+    #[serde(alias = "login_db")]
+    db: Option<Text>,
+    #[serde(flatten)]
+    login: Login,
+}
+
+impl Module for PostgresqlUser {
+    fn name(&self) -> &'static str {
+        "postgresql_user"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        &[
+            "name", "user", "password", "state", "role_attr_flags", "conn_limit", "no_password_changes", "db", "login_db",
+            "encrypted", "login_host", "login_port", "login_user", "login_password", "login_unix_socket", "port",
+        ]
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let arguments: UserArguments = super::read(task.named)?;
+        for flag in flags(&arguments) {
+            let base = flag.strip_prefix("NO").unwrap_or(&flag);
+            if !FLAGS.iter().any(|(name, _)| *name == base) {
+                return Err(Error::usage(format!("`{flag}` is not an attribute of a role")));
+            }
+        }
+        Ok(Box::new(User(arguments)))
+    }
+}
+
+/// Attributes and their columns of `pg_authid`.
+const FLAGS: &[(&str, &str)] = &[
+    ("SUPERUSER", "rolsuper"),
+    ("CREATEROLE", "rolcreaterole"),
+    ("CREATEDB", "rolcreatedb"),
+    ("INHERIT", "rolinherit"),
+    ("LOGIN", "rolcanlogin"),
+    ("REPLICATION", "rolreplication"),
+    ("BYPASSRLS", "rolbypassrls"),
+];
+
+fn flags(arguments: &UserArguments) -> Vec<String> {
+    let text = arguments.role_attr_flags.as_ref().map_or("", Text::as_str).to_ascii_uppercase();
+    text.split([',', ' ']).filter(|flag| !flag.is_empty()).map(str::to_owned).collect()
+}
+
+struct User(UserArguments);
+
+impl User {
+    fn run(&self, sql: &str) -> String {
+        self.0.login.psql(self.0.db.as_ref().map_or("postgres", Text::as_str), sql)
+    }
+}
+
+impl Operation for User {
+    fn probe(&self) -> Option<String> {
+        let columns: Vec<&str> = FLAGS.iter().map(|(_, column)| *column).collect();
+        let sql = format!(
+            "SELECT rolpassword, rolconnlimit, {} FROM pg_authid WHERE rolname = {};",
+            columns.join(", "),
+            literal(self.0.name.as_str())
+        );
+        Some(self.run(&sql))
+    }
+
+    fn decide(&self, seen: &Output) -> Result<Decision> {
+        let user = &self.0;
+        let rows = rows(seen)?;
+        let name = ident(user.name.as_str());
+        let row = rows.first();
+        let result = entry("user", user.name.as_str());
+        let mut options = Vec::new();
+        if user.state == Presence::Absent {
+            return Ok(match row {
+                Some(_) => Decision::run([self.run(&format!("DROP ROLE {name};"))], result),
+                None => Decision::unchanged(result),
+            });
+        }
+        if let Some(password) = &user.password
+            && row.is_none_or(|row| !user.no_password_changes.0 && !matches(&row[0], password.as_str()))
+        {
+            options.push(format!("PASSWORD {}", literal(password.as_str())));
+        }
+        for flag in flags(user) {
+            let (base, wanted) = flag.strip_prefix("NO").map_or((flag.as_str(), "t"), |base| (base, "f"));
+            let at = FLAGS.iter().position(|(name, _)| *name == base).map(|at| at + 2);
+            if row.is_none_or(|row| at.and_then(|at| row.get(at)).map(String::as_str) != Some(wanted)) {
+                options.push(flag.clone());
+            }
+        }
+        if let Some(limit) = user.conn_limit.filter(|limit| row.is_none_or(|row| row.get(1) != Some(&limit.to_string()))) {
+            options.push(format!("CONNECTION LIMIT {limit}"));
+        }
+        let statement = match row {
+            None => format!("CREATE ROLE {name} LOGIN {};", options.join(" ")),
+            Some(_) if options.is_empty() => return Ok(Decision::unchanged(result)),
+            Some(_) => format!("ALTER ROLE {name} {};", options.join(" ")),
+        };
+        // The server must not write the password into its log.
+        let quiet = "SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1;";
+        Ok(Decision::run([self.run(&format!("{quiet}\n{statement}"))], result))
+    }
+}
+
+/// Whether a stored password is this one. Source of the SCRAM form: RFC 5802 and PostgreSQL's `scram-common.c`.
+fn matches(stored: &str, password: &str) -> bool {
+    if stored == password {
+        return true;
+    }
+    let Some(rest) = stored.strip_prefix("SCRAM-SHA-256$") else { return false };
+    let parts = || {
+        let (parameters, keys) = rest.split_once('$')?;
+        let (iterations, salt) = parameters.split_once(':')?;
+        let stored_key = keys.split(':').next()?;
+        Some((iterations.parse().ok()?, STANDARD.decode(salt).ok()?, STANDARD.decode(stored_key).ok()?))
+    };
+    let Some((iterations, salt, stored_key)): Option<(std::num::NonZeroU32, Vec<u8>, Vec<u8>)> = parts() else {
+        return false;
+    };
+    let mut salted = [0; 32];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &salt, password.as_bytes(), &mut salted);
+    let client_key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salted), b"Client Key");
+    digest::digest(&digest::SHA256, client_key.as_ref()).as_ref() == stored_key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_scram_verifier_is_recognised() {
+        // RFC 7677, section 3: user `user`, password `pencil`.
+        let stored = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+        assert!(matches(stored, "pencil"));
+        assert!(!matches(stored, "pen"));
+    }
+}

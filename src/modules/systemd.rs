@@ -1,0 +1,177 @@
+//! `systemd`: a unit runs or not, is started at boot or not.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Arguments, Decision, Flag, Module, Operation, Step, Text, entry};
+use crate::{
+    error::{Error, Result},
+    remote::{Output, quote},
+};
+
+pub(super) struct Systemd;
+pub(super) struct SystemdService;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SystemdArguments {
+    #[serde(alias = "service", alias = "unit")]
+    name: Option<Text>,
+    state: Option<UnitState>,
+    enabled: Option<Flag>,
+    masked: Option<Flag>,
+    #[serde(default, alias = "daemon-reload")]
+    daemon_reload: Flag,
+    #[serde(default, alias = "daemon-reexec")]
+    daemon_reexec: Flag,
+    #[serde(default)]
+    no_block: Flag,
+    scope: Option<Text>,
+    #[serde(default)]
+    force: Flag,
+}
+
+/// What a unit shall do.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum UnitState {
+    Started,
+    Stopped,
+    Restarted,
+    Reloaded,
+}
+
+const ARGUMENTS: &[&str] = &[
+    "name", "service", "unit", "state", "enabled", "masked", "daemon_reload", "daemon-reload", "daemon_reexec",
+    "daemon-reexec", "no_block", "scope", "force",
+];
+
+impl Module for Systemd {
+    fn name(&self) -> &'static str {
+        "systemd"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        ARGUMENTS
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let arguments: SystemdArguments = super::read(task.named)?;
+        if arguments.scope.as_ref().is_some_and(|scope| scope.as_str() != "system") {
+            return Err(Error::usage("only `scope: system` is supported"));
+        }
+        Ok(Box::new(Unit {
+            name: arguments.name.map(|name| name.0),
+            state: arguments.state,
+            enabled: arguments.enabled.map(|flag| flag.0),
+            masked: arguments.masked.map(|flag| flag.0),
+            daemon_reload: arguments.daemon_reload.0,
+            daemon_reexec: arguments.daemon_reexec.0,
+            flags: format!("{}{}", if arguments.no_block.0 { " --no-block" } else { "" }, if arguments.force.0 { " --force" } else { "" }),
+        }))
+    }
+}
+
+impl Module for SystemdService {
+    fn name(&self) -> &'static str {
+        "systemd_service"
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        ARGUMENTS
+    }
+
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        Systemd.prepare(task)
+    }
+}
+
+/// A unit of systemd.
+pub(super) struct Unit {
+    pub(super) name: Option<String>,
+    pub(super) state: Option<UnitState>,
+    pub(super) enabled: Option<bool>,
+    pub(super) masked: Option<bool>,
+    pub(super) daemon_reload: bool,
+    pub(super) daemon_reexec: bool,
+    pub(super) flags: String,
+}
+
+impl Operation for Unit {
+    fn probe(&self) -> Option<String> {
+        let name = quote(self.name.as_deref()?);
+        Some(format!(
+            "systemctl show {name} -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload; \
+             echo Enabled=$(systemctl is-enabled {name} 2>/dev/null)"
+        ))
+    }
+
+    fn decide(&self, seen: &Output) -> Result<Decision> {
+        let mut before = Vec::new();
+        if self.daemon_reexec {
+            before.push("systemctl daemon-reexec".to_owned());
+        }
+        if self.daemon_reload {
+            before.push("systemctl daemon-reload".to_owned());
+        }
+        let Some(name) = &self.name else {
+            // To reload the daemon alone counts as no change.
+            let steps = before.into_iter().map(Step::Run).collect();
+            return Ok(Decision { steps, ..Decision::default() });
+        };
+        let out = seen.out();
+        let status: HashMap<&str, &str> = out.lines().filter_map(|line| line.split_once('=')).collect();
+        let get = |key: &str| status.get(key).copied().unwrap_or_default();
+        let wants_more = self.state.is_some() || self.enabled.is_some();
+        if get("LoadState") == "not-found" && wants_more && !self.daemon_reload {
+            if self.state == Some(UnitState::Stopped) && self.enabled != Some(true) {
+                return Ok(Decision::unchanged(entry("name", name.as_str())));
+            }
+            return Err(Error::new(format!("there is no service `{name}` on the host")));
+        }
+        let unit = quote(name);
+        let flags = &self.flags;
+        let mut scripts = Vec::new();
+        let masked = get("LoadState") == "masked" || get("Enabled") == "masked";
+        match self.masked {
+            Some(true) if !masked => scripts.push(format!("systemctl mask{flags} {unit}")),
+            Some(false) if masked => scripts.push(format!("systemctl unmask{flags} {unit}")),
+            _ => {}
+        }
+        let enabled = matches!(get("Enabled"), "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient");
+        match self.enabled {
+            Some(true) if !enabled => scripts.push(format!("systemctl enable{flags} {unit}")),
+            Some(false) if matches!(get("Enabled"), "enabled" | "enabled-runtime") => {
+                scripts.push(format!("systemctl disable{flags} {unit}"));
+            }
+            _ => {}
+        }
+        let active = matches!(get("ActiveState"), "active" | "activating" | "reloading");
+        let verb = match self.state {
+            Some(UnitState::Started) if !active => Some("start"),
+            Some(UnitState::Stopped) if active || get("ActiveState") == "deactivating" => Some("stop"),
+            Some(UnitState::Restarted) => Some("restart"),
+            Some(UnitState::Reloaded) => Some(if active { "reload" } else { "start" }),
+            _ => None,
+        };
+        if let Some(verb) = verb {
+            // What the unit printed says more than systemctl's advice to look for it.
+            scripts.push(format!(
+                "systemctl {verb}{flags} {unit} || {{ rc=$?; systemctl --no-pager --lines 20 status {unit} >&2; exit $rc; }}"
+            ));
+        }
+        let mut result = json!({ "name": name, "status": status });
+        if let Some(enabled) = self.enabled {
+            result["enabled"] = enabled.into();
+        }
+        if let Some(state) = self.state {
+            result["state"] = if state == UnitState::Stopped { "stopped" } else { "started" }.into();
+        }
+        let changed = !scripts.is_empty();
+        let steps = before.into_iter().chain(scripts).map(Step::Run).collect();
+        let result = result.as_object().cloned().unwrap_or_default();
+        Ok(Decision { changed, steps, result, diffs: Vec::new() })
+    }
+}

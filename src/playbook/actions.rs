@@ -1,0 +1,76 @@
+//! Actions: the modules that need more than a host's answer, such as variables, files of this machine or the list of tasks.
+
+/// An action, as the check before a run knows it. What it does stands in [`super::host`].
+pub(super) struct Action {
+    /// Its short name.
+    pub(super) name: &'static str,
+    /// Its arguments; empty means any.
+    pub(super) arguments: &'static [&'static str],
+    /// Whether it takes a text.
+    pub(super) free_form: bool,
+    /// What it is.
+    pub(super) kind: Kind,
+}
+
+/// What an action is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Assert,
+    Debug,
+    Fail,
+    GetUrl,
+    Import,
+    IncludeRole,
+    IncludeTasks,
+    IncludeVars,
+    Meta,
+    Pause,
+    Ping,
+    SetFact,
+    Setup,
+    Template,
+    Uri,
+    WaitForConnection,
+}
+
+macro_rules! actions {
+    ($($name:literal $kind:ident $free:literal $arguments:expr),+ $(,)?) => {
+        &[$(Action { name: $name, arguments: $arguments, free_form: $free, kind: Kind::$kind }),+]
+    };
+}
+
+/// All actions.
+pub(super) const ACTIONS: &[Action] = actions![
+    "assert" Assert false &["that", "msg", "fail_msg", "success_msg", "quiet"],
+    "debug" Debug false &["msg", "var", "verbosity"],
+    "fail" Fail false &["msg"],
+    "get_url" GetUrl false &[
+        "url", "dest", "checksum", "sha256sum", "mode", "owner", "group", "force", "timeout", "headers", "validate_certs",
+        "url_username", "url_password", "username", "password", "backup", "http_agent", "tmp_dest"],
+    "import_role" Import false &["name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "allow_duplicates", "public"],
+    "import_tasks" Import true &["file"],
+    "include" IncludeTasks true &["file"],
+    "include_role" IncludeRole false &[
+        "name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "apply", "public", "allow_duplicates"],
+    "include_tasks" IncludeTasks true &["file", "apply"],
+    "include_vars" IncludeVars true &["file", "name", "dir"],
+    "meta" Meta true &[],
+    "pause" Pause false &["seconds", "minutes", "prompt", "echo"],
+    "ping" Ping false &["data"],
+    "set_fact" SetFact false &[],
+    "setup" Setup false &["gather_subset", "filter", "gather_timeout"],
+    "gather_facts" Setup false &["parallel"],
+    "template" Template false &[
+        "src", "dest", "mode", "owner", "group", "validate", "backup", "force", "newline_sequence", "trim_blocks",
+        "lstrip_blocks", "follow", "output_encoding"],
+    "uri" Uri false &[
+        "url", "method", "body", "body_format", "headers", "status_code", "return_content", "validate_certs", "timeout",
+        "user", "password", "url_username", "url_password", "force_basic_auth", "follow_redirects", "creates", "removes",
+        "dest", "ca_path", "http_agent", "use_proxy", "force"],
+    "wait_for_connection" WaitForConnection false &["timeout", "delay", "sleep", "connect_timeout"],
+];
+
+/// The action of a short name.
+pub(super) fn find(name: &str) -> Option<&'static Action> {
+    ACTIONS.iter().find(|action| action.name == name)
+}

@@ -1,0 +1,1270 @@
+//! One play on one host: an interpreter that takes one task after the other from a list of work, and a look-ahead that makes
+//! it fast.
+//!
+//! When a task's probe is needed, the probes of the tasks behind it travel in the same request, as far as their text is
+//! known; when a task must change something, fresh probes of the rest travel with its steps. The look-ahead only guesses:
+//! an answer is used when its task asks for exactly that text and nothing was changed since, so a wrong guess costs a few
+//! bytes and never a wrong decision.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    actions::{self, Kind},
+    facts,
+    load::{find_tasks, include_name},
+    loops,
+    model::{Block, Common, Entry, Task},
+    run::{HostTally, PlayRun, Shared},
+    vars::TaskScope,
+    web,
+};
+use crate::{
+    error::{Error, Result},
+    event::{Ended, Event},
+    files,
+    modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Outcome, Step},
+    remote::{Output, Script, Transport, quote},
+    template::{Engine, is_template, is_true, text_of},
+    yaml,
+};
+
+/// How many probes travel in one request at most.
+const BATCH: usize = 100;
+/// How many entries the look-ahead goes through at most.
+const AHEAD: usize = 300;
+
+/// How a task ended on a host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TaskEnd {
+    changed: bool,
+    failure: Option<String>,
+    skipped: bool,
+    result: Map<String, Value>,
+    diffs: Vec<String>,
+    /// What is shown although nothing failed: `debug`.
+    message: Option<String>,
+}
+
+impl TaskEnd {
+    fn failed(message: impl Into<String>) -> Self {
+        Self { failure: Some(message.into()), ..Self::default() }
+    }
+
+    fn skipped() -> Self {
+        Self { skipped: true, ..Self::default() }
+    }
+
+    /// What `register` keeps.
+    fn registered(&self) -> Value {
+        let mut result = self.result.clone();
+        result.insert("changed".to_owned(), self.changed.into());
+        result.insert("failed".to_owned(), self.failure.is_some().into());
+        if self.skipped {
+            result.insert("skipped".to_owned(), true.into());
+        }
+        if let Some(failure) = &self.failure {
+            result.entry("msg").or_insert_with(|| failure.as_str().into());
+        }
+        Value::Object(result)
+    }
+}
+
+/// What is left to do.
+enum Item {
+    Entry(Entry),
+    /// The end of a part of a block.
+    Guard(Arc<Block>, Part, Option<Box<TaskEnd>>),
+    /// Notified handlers run, from this one on.
+    Flush(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Body,
+    Rescue,
+    Always,
+}
+
+/// Who runs a task, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    host: String,
+    user: Option<String>,
+}
+
+pub(super) struct HostRun<'a> {
+    shared: &'a Shared,
+    play: &'a PlayRun,
+    host: String,
+    work: VecDeque<Item>,
+    handlers: Vec<Arc<Task>>,
+    notified: BTreeSet<usize>,
+    /// Answers of probes that are still true.
+    seen: HashMap<(Place, String), Output>,
+    /// How often each place has been visited: `run_once` in a file that is included twice runs twice.
+    visits: HashMap<String, usize>,
+    /// What `rescue` is told.
+    rescued: Map<String, Value>,
+}
+
+impl<'a> HostRun<'a> {
+    pub(super) fn new(shared: &'a Shared, play: &'a PlayRun, host: &str) -> Self {
+        let mut work = VecDeque::new();
+        for section in &play.scope.play.sections {
+            work.extend(section.iter().cloned().map(Item::Entry));
+            work.push_back(Item::Flush(0));
+        }
+        Self {
+            shared,
+            play,
+            host: host.to_owned(),
+            work,
+            handlers: play.scope.play.handlers.clone(),
+            notified: BTreeSet::new(),
+            seen: HashMap::new(),
+            visits: HashMap::new(),
+            rescued: Map::new(),
+        }
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.shared.world.engine
+    }
+
+    fn scope(&self, task: &Arc<Task>) -> TaskScope {
+        TaskScope {
+            world: Arc::clone(&self.shared.world),
+            host: self.host.clone(),
+            play: Some(Arc::clone(&self.play.scope)),
+            task: Some(Arc::clone(task)),
+            locals: Arc::new(self.rescued.clone()),
+        }
+    }
+
+    /// Runs the play. An error means that the host is lost; failures of tasks are counted.
+    pub(super) async fn play(&mut self, tally: &mut HostTally) -> Result<()> {
+        if self.play.scope.play.gather_facts && !self.has_facts() {
+            self.gather(&self.play.scope.play.common).await?;
+        }
+        while let Some(item) = self.work.pop_front() {
+            if self.shared.cancel.is_cancelled() || self.play.aborted.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            match item {
+                Item::Entry(Entry::Block(block)) => {
+                    self.push_front(&block.body, Item::Guard(Arc::clone(&block), Part::Body, None));
+                }
+                Item::Entry(Entry::Task(task)) => {
+                    if self.has_wanted_tags(&task.common.tags) {
+                        self.one(&task, tally).await?;
+                    }
+                }
+                Item::Guard(block, part, failure) => self.leave(&block, part, failure, tally),
+                Item::Flush(from) => {
+                    if let Some(next) = self.notified.range(from..).next().copied() {
+                        self.notified.remove(&next);
+                        self.work.push_front(Item::Flush(next + 1));
+                        let handler = Arc::clone(&self.handlers[next]);
+                        self.work.push_front(Item::Entry(Entry::Task(handler)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push_front(&mut self, entries: &[Entry], last: Item) {
+        self.work.push_front(last);
+        for entry in entries.iter().rev() {
+            self.work.push_front(Item::Entry(entry.clone()));
+        }
+    }
+
+    /// The end of a part of a block is reached without a failure.
+    fn leave(&mut self, block: &Arc<Block>, part: Part, failure: Option<Box<TaskEnd>>, tally: &mut HostTally) {
+        match part {
+            Part::Body | Part::Rescue => {
+                self.push_front(&block.always, Item::Guard(Arc::clone(block), Part::Always, None));
+            }
+            Part::Always => {
+                if let Some(failure) = failure {
+                    self.fail(*failure, tally);
+                }
+            }
+        }
+    }
+
+    /// A task has failed: the nearest block that makes up for it goes on, otherwise the host has failed.
+    fn fail(&mut self, end: TaskEnd, tally: &mut HostTally) {
+        while let Some(item) = self.work.pop_front() {
+            match item {
+                Item::Guard(block, Part::Body, _) if !block.rescue.is_empty() => {
+                    tally.failed = tally.failed.saturating_sub(1);
+                    self.rescued.insert("ansible_failed_result".to_owned(), end.registered());
+                    let name = end.result.get("_task").cloned().unwrap_or(Value::Null);
+                    self.rescued.insert("ansible_failed_task".to_owned(), json!({ "name": name }));
+                    self.push_front(&block.rescue, Item::Guard(Arc::clone(&block), Part::Rescue, None));
+                    return;
+                }
+                Item::Guard(block, Part::Body | Part::Rescue, _) if !block.always.is_empty() => {
+                    self.push_front(&block.always, Item::Guard(Arc::clone(&block), Part::Always, Some(Box::new(end))));
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn has_wanted_tags(&self, tags: &[String]) -> bool {
+        let options = &self.shared.options;
+        let has = |wanted: &[String]| wanted.iter().any(|tag| tag == "all" || tags.contains(tag) || (tag == "tagged" && !tags.is_empty()));
+        let always = tags.iter().any(|tag| tag == "always");
+        let never = tags.iter().any(|tag| tag == "never");
+        let chosen = if options.tags.is_empty() { !never } else { always || has(&options.tags) };
+        chosen && !has(&options.skip_tags)
+    }
+
+    fn has_facts(&self) -> bool {
+        let memory = self.shared.world.memory_of(&self.host);
+        let facts = memory.facts.read().expect("no task panics while it holds a host's memory");
+        !facts.is_empty()
+    }
+
+    async fn gather(&mut self, common: &Common) -> Result<()> {
+        let task = Arc::new(plain_task(common.clone(), &self.play.scope.play.mark));
+        let place = self.place(&task, &self.scope(&task))?;
+        let connection = self.connection(&place).await?;
+        let outputs = connection.exec(place.user.as_deref(), &[Script::probe(facts::SCRIPT)]).await?;
+        let facts = facts::parse(&outputs.first().map(Output::out).unwrap_or_default());
+        let memory = self.shared.world.memory_of(&self.host);
+        *memory.facts.write().expect("no task panics while it holds a host's memory") = facts;
+        Ok(())
+    }
+
+    /// Where a task runs: another host when it is delegated, another user when it becomes one.
+    fn place(&self, task: &Task, scope: &TaskScope) -> Result<Place> {
+        let shared = scope.shared();
+        let common = &task.common;
+        let mut host = match &common.delegate_to {
+            Some(target) => text_of(&self.engine().resolve(target, &shared)?),
+            None => self.host.clone(),
+        };
+        if matches!(host.as_str(), "127.0.0.1" | "::1") || common.connection.as_deref() == Some("local") {
+            "localhost".clone_into(&mut host);
+        }
+        let r#become = match &common.r#become {
+            Some(value) => is_true(&self.engine().resolve(value, &shared)?),
+            None => false,
+        };
+        let user = if r#become {
+            let user = match &common.become_user {
+                Some(user) => text_of(&self.engine().resolve(user, &shared)?),
+                None => "root".to_owned(),
+            };
+            Some(user)
+        } else {
+            None
+        };
+        Ok(Place { host, user })
+    }
+
+    async fn connection(&self, place: &Place) -> Result<Arc<dyn Transport>> {
+        self.shared.connections.connect(&place.host).await
+    }
+
+    /// One task: told, run once or by itself, counted.
+    async fn one(&mut self, task: &Arc<Task>, tally: &mut HostTally) -> Result<()> {
+        let begun = Instant::now();
+        let (host, title) = (self.host.clone(), task.title());
+        self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
+        let scope = self.scope(task);
+        let once = task.common.run_once.as_ref().is_some_and(|value| {
+            self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
+        });
+        let mut end = if once { self.shared_task(task, &scope).await? } else { self.run(task, &scope).await? };
+        if let Some(name) = &task.register {
+            let memory = self.shared.world.memory_of(&self.host);
+            memory.set.write().expect("no task panics while it holds a host's memory").insert(name.clone(), end.registered());
+        }
+        let ignored = end.failure.is_some()
+            && task.common.ignore_errors.as_ref().is_some_and(|value| {
+                self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
+            });
+        if end.changed && end.failure.is_none() {
+            self.notify(task, &scope)?;
+        }
+        let ended = match (&end.failure, end.skipped) {
+            (Some(_), _) if ignored => Ended::Ignored,
+            (Some(_), _) => Ended::Failed,
+            (None, true) => Ended::Skipped,
+            (None, false) if end.changed => Ended::Changed,
+            (None, false) => Ended::Ok,
+        };
+        match ended {
+            Ended::Ok => tally.ok += 1,
+            Ended::Changed => {
+                tally.ok += 1;
+                tally.changed += 1;
+            }
+            Ended::Skipped => tally.skipped += 1,
+            Ended::Ignored => {
+                tally.ok += 1;
+                tally.ignored += 1;
+            }
+            Ended::Failed | Ended::Unreachable => tally.failed += 1,
+        }
+        let hidden = self.is_hidden(task, &scope);
+        let detail = if hidden && end.failure.is_some() {
+            Some("the result is hidden, because the task says `no_log: true`".to_owned())
+        } else if hidden {
+            None
+        } else {
+            detail(task, &end)
+        };
+        self.shared.events.tell(Event::TaskEnded {
+            host,
+            task: title,
+            ended,
+            seconds: begun.elapsed().as_secs_f64(),
+            detail,
+            diffs: if hidden { Vec::new() } else { std::mem::take(&mut end.diffs) },
+        });
+        if ended == Ended::Failed {
+            end.result.insert("_task".to_owned(), task.name.as_str().into());
+            if self.play.scope.play.any_errors_fatal {
+                self.play.aborted.store(true, Ordering::Relaxed);
+            }
+            self.fail(end, tally);
+        }
+        Ok(())
+    }
+
+    fn is_hidden(&self, task: &Task, scope: &TaskScope) -> bool {
+        match &task.common.no_log {
+            None => false,
+            // A condition that cannot be told is no reason to show a secret.
+            Some(value) => self.engine().resolve(value, &scope.shared()).map_or(true, |value| is_true(&value)),
+        }
+    }
+
+    /// A `run_once` task: the first host that comes runs it, the others take its result.
+    async fn shared_task(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
+        let place = task.mark.to_string();
+        let visit = self.visits.entry(place.clone()).or_default();
+        *visit += 1;
+        let key = format!("{}/{place}/{visit}", self.play.number);
+        let cell = {
+            let mut once = self.shared.once.lock().expect("no task panics while it holds the list");
+            Arc::clone(once.entry(key).or_default())
+        };
+        let mut result = cell.lock().await;
+        if let Some(end) = &*result {
+            return Ok(TaskEnd { diffs: Vec::new(), changed: false, ..end.clone() });
+        }
+        let end = self.run(task, scope).await?;
+        *result = Some(end.clone());
+        Ok(end)
+    }
+
+    /// A change notifies handlers by their names or topics.
+    fn notify(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Result<()> {
+        for topic in &task.notify {
+            let topics = match self.engine().resolve(topic, &scope.shared())? {
+                Value::Array(items) => items.iter().map(text_of).collect(),
+                other => vec![text_of(&other)],
+            };
+            for topic in topics {
+                let mut found = false;
+                // A later handler of one name replaces an earlier one; every listener of a topic runs.
+                let named = self.handlers.iter().rposition(|handler| handler.name == topic || handler.title() == topic);
+                if let Some(at) = named {
+                    self.notified.insert(at);
+                    found = true;
+                }
+                for (at, handler) in self.handlers.iter().enumerate() {
+                    if handler.listen.contains(&topic) {
+                        self.notified.insert(at);
+                        found = true;
+                    }
+                }
+                if !found {
+                    return Err(Error::new(format!("{}: there is no handler `{topic}`", task.mark)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A task with its loop.
+    async fn run(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
+        let Some(r#loop) = &task.r#loop else { return self.item(task, scope, &[]).await };
+        let items = match loops::items(r#loop, self.engine(), scope) {
+            Ok(items) => items,
+            // A loop over something undefined is skipped when its condition says so, as in Ansible.
+            Err(error) => {
+                return Ok(match self.condition(task, scope) {
+                    Ok(false) => TaskEnd::skipped(),
+                    _ => TaskEnd::failed(error.to_string()),
+                });
+            }
+        };
+        let scopes: Vec<TaskScope> = (0..items.len()).map(|at| scope.with(item_vars(r#loop, &items, at))).collect();
+        if is_include(task) {
+            return self.include_loop(task, &scopes);
+        }
+        let mut all = TaskEnd { skipped: true, ..TaskEnd::default() };
+        let mut results = Vec::new();
+        for (at, scope) in scopes.iter().enumerate() {
+            let mut end = self.item(task, scope, &scopes[at + 1..]).await?;
+            let mut one = end.registered();
+            if let Value::Object(map) = &mut one {
+                map.insert(r#loop.var.clone(), items[at].clone());
+                map.insert("ansible_loop_var".to_owned(), r#loop.var.as_str().into());
+            }
+            results.push(one);
+            all.changed |= end.changed;
+            all.skipped &= end.skipped;
+            all.diffs.append(&mut end.diffs);
+            if let Some(message) = end.message {
+                all.message = Some(all.message.map_or_else(|| message.clone(), |before| format!("{before}\n{message}")));
+            }
+            if let Some(failure) = end.failure {
+                let label = match &r#loop.label {
+                    Some(label) => self.engine().resolve(label, &scope.shared()).map_or_else(|_| String::new(), |label| text_of(&label)),
+                    None => text_of(&items[at]),
+                };
+                let shown = format!("item `{label}`: {failure}");
+                all.failure = Some(all.failure.map_or_else(|| shown.clone(), |before| format!("{before}\n{shown}")));
+            }
+            if let Some(pause) = r#loop.pause.filter(|_| at + 1 < scopes.len()) {
+                tokio::time::sleep(Duration::from_secs_f64(pause)).await;
+            }
+        }
+        if all.skipped && results.is_empty() {
+            all.result.insert("skipped_reason".to_owned(), "No items in the list".into());
+        }
+        all.result.insert("results".to_owned(), results.into());
+        Ok(all)
+    }
+
+    fn include_loop(&mut self, task: &Arc<Task>, scopes: &[TaskScope]) -> Result<TaskEnd> {
+        let mut entries = Vec::new();
+        for scope in scopes {
+            match self.condition(task, scope) {
+                Ok(true) => match self.include(task, scope) {
+                    Ok(more) => entries.extend(more),
+                    Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+                },
+                Ok(false) => {}
+                Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+            }
+        }
+        for entry in entries.into_iter().rev() {
+            self.work.push_front(Item::Entry(entry));
+        }
+        Ok(TaskEnd::default())
+    }
+
+    fn condition(&self, task: &Task, scope: &TaskScope) -> Result<bool> {
+        let shared = scope.shared();
+        for condition in &task.common.when {
+            if !self.engine().condition(condition, &shared)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One item of a task, with its condition and its repetitions. `rest` are the items behind it.
+    async fn item(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
+        match self.condition(task, scope) {
+            Ok(true) => {}
+            Ok(false) => return Ok(TaskEnd::skipped()),
+            Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be told: {error}"))),
+        }
+        let number = |value: &Option<Value>, usual: u64| match value {
+            Some(value) => self.engine().resolve(value, &scope.shared()).map(|value| text_of(&value).parse().unwrap_or(usual)),
+            None => Ok(usual),
+        };
+        let (retries, delay) = (number(&task.retries, 3)?, number(&task.delay, 5)?);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut end = self.attempt(task, scope, rest).await?;
+            if let Some(until) = &task.until {
+                end.result.insert("attempts".to_owned(), attempt.into());
+                let scope = self.with_result(task, scope, &end);
+                let holds = match self.engine().condition(until, &scope.shared()) {
+                    Ok(holds) => holds,
+                    // Until the command succeeds its output may lack what the condition looks at.
+                    Err(_) if end.failure.is_some() => false,
+                    Err(error) => return Ok(TaskEnd::failed(format!("`until` cannot be told: {error}"))),
+                };
+                if !holds && attempt <= retries && !self.shared.cancel.is_cancelled() {
+                    self.seen.clear();
+                    tokio::time::sleep(Duration::from_secs(delay)).await;
+                    continue;
+                }
+                if !holds && end.failure.is_none() {
+                    end.failure = Some(format!("`until` did not hold after {attempt} attempts"));
+                }
+            } else if task.retries.is_some() && end.failure.is_some() && attempt <= retries {
+                self.seen.clear();
+                tokio::time::sleep(Duration::from_secs(delay)).await;
+                continue;
+            }
+            return Ok(end);
+        }
+    }
+
+    /// The scope in which `until`, `changed_when` and `failed_when` are told: with the result under its name.
+    fn with_result(&self, task: &Task, scope: &TaskScope, end: &TaskEnd) -> TaskScope {
+        let registered = end.registered();
+        let mut more = registered.as_object().cloned().unwrap_or_default();
+        more.retain(|name, _| matches!(name.as_str(), "rc" | "stdout" | "stderr" | "stdout_lines" | "msg" | "status"));
+        match &task.register {
+            Some(name) => {
+                let mut only = Map::new();
+                only.insert(name.clone(), registered);
+                scope.with(only)
+            }
+            None => scope.with(more),
+        }
+    }
+
+    async fn attempt(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
+        let mut end = match actions::find(&task.module) {
+            Some(action) if action.kind == Kind::Template => self.module(task, scope, rest).await?,
+            Some(action) => self.action(action.kind, task, scope).await?,
+            None => self.module(task, scope, rest).await?,
+        };
+        if end.skipped {
+            return Ok(end);
+        }
+        let told = self.with_result(task, scope, &end).shared();
+        if let Some(condition) = &task.failed_when {
+            match self.engine().condition(condition, &told) {
+                Ok(true) => drop(end.failure.get_or_insert_with(|| "`failed_when` holds".to_owned())),
+                Ok(false) => end.failure = None,
+                Err(error) => end.failure = Some(format!("`failed_when` cannot be told: {error}")),
+            }
+        }
+        if let Some(condition) = &task.changed_when {
+            match self.engine().condition(condition, &told) {
+                Ok(changed) => end.changed = changed,
+                Err(error) => end.failure = Some(format!("`changed_when` cannot be told: {error}")),
+            }
+        }
+        Ok(end)
+    }
+
+    /// The arguments of a task, resolved.
+    fn arguments(&self, task: &Task, scope: &TaskScope) -> Result<(Map<String, Value>, Option<String>)> {
+        let shared = scope.shared();
+        let mut named = match self.engine().resolve(&Value::Object(task.arguments.clone()), &shared)? {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        let free = match &task.free_form {
+            Some(text) => match self.engine().resolve_text(text, &shared)? {
+                Value::Object(map) => {
+                    named.extend(map);
+                    None
+                }
+                other => Some(text_of(&other)),
+            },
+            None => None,
+        };
+        Ok((named, free))
+    }
+
+    /// The operation of a task, when its arguments can be resolved.
+    fn operation(&self, task: &Task, scope: &TaskScope) -> Result<Box<dyn Operation>> {
+        let (named, free) = self.arguments(task, scope)?;
+        if task.module == "template" {
+            return self.template(named, scope);
+        }
+        let module = modules::find(&task.module).ok_or_else(|| Error::new(format!("`{}` is no module", task.module)))?;
+        module.prepare(&Arguments { named: &named, free_form: free.as_deref(), sources: scope })
+    }
+
+    fn template(&self, mut named: Map<String, Value>, scope: &TaskScope) -> Result<Box<dyn Operation>> {
+        let mut take = |name: &str| named.remove(name).map(|value| text_of(&value));
+        let src = take("src").ok_or_else(|| Error::usage("`src` is missing"))?;
+        let dest = take("dest").ok_or_else(|| Error::usage("`dest` is missing"))?;
+        for ignored in ["newline_sequence", "output_encoding", "follow", "trim_blocks", "lstrip_blocks"] {
+            take(ignored);
+        }
+        let path = scope.find_template(&src)?;
+        let text = self.engine().render_file(&path, &files::read_text(&path)?, &scope.shared())?;
+        let file: FileCopy = modules::read(&named)?;
+        let name = src.rsplit('/').next().unwrap_or_default().trim_end_matches(".j2").to_owned();
+        Ok(modules::write_file(&dest, Some(name), text.into(), &file))
+    }
+
+    /// Variables of the task's environment, as shell text before its scripts.
+    fn exports(&self, task: &Task, scope: &TaskScope) -> Result<String> {
+        let mut exports = String::new();
+        for environment in &task.common.environment {
+            if let Value::Object(map) = self.engine().resolve(environment, &scope.shared())? {
+                for (name, value) in map {
+                    exports += &format!("export {name}={}\n", quote(&text_of(&value)));
+                }
+            }
+        }
+        Ok(exports)
+    }
+
+    /// A module: probe, decide, and run its steps if there are any.
+    async fn module(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
+        let prepared = self.operation(task, scope).and_then(|operation| {
+            Ok((operation, self.exports(task, scope)?, self.place(task, scope)?))
+        });
+        let (operation, exports, place) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
+        };
+        self.operate(operation.as_ref(), &exports, &place, rest, task, scope).await
+    }
+
+    async fn operate(
+        &mut self, operation: &dyn Operation, exports: &str, place: &Place, rest: &[TaskScope], task: &Arc<Task>,
+        scope: &TaskScope,
+    ) -> Result<TaskEnd> {
+        let seen = match operation.probe() {
+            None => Output { status: Some(0), ..Output::default() },
+            Some(probe) => self.look(place, format!("{exports}{probe}"), rest, task).await?,
+        };
+        let decision = match operation.decide(&seen) {
+            Ok(decision) => decision,
+            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+        };
+        let check = self.shared.options.check
+            || task.common.check_mode.as_ref().is_some_and(|value| {
+                self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
+            });
+        if check {
+            let diffs = self.diffs(place, &decision.diffs).await?;
+            // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible.
+            let skipped = matches!(task.module.as_str(), "command" | "shell") && decision.changed;
+            return Ok(TaskEnd {
+                changed: decision.changed && !skipped,
+                skipped,
+                result: decision.result,
+                diffs,
+                ..TaskEnd::default()
+            });
+        }
+        if decision.steps.is_empty() {
+            let outcome = operation.conclude(decision, &[]);
+            return Ok(ended(outcome, Vec::new()));
+        }
+        self.steps(operation, decision, exports, place, rest, task).await
+    }
+
+    /// The answer of a probe: a true one that is known, or one that is asked for together with those that will be needed.
+    async fn look(&mut self, place: &Place, probe: String, rest: &[TaskScope], task: &Arc<Task>) -> Result<Output> {
+        if let Some(output) = self.seen.remove(&(place.clone(), probe.clone())) {
+            return Ok(output);
+        }
+        let mut probes = vec![probe];
+        self.look_ahead(place, rest, task, &mut probes);
+        let scripts: Vec<Script> = probes.iter().map(Script::probe).collect();
+        let connection = self.connection(place).await?;
+        let mut outputs = connection.exec(place.user.as_deref(), &scripts).await?.into_iter();
+        let first = outputs.next().unwrap_or_default();
+        for (probe, output) in probes.into_iter().skip(1).zip(outputs) {
+            self.seen.insert((place.clone(), probe), output);
+        }
+        Ok(first)
+    }
+
+    /// Runs the steps of a decision; fresh probes of what comes next travel along.
+    async fn steps(
+        &mut self, operation: &dyn Operation, decision: Decision, exports: &str, place: &Place, rest: &[TaskScope],
+        task: &Arc<Task>,
+    ) -> Result<TaskEnd> {
+        let connection = self.connection(place).await?;
+        let wanted: Vec<&FileChange> = if self.shared.options.diff { decision.diffs.iter().collect() } else { Vec::new() };
+        let mut scripts: Vec<Script> = wanted.iter().map(|change| Script::probe(read_text(&change.path))).collect();
+        let mut count = 0;
+        for step in &decision.steps {
+            match step {
+                Step::Put { bytes, path } => connection.put(place.user.as_deref(), bytes.clone(), path).await?,
+                Step::Run(text) => {
+                    scripts.push(Script::step(format!("{exports}{text}")));
+                    count += 1;
+                }
+            }
+        }
+        // Whatever was seen before is not true any more, on this host and on any other that shares something with it.
+        self.seen.clear();
+        let mut probes = Vec::new();
+        self.look_ahead(place, rest, task, &mut probes);
+        scripts.extend(probes.iter().map(Script::probe));
+        let mut outputs = connection.exec(place.user.as_deref(), &scripts).await?;
+        let ahead = outputs.split_off(outputs.len() - probes.len());
+        let steps = outputs.split_off(outputs.len() - count);
+        for (probe, output) in probes.into_iter().zip(ahead) {
+            if output.status.is_some() {
+                self.seen.insert((place.clone(), probe), output);
+            }
+        }
+        let diffs = wanted.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect();
+        Ok(ended(operation.conclude(decision, &steps), diffs))
+    }
+
+    async fn diffs(&self, place: &Place, changes: &[FileChange]) -> Result<Vec<String>> {
+        if changes.is_empty() || !self.shared.options.diff {
+            return Ok(Vec::new());
+        }
+        let scripts: Vec<Script> = changes.iter().map(|change| Script::probe(read_text(&change.path))).collect();
+        let outputs = self.connection(place).await?.exec(place.user.as_deref(), &scripts).await?;
+        Ok(changes.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect())
+    }
+
+    /// The probes that will be needed next, as far as they can be guessed now: of the items behind this one, then of the
+    /// tasks behind this one. `set_fact` is followed, includes are opened, everything that cannot be told is left out.
+    fn look_ahead(&self, place: &Place, rest: &[TaskScope], task: &Arc<Task>, probes: &mut Vec<String>) {
+        for scope in rest {
+            self.guess(place, task, scope, probes);
+        }
+        let mut facts: Map<String, Value> = Map::new();
+        let mut ahead: VecDeque<Entry> = VecDeque::new();
+        let mut later = self.work.iter();
+        for _ in 0..AHEAD {
+            if probes.len() >= BATCH {
+                return;
+            }
+            let entry = match ahead.pop_front() {
+                Some(entry) => entry,
+                None => match later.next() {
+                    Some(Item::Entry(entry)) => entry.clone(),
+                    Some(Item::Guard(block, Part::Body | Part::Rescue, _)) => {
+                        ahead.extend(block.always.iter().cloned());
+                        continue;
+                    }
+                    Some(_) => continue,
+                    None => return,
+                },
+            };
+            match entry {
+                Entry::Block(block) => block.body.iter().chain(&block.always).rev().for_each(|entry| ahead.push_front(entry.clone())),
+                Entry::Task(task) => {
+                    if self.has_wanted_tags(&task.common.tags) {
+                        let scope = self.scope(&task).with(facts.clone());
+                        for entry in self.foresee(place, &task, &scope, probes, &mut facts).into_iter().rev() {
+                            ahead.push_front(entry);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn foresee(
+        &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>, facts: &mut Map<String, Value>,
+    ) -> Vec<Entry> {
+        let scopes = match &task.r#loop {
+            None => vec![scope.clone()],
+            Some(r#loop) => match loops::items(r#loop, self.engine(), scope) {
+                Ok(items) => (0..items.len()).map(|at| scope.with(item_vars(r#loop, &items, at))).collect(),
+                Err(_) => return Vec::new(),
+            },
+        };
+        if is_include(task) {
+            let mut entries = Vec::new();
+            for scope in scopes {
+                if matches!(self.condition(task, &scope), Ok(true))
+                    && let Ok((more, _)) = self.open(task, &scope)
+                {
+                    entries.extend(more);
+                }
+            }
+            return entries;
+        }
+        if task.module == "set_fact" && matches!(self.condition(task, scope), Ok(true)) {
+            if let Ok((named, _)) = self.arguments(task, scope) {
+                facts.extend(named);
+            }
+            return Vec::new();
+        }
+        for scope in scopes {
+            self.guess(place, task, &scope, probes);
+        }
+        Vec::new()
+    }
+
+    fn guess(&self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>) {
+        let is_module = actions::find(&task.module).is_none_or(|action| action.kind == Kind::Template);
+        if !is_module || probes.len() >= BATCH || !matches!(self.condition(task, scope), Ok(true)) {
+            return;
+        }
+        if !self.place(task, scope).is_ok_and(|other| other == *place) {
+            return;
+        }
+        let Ok(operation) = self.operation(task, scope) else { return };
+        if let (true, Some(probe), Ok(exports)) = (operation.may_prefetch(), operation.probe(), self.exports(task, scope)) {
+            let text = format!("{exports}{probe}");
+            if !probes.contains(&text) {
+                probes.push(text);
+            }
+        }
+    }
+
+    /// Opens a dynamic include.
+    fn open(&self, task: &Task, scope: &TaskScope) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
+        let mut common = Common {
+            when: Vec::new(),
+            tags: Vec::new(),
+            run_once: None,
+            ..task.common.clone()
+        };
+        if let Some(apply) = &task.apply {
+            common.when.extend(apply.when.clone());
+            common.tags.extend(apply.tags.clone());
+            common.r#become = apply.r#become.clone().or(common.r#become);
+            common.become_user = apply.become_user.clone().or(common.become_user);
+            common.vars.extend(apply.vars.clone());
+        }
+        // Items of the include's own loop are seen by the tasks inside.
+        common.vars.extend(scope.locals.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let (named, free) = self.arguments(task, scope)?;
+        let text = |name: &str| named.get(name).map(text_of);
+        if task.module == "include_role" {
+            let name = text("name").or_else(|| text("role")).ok_or_else(|| Error::usage("`name` is missing"))?;
+            let from = text("tasks_from").unwrap_or_else(|| "main".to_owned());
+            return self.shared.loader.include_role(&name, &from, &common, task);
+        }
+        let name = text("file").or(free).unwrap_or_else(|| include_name(task));
+        let path = find_tasks(task, &name).ok_or_else(|| Error::new(format!("there is no task file `{name}`")))?;
+        self.shared.loader.include_tasks(&path, &common)
+    }
+
+    fn include(&mut self, task: &Task, scope: &TaskScope) -> Result<Vec<Entry>> {
+        let (entries, handlers) = self.open(task, scope)?;
+        for handler in handlers {
+            if !self.handlers.iter().any(|known| known.title() == handler.title() && known.mark.to_string() == handler.mark.to_string()) {
+                self.handlers.push(handler);
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn action(&mut self, kind: Kind, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
+        let resolved = match kind {
+            Kind::Debug | Kind::Assert | Kind::IncludeTasks | Kind::IncludeRole => Ok((Map::new(), None)),
+            _ => self.arguments(task, scope),
+        };
+        let (named, free) = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
+        };
+        let end = match kind {
+            Kind::SetFact => self.set_fact(named),
+            Kind::Debug => self.debug(task, scope),
+            Kind::Assert => self.assert(task, scope),
+            Kind::Fail => {
+                let message = named.get("msg").map_or_else(|| "Failed as requested from task".to_owned(), text_of);
+                Ok(TaskEnd::failed(message))
+            }
+            Kind::Meta => self.meta(free.as_deref().unwrap_or_default()),
+            Kind::IncludeTasks | Kind::IncludeRole => self.include(task, scope).map(|entries| {
+                for entry in entries.into_iter().rev() {
+                    self.work.push_front(Item::Entry(entry));
+                }
+                TaskEnd::default()
+            }),
+            Kind::IncludeVars => self.include_vars(&named, free.as_deref(), scope),
+            Kind::Import => Ok(TaskEnd::default()),
+            Kind::Ping => {
+                let place = self.place(task, scope)?;
+                self.connection(&place).await?.exec(place.user.as_deref(), &[Script::probe(":")]).await?;
+                let data = named.get("data").cloned().unwrap_or_else(|| "pong".into());
+                Ok(TaskEnd { result: Map::from_iter([("ping".to_owned(), data)]), ..TaskEnd::default() })
+            }
+            Kind::Pause => {
+                let number = |name: &str| named.get(name).and_then(|value| text_of(value).parse::<f64>().ok()).unwrap_or(0.0);
+                let seconds = number("seconds") + number("minutes") * 60.0;
+                tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
+                Ok(TaskEnd::default())
+            }
+            Kind::Setup => {
+                self.gather(&task.common).await?;
+                Ok(TaskEnd::default())
+            }
+            Kind::WaitForConnection => self.wait_for_connection(&named, task, scope).await,
+            Kind::Uri => self.uri(&named, task, scope).await,
+            Kind::GetUrl => return self.get_url(named, task, scope).await,
+            Kind::Template => return self.module(task, scope, &[]).await,
+        };
+        Ok(end.unwrap_or_else(|error| TaskEnd::failed(format!("{}: {error}", task.mark))))
+    }
+
+    fn set_fact(&self, mut named: Map<String, Value>) -> Result<TaskEnd> {
+        named.remove("cacheable");
+        let memory = self.shared.world.memory_of(&self.host);
+        memory.set.write().expect("no task panics while it holds a host's memory").extend(named.clone());
+        Ok(TaskEnd { result: Map::from_iter([("ansible_facts".to_owned(), named.into())]), ..TaskEnd::default() })
+    }
+
+    fn debug(&self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
+        let shared = scope.shared();
+        let (name, value) = match (task.arguments.get("var"), task.arguments.get("msg")) {
+            (Some(var), _) => {
+                let name = text_of(&self.engine().resolve(var, &shared)?);
+                let value = if is_template(&text_of(var)) {
+                    self.engine().resolve(var, &shared)?
+                } else {
+                    self.engine().evaluate(&name, &shared).unwrap_or_else(|_| "VARIABLE IS NOT DEFINED!".into())
+                };
+                (name, value)
+            }
+            (None, Some(message)) => ("msg".to_owned(), self.engine().resolve(message, &shared)?),
+            (None, None) => ("msg".to_owned(), "Hello world!".into()),
+        };
+        let shown = match &value {
+            Value::String(text) => text.clone(),
+            other => serde_json::to_string_pretty(other)?,
+        };
+        let message = if name == "msg" { shown } else { format!("{name}: {shown}") };
+        let verbose = task.arguments.get("verbosity").is_some_and(|level| text_of(level) != "0");
+        let result = Map::from_iter([(name, value)]);
+        Ok(TaskEnd { result, message: (!verbose).then_some(message), ..TaskEnd::default() })
+    }
+
+    fn assert(&self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
+        let shared = scope.shared();
+        let that = task.arguments.get("that").cloned().unwrap_or(Value::Null);
+        let conditions = match that {
+            Value::Array(items) => items,
+            other => vec![other],
+        };
+        for condition in conditions {
+            if !self.engine().condition(&condition, &shared)? {
+                let message = task.arguments.get("fail_msg").or_else(|| task.arguments.get("msg"));
+                let message = match message {
+                    Some(message) => text_of(&self.engine().resolve(message, &shared)?),
+                    None => "Assertion failed".to_owned(),
+                };
+                let mut end = TaskEnd::failed(format!("{message} (`{}` does not hold)", text_of(&condition)));
+                end.result.insert("msg".to_owned(), message.into());
+                end.result.insert("assertion".to_owned(), condition);
+                return Ok(end);
+            }
+        }
+        let message = task.arguments.get("success_msg").map_or_else(|| Ok("All assertions passed".into()), |message| self.engine().resolve(message, &shared))?;
+        Ok(TaskEnd { result: Map::from_iter([("msg".to_owned(), message)]), ..TaskEnd::default() })
+    }
+
+    fn meta(&mut self, what: &str) -> Result<TaskEnd> {
+        match what.trim() {
+            "flush_handlers" => self.work.push_front(Item::Flush(0)),
+            "end_play" | "end_host" | "end_batch" => self.work.clear(),
+            "clear_facts" => {
+                let memory = self.shared.world.memory_of(&self.host);
+                memory.facts.write().expect("no task panics while it holds a host's memory").clear();
+            }
+            "clear_host_errors" | "noop" | "reset_connection" | "refresh_inventory" => {}
+            other => return Err(Error::usage(format!("`meta: {other}` is not supported"))),
+        }
+        Ok(TaskEnd::default())
+    }
+
+    fn include_vars(&self, named: &Map<String, Value>, free: Option<&str>, scope: &TaskScope) -> Result<TaskEnd> {
+        let file = named.get("file").map(text_of).or_else(|| free.map(str::to_owned));
+        let file = file.ok_or_else(|| Error::usage("`include_vars` needs a file; `dir` is not supported"))?;
+        let mut folders: Vec<std::path::PathBuf> = Vec::new();
+        if let Some(task) = &scope.task {
+            folders.extend(task.common.role.iter().map(|role| role.path.join("vars")));
+            folders.extend([task.folder.join("vars"), task.folder.clone()]);
+        }
+        folders.push(self.play.scope.play.folder.clone());
+        let path = files::find(&folders, std::path::Path::new(&file)).ok_or_else(|| Error::new(format!("there is no variables file `{file}`")))?;
+        let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
+        let Value::Object(vars) = node.to_value() else {
+            return Err(Error::new(format!("`{}` is not a mapping", path.display())));
+        };
+        let memory = self.shared.world.memory_of(&self.host);
+        let mut included = memory.included.write().expect("no task panics while it holds a host's memory");
+        match named.get("name").map(text_of) {
+            Some(name) => drop(included.insert(name, Value::Object(vars))),
+            None => included.extend(vars),
+        }
+        Ok(TaskEnd::default())
+    }
+
+    async fn wait_for_connection(&mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
+        let number = |name: &str, usual: u64| named.get(name).and_then(|value| text_of(value).parse().ok()).unwrap_or(usual);
+        tokio::time::sleep(Duration::from_secs(number("delay", 0))).await;
+        let deadline = Instant::now() + Duration::from_secs(number("timeout", 600));
+        let place = self.place(task, scope)?;
+        loop {
+            let attempt = async { self.connection(&place).await?.exec(place.user.as_deref(), &[Script::probe(":")]).await };
+            match attempt.await {
+                Ok(_) => return Ok(TaskEnd::default()),
+                Err(error) if Instant::now() >= deadline => return Ok(TaskEnd::failed(error.to_string())),
+                Err(_) => tokio::time::sleep(Duration::from_secs(number("sleep", 1))).await,
+            }
+        }
+    }
+
+    fn ask(&self, named: &Map<String, Value>) -> Result<web::Ask> {
+        let text = |name: &str| named.get(name).map(text_of);
+        let mut headers: Vec<(String, String)> = match named.get("headers") {
+            Some(Value::Object(map)) => map.iter().map(|(name, value)| (name.clone(), text_of(value))).collect(),
+            _ => Vec::new(),
+        };
+        let format = text("body_format").unwrap_or_else(|| "raw".to_owned());
+        let body = match (named.get("body"), format.as_str()) {
+            (None, _) => String::new(),
+            (Some(Value::String(text)), _) => text.clone(),
+            (Some(Value::Object(map)), "form-urlencoded") => {
+                map.iter().map(|(name, value)| format!("{}={}", encode(name), encode(&text_of(value)))).collect::<Vec<_>>().join("&")
+            }
+            (Some(other), _) => serde_json::to_string(other)?,
+        };
+        let kind = match format.as_str() {
+            "json" => Some("application/json"),
+            "form-urlencoded" => Some("application/x-www-form-urlencoded"),
+            _ => None,
+        };
+        if let Some(kind) = kind.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))) {
+            headers.push(("Content-Type".to_owned(), kind.to_owned()));
+        }
+        let user = text("url_username").or_else(|| text("user")).or_else(|| text("username"));
+        let password = text("url_password").or_else(|| text("password")).unwrap_or_default();
+        Ok(web::Ask {
+            method: text("method").unwrap_or_else(|| "GET".to_owned()).to_ascii_uppercase(),
+            url: text("url").ok_or_else(|| Error::usage("`url` is missing"))?,
+            headers,
+            body: body.into(),
+            verify: named.get("validate_certs").is_none_or(is_true),
+            authorities: named.get("ca_path").map(|path| std::fs::read_to_string(text_of(path))).transpose()?.into_iter().collect(),
+            follow: !matches!(text("follow_redirects").as_deref(), Some("none" | "no" | "false" | "False")),
+            timeout: Duration::from_secs(text("timeout").and_then(|text| text.parse().ok()).unwrap_or(30)),
+            login: user.map(|user| (user, password)),
+        })
+    }
+
+    async fn uri(&mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
+        let place = self.place(task, scope)?;
+        let connection = self.connection(&place).await?;
+        let ask = self.ask(named)?;
+        let wanted: Vec<u16> = match named.get("status_code") {
+            None => vec![200],
+            Some(Value::Array(items)) => items.iter().filter_map(|item| text_of(item).parse().ok()).collect(),
+            Some(other) => text_of(other).split(',').filter_map(|part| part.trim().parse().ok()).collect(),
+        };
+        let url = ask.url.clone();
+        let answer = match web::send(connection.as_ref(), ask).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let mut end = TaskEnd::failed(format!("Status code was -1 and not {wanted:?}: {error}"));
+                end.result.extend([("status".to_owned(), json!(-1)), ("url".to_owned(), url.into())]);
+                return Ok(end);
+            }
+        };
+        let mut result = Map::new();
+        for (name, value) in &answer.headers {
+            result.insert(name.replace('-', "_"), value.as_str().into());
+        }
+        result.insert("status".to_owned(), answer.status.into());
+        result.insert("url".to_owned(), answer.url.into());
+        result.insert("redirected".to_owned(), false.into());
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        if let Ok(json) = serde_json::from_str::<Value>(&text) {
+            result.insert("json".to_owned(), json);
+        }
+        let failure = (!wanted.contains(&answer.status)).then(|| format!("Status code was {} and not {wanted:?}", answer.status));
+        if named.get("return_content").is_some_and(is_true) || failure.is_some() {
+            result.insert("content".to_owned(), text.into());
+        }
+        Ok(TaskEnd { failure, result, ..TaskEnd::default() })
+    }
+
+    /// Fetches a file through the host's connection, then writes it as `copy` would. A file that is there is fetched again
+    /// only by `force`, or when its checksum is another one.
+    async fn get_url(&mut self, mut named: Map<String, Value>, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
+        let ask = match self.ask(&named) {
+            Ok(ask) => ask,
+            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+        };
+        let place = self.place(task, scope)?;
+        let dest = named.get("dest").map(text_of).unwrap_or_default();
+        let url = ask.url.clone();
+        let name = url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or("index").to_owned();
+        let checksum = named.get("checksum").or_else(|| named.get("sha256sum")).map(text_of).filter(|text| !text.is_empty());
+        let (algorithm, digest) = match checksum.as_deref().map(|text| text.split_once(':').unwrap_or(("sha256", text))) {
+            Some((algorithm, digest)) => (algorithm.to_owned(), Some(digest.trim().to_ascii_lowercase())),
+            None => ("sha256".to_owned(), None),
+        };
+        if !["md5", "sha1", "sha224", "sha256", "sha384", "sha512"].contains(&algorithm.as_str()) {
+            return Ok(TaskEnd::failed(format!("`{algorithm}` is not a checksum algorithm")));
+        }
+        let folder = quote(dest.trim_end_matches('/'));
+        let inner = quote(&format!("{}/{name}", dest.trim_end_matches('/')));
+        let probe = format!(
+            "p={folder}; [ -d \"$p\" ] && p={inner}; echo \"$p\"; [ -f \"$p\" ] && {algorithm}sum <\"$p\" | cut -d' ' -f1 || echo -"
+        );
+        let seen = self.look(&place, probe, &[], task).await?;
+        let out = seen.out();
+        let mut lines = out.lines();
+        let path = lines.next().unwrap_or(&dest).to_owned();
+        let present = lines.next().filter(|sum| *sum != "-").map(str::to_owned);
+        let force = named.get("force").is_some_and(is_true);
+        let current = match (&present, &digest) {
+            (Some(present), Some(digest)) => present == digest,
+            (Some(_), None) => !force,
+            (None, _) => false,
+        };
+        for fetched in ["url", "dest", "checksum", "sha256sum", "timeout", "headers", "validate_certs", "url_username", "url_password", "username", "password", "force", "http_agent", "tmp_dest"] {
+            named.remove(fetched);
+        }
+        let file: FileCopy = match modules::read(&named) {
+            Ok(file) => file,
+            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+        };
+        let mut result = Map::from_iter([("url".to_owned(), url.as_str().into()), ("dest".to_owned(), path.as_str().into())]);
+        if current {
+            let attributes: Map<String, Value> = named.into_iter().filter(|(name, _)| matches!(name.as_str(), "mode" | "owner" | "group")).collect();
+            if attributes.is_empty() {
+                return Ok(TaskEnd { result, ..TaskEnd::default() });
+            }
+            let mut arguments = attributes;
+            arguments.insert("path".to_owned(), path.into());
+            let module = modules::find("file").ok_or_else(|| Error::new("`file` is no module"))?;
+            let operation = module.prepare(&Arguments { named: &arguments, free_form: None, sources: scope })?;
+            return self.operate(operation.as_ref(), "", &place, &[], task, scope).await;
+        }
+        if self.shared.options.check {
+            return Ok(TaskEnd { changed: true, result, ..TaskEnd::default() });
+        }
+        let connection = self.connection(&place).await?;
+        let answer = match web::send(connection.as_ref(), ask).await {
+            Ok(answer) if answer.status == 200 => answer,
+            Ok(answer) => return Ok(TaskEnd::failed(format!("`{url}` answered with status {}", answer.status))),
+            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+        };
+        if let Some(digest) = &digest {
+            let sum = crate::template::checksum(&algorithm, &answer.body);
+            if sum.as_ref().is_some_and(|sum| sum != digest) {
+                return Ok(TaskEnd::failed(format!("`{url}` has the checksum {}, not {digest}", sum.unwrap_or_default())));
+            }
+        }
+        let operation = modules::write_file(&path, None, answer.body, &file);
+        let mut end = self.operate(operation.as_ref(), "", &place, &[], task, scope).await?;
+        result.append(&mut end.result);
+        Ok(TaskEnd { result, ..end })
+    }
+}
+
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b' ' => "+".to_owned(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+fn is_include(task: &Task) -> bool {
+    matches!(task.module.as_str(), "include_tasks" | "include_role" | "include")
+}
+
+fn ended(outcome: Outcome, diffs: Vec<String>) -> TaskEnd {
+    TaskEnd {
+        changed: outcome.changed,
+        failure: outcome.failure,
+        skipped: false,
+        result: outcome.result,
+        diffs,
+        message: None,
+    }
+}
+
+/// The variables of one item of a loop.
+fn item_vars(r#loop: &super::model::Loop, items: &[Value], at: usize) -> Map<String, Value> {
+    let mut vars = Map::new();
+    vars.insert(r#loop.var.clone(), items[at].clone());
+    vars.insert("ansible_loop_var".to_owned(), r#loop.var.as_str().into());
+    if let Some(name) = &r#loop.index_var {
+        vars.insert(name.clone(), at.into());
+    }
+    if r#loop.extended {
+        let length = items.len();
+        vars.insert(
+            "ansible_loop".to_owned(),
+            json!({
+                "index": at + 1, "index0": at, "revindex": length - at, "revindex0": length - at - 1, "first": at == 0,
+                "last": at + 1 == length, "length": length, "allitems": items,
+                "previtem": at.checked_sub(1).map(|before| &items[before]), "nextitem": items.get(at + 1),
+            }),
+        );
+    }
+    vars
+}
+
+/// A task without a module, for what runs in a play's own name.
+fn plain_task(common: Common, mark: &yaml::Mark) -> Task {
+    Task {
+        name: "facts".to_owned(),
+        module: "setup".to_owned(),
+        arguments: Map::new(),
+        free_form: None,
+        common,
+        r#loop: None,
+        register: None,
+        changed_when: None,
+        failed_when: None,
+        until: None,
+        retries: None,
+        delay: None,
+        notify: Vec::new(),
+        listen: Vec::new(),
+        delegate_facts: false,
+        apply: None,
+        folder: std::path::PathBuf::new(),
+        mark: mark.clone(),
+    }
+}
+
+/// What is shown of a task's end: why it failed with the host's output, or what it prints.
+fn detail(task: &Task, end: &TaskEnd) -> Option<String> {
+    let Some(failure) = &end.failure else { return end.message.clone() };
+    let mut text = failure.clone();
+    for stream in ["stdout", "stderr"] {
+        if let Some(output) = end.result.get(stream).and_then(Value::as_str).filter(|output| !output.is_empty()) {
+            if !text.contains(output) {
+                text += &format!("\n{stream}: {}", output.trim_end());
+            }
+        }
+    }
+    if !text.contains(&task.mark.to_string()) {
+        text += &format!("\nat {}", task.mark);
+    }
+    Some(text)
+}
+
+/// A script that prints a text file, unless it is large.
+fn read_text(path: &str) -> String {
+    let path = quote(path);
+    format!("[ -f {path} ] && [ $(stat -c %s {path}) -lt 262144 ] && cat {path} || :")
+}
+
+fn unified(change: &FileChange, before: &str) -> Option<String> {
+    let after = change.after.as_deref()?;
+    if before == after || before.contains('\0') {
+        return None;
+    }
+    let diff = similar::TextDiff::from_lines(before, after);
+    let text = diff.unified_diff().context_radius(3).header(&change.path, &change.path).to_string();
+    Some(text)
+}

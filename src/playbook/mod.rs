@@ -1,0 +1,22 @@
+//! Playbooks in Ansible's format: plays, roles, handlers, variables, facts, loops. Decides order and batches; modules decide
+//! what must change, transports carry it. May import `modules`, `remote`, `template`, `config`, `files` and the vocabulary.
+
+mod actions;
+mod arguments;
+mod facts;
+mod host;
+mod inventory;
+mod load;
+mod loops;
+mod model;
+mod run;
+mod vars;
+mod web;
+
+pub use self::{
+    inventory::Inventory,
+    load::{Loader, SearchPath, match_hosts},
+    model::{Entry, Play, Task},
+    run::{Connections, HostTally, Options, Recap, run},
+    vars::{HostMemory, TaskScope, World},
+};

@@ -1,0 +1,179 @@
+//! What a playbook is made of, after it is read and before anything is known about a host.
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use crate::yaml::Mark;
+
+/// A play: some tasks for some hosts.
+#[derive(Clone, Debug)]
+pub struct Play {
+    /// Its name, or the hosts it is for.
+    pub name: String,
+    /// The patterns of its hosts.
+    pub hosts: Vec<String>,
+    /// Whether facts are gathered first.
+    pub gather_facts: bool,
+    /// Whether later plays of other hosts may run at the same time (`strategy: free`).
+    pub free: bool,
+    /// How many hosts go at once; all of them when empty. The last number repeats.
+    pub serial: Vec<String>,
+    /// Whether one failed host ends the play for all.
+    pub any_errors_fatal: bool,
+    /// Its variables.
+    pub vars: Map<String, Value>,
+    /// Files of variables.
+    pub vars_files: Vec<Value>,
+    /// Tasks before the roles, roles and tasks, tasks after: handlers run after each.
+    pub sections: Vec<Vec<Entry>>,
+    /// Handlers of the play and its roles, in the order in which they are defined.
+    pub handlers: Vec<Arc<Task>>,
+    /// The roles of `roles:` and `import_role`: their variables are seen by the whole play.
+    pub roles: Vec<Arc<Role>>,
+    /// What its tasks inherit.
+    pub common: Common,
+    /// The folder of the playbook.
+    pub folder: PathBuf,
+    /// Where it stands.
+    pub mark: Mark,
+}
+
+/// A task or a block of them.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// One task.
+    Task(Arc<Task>),
+    /// A block.
+    Block(Arc<Block>),
+}
+
+/// A block of tasks, with what happens when one of them fails.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Its tasks.
+    pub body: Vec<Entry>,
+    /// Runs when one of them fails, and makes up for it.
+    pub rescue: Vec<Entry>,
+    /// Runs in any case.
+    pub always: Vec<Entry>,
+}
+
+/// What a task inherits from the blocks, the role and the play around it.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    /// Conditions, the outermost first.
+    pub when: Vec<Value>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Variables, the innermost last.
+    pub vars: Map<String, Value>,
+    /// Whether it runs as another user.
+    pub r#become: Option<Value>,
+    /// That user.
+    pub become_user: Option<Value>,
+    /// Variables of its environment, the outermost first.
+    pub environment: Vec<Value>,
+    /// `local` instead of the host's own connection.
+    pub connection: Option<String>,
+    /// Another host that it runs on.
+    pub delegate_to: Option<Value>,
+    /// Whether it runs once for all hosts.
+    pub run_once: Option<Value>,
+    /// Whether its failure is ignored.
+    pub ignore_errors: Option<Value>,
+    /// Whether its result is kept out of every output.
+    pub no_log: Option<Value>,
+    /// Whether it changes nothing whatever is asked.
+    pub check_mode: Option<Value>,
+    /// The role that it belongs to.
+    pub role: Option<Arc<Role>>,
+}
+
+/// One task.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its name, or its module's.
+    pub name: String,
+    /// The module, without its collection.
+    pub module: String,
+    /// The arguments.
+    pub arguments: Map<String, Value>,
+    /// The text of modules that take one.
+    pub free_form: Option<String>,
+    /// What it inherits.
+    pub common: Common,
+    /// The loop.
+    pub r#loop: Option<Loop>,
+    /// The name that its result is kept under.
+    pub register: Option<String>,
+    /// When it counts as a change.
+    pub changed_when: Option<Value>,
+    /// When it counts as a failure.
+    pub failed_when: Option<Value>,
+    /// It is repeated until this holds.
+    pub until: Option<Value>,
+    /// How often.
+    pub retries: Option<Value>,
+    /// With this pause, in seconds.
+    pub delay: Option<Value>,
+    /// The handlers that a change notifies.
+    pub notify: Vec<Value>,
+    /// Topics that a handler listens to.
+    pub listen: Vec<String>,
+    /// Whether facts go to the delegate.
+    pub delegate_facts: bool,
+    /// `apply` of a dynamic include.
+    pub apply: Option<Box<Common>>,
+    /// The folder of its file, where includes and files are looked for.
+    pub folder: PathBuf,
+    /// Where it stands.
+    pub mark: Mark,
+}
+
+impl Task {
+    /// The name with the role before it, as it is shown.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.common.role {
+            Some(role) => format!("{} : {}", role.name, self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// A loop: which look-up gives its items, and how they are called.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// `loop`, or what follows `with_`.
+    pub lookup: String,
+    /// What it gives the items from.
+    pub source: Value,
+    /// The name of the item.
+    pub var: String,
+    /// The name of its number.
+    pub index_var: Option<String>,
+    /// What is shown for an item.
+    pub label: Option<Value>,
+    /// The pause between two items, in seconds.
+    pub pause: Option<f64>,
+    /// Whether `ansible_loop` tells more.
+    pub extended: bool,
+}
+
+/// A role, as it is used in one place.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Variables of lowest precedence.
+    pub defaults: Map<String, Value>,
+    /// Variables of high precedence.
+    pub vars: Map<String, Value>,
+    /// What the place of use gives it.
+    pub params: Map<String, Value>,
+    /// The role that uses this one.
+    pub parent: Option<Arc<Role>>,
+}

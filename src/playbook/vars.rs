@@ -1,0 +1,306 @@
+//! Which value a name has for a task on a host: Ansible's order of precedence, looked up layer by layer.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, RwLock},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    inventory::Inventory,
+    load::SearchPath,
+    model::{Play, Role, Task},
+};
+use crate::{
+    files,
+    template::{Engine, Lookups, Scope, Var},
+};
+
+/// What is known of one host, as long as the run lasts.
+#[derive(Debug, Default)]
+pub struct HostMemory {
+    /// Facts, under their names without `ansible_`.
+    pub facts: RwLock<Map<String, Value>>,
+    /// `set_fact` and `register`.
+    pub set: RwLock<Map<String, Value>>,
+    /// `include_vars`.
+    pub included: RwLock<Map<String, Value>>,
+}
+
+/// Everything that does not change while a run lasts, and the memory of every host.
+pub struct World {
+    /// The template engine.
+    pub engine: Engine,
+    /// The hosts.
+    pub inventory: Inventory,
+    /// What is known of each, by name; `localhost` too.
+    pub memory: BTreeMap<String, Arc<HostMemory>>,
+    /// Where files are looked for.
+    pub search: SearchPath,
+    /// Whether nothing is changed.
+    pub check: bool,
+}
+
+impl World {
+    /// The memory of a host.
+    #[must_use]
+    pub fn memory_of(&self, host: &str) -> Arc<HostMemory> {
+        self.memory.get(host).cloned().unwrap_or_default()
+    }
+}
+
+/// The view of a task on a host.
+#[derive(Clone)]
+pub struct TaskScope {
+    /// The run.
+    pub world: Arc<World>,
+    /// The host's name.
+    pub host: String,
+    /// The play, when there is one.
+    pub play: Option<Arc<PlayScope>>,
+    /// The task, when there is one.
+    pub task: Option<Arc<Task>>,
+    /// Loop items and what a rescue is told.
+    pub locals: Arc<Map<String, Value>>,
+}
+
+/// What a play adds.
+pub struct PlayScope {
+    /// The play.
+    pub play: Play,
+    /// `vars_files`, read.
+    pub vars_files: Map<String, Value>,
+    /// Its hosts.
+    pub hosts: Vec<String>,
+}
+
+fn find_in(map: &Map<String, Value>, name: &str) -> Option<Var> {
+    map.get(name).map(|value| Var::template(value.clone()))
+}
+
+fn locked(map: &RwLock<Map<String, Value>>, name: &str) -> Option<Value> {
+    map.read().expect("no task panics while it holds a host's memory").get(name).cloned()
+}
+
+/// Roles from the innermost to the outermost.
+fn chain(role: Option<&Arc<Role>>) -> impl Iterator<Item = &Arc<Role>> {
+    std::iter::successors(role, |role| role.parent.as_ref())
+}
+
+impl TaskScope {
+    /// A scope as a trait object, for the engine.
+    #[must_use]
+    pub fn shared(&self) -> Arc<dyn Scope> {
+        Arc::new(self.clone())
+    }
+
+    /// The same scope with more locals.
+    #[must_use]
+    pub fn with(&self, more: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let mut locals = (*self.locals).clone();
+        locals.extend(more);
+        Self { locals: Arc::new(locals), ..self.clone() }
+    }
+
+    fn role(&self) -> Option<&Arc<Role>> {
+        self.task.as_ref()?.common.role.as_ref()
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        let memory = self.world.memory_of(&self.host);
+        let facts = memory.facts.read().expect("no task panics while it holds a host's memory");
+        facts.clone()
+    }
+
+    /// Variables that nobody can set.
+    fn magic(&self, name: &str) -> Option<Var> {
+        let inventory = &self.world.inventory;
+        let value = match name {
+            "inventory_hostname" => json!(self.host),
+            "inventory_hostname_short" => json!(self.host.split('.').next()),
+            "groups" => json!(inventory.groups),
+            "group_names" => json!(inventory.groups_of(&self.host)),
+            "hostvars" => return Some(self.hostvars()),
+            "ansible_facts" => Value::Object(self.facts()),
+            "ansible_check_mode" => json!(self.world.check),
+            "ansible_diff_mode" => json!(false),
+            "ansible_managed" => json!("Ansible managed"),
+            "ansible_version" => json!({ "full": "2.17.0", "major": 2, "minor": 17, "revision": 0, "string": "2.17.0" }),
+            "ansible_play_hosts" | "ansible_play_hosts_all" | "ansible_play_batch" | "play_hosts" => {
+                json!(self.play.as_ref()?.hosts)
+            }
+            "ansible_play_name" => json!(self.play.as_ref()?.play.name),
+            "playbook_dir" => json!(self.play.as_ref()?.play.folder.display().to_string()),
+            "role_path" => json!(self.role()?.path.display().to_string()),
+            "role_name" | "ansible_role_name" => json!(self.role()?.name),
+            "ansible_parent_role_names" => json!(chain(self.role()).skip(1).map(|role| &role.name).collect::<Vec<_>>()),
+            "role_names" => json!(self.play.as_ref()?.play.roles.iter().map(|role| &role.name).collect::<Vec<_>>()),
+            "vars" => return Some(Var::scope(&self.world.engine, &self.shared())),
+            _ => return None,
+        };
+        Some(Var::data(value))
+    }
+
+    /// Every host's variables, looked up when they are looked at.
+    fn hostvars(&self) -> Var {
+        let world = Arc::clone(&self.world);
+        Var::map(world.inventory.hosts.clone(), move |host| {
+            world.memory.contains_key(host).then(|| {
+                let scope = TaskScope {
+                    world: Arc::clone(&world),
+                    host: host.to_owned(),
+                    play: None,
+                    task: None,
+                    locals: Arc::default(),
+                };
+                Var::scope(&world.engine, &scope.shared())
+            })
+        })
+    }
+
+    fn group_vars(&self, name: &str) -> Option<Var> {
+        let inventory = &self.world.inventory;
+        let mut groups = inventory.groups_of(&self.host);
+        // Groups of one level are merged by name, the last one wins; `all` comes under them.
+        groups.reverse();
+        groups.push("all".to_owned());
+        groups.iter().find_map(|group| find_in(inventory.group_vars.get(group)?, name))
+    }
+
+    /// Facts under their long names: `ansible_distribution`.
+    fn injected(&self, name: &str) -> Option<Var> {
+        let short = name.strip_prefix("ansible_")?;
+        locked(&self.world.memory_of(&self.host).facts, short).map(Var::data)
+    }
+}
+
+impl Scope for TaskScope {
+    fn get(&self, name: &str) -> Option<Var> {
+        let memory = self.world.memory_of(&self.host);
+        let task = self.task.as_deref();
+        if let Some(value) = self.locals.get(name) {
+            return Some(Var::data(value.clone()));
+        }
+        self.magic(name)
+            .or_else(|| find_in(&self.world.inventory.extra_vars, name))
+            .or_else(|| chain(self.role()).find_map(|role| find_in(&role.params, name)))
+            .or_else(|| locked(&memory.set, name).map(Var::data))
+            .or_else(|| locked(&memory.included, name).map(Var::template))
+            .or_else(|| find_in(&task?.common.vars, name))
+            .or_else(|| chain(self.role()).find_map(|role| find_in(&role.vars, name)))
+            .or_else(|| {
+                let play = self.play.as_ref()?;
+                play.play.roles.iter().rev().find_map(|role| find_in(&role.vars, name))
+            })
+            .or_else(|| find_in(&self.play.as_ref()?.vars_files, name))
+            .or_else(|| find_in(&self.play.as_ref()?.play.vars, name))
+            .or_else(|| self.injected(name))
+            .or_else(|| find_in(self.world.inventory.host_vars.get(&self.host)?, name))
+            .or_else(|| self.group_vars(name))
+            .or_else(|| self.world.inventory.vars.get(name).cloned())
+            .or_else(|| chain(self.role()).find_map(|role| find_in(&role.defaults, name)))
+            .or_else(|| {
+                let play = self.play.as_ref()?;
+                play.play.roles.iter().rev().find_map(|role| find_in(&role.defaults, name))
+            })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let memory = self.world.memory_of(&self.host);
+        let inventory = &self.world.inventory;
+        let mut names: Vec<String> = ["inventory_hostname", "group_names", "groups", "ansible_facts"].map(String::from).into();
+        names.extend(inventory.vars.keys().cloned());
+        names.extend(inventory.groups_of(&self.host).iter().chain([&"all".to_owned()]).flat_map(|group| {
+            inventory.group_vars.get(group).into_iter().flat_map(Map::keys).cloned()
+        }));
+        names.extend(inventory.host_vars.get(&self.host).into_iter().flat_map(Map::keys).cloned());
+        names.extend(memory.set.read().expect("no task panics while it holds a host's memory").keys().cloned());
+        names.extend(self.facts().keys().map(|name| format!("ansible_{name}")));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn lookups(&self) -> Lookups {
+        Lookups { files: self.folders("files"), templates: self.template_folders() }
+    }
+}
+
+impl TaskScope {
+    /// The folders in which a task looks for files of a kind: of its role, of its own folder, of the playbook.
+    fn folders(&self, kind: &str) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        for role in chain(self.role()) {
+            folders.extend([role.path.join(kind), role.path.clone(), role.path.join("tasks")]);
+        }
+        if let Some(task) = &self.task {
+            folders.extend([task.folder.join(kind), task.folder.clone()]);
+        }
+        if let Some(play) = &self.play {
+            folders.extend([play.play.folder.join(kind), play.play.folder.clone()]);
+        }
+        folders
+    }
+
+    /// The folders of templates: what the environment lays over built-in roles comes first for them.
+    fn template_folders(&self) -> Vec<PathBuf> {
+        let builtin = self.role().is_some_and(|role| role.path.starts_with(files::BUILTIN) || self.is_shipped(role));
+        let mut folders = if builtin { self.world.search.templates.clone() } else { Vec::new() };
+        folders.extend(self.folders("templates"));
+        if !builtin {
+            folders.extend(self.world.search.templates.iter().cloned());
+        }
+        folders
+    }
+
+    /// A role of the project that is also built in, as in this project itself.
+    fn is_shipped(&self, role: &Role) -> bool {
+        files::is_dir(&files::builtin("playbooks/roles").join(&role.name))
+    }
+}
+
+impl crate::modules::Sources for TaskScope {
+    fn file(&self, name: &str) -> crate::error::Result<bytes::Bytes> {
+        let path = self.find(name)?;
+        Ok(files::read(&path)?.into_owned().into())
+    }
+
+    fn folder(&self, name: &str) -> crate::error::Result<Option<Vec<String>>> {
+        let plain = name.trim_end_matches('/');
+        let candidates = self.folders("files").into_iter().map(|folder| folder.join(plain));
+        match candidates.into_iter().find(|path| files::is_dir(path)) {
+            Some(path) if !files::is_file(&path) => {
+                Ok(Some(files::walk(&path)?.iter().map(|file| file.to_string_lossy().into_owned()).collect()))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl TaskScope {
+    fn find(&self, name: &str) -> crate::error::Result<PathBuf> {
+        let name = match (name.strip_prefix("~/"), std::env::home_dir()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(name),
+        };
+        let folders = self.folders("files");
+        files::find(&folders, &name).ok_or_else(|| {
+            let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
+            crate::error::Error::new(format!("there is no file `{}`", name.display())).hint(format!("looked in: {looked}"))
+        })
+    }
+
+    /// The path of a template.
+    ///
+    /// # Errors
+    /// When no folder has it; the folders are named.
+    pub fn find_template(&self, name: &str) -> crate::error::Result<PathBuf> {
+        let folders = self.template_folders();
+        files::find(&folders, std::path::Path::new(name)).ok_or_else(|| {
+            let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
+            crate::error::Error::new(format!("there is no template `{name}`")).hint(format!("looked in: {looked}"))
+        })
+    }
+}
