@@ -23,3 +23,6 @@ pub mod template;
 pub mod remote;
 pub mod modules;
 pub mod playbook;
+pub mod cli;
+pub mod configure;
+pub mod ui;

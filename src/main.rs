@@ -1,1 +1,7 @@
-fn main(){}
+//! The `infra` program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    infra::cli::main()
+}

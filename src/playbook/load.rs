@@ -125,6 +125,25 @@ impl Loader {
         if found.is_empty() { Ok(plays) } else { Err(crate::config::mistakes(&paths[0], found)) }
     }
 
+    /// A play of one task, for `infra run -m`.
+    ///
+    /// # Errors
+    /// When the module or its arguments are wrong.
+    pub fn ad_hoc(&self, module: &str, arguments: &str, r#become: bool) -> Result<Vec<Play>> {
+        let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+        let text = format!(
+            "- hosts: all\n  gather_facts: false\n  become: {become}\n  tasks:\n    - name: {name}\n      register: result\n      \
+             {module}: {arguments}\n    - name: result\n      debug: {{ msg: \"{{{{ result.stdout | default(result.msg | default('')) }}}}\" }}\n      \
+             when: result.stdout | default(result.msg | default('')) | length > 0\n",
+            name = quoted(module),
+            arguments = quoted(arguments),
+        );
+        let path = PathBuf::from("<command line>");
+        let (node, _) = yaml::parse(&Source::new(path.clone(), text))?;
+        self.texts.lock().expect("no thread panics while it holds the texts").insert(path.clone(), node);
+        self.playbooks(&[path])
+    }
+
     fn mistake(&self, diagnostic: Diagnostic) {
         let mut found = self.found.lock().expect("no thread panics while it holds the list");
         if !found.contains(&diagnostic) {

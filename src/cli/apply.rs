@@ -1,0 +1,131 @@
+//! `infra apply`: from the file to running, configured machines.
+
+use std::{path::PathBuf, time::{Duration, Instant}};
+
+use clap::Args;
+
+use super::{
+    configured::Prepared,
+    plan::{self, SavedPlan},
+    session::{EnvironmentArgs, OverlayArgs, Session, cancellation, phase},
+};
+use crate::{
+    apply,
+    configure,
+    error::{Error, Result},
+    event::Events,
+    playbook::{Options, Recap},
+    secret::Redactor,
+    template::Engine,
+    ui::{self, Progress, Summary, Ui},
+};
+
+/// Make an environment what its file says: create, change and configure
+#[derive(Args, Debug)]
+pub(super) struct Apply {
+    /// The environment, or a plan file of `infra plan --out`
+    environment: String,
+    #[command(flatten)]
+    overlay: OverlayArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Only tasks with these tags
+    #[arg(long, value_delimiter = ',')]
+    tags: Vec<String>,
+    /// No tasks with these tags
+    #[arg(long, value_delimiter = ',')]
+    skip_tags: Vec<String>,
+    /// How long to wait for another command that holds the environment, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    lock_timeout: u64,
+}
+
+impl Apply {
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
+        let begun = Instant::now();
+        let saved = SavedPlan::read(&self.environment)?;
+        let arguments = match &saved {
+            Some(saved) => saved.arguments(),
+            None => EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() },
+        };
+        let mut session = Session::open(&arguments, ui, redactor)?;
+        let prepared = Prepared::of(&session)?;
+        let (events, progress) = Progress::start(ui);
+        let wait = Duration::from_secs(self.lock_timeout);
+        let result = async {
+            let _lock = session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
+            let observed = session.observe().await?;
+            let mut plan = session.plan(&observed, false)?;
+            plan.digest = plan::digest(&session.environment)?;
+            if let Some(saved) = &saved {
+                saved.check(&plan)?;
+            }
+            if !plan.is_empty() || !self.yes {
+                ui.say(ui::plan_text(ui, &plan).trim_end());
+            }
+            if saved.is_none() && !self.yes && !ui.confirm(&format!("Apply this to `{}`?", plan.environment))? {
+                return Err(Error::interrupted("nothing was changed"));
+            }
+            self.carry_out(&session, prepared, &plan, &events, diff).await
+        }
+        .await;
+        drop(events);
+        let report = progress.finish().await;
+        let summary = match result {
+            Ok(done) => done,
+            Err(error) => return Err(error),
+        };
+        let summary = Summary { seconds: begun.elapsed().as_secs_f64(), ..summary };
+        summary.print(ui, &report);
+        Ok(u8::from(!summary.recap.succeeded()))
+    }
+
+    async fn carry_out(
+        &self, session: &Session, prepared: Prepared, plan: &crate::plan::Plan, events: &Events, diff: bool,
+    ) -> Result<Summary> {
+        let cancel = cancellation(events);
+        let state = session.initial_state();
+        let run = apply::Run::new(
+            session.provider.as_ref(),
+            &session.store,
+            state,
+            session.vault.clone(),
+            events,
+            cancel.clone(),
+        )?;
+        let mut tally = phase(events, "resources", run.build(plan)).await?;
+        let state = run.state();
+        let vault = run.with_vault(|vault| {
+            configure::prepare_secrets(&session.environment, &state, vault)?;
+            Ok(vault.clone())
+        })?;
+        let mut recap = Recap::default();
+        if !plan.configure.hosts.is_empty() {
+            let options =
+                Options { check: false, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
+            let work = prepared.run(session, &state, &vault, options, events, cancel.clone());
+            recap = phase(events, "configure", work).await?;
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::interrupted("stopped before the end; what was done is in the state")
+                .hint(format!("`infra apply {}` goes on where this one stopped", session.environment.name)));
+        }
+        // What is not wanted any more goes last: the machines that used it have just been told.
+        if recap.succeeded() {
+            tally = tally.plus(phase(events, "remove", run.remove(plan)).await?);
+        }
+        let inventory = configure::inventory(&session.environment, &run.state(), &vault);
+        if let Some(path) = &session.environment.inventory_file {
+            super::inventory::write(path, &inventory)?;
+        }
+        let outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
+        Ok(Summary { environment: session.environment.name.to_string(), tally, recap, outputs, seconds: 0.0 })
+    }
+}
+
+/// The path of a plan file, for [`SavedPlan`].
+pub(super) fn plan_path(argument: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(argument);
+    (path.is_file() && path.extension().is_none_or(|extension| extension != "yaml")).then_some(path)
+}

@@ -1,0 +1,42 @@
+//! Runs playbooks over an applied environment: what `apply` and `run` share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::session::Session;
+use crate::{
+    configure::{self, Configuration, Pool},
+    error::Result,
+    event::Events,
+    playbook::{Loader, Options, Play, Recap},
+    state::{State, Vault},
+    template::Engine,
+};
+
+/// Playbooks that are read and checked, before anything is done.
+pub(super) struct Prepared {
+    pub(super) engine: Engine,
+    pub(super) loader: Arc<Loader>,
+    pub(super) plays: Vec<Play>,
+}
+
+impl Prepared {
+    /// The environment's own playbooks.
+    pub(super) fn of(session: &Session) -> Result<Self> {
+        let engine = Engine::default();
+        let loader = Arc::new(configure::loader(&session.environment, &engine));
+        let plays = configure::load_plays(&session.environment, &loader)?;
+        Ok(Self { engine, loader, plays })
+    }
+
+    /// Runs them on machines as they stand in this state.
+    pub(super) async fn run(
+        self, session: &Session, state: &State, vault: &Vault, options: Options, events: &Events, cancel: CancellationToken,
+    ) -> Result<Recap> {
+        let pool = Arc::new(Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?);
+        let inventory = configure::inventory(&session.environment, state, vault);
+        let world = configure::world(inventory, self.loader.search().clone(), &self.engine, options.check);
+        Configuration { world, loader: self.loader, plays: self.plays, pool, options }.run(events, cancel).await
+    }
+}

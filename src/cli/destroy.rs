@@ -1,0 +1,88 @@
+//! `infra destroy`: removes everything of an environment and proves it.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::session::{EnvironmentArgs, Session, cancellation, phase};
+use crate::{
+    apply,
+    error::{Error, Result},
+    plan::Action,
+    playbook::Recap,
+    secret::Redactor,
+    ui::{self, Progress, Summary, Ui},
+};
+
+/// Remove everything of an environment, and prove that nothing is left
+#[derive(Args, Debug)]
+pub(super) struct Destroy {
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// How long to wait for another command that holds the environment, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    lock_timeout: u64,
+}
+
+impl Destroy {
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let begun = Instant::now();
+        let mut session = Session::open(&self.environment, ui, redactor)?;
+        let name = session.environment.name.clone();
+        if session.environment.protect {
+            return Err(Error::usage(format!("the environment `{name}` is protected"))
+                .hint("set `protect: false` in its file first"));
+        }
+        let (events, progress) = Progress::start(ui);
+        let result = async {
+            let wait = Duration::from_secs(self.lock_timeout);
+            let _lock = session.lock(&format!("infra destroy {name}"), wait, redactor, &events).await?;
+            let observed = session.observe().await?;
+            let mut plan = session.plan(&observed, true)?;
+            for change in plan.changes.iter_mut().filter(|change| change.action == Action::Delete) {
+                "the environment is destroyed".clone_into(&mut change.reason);
+            }
+            if plan.changes.is_empty() {
+                session.store.remove()?;
+                return Ok(None);
+            }
+            ui.say(ui::plan_text(ui, &plan).trim_end());
+            if !self.yes && !ui.confirm(&format!("Destroy `{name}`? Its data cannot be brought back."))? {
+                return Err(Error::interrupted("nothing was changed"));
+            }
+            let cancel = cancellation(&events);
+            let run = apply::Run::new(
+                session.provider.as_ref(),
+                &session.store,
+                session.initial_state(),
+                session.vault.clone(),
+                &events,
+                cancel,
+            )?;
+            let tally = phase(&events, "remove", run.remove(&plan)).await?;
+            phase(&events, "prove", run.prove_gone(&plan)).await?;
+            Ok(Some(tally))
+        }
+        .await;
+        drop(events);
+        let report = progress.finish().await;
+        match result? {
+            None => ui.say(&format!("`{name}` does not exist: nothing to destroy")),
+            Some(tally) => {
+                let summary = Summary {
+                    environment: name.to_string(),
+                    tally,
+                    recap: Recap::default(),
+                    outputs: Vec::new(),
+                    seconds: begun.elapsed().as_secs_f64(),
+                };
+                summary.print(ui, &report);
+                ui.say(&format!("nothing of `{name}` is left"));
+            }
+        }
+        Ok(0)
+    }
+}

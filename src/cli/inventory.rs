@@ -1,0 +1,65 @@
+//! `infra inventory`: the machines, in Ansible's dynamic inventory protocol.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::session::{EnvironmentArgs, Session};
+use crate::{
+    configure,
+    error::{Context, Error, Result},
+    playbook,
+    secret::Redactor,
+    ui::Ui,
+    yaml,
+};
+
+/// Print the machines as Ansible's dynamic inventory protocol wants them
+#[derive(Args, Debug)]
+pub(super) struct Inventory {
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+    /// Groups, hosts and their variables
+    #[arg(long)]
+    list: bool,
+    /// The variables of one host
+    #[arg(long, value_name = "HOST", conflicts_with = "list")]
+    host: Option<String>,
+}
+
+impl Inventory {
+    pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let session = Session::open(&self.environment, ui, redactor)?;
+        let inventory = configure::inventory(&session.environment, session.applied()?, &session.vault);
+        match &self.host {
+            None => ui.json(&inventory.to_ansible()),
+            Some(host) => {
+                let vars = inventory.host_vars.get(host).ok_or_else(|| {
+                    Error::usage(format!("there is no machine `{host}`")).hint(format!("machines: {}", inventory.hosts.join(", ")))
+                })?;
+                ui.json(&Value::Object(vars.clone()));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Writes an inventory file that Ansible can read.
+pub(super) fn write(path: &Path, inventory: &playbook::Inventory) -> Result<()> {
+    let hosts: Map<String, Value> = inventory
+        .hosts
+        .iter()
+        .map(|host| (host.clone(), inventory.host_vars.get(host).cloned().unwrap_or_default().into()))
+        .collect();
+    let groups = inventory.groups.iter().filter(|(name, _)| *name != "all");
+    let children: Map<String, Value> = groups
+        .map(|(name, members)| {
+            let members: Map<String, Value> = members.iter().map(|host| (host.clone(), Value::Object(Map::new()))).collect();
+            (name.clone(), serde_json::json!({ "hosts": members }))
+        })
+        .collect();
+    let all = serde_json::json!({ "all": { "hosts": hosts, "children": children } });
+    let text = format!("# Written by `infra apply`.\n{}", yaml::emit_nice(&all, 2));
+    std::fs::write(path, text).context(|| format!("cannot write the inventory `{}`", path.display()))
+}

@@ -1,0 +1,105 @@
+//! The command line: one file each command, with its arguments and the wiring of what it does. Decides nothing itself.
+
+mod apply;
+mod completions;
+mod configured;
+mod destroy;
+mod doctor;
+mod inventory;
+mod ls;
+mod output;
+mod plan;
+mod run;
+mod schema;
+mod session;
+mod ssh;
+mod ssh_config;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{error::Result, secret::Redactor, ui::Ui};
+
+/// One YAML file per environment becomes running machines, a database, an HTTPS front and configured software.
+#[derive(Debug, Parser)]
+#[command(name = "infra", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Print events and results as JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print without colours (also the variable NO_COLOR)
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Show how the text of every changed file changes
+    #[arg(long, global = true)]
+    diff: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Apply(apply::Apply),
+    Destroy(destroy::Destroy),
+    Plan(plan::Plan),
+    Validate(validate::Validate),
+    Ls(ls::Ls),
+    Output(output::Output),
+    Ssh(ssh::Ssh),
+    SshConfig(ssh_config::SshConfig),
+    Run(run::Run),
+    Inventory(inventory::Inventory),
+    Schema(schema::Schema),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
+        match self {
+            Self::Apply(command) => command.run(ui, redactor, diff).await,
+            Self::Destroy(command) => command.run(ui, redactor).await,
+            Self::Plan(command) => command.run(ui, redactor).await,
+            Self::Validate(command) => command.run(ui),
+            Self::Ls(command) => command.run(ui).await,
+            Self::Output(command) => command.run(ui, redactor),
+            Self::Ssh(command) => command.run(redactor).await,
+            Self::SshConfig(command) => command.run(ui, redactor),
+            Self::Run(command) => command.run(ui, redactor, diff).await,
+            Self::Inventory(command) => command.run(ui, redactor),
+            Self::Schema(command) => command.run(ui),
+            Self::Doctor(command) => command.run(ui).await,
+            Self::Completions(command) => command.run(ui),
+        }
+    }
+}
+
+/// Reads the command line, runs the command, prints its error and gives the exit code: 0 done, 1 failed, 2 wrong use,
+/// 130 interrupted.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let redactor = Redactor::default();
+    let ui = Ui::new(cli.json, cli.no_color, cli.diff, redactor.clone());
+    // Exactly one provider of cryptography in the program: a second one would be a panic at the first connection.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            ui.error(&error.into());
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(cli.command.run(&ui, &redactor, cli.diff));
+    // What still runs in the background, such as a read of standard input, must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `infra plan`: what an apply would do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    apply::plan_path,
+    configured::Prepared,
+    session::{EnvironmentArgs, OverlayArgs, Session},
+};
+use crate::{
+    config::Environment,
+    error::{Context, Error, Result},
+    files,
+    plan::{self, VERSION},
+    secret::Redactor,
+    ui::{self, Mode, Ui},
+};
+
+/// Show what an apply would create, change, replace and destroy, and which machines it would configure
+#[derive(Args, Debug)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+    /// Write the plan to a file that `infra apply FILE` carries out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Exit with 2 when resources would change
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Plan the destruction
+    #[arg(long)]
+    destroy: bool,
+}
+
+impl Plan {
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let session = Session::open(&self.environment, ui, redactor)?;
+        Prepared::of(&session)?;
+        let observed = session.observe().await?;
+        let mut plan = session.plan(&observed, self.destroy)?;
+        plan.digest = digest(&session.environment)?;
+        if ui.mode() == Mode::Json {
+            ui.json(&ui::plan_json(&plan));
+        } else {
+            ui.result(&ui::plan_text(ui, &plan));
+        }
+        let changes = !plan.is_empty();
+        if let Some(path) = &self.out {
+            let saved = SavedPlan {
+                environment: session.environment.folder.clone(),
+                name: session.environment.name.to_string(),
+                set: self.environment.overlay.set.clone(),
+                var: self.environment.overlay.var.clone(),
+                files_root: self.environment.overlay.files_root.clone().map(std::path::absolute).transpose()?,
+                plan,
+            };
+            let text = serde_json::to_string_pretty(&saved)?;
+            std::fs::write(path, text).context(|| format!("cannot write `{}`", path.display()))?;
+            ui.say(&format!("\nsaved: `infra apply {}` carries it out", path.display()));
+        }
+        Ok(if self.detailed_exitcode && changes { 2 } else { 0 })
+    }
+}
+
+/// A plan in a file, with what its environment was loaded from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SavedPlan {
+    environment: PathBuf,
+    name: String,
+    set: Vec<String>,
+    var: Vec<String>,
+    files_root: Option<PathBuf>,
+    plan: plan::Plan,
+}
+
+impl SavedPlan {
+    /// The plan file that an argument names; `None` when it names an environment.
+    pub(super) fn read(argument: &str) -> Result<Option<Self>> {
+        let Some(path) = plan_path(argument) else { return Ok(None) };
+        let text = std::fs::read_to_string(&path).context(|| format!("cannot read `{argument}`"))?;
+        let saved: Self = serde_json::from_str(&text).map_err(|error| {
+            Error::usage(format!("`{argument}` is not a plan: {error}")).hint("make one: `infra plan ENV --out FILE`")
+        })?;
+        if saved.plan.version != VERSION {
+            return Err(Error::usage(format!("`{argument}` was written by another version of infra")).hint("plan again"));
+        }
+        Ok(Some(saved))
+    }
+
+    pub(super) fn arguments(&self) -> EnvironmentArgs {
+        EnvironmentArgs {
+            environment: self.environment.display().to_string(),
+            overlay: OverlayArgs {
+                name: self.name.parse().ok(),
+                set: self.set.clone(),
+                var: self.var.clone(),
+                files_root: self.files_root.clone(),
+            },
+        }
+    }
+
+    /// Refuses a plan that was made from other files or another state: what was reviewed is what is done.
+    pub(super) fn check(&self, now: &plan::Plan) -> Result<()> {
+        let stale = |why: &str| Err(Error::usage(format!("the plan is stale: {why}")).hint("plan again, review it, apply it"));
+        if self.plan.digest != now.digest {
+            return stale("the environment's files have changed since it was made");
+        }
+        if self.plan.serial != now.serial || self.plan.changes != now.changes {
+            return stale("the environment has changed since it was made");
+        }
+        Ok(())
+    }
+}
+
+/// A digest of the files of an environment and of its playbooks.
+pub(super) fn digest(environment: &Environment) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut folders: Vec<PathBuf> = vec![environment.folder.clone()];
+    folders.extend(["playbooks", "templates"].map(|name| environment.project.join(name)));
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        for file in files::walk(folder)? {
+            hash.update(file.to_string_lossy().as_bytes());
+            hash.update(files::read(&folder.join(&file))?);
+        }
+    }
+    hash.update(format!("{:?}", environment.extra_vars));
+    let specs: Vec<_> = environment.resources.iter().map(|resource| &resource.spec).collect();
+    hash.update(serde_json::to_string(&specs)?);
+    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,17 @@
+//! `infra schema`: the JSON Schema of environment files.
+
+use clap::Args;
+
+use crate::{config, error::Result, ui::Ui};
+
+/// Print the JSON Schema of environment files, for editors
+#[derive(Args, Debug)]
+pub(super) struct Schema {}
+
+impl Schema {
+    #[expect(clippy::unused_self, reason = "every command has the same form")]
+    pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
+        ui.json(&config::schema());
+        Ok(0)
+    }
+}

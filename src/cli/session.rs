@@ -1,0 +1,206 @@
+//! What most commands begin with: the environment, its provider, its state and its secrets.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    config::{self, Environment, LoadOptions},
+    error::{Context, Diagnostic, Error, Result, Severity},
+    event::Events,
+    name::Name,
+    plan::{self, Configure, Known, Plan},
+    provider::{self, Object, Provider},
+    secret::Redactor,
+    state::{self, Lock, State, Store, Vault},
+    ui::Ui,
+};
+
+/// Which environment a command is about.
+#[derive(Args, Clone, Debug)]
+pub(super) struct EnvironmentArgs {
+    /// The environment: a folder of `envs/`, or a path to one
+    pub(super) environment: String,
+    #[command(flatten)]
+    pub(super) overlay: OverlayArgs,
+}
+
+/// What is laid over an environment file.
+#[derive(Args, Clone, Debug)]
+pub(super) struct OverlayArgs {
+    /// Another name, for an independent environment from the same file
+    #[arg(long)]
+    pub(super) name: Option<Name>,
+    /// Lay a value over the file, as `instances.app.resources.cores=4`
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Set a variable of playbooks and templates, over all others
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) var: Vec<String>,
+    /// Where relative file paths in the file start, instead of its own folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) files_root: Option<PathBuf>,
+}
+
+impl EnvironmentArgs {
+    pub(super) fn options(&self) -> LoadOptions {
+        LoadOptions {
+            name: self.overlay.name.clone(),
+            set: self.overlay.set.clone(),
+            vars: self.overlay.var.clone(),
+            files_root: self.overlay.files_root.clone(),
+        }
+    }
+
+    fn folder(&self) -> Result<PathBuf> {
+        let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+        config::find(&self.environment, &start)
+    }
+
+    /// The environment alone, with its warnings printed.
+    pub(super) fn load(&self, ui: &Ui) -> Result<Environment> {
+        let environment = config::load(&self.folder()?, &self.options())?;
+        ui.warnings(&environment.warnings);
+        Ok(environment)
+    }
+}
+
+/// An environment with everything that is known of it.
+pub(super) struct Session {
+    pub(super) environment: Environment,
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) store: Store,
+    pub(super) state: Option<State>,
+    pub(super) vault: Vault,
+}
+
+impl Session {
+    /// Loads an environment, its provider, its state and its secrets; all mistakes of the file are one error.
+    pub(super) fn open(arguments: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<Self> {
+        let environment = arguments.load(ui)?;
+        let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
+        check(&environment, provider.as_ref(), ui)?;
+        let store = Store::new(&environment.project, &environment.name);
+        let state = store.read()?;
+        let vault = match &state {
+            Some(state) if !state.secrets.is_empty() => Vault::open(&state.secrets, &store.vault_key()?, redactor.clone())?,
+            _ => Vault::open("", &store.vault_key()?, redactor.clone())?,
+        };
+        Ok(Self { environment, provider, store, state, vault })
+    }
+
+    /// The state, or the error that there is none.
+    pub(super) fn applied(&self) -> Result<&State> {
+        self.state.as_ref().ok_or_else(|| {
+            Error::usage(format!("the environment `{}` has not been applied here", self.environment.name))
+                .hint(format!("infra apply {}", self.environment.name))
+        })
+    }
+
+    /// Takes the lock, then reads the state again: another command may have written it meanwhile.
+    pub(super) async fn lock(&mut self, what: &str, wait: Duration, redactor: &Redactor, events: &Events) -> Result<Lock> {
+        let lock = Lock::acquire(&self.store, what, wait, events).await?;
+        self.state = self.store.read()?;
+        if let Some(state) = &self.state {
+            self.vault = Vault::open(&state.secrets, &self.store.vault_key()?, redactor.clone())?;
+        }
+        Ok(lock)
+    }
+
+    /// The state to begin with.
+    pub(super) fn initial_state(&self) -> State {
+        self.state.clone().unwrap_or_else(|| State {
+            version: state::VERSION,
+            environment: self.environment.name.clone(),
+            provider: self.provider.name().to_owned(),
+            folder: self.environment.folder.clone(),
+            serial: 0,
+            created: Clock::System.now(),
+            resources: std::collections::BTreeMap::new(),
+            secrets: String::new(),
+        })
+    }
+
+    /// What exists of this environment; objects of another project's environment of this name are refused.
+    pub(super) async fn observe(&self) -> Result<Vec<Object>> {
+        let objects = self.provider.list(Some(&self.environment.name)).await?;
+        let project = self.project();
+        match objects.iter().find(|object| object.project != project) {
+            None => Ok(objects),
+            Some(stranger) => Err(Error::usage(format!(
+                "there is an environment `{}` of another project here: `{}`",
+                self.environment.name, stranger.project
+            ))
+            .hint("give this one another name: `--name NAME`")),
+        }
+    }
+
+    pub(super) fn project(&self) -> String {
+        self.environment.project.display().to_string()
+    }
+
+    /// The plan from what exists to what the file asks for, or to nothing.
+    pub(super) fn plan(&self, observed: &[Object], destroy: bool) -> Result<Plan> {
+        let pending = self.store.journal().map(|journal| journal.pending().clone())?;
+        let known = Known { state: self.state.as_ref(), pending: &pending, observed };
+        let desired = if destroy { &[] } else { self.environment.resources.as_slice() };
+        let playbooks: Vec<String> = self.environment.playbooks.iter().map(|(name, _)| name.clone()).collect();
+        let configure = if destroy || playbooks.is_empty() {
+            Configure::default()
+        } else {
+            Configure { hosts: self.environment.hosts.keys().cloned().collect(), playbooks }
+        };
+        Ok(Plan {
+            version: plan::VERSION,
+            environment: self.environment.name.clone(),
+            project: self.project(),
+            serial: self.state.as_ref().map_or(0, |state| state.serial),
+            digest: String::new(),
+            changes: plan::diff(desired, known)?,
+            configure,
+        })
+    }
+}
+
+/// What the provider says about the file: mistakes are an error, warnings are printed.
+pub(super) fn check(environment: &Environment, provider: &dyn Provider, ui: &Ui) -> Result<()> {
+    let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
+        provider.check(environment).into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+    ui.warnings(&warnings);
+    if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
+}
+
+/// A token that the first Ctrl-C or SIGTERM cancels; the second one ends the program at once. The journal and the state are
+/// on disk before every call, so even that can be gone on from.
+pub(super) fn cancellation(events: &Events) -> CancellationToken {
+    let token = CancellationToken::new();
+    let (cancel, events) = (token.clone(), events.clone());
+    tokio::spawn(async move {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        for round in 0.. {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if round == 0 {
+                events.warn("stopping: what runs is ended, nothing new is begun; once more stops at once");
+                cancel.cancel();
+            } else {
+                #[expect(clippy::exit, reason = "the user insists")]
+                std::process::exit(130);
+            }
+        }
+    });
+    token
+}
+
+/// Runs one phase of a command and tells how long it took.
+pub(super) async fn phase<T>(events: &Events, phase: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let begun = std::time::Instant::now();
+    events.tell(crate::event::Event::PhaseStarted { phase });
+    let result = work.await;
+    events.tell(crate::event::Event::PhaseEnded { phase, seconds: begun.elapsed().as_secs_f64() });
+    result
+}

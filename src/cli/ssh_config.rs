@@ -1,0 +1,68 @@
+//! `infra ssh-config`: what OpenSSH, scp and editors need to reach the machines.
+
+use std::{fmt::Write as _, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path};
+
+use clap::Args;
+
+use super::session::{EnvironmentArgs, Session};
+use crate::{
+    apply::{LOGIN_KEY, host_key},
+    configure,
+    error::{Context, Error, Result},
+    resource::Address,
+    secret::Redactor,
+    ui::Ui,
+};
+
+/// Print a configuration for OpenSSH, scp and editors: `infra ssh-config dev >~/.ssh/dev && ssh -F ~/.ssh/dev HOST`
+#[derive(Args, Debug)]
+pub(super) struct SshConfig {
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+}
+
+impl SshConfig {
+    pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let session = Session::open(&self.environment, ui, redactor)?;
+        let state = session.applied()?;
+        let secret = |name: String| {
+            let value = session.vault.get(&name).map(|secret| secret.expose().to_owned());
+            value.ok_or_else(|| Error::new(format!("`{name}` is not in the state")))
+        };
+        // OpenSSH reads keys from files only; they lie beside the state, for their owner alone.
+        let folder = session.store.folder();
+        let (key, known) = (folder.join("ssh-key"), folder.join("known_hosts"));
+        write_private(&key, &secret(format!("{LOGIN_KEY}/private"))?)?;
+        let mut text = String::new();
+        let mut known_hosts = String::new();
+        let bastion = configure::bastion(&session.environment);
+        let prefix = format!("{}-", session.environment.name);
+        for (name, host) in &session.environment.hosts {
+            let Some(entry) = state.resources.get(&Address::vm(name)) else { continue };
+            let attribute = |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
+            let public = attribute("public_address");
+            let address = public.clone().or_else(|| attribute("address")).unwrap_or_default();
+            let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64()).unwrap_or(22);
+            let _ = writeln!(text, "Host {name} {prefix}{name}");
+            let _ = writeln!(text, "  HostName {address}\n  Port {port}\n  User {}", host.login);
+            let _ = writeln!(text, "  IdentityFile {}\n  IdentitiesOnly yes", key.display());
+            let _ = writeln!(text, "  HostKeyAlias {prefix}{name}\n  UserKnownHostsFile {}", known.display());
+            let _ = writeln!(text, "  StrictHostKeyChecking yes");
+            if let (None, Some(bastion)) = (public, bastion) {
+                let _ = writeln!(text, "  ProxyJump {prefix}{bastion}");
+            }
+            text.push('\n');
+            let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(name.as_str())))?);
+        }
+        write_private(&known, &known_hosts)?;
+        ui.result(&text);
+        Ok(0)
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    let cannot = || format!("cannot write `{}`", path.display());
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path).context(cannot)?;
+    file.write_all(text.as_bytes()).context(cannot)
+}

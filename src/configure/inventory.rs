@@ -1,0 +1,154 @@
+//! The inventory of an environment: what playbooks and templates see of it. No address and no member count is written
+//! anywhere else.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::{AUTHORITY, secret_name};
+use crate::{
+    config::{Environment, Front, PostgresService},
+    error::Error,
+    name::Name,
+    playbook::Inventory,
+    resource::Address,
+    state::{State, Vault},
+    template::Var,
+};
+
+/// The inventory of an environment as it stands in the state.
+#[must_use]
+pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inventory {
+    let view = View { environment, state, vault };
+    let hosts: Vec<String> = environment.hosts.keys().map(Name::to_string).collect();
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    groups.insert("all".to_owned(), hosts.clone());
+    // Groups that nobody is in now are there all the same, so that templates need not ask.
+    for front in environment.nginx.values() {
+        for upstream in front.upstreams.values() {
+            groups.entry(upstream.group.clone()).or_default();
+        }
+    }
+    for (name, host) in &environment.hosts {
+        for group in &host.groups {
+            let members = groups.entry(group.clone()).or_default();
+            if !members.iter().any(|member| member == name.as_str()) {
+                members.push(name.to_string());
+            }
+        }
+    }
+    let mut vars: IndexMap<String, Var> = IndexMap::new();
+    let secrets: BTreeMap<String, String> = environment
+        .secrets
+        .keys()
+        .filter_map(|name| Some((name.clone(), vault.get(&secret_name(name))?.expose().to_owned())))
+        .collect();
+    vars.insert(
+        "secret".to_owned(),
+        Var::function(move |name| {
+            secrets.get(name).cloned().ok_or_else(|| Error::usage(format!("there is no secret `{name}` in the environment file")))
+        }),
+    );
+    vars.insert("env".to_owned(), Var::data(json!({ "name": environment.name, "provider": environment.provider.as_str() })));
+    vars.insert("hosts".to_owned(), Var::data(view.hosts()));
+    vars.insert("postgres".to_owned(), Var::data(by_name(&environment.postgres, |name, service| view.postgres(name, service))));
+    vars.insert("nginx".to_owned(), Var::data(by_name(&environment.nginx, |name, front| view.front(name, front))));
+    vars.insert("tls".to_owned(), Var::data(json!({ "ca": view.secret(&format!("{AUTHORITY}/certificate")) })));
+    vars.extend(environment.vars.iter().map(|(name, value)| (name.clone(), Var::template(value.clone()))));
+    Inventory {
+        host_vars: environment.hosts.keys().map(|name| (name.to_string(), view.host_vars(name))).collect(),
+        hosts,
+        groups,
+        vars,
+        group_vars: environment.group_vars.clone(),
+        extra_vars: environment.extra_vars.clone(),
+    }
+}
+
+fn by_name<T>(items: &IndexMap<Name, T>, describe: impl Fn(&Name, &T) -> Value) -> Value {
+    Value::Object(items.iter().map(|(name, item)| (name.to_string(), describe(name, item))).collect())
+}
+
+struct View<'a> {
+    environment: &'a Environment,
+    state: &'a State,
+    vault: &'a Vault,
+}
+
+impl View<'_> {
+    fn attribute(&self, host: &Name, name: &str) -> Value {
+        let entry = self.state.resources.get(&Address::vm(host));
+        entry.and_then(|entry| entry.attributes.get(name).cloned()).unwrap_or(Value::Null)
+    }
+
+    fn secret(&self, name: &str) -> Value {
+        self.vault.get(name).map_or(Value::Null, |secret| secret.expose().into())
+    }
+
+    fn hosts(&self) -> Value {
+        by_name(&self.environment.hosts, |name, host| {
+            json!({
+                "name": name,
+                "address": self.attribute(name, "address"),
+                "public_address": self.attribute(name, "public_address"),
+                "ports": self.attribute(name, "ports"),
+                "groups": host.groups,
+            })
+        })
+    }
+
+    /// What Ansible itself needs to reach a host, beside the variables of `host_vars/`.
+    fn host_vars(&self, name: &Name) -> Map<String, Value> {
+        let mut vars = Map::new();
+        let host = &self.environment.hosts[name];
+        vars.insert("ansible_host".to_owned(), self.attribute(name, "address"));
+        vars.insert("ansible_user".to_owned(), host.login.as_str().into());
+        vars.insert("ansible_port".to_owned(), 22.into());
+        vars.extend(self.environment.host_vars.get(name.as_str()).cloned().unwrap_or_default());
+        vars
+    }
+
+    fn postgres(&self, _: &Name, service: &PostgresService) -> Value {
+        let mut value = json!(service);
+        let host = self.attribute(&service.node, "address");
+        let users: Map<String, Value> = service
+            .users
+            .iter()
+            .map(|(user, secret)| (user.clone(), json!({ "password": self.secret(&secret_name(secret)) })))
+            .collect();
+        // The first database and its owner are what most applications want.
+        let database = service.databases.first();
+        let user = database.and_then(|(_, database)| database.owner.clone()).or_else(|| service.users.keys().next().cloned());
+        let password = user.as_ref().and_then(|user| users.get(user)?.get("password").cloned()).unwrap_or(Value::Null);
+        if let (Some((database, _)), Some(user)) = (database, &user) {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let dsn = format!("postgres://{user}:{}@{}:{}/{database}", text(&password), text(&host), service.port);
+            value["dsn"] = dsn.into();
+            value["database"] = database.as_str().into();
+        }
+        value["host"] = host;
+        value["users"] = users.into();
+        value["user"] = json!(user);
+        value["password"] = password;
+        value
+    }
+
+    fn front(&self, name: &Name, front: &Front) -> Value {
+        let mut value = json!(front);
+        let node = front.nodes.first();
+        let public = |port: u16| {
+            let outer = node.map(|node| self.attribute(node, "ports")).and_then(|ports| ports.get(port.to_string())?.as_u64());
+            outer.unwrap_or(u64::from(port))
+        };
+        let field = if front.public { "public_address" } else { "address" };
+        let address = node.map_or(Value::Null, |node| self.attribute(node, field));
+        let address = address.as_str().unwrap_or_default();
+        let (http, https) = (public(front.http_port), public(front.https_port));
+        value["http_url"] = if http == 80 { format!("http://{address}") } else { format!("http://{address}:{http}") }.into();
+        value["url"] = if https == 443 { format!("https://{address}") } else { format!("https://{address}:{https}") }.into();
+        value["certificate"] = self.secret(&format!("front/{name}/certificate"));
+        value["private_key"] = self.secret(&format!("front/{name}/key"));
+        value
+    }
+}

@@ -1,0 +1,161 @@
+//! From resources to configured machines: secrets and certificates, the inventory, connections, playbooks, outputs.
+//! May import `apply`, `playbook`, `remote`, `provider`, `state`, `config` and the vocabulary.
+
+mod connections;
+mod inventory;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::connections::bastion;
+pub use self::{connections::Pool, inventory::inventory};
+use crate::{
+    config::{Environment, SecretSource},
+    error::{Context, Error, Result},
+    event::Events,
+    identity,
+    playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, World},
+    secret::Secret,
+    state::{State, Vault},
+    template::{Engine, Scope},
+};
+
+/// The vault's name for the environment's certificate authority.
+const AUTHORITY: &str = "ca";
+
+/// The vault's name for a secret of the environment file.
+fn secret_name(name: &str) -> String {
+    format!("secret/{name}")
+}
+
+/// Makes or reads every secret of the environment, and the certificates of its fronts.
+///
+/// # Errors
+/// When a variable or a file of a secret is missing.
+pub fn prepare_secrets(environment: &Environment, state: &State, vault: &mut Vault) -> Result<()> {
+    for (name, source) in &environment.secrets {
+        let key = secret_name(name);
+        match source {
+            SecretSource::Generate(length) => drop(vault.ensure(&key, || identity::random_text(*length as usize))?),
+            SecretSource::Env(variable) => {
+                #[expect(clippy::disallowed_methods, reason = "the file says that this secret is in the environment")]
+                let value = std::env::var(variable).map_err(|_| {
+                    Error::usage(format!("the secret `{name}` is read from the variable `{variable}`, which is not set"))
+                })?;
+                vault.put(&key, Secret::new(value));
+            }
+            SecretSource::File(path) => {
+                let path = environment.folder.join(path);
+                let text = std::fs::read_to_string(&path)
+                    .context(|| format!("the secret `{name}` cannot be read from `{}`", path.display()))?;
+                vault.put(&key, Secret::new(text.strip_suffix('\n').unwrap_or(&text)));
+            }
+        }
+    }
+    if environment.nginx.is_empty() {
+        return Ok(());
+    }
+    let authority_name = format!("infra {} CA", environment.name);
+    let authority = vault.certificate(AUTHORITY, &authority_name, || identity::authority(&authority_name))?;
+    for (name, front) in &environment.nginx {
+        let mut names = front.names.clone();
+        names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+        for node in &front.nodes {
+            names.push(node.to_string());
+            let entry = state.resources.get(&crate::resource::Address::vm(node));
+            for field in ["address", "public_address"] {
+                let address = entry.and_then(|entry| entry.attributes.get(field)?.as_str());
+                names.extend(address.map(str::to_owned));
+            }
+        }
+        names.sort();
+        names.dedup();
+        // Certificates last two years, and are made anew in every year.
+        let year = crate::clock::Clock::System.now().strftime("%Y").to_string();
+        let subject = format!("{} {year}", names.join(","));
+        vault.certificate(&format!("front/{name}"), &subject, || {
+            identity::server_certificate(&authority_name, &authority, &names)
+        })?;
+    }
+    Ok(())
+}
+
+/// The loader of an environment's playbooks.
+#[must_use]
+pub fn loader(environment: &Environment, engine: &Engine) -> Loader {
+    Loader::new(SearchPath::of(&environment.folder, &environment.project), engine.clone())
+}
+
+/// Reads and checks the environment's playbooks.
+///
+/// # Errors
+/// One usage error with every mistake.
+pub fn load_plays(environment: &Environment, loader: &Loader) -> Result<Vec<Play>> {
+    let mut missing = Vec::new();
+    let mut paths = Vec::new();
+    for (name, mark) in &environment.playbooks {
+        match loader.search().playbook(name) {
+            Ok(path) => paths.push(path),
+            Err(error) => {
+                let mut diagnostic = crate::error::Diagnostic::error(mark.location(), error.message());
+                diagnostic.hint = error.hints().first().cloned();
+                missing.push(diagnostic);
+            }
+        }
+    }
+    if missing.is_empty() {
+        if paths.is_empty() { Ok(Vec::new()) } else { loader.playbooks(&paths) }
+    } else {
+        Err(crate::config::mistakes(&environment.folder.join("config.yaml"), missing))
+    }
+}
+
+/// A world with these hosts in which nothing is known yet.
+#[must_use]
+pub fn world(inventory: Inventory, search: SearchPath, engine: &Engine, check: bool) -> Arc<World> {
+    let names = inventory.hosts.iter().cloned().chain(["localhost".to_owned()]);
+    let memory: BTreeMap<_, _> = names.map(|name| (name, Arc::default())).collect();
+    Arc::new(World { engine: engine.clone(), inventory, memory, search, check })
+}
+
+/// Configures the machines: everything that one run of playbooks needs.
+pub struct Configuration {
+    /// The hosts and all that is known of them.
+    pub world: Arc<World>,
+    /// The loader, which dynamic includes use.
+    pub loader: Arc<Loader>,
+    /// The plays.
+    pub plays: Vec<Play>,
+    /// Connections to the hosts.
+    pub pool: Arc<Pool>,
+    /// How the run goes.
+    pub options: Options,
+}
+
+impl Configuration {
+    /// Connects to all hosts that have something to do, then runs the plays.
+    ///
+    /// # Errors
+    /// When the plays are wrong; failures of hosts are in the recap.
+    pub async fn run(self, events: &Events, cancel: CancellationToken) -> Result<Recap> {
+        playbook::run(self.world, self.loader, self.plays, self.pool, self.options, events, cancel).await
+    }
+}
+
+/// The outputs of an environment, resolved.
+///
+/// # Errors
+/// When a template is wrong.
+pub fn outputs(environment: &Environment, inventory: Inventory, engine: &Engine) -> Result<Vec<(String, String)>> {
+    let world = world(inventory, SearchPath::of(&environment.folder, &environment.project), engine, false);
+    let scope: Arc<dyn Scope> =
+        TaskScope { world, host: String::new(), play: None, task: None, locals: Arc::default() }.shared();
+    let outputs = environment.outputs.iter();
+    outputs
+        .map(|(name, template)| {
+            let value = engine.text(template, &scope).context(|| format!("the output `{name}`"))?;
+            Ok((name.clone(), value))
+        })
+        .collect()
+}

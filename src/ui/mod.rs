@@ -1,0 +1,178 @@
+//! The only place that prints. Results go to standard output, everything else to standard error; every text passes the
+//! redactor first. May import `plan`, `playbook::Recap`, `event` and the vocabulary.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+
+mod plan;
+mod progress;
+mod report;
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use serde_json::Value;
+
+pub use self::{
+    plan::{plan_json, plan_text},
+    progress::Progress,
+    report::{Report, Summary},
+};
+use crate::{
+    error::{Diagnostic, Error, Result},
+    secret::Redactor,
+};
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Lines that move, for a terminal.
+    Terminal,
+    /// One line an event.
+    Plain,
+    /// One JSON object an event, on standard output.
+    Json,
+}
+
+/// The printer of a command.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    mode: Mode,
+    color: bool,
+    diff: bool,
+    redactor: Redactor,
+}
+
+impl Ui {
+    /// A printer: JSON when asked for, otherwise as standard error is a terminal or not.
+    #[must_use]
+    pub fn new(json: bool, no_color: bool, diff: bool, redactor: Redactor) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let mode = match (json, terminal) {
+            (true, _) => Mode::Json,
+            (false, true) => Mode::Terminal,
+            (false, false) => Mode::Plain,
+        };
+        #[expect(clippy::disallowed_methods, reason = "https://no-color.org")]
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { mode, color: !no_color && !refused && terminal && std::io::stdout().is_terminal(), diff, redactor }
+    }
+
+    /// How progress is shown.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Prints a result: what a pipe would want.
+    pub fn result(&self, text: &str) {
+        let text = self.redactor.redact(text);
+        write(&mut std::io::stdout(), &text);
+    }
+
+    /// Prints a value that the user asked for by name, secrets and all.
+    pub fn reveal(&self, text: &str) {
+        write(&mut std::io::stdout(), text);
+    }
+
+    /// Prints a JSON value.
+    pub fn json(&self, value: &Value) {
+        self.result(&format!("{value:#}\n"));
+    }
+
+    /// Prints a line for the eye only.
+    pub fn say(&self, text: &str) {
+        if self.mode != Mode::Json {
+            write(&mut std::io::stderr(), &format!("{}\n", self.redactor.redact(text)));
+        }
+    }
+
+    /// Prints warnings about files, each once.
+    pub fn warnings(&self, warnings: &[Diagnostic]) {
+        let mut told: Vec<&Diagnostic> = Vec::new();
+        for warning in warnings {
+            if !told.contains(&warning) {
+                told.push(warning);
+                self.say(&format!("{}\n", self.paint(YELLOW, &warning.to_string())));
+            }
+        }
+    }
+
+    /// Prints an error with its causes, places and hints.
+    pub fn error(&self, error: &Error) {
+        if self.mode == Mode::Json {
+            let value = serde_json::json!({
+                "event": "error", "message": error.to_string(), "hints": error.hints(), "exit_code": error.exit_code(),
+            });
+            write(&mut std::io::stdout(), &format!("{}\n", self.redactor.redact(&value.to_string())));
+            return;
+        }
+        let mut text = format!("{} {}\n", self.paint(RED, "error:"), error.message());
+        for cause in error.causes() {
+            text += &format!("  caused by: {cause}\n");
+        }
+        for diagnostic in error.diagnostics() {
+            text += &format!("\n{diagnostic}\n");
+        }
+        for hint in error.hints() {
+            text += &format!("{} {hint}\n", self.paint(CYAN, "hint:"));
+        }
+        write(&mut std::io::stderr(), &self.redactor.redact(&text));
+    }
+
+    /// Asks for a `yes`.
+    ///
+    /// # Errors
+    /// When nobody can answer.
+    pub fn confirm(&self, question: &str) -> Result<bool> {
+        if !std::io::stdin().is_terminal() || self.mode == Mode::Json {
+            return Err(Error::usage("nobody can be asked here").hint("give `--yes` to go on without a question"));
+        }
+        write(&mut std::io::stderr(), &format!("{question} Only `yes` goes on: "));
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer.trim() == "yes")
+    }
+
+    fn paint(&self, color: &str, text: &str) -> String {
+        if self.color { format!("{color}{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+const RED: &str = "\x1b[1;31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const CYAN: &str = "\x1b[36m";
+const DIM: &str = "\x1b[2m";
+
+/// A reader that has gone away, as `head` does, is no error.
+fn write(to: &mut impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+/// Rows as columns, two spaces apart.
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += &format!("{}\n", cells.join("  ").trim_end());
+    }
+    text
+}
+
+/// A duration as people say it: `0.4s`, `12s`, `3m 5s`, `2h 10m`, `4d 3h`.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of seconds")]
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{whole}s"),
+        60..3600 => format!("{}m {}s", whole / 60, whole % 60),
+        3600..86_400 => format!("{}h {}m", whole / 3600, whole % 3600 / 60),
+        _ => format!("{}d {}h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}

@@ -1,0 +1,149 @@
+//! Shows events as they come: moving lines on a terminal, plain lines in a pipe, JSON for programs.
+
+use std::{collections::HashMap, time::Duration};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
+
+use super::{CYAN, DIM, GREEN, Mode, RED, Report, Ui, YELLOW, duration, write};
+use crate::event::{Ended, Event, Events};
+
+/// The listener of one command. It ends when all senders are gone.
+#[must_use]
+pub struct Progress {
+    task: JoinHandle<Report>,
+}
+
+impl Progress {
+    /// Starts to listen.
+    pub fn start(ui: &Ui) -> (Events, Self) {
+        let (events, receiver) = Events::channel();
+        let ui = ui.clone();
+        (events, Self { task: tokio::spawn(listen(ui, receiver)) })
+    }
+
+    /// Waits for the last event and returns what was told. The events' sender must be dropped first.
+    pub async fn finish(self) -> Report {
+        self.task.await.unwrap_or_default()
+    }
+}
+
+async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
+    let mut report = Report::default();
+    let mut screen = Screen { ui, bars: MultiProgress::new(), running: HashMap::new() };
+    while let Some(event) = events.recv().await {
+        report.take(&event);
+        screen.show(&event);
+    }
+    for bar in screen.running.values() {
+        bar.finish_and_clear();
+    }
+    report
+}
+
+struct Screen {
+    ui: Ui,
+    bars: MultiProgress,
+    running: HashMap<String, ProgressBar>,
+}
+
+impl Screen {
+    fn show(&mut self, event: &Event) {
+        match self.ui.mode {
+            Mode::Json => {
+                let line = serde_json::to_string(event).unwrap_or_default();
+                write(&mut std::io::stdout(), &format!("{}\n", self.ui.redactor.redact(&line)));
+            }
+            Mode::Terminal => {
+                self.move_lines(event);
+                if let Some(text) = self.text(event) {
+                    let text = self.ui.redactor.redact(&text);
+                    // With no line moving, the lines go out by themselves.
+                    if self.running.is_empty() || self.bars.println(&text).is_err() {
+                        write(&mut std::io::stderr(), &format!("{text}\n"));
+                    }
+                }
+            }
+            Mode::Plain => {
+                if let Some(text) = self.text(event) {
+                    let time = crate::clock::Clock::System.now().strftime("%H:%M:%S").to_string();
+                    write(&mut std::io::stderr(), &format!("{time} {}\n", self.ui.redactor.redact(&text)));
+                }
+            }
+        }
+    }
+
+    fn move_lines(&mut self, event: &Event) {
+        match event {
+            Event::Started { subject, doing } => self.begin(subject, doing),
+            Event::TaskStarted { host, task } => self.begin(host, task),
+            Event::Finished { subject, .. } => self.end(subject),
+            Event::TaskEnded { host, .. } => self.end(host),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, subject: &str, what: &str) {
+        let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed:.dim}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style).with_message(format!("{subject}: {what}")));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        if let Some(old) = self.running.insert(subject.to_owned(), bar) {
+            old.finish_and_clear();
+        }
+    }
+
+    fn end(&mut self, subject: &str) {
+        if let Some(bar) = self.running.remove(subject) {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// What is said about an event; most of what went well and changed nothing is not worth a line.
+    fn text(&self, event: &Event) -> Option<String> {
+        let ui = &self.ui;
+        let took = |seconds: f64| ui.paint(DIM, &format!("({})", duration(seconds)));
+        match event {
+            Event::Finished { subject, done, ended, seconds, detail } => match ended {
+                Ended::Failed => {
+                    let detail = detail.as_deref().unwrap_or_default();
+                    // An image that no registry has is built instead; the failed question is no failure.
+                    (subject != "image").then(|| format!("{} {subject} {}: {detail}", ui.paint(RED, "✗"), took(*seconds)))
+                }
+                _ => Some(format!("{} {subject} {done} {}", ui.paint(GREEN, "✓"), took(*seconds))),
+            },
+            Event::TaskEnded { host, task, ended, seconds, detail, diffs } => {
+                let (sign, color) = match ended {
+                    Ended::Changed => ("~", YELLOW),
+                    Ended::Failed | Ended::Unreachable => ("✗", RED),
+                    Ended::Ignored => ("!", CYAN),
+                    Ended::Ok | Ended::Skipped if detail.is_some() => ("·", DIM),
+                    Ended::Ok | Ended::Skipped => return None,
+                };
+                let mut text = format!("{} {host}: {task} {}", ui.paint(color, sign), took(*seconds));
+                if *ended == Ended::Unreachable {
+                    text += " unreachable";
+                }
+                if let Some(detail) = detail {
+                    for line in detail.lines() {
+                        text += &format!("\n    {line}");
+                    }
+                }
+                if ui.diff {
+                    for line in diffs.iter().flat_map(|diff| diff.lines()) {
+                        let color = match line.chars().next() {
+                            Some('+') => GREEN,
+                            Some('-') => RED,
+                            Some('@') => CYAN,
+                            _ => "",
+                        };
+                        text += &format!("\n    {}", if color.is_empty() { line.to_owned() } else { ui.paint(color, line) });
+                    }
+                }
+                Some(text)
+            }
+            Event::Warning { message } => Some(format!("{} {message}", ui.paint(YELLOW, "warning:"))),
+            Event::Note { message } => Some(message.clone()),
+            Event::PhaseStarted { .. } | Event::PhaseEnded { .. } | Event::Started { .. } | Event::TaskStarted { .. } => None,
+        }
+    }
+}
