@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     configured::Prepared,
     plan::{self, SavedPlan},
-    session::{EnvironmentArgs, OverlayArgs, Session, cancellation, phase},
+    session::{EnvironmentArgs, Interrupt, OverlayArgs, Session, phase},
 };
 use crate::{
     apply,
@@ -84,7 +84,8 @@ impl Apply {
     async fn carry_out(
         &self, session: &Session, prepared: Prepared, plan: &crate::plan::Plan, events: &Events, diff: bool,
     ) -> Result<Summary> {
-        let cancel = cancellation(events);
+        let interrupt = Interrupt::watch(events);
+        let cancel = interrupt.token.clone();
         let state = session.initial_state();
         let run = apply::Run::new(
             session.provider.as_ref(),

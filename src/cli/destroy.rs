@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::session::{EnvironmentArgs, Session, cancellation, phase};
+use super::session::{EnvironmentArgs, Interrupt, Session, phase};
 use crate::{
     apply,
     error::{Error, Result},
@@ -53,14 +53,14 @@ impl Destroy {
             if !self.yes && !ui.confirm(&format!("Destroy `{name}`? Its data cannot be brought back."))? {
                 return Err(Error::interrupted("nothing was changed"));
             }
-            let cancel = cancellation(&events);
+            let interrupt = Interrupt::watch(&events);
             let run = apply::Run::new(
                 session.provider.as_ref(),
                 &session.store,
                 session.initial_state(),
                 session.vault.clone(),
                 &events,
-                cancel,
+                interrupt.token.clone(),
             )?;
             let tally = phase(&events, "remove", run.remove(&plan)).await?;
             phase(&events, "prove", run.prove_gone(&plan)).await?;

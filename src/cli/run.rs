@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     configured::Prepared,
-    session::{EnvironmentArgs, OverlayArgs, Session, cancellation, phase},
+    session::{EnvironmentArgs, Interrupt, OverlayArgs, Session, phase},
 };
 use crate::{
     apply::Tally,
@@ -64,8 +64,8 @@ impl Run {
             let state = session.applied()?.clone();
             let options =
                 Options { check: self.check, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
-            let cancel = cancellation(&events);
-            let work = prepared.run(&session, &state, &session.vault, options, &events, cancel);
+            let interrupt = Interrupt::watch(&events);
+            let work = prepared.run(&session, &state, &session.vault, options, &events, interrupt.token.clone());
             phase(&events, "run", work).await
         }
         .await;

@@ -172,28 +172,44 @@ pub(super) fn check(environment: &Environment, provider: &dyn Provider, ui: &Ui)
     if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
 }
 
-/// A token that the first Ctrl-C or SIGTERM cancels; the second one ends the program at once. The journal and the state are
-/// on disk before every call, so even that can be gone on from.
-pub(super) fn cancellation(events: &Events) -> CancellationToken {
-    let token = CancellationToken::new();
-    let (cancel, events) = (token.clone(), events.clone());
-    tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
-        for round in 0.. {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+/// Watches for Ctrl-C and SIGTERM as long as it lives.
+pub(super) struct Interrupt {
+    /// Cancelled by the first of them.
+    pub(super) token: CancellationToken,
+    watcher: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        // The watcher holds a sender of events, whose listener would wait for it.
+        self.watcher.abort();
+    }
+}
+
+impl Interrupt {
+    /// Begins to watch. The first signal asks everything to stop; the second one ends the program at once: journal and
+    /// state are on disk before every call, so even that can be gone on from.
+    pub(super) fn watch(events: &Events) -> Self {
+        let token = CancellationToken::new();
+        let (cancel, events) = (token.clone(), events.clone());
+        let watcher = tokio::spawn(async move {
+            let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+            for round in 0.. {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
+                if round == 0 {
+                    events.warn("stopping: calls that run are ended, nothing new is begun; once more stops at once");
+                    cancel.cancel();
+                } else {
+                    #[expect(clippy::exit, reason = "the user insists")]
+                    std::process::exit(130);
+                }
             }
-            if round == 0 {
-                events.warn("stopping: what runs is ended, nothing new is begun; once more stops at once");
-                cancel.cancel();
-            } else {
-                #[expect(clippy::exit, reason = "the user insists")]
-                std::process::exit(130);
-            }
-        }
-    });
-    token
+        });
+        Self { token, watcher }
+    }
 }
 
 /// Runs one phase of a command and tells how long it took.

@@ -133,8 +133,8 @@ impl Operation for Packages {
         let mut parts = Vec::new();
         // One line with the age of the package lists in seconds; no lists at all are very old.
         parts.push(
-            "m=$(stat -c %Y /var/lib/apt/periodic/update-success-stamp 2>/dev/null || stat -c %Y /var/lib/apt/lists/*Release 2>/dev/null | sort -rn | head -n 1); \
-             echo $(( $(date +%s) - ${m:-0} ))"
+            "set -- /var/lib/apt/lists/*_Packages*; m=0; [ -e \"$1\" ] && m=$(stat -c %Y /var/lib/apt/lists); \
+             echo $(( $(date +%s) - m ))"
                 .to_owned(),
         );
         if !arguments.name.0.is_empty() {

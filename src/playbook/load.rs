@@ -29,6 +29,8 @@ pub struct SearchPath {
     pub playbooks: Vec<PathBuf>,
     /// Folders of roles beside those of a playbook.
     pub roles: Vec<PathBuf>,
+    /// The environment's folder, where its files lie.
+    pub environment: Option<PathBuf>,
     /// Folders of templates that replace those of built-in roles.
     pub templates: Vec<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl SearchPath {
     pub fn of(environment: &Path, project: &Path) -> Self {
         let builtin = files::builtin("playbooks");
         Self {
+            environment: Some(environment.to_owned()),
             playbooks: vec![environment.to_owned(), environment.join("playbooks"), project.join("playbooks"), project.to_owned(), builtin.clone()],
             roles: vec![
                 environment.join("roles"),

@@ -262,7 +262,13 @@ async fn one_host(shared: &Arc<Shared>, runs: &[PlayRun], host: &str) -> Option<
 /// Runs a play on a host and tells whether the host can go on.
 async fn one_play(shared: &Arc<Shared>, run: &PlayRun, host: &str, tally: &mut HostTally) -> bool {
     let begun = std::time::Instant::now();
-    match HostRun::new(shared, run, host).play(tally).await {
+    let mut host_run = HostRun::new(shared, run, host);
+    let ended = tokio::select! {
+        ended = host_run.play(tally) => ended,
+        // A script that waits for something must not hold up a user who wants to stop; running it again goes on.
+        () = shared.cancel.cancelled() => return false,
+    };
+    match ended {
         Ok(()) => tally.failed == 0,
         Err(error) => {
             tally.unreachable += 1;

@@ -241,6 +241,8 @@ impl TaskScope {
         if let Some(play) = &self.play {
             folders.extend([play.play.folder.join(kind), play.play.folder.clone()]);
         }
+        // The environment's own files, whatever playbook the task stands in.
+        folders.extend(self.world.search.environment.iter().flat_map(|folder| [folder.join(kind), folder.clone()]));
         folders
     }
 

@@ -75,11 +75,22 @@ impl Shell {
     async fn answer(&mut self) -> Result<Output> {
         let out_mark = format!("\n{}", self.mark);
         let err_mark = format!("\n{}\n", self.mark);
+        // What was searched once is not searched again, but for a mark that lies across two chunks; what was found stays
+        // found while the other stream is waited for.
         let (mut out_from, mut err_from) = (0, 0);
+        let (mut out_end, mut err_end) = (None, None);
         loop {
-            let out_end = find(&self.out, out_mark.as_bytes(), out_from)
-                .and_then(|at| Some((at, at + out_mark.len() + self.out[at + out_mark.len()..].iter().position(|b| *b == b'\n')?)));
-            let err_end = find(&self.err, err_mark.as_bytes(), err_from);
+            if out_end.is_none() {
+                out_end = find(&self.out, out_mark.as_bytes(), out_from).and_then(|at| {
+                    let line = at + out_mark.len();
+                    Some((at, line + self.out[line..].iter().position(|byte| *byte == b'\n')?))
+                });
+                out_from = self.out.len().saturating_sub(out_mark.len() + 16);
+            }
+            if err_end.is_none() {
+                err_end = find(&self.err, err_mark.as_bytes(), err_from);
+                err_from = self.err.len().saturating_sub(err_mark.len());
+            }
             if let (Some((out_end, line_end)), Some(err_end)) = (out_end, err_end) {
                 let status = String::from_utf8_lossy(&self.out[out_end + out_mark.len()..line_end]).parse().ok();
                 let mut stdout: Vec<u8> = self.out.drain(..=line_end).collect();
@@ -88,9 +99,6 @@ impl Shell {
                 stderr.truncate(err_end);
                 return Ok(Output { status, stdout, stderr });
             }
-            // What was searched once need not be searched again, but for a mark that lies across two chunks.
-            out_from = self.out.len().saturating_sub(out_mark.len() + 16);
-            err_from = self.err.len().saturating_sub(err_mark.len());
             match self.chunks.recv().await {
                 Some(Chunk::Out(bytes)) => self.out.extend_from_slice(&bytes),
                 Some(Chunk::Err(bytes)) => self.err.extend_from_slice(&bytes),
@@ -115,6 +123,7 @@ pub(super) fn receive_command(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::{Bytes, Chunk, Shell};
     use crate::remote::{Local, Script, Transport};
 
     fn scripts(texts: &[&str]) -> Vec<Script> {
@@ -154,6 +163,25 @@ mod tests {
         assert!(outputs[2].stdout.is_empty());
         // The next request begins anew.
         assert_eq!(local.exec(None, &request[..1]).await.unwrap()[0].status, Some(0));
+    }
+
+    /// The two streams are independent: whichever is late must not make the other one's mark be overlooked.
+    #[tokio::test]
+    async fn a_mark_is_found_however_the_streams_are_cut() {
+        let script = [Script::probe("x")];
+        for late in [false, true] {
+            let (sender, chunks) = tokio::sync::mpsc::unbounded_channel();
+            let mut shell = Shell::new(tokio::io::sink(), chunks).unwrap();
+            let mark = shell.mark.clone();
+            let out = format!("answer\n{mark}0\n");
+            let err = format!("noise\n{mark}\n");
+            let bytes = |text: &str| text.bytes().map(|byte| Bytes::copy_from_slice(&[byte])).collect::<Vec<_>>();
+            let (out, err) = (bytes(&out).into_iter().map(Chunk::Out), bytes(&err).into_iter().map(Chunk::Err));
+            let all: Vec<Chunk> = if late { err.chain(out).collect() } else { out.chain(err).collect() };
+            all.into_iter().for_each(|chunk| sender.send(chunk).unwrap());
+            let outputs = shell.run(&script).await.unwrap();
+            assert_eq!((outputs[0].out().as_str(), outputs[0].err().as_str()), ("answer", "noise"));
+        }
     }
 
     #[tokio::test]

@@ -10,4 +10,5 @@ chmod 700 "$home/.ssh"
 chmod 600 "$home/.ssh/authorized_keys"
 chown -R "$login:" "$home/.ssh"
 if [ -x /etc/infra/user-data ]; then /etc/infra/user-data || echo "user-data ended with $?" >&2; fi
+/usr/local/lib/infra/package-cache take || :
 mv /etc/infra/boot.sh /etc/infra/boot.done

@@ -96,7 +96,7 @@ async fn built(client: &Client, image: &str) -> Result<()> {
     let hook = format!("cp '{0}' \"$1/setup.sh\" && chroot \"$1\" sh /setup.sh && rm \"$1/setup.sh\"", script.display());
     #[expect(clippy::disallowed_types, reason = "the one program that this provider needs, where no registry answers")]
     let mut child = tokio::process::Command::new("mmdebstrap")
-        .args(["--variant=minbase", "--format=tar", &format!("--include={}", PACKAGES.join(","))])
+        .args(["--variant=minbase", "--format=tar", "--skip=cleanup/apt", &format!("--include={}", PACKAGES.join(","))])
         .arg(format!("--customize-hook={hook}"))
         .args([SUITE, "-"])
         .env("LC_ALL", "C.UTF-8")

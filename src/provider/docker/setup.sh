@@ -19,6 +19,7 @@ cat >/usr/local/lib/infra/package-cache <<'END-OF-FILE'
 cache=/var/cache/infra
 [ -w "$cache" ] || exit 0
 mine=$cache/machines/$(hostname)-$(cat /etc/machine-id)
+find "$cache/machines" -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} + 2>/dev/null
 mkdir -p "$cache/pool" "$mine/partial"
 if [ ! -L /var/cache/apt/archives ]; then
     rm -rf /var/cache/apt/archives
@@ -79,4 +80,5 @@ done
 mkdir -p /etc/systemd/journald.conf.d
 printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n' >/etc/systemd/journald.conf.d/infra.conf
 : >/etc/machine-id
-rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /usr/share/doc/* /usr/share/man/*
+# The package lists stay: a fresh machine need not fetch and read them again as long as they are young.
+rm -rf /var/cache/apt/archives/*.deb /usr/share/doc/* /usr/share/man/*
