@@ -49,7 +49,13 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bingo: {error}");
+            let mut text = format!("bingo: {error}");
+            let mut source = error.source();
+            while let Some(inner) = source {
+                text += &format!(": {inner}");
+                source = inner.source();
+            }
+            eprintln!("{text}");
             ExitCode::FAILURE
         }
     }
@@ -121,7 +127,7 @@ async fn prepare_db() -> Result<(), Failure> {
                  CREATE TABLE preparations (at timestamp DEFAULT now());
                  INSERT INTO movies SELECT n, 'Movie ' || md5(n::text), 1950 + n % 75 FROM generate_series(1, 10000) n;
                  INSERT INTO customers SELECT n, 'Name ' || n % 997, 'Surname ' || md5(n::text) FROM generate_series(1, 100000) n;
-                 INSERT INTO sessions SELECT n, 1 + n * 7919 % 10000, 1 + n * 104729::bigint % 100000,
+                 INSERT INTO sessions SELECT n, 1 + n * 7919::bigint % 10000, 1 + n * 104729::bigint % 100000,
                    timestamp '2020-01-01' + n * interval '1 minute' FROM generate_series(1, 600000) n;
                  INSERT INTO preparations DEFAULT VALUES;",
             )
