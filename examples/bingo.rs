@@ -30,7 +30,7 @@ const PORT: u16 = 13526;
 /// How long the slow constant takes.
 const LONG: Duration = Duration::from_secs(2);
 /// How long a database may take to come up.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -25,7 +25,6 @@ struct Finding {
 }
 
 impl Doctor {
-    #[expect(clippy::unused_self, reason = "every command has the same form")]
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let endpoint = docker::endpoint(&DockerSettings::default())?;
         let mut findings = vec![engine(&endpoint).await?];

@@ -21,7 +21,6 @@ use crate::{
 pub(super) struct Ls {}
 
 impl Ls {
-    #[expect(clippy::unused_self, reason = "every command has the same form")]
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
         let project = config::project_of(&start);

@@ -29,7 +29,7 @@ pub struct Cli {
     /// Print events and results as JSON, one object a line
     #[arg(long, global = true)]
     json: bool,
-    /// Print without colours (also the variable NO_COLOR)
+    /// Print without colours (also the variable `NO_COLOR`)
     #[arg(long, global = true)]
     no_color: bool,
     /// Show how the text of every changed file changes

@@ -9,7 +9,6 @@ use crate::{config, error::Result, ui::Ui};
 pub(super) struct Schema {}
 
 impl Schema {
-    #[expect(clippy::unused_self, reason = "every command has the same form")]
     pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
         ui.json(&config::schema());
         Ok(0)

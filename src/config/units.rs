@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 /// An amount of memory or disk: a number is in GB, a text has its unit (`512M`, `4G`, `1T`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size {
+pub(super) struct Size {
     /// Whole MiB.
     pub mb: u64,
 }
@@ -14,7 +14,7 @@ pub struct Size {
 impl Size {
     /// Whole GiB, rounded up.
     #[must_use]
-    pub fn gb(self) -> u64 {
+    pub(super) fn gb(self) -> u64 {
         self.mb.div_ceil(1024)
     }
 }
@@ -45,7 +45,7 @@ impl FromStr for Size {
 
 /// A span of time: a number is in seconds, a text has its unit (`90s`, `5m`, `2h`, `7d`, `1h30m`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub(super) struct Span(pub Duration);
 
 impl FromStr for Span {
     type Err = String;
@@ -77,7 +77,7 @@ impl FromStr for Span {
 
 /// A schedule in the five fields of crontab(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cron(pub String);
+pub(super) struct Cron(pub String);
 
 impl FromStr for Cron {
     type Err = String;

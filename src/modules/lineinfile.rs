@@ -168,7 +168,7 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
     let wanted = wanted.unwrap_or_default();
     let mut all = lines.iter().enumerate().filter(|(_, line)| matches(line)).map(|(at, _)| at);
     // The last match is the one that is replaced.
-    let found = if arguments.firstmatch.0 { all.next() } else { all.last() };
+    let found = if arguments.firstmatch.0 { all.next() } else { all.next_back() };
     match found {
         Some(at) => {
             let new = match (&regexp, arguments.backrefs.0) {
@@ -195,7 +195,7 @@ fn insertion(arguments: &LineArguments, lines: &[String]) -> Result<usize> {
     let place = |text: &str| -> Result<Option<usize>> {
         let regexp = pattern(text)?;
         let mut found = lines.iter().enumerate().filter(|(_, line)| regexp.is_match(line).unwrap_or(false)).map(|(at, _)| at);
-        Ok(if arguments.firstmatch.0 { found.next() } else { found.last() })
+        Ok(if arguments.firstmatch.0 { found.next() } else { found.next_back() })
     };
     Ok(match (&arguments.insertafter, &arguments.insertbefore) {
         (_, Some(before)) if before.as_str() == "BOF" => 0,

@@ -1241,11 +1241,10 @@ fn detail(task: &Task, end: &TaskEnd) -> Option<String> {
     let Some(failure) = &end.failure else { return end.message.clone() };
     let mut text = failure.clone();
     for stream in ["stdout", "stderr"] {
-        if let Some(output) = end.result.get(stream).and_then(Value::as_str).filter(|output| !output.is_empty()) {
-            if !text.contains(output) {
+        if let Some(output) = end.result.get(stream).and_then(Value::as_str).filter(|output| !output.is_empty())
+            && !text.contains(output) {
                 text += &format!("\n{stream}: {}", output.trim_end());
             }
-        }
     }
     if !text.contains(&task.mark.to_string()) {
         text += &format!("\nat {}", task.mark);

@@ -534,11 +534,10 @@ impl Loader {
                 }
                 "become" => common.r#become = value(),
                 "become_user" => common.become_user = value(),
-                "become_method" => {
-                    if node.as_str().is_some_and(|method| method != "sudo") {
+                "become_method"
+                    if node.as_str().is_some_and(|method| method != "sudo") => {
                         self.mistake(node.error("only `become_method: sudo` is supported"));
                     }
-                }
                 "environment" => common.environment.extend(list(node)),
                 "connection" => common.connection = node.as_str().map(str::to_owned),
                 "delegate_to" => common.delegate_to = value(),

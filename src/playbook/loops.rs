@@ -22,7 +22,7 @@ pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result
             other => Err(Error::new(format!("a loop needs a list, this is `{}`", text_of(&other)))
                 .hint("a mapping becomes a list with `| dict2items`")),
         },
-        "items" => Ok(as_list(source).into_iter().flat_map(|item| as_list_or(item)).collect()),
+        "items" => Ok(as_list(source).into_iter().flat_map(as_list_or).collect()),
         "flattened" => {
             let mut flat = Vec::new();
             flatten(source, &mut flat);
@@ -50,7 +50,7 @@ pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result
             Ok((0..length).map(|at| Value::Array(row(at))).collect())
         }
         "indexed_items" => {
-            let flat = as_list(source).into_iter().flat_map(|item| as_list_or(item));
+            let flat = as_list(source).into_iter().flat_map(as_list_or);
             Ok(flat.enumerate().map(|(at, item)| json!([at, item])).collect())
         }
         "subelements" => subelements(source),

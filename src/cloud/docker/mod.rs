@@ -23,7 +23,7 @@ pub use self::{
 /// The API version in every path; engines refuse what they do not know and serve older versions for years.
 const API: &str = "v1.41";
 /// How long one call may take. Long ones (image import) set their own.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the engine answered instead of what was asked.
 #[derive(Debug)]

@@ -155,7 +155,7 @@ fn setup_script() -> Result<String> {
     authorities.sort_by_key(std::fs::DirEntry::file_name);
     for entry in authorities {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !Path::new(&name).extension().is_some_and(|extension| extension == "crt") {
+        if Path::new(&name).extension().is_none_or(|extension| extension != "crt") {
             continue;
         }
         let text = std::fs::read_to_string(entry.path()).context(|| format!("cannot read `{}`", entry.path().display()))?;

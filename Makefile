@@ -1,0 +1,42 @@
+# Each recipe is a line or two that also works when typed by hand.
+
+TARGET := $(shell rustc --print host-tuple 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
+INFRA  := target/$(TARGET)/debug/infra
+
+.PHONY: demo test check ci setup build unit e2e bench clean-demo
+
+## demo: set up what is missing, build, apply the dev environment, and say what to open
+demo: setup build
+	$(INFRA) apply dev --yes
+
+## test: set up what is missing and run every test
+test: setup build
+	cargo test --locked
+
+## check: format and lints
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets
+
+## ci: exactly what CI runs
+ci: setup check build
+	cargo test --locked
+
+## unit: the tests that need no Docker Engine
+unit:
+	cargo test --locked --lib
+	cargo test --locked --test tests -- --skip e2e
+
+## e2e: the tests on real machines
+e2e: setup build
+	cargo test --locked --test tests e2e
+
+setup:
+	./setup.sh
+
+build:
+	cargo build --locked --bin infra --example bingo
+	cp target/$(TARGET)/debug/examples/bingo target/bingo
+
+clean-demo:
+	$(INFRA) destroy dev --yes

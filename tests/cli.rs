@@ -1,0 +1,114 @@
+//! What people see, by the real program, without any machine.
+
+use crate::support::Sandbox;
+
+#[test]
+fn every_mistake_is_told_in_one_run_with_its_place() {
+    let sandbox = Sandbox::new().file(
+        "envs/dev/config.yaml",
+        "network:
+  subnets:
+    a: {v4_cidr_blocks: [10.5.0.0/24]}
+    b: {v4_cidr_blocks: [10.5.0.0/25]}
+    c: {v4_cidr_blocks: [10.300.0.0/24]}
+instances:
+  App: {}
+  web:
+    resources: {cores: 0, memory: lots}
+    netwrk: {subnet: a}
+postgres:
+  main: {backup: {schedule: '61 * * * *', keep: 7d}}
+",
+    );
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    let told = printed.err.replace("$PROJECT/", "");
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains(": error: ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "envs/dev/config.yaml:5:26: error: `10.300.0.0/24` is not an IPv4 range like `10.5.0.0/24`",
+            "envs/dev/config.yaml:7:3: error: `App` is not a valid name: use at most 63 lower-case letters, digits and `-`, \
+             starting with a letter",
+            "envs/dev/config.yaml:9:24: error: `cores` must be between 1 and 512, this is 0",
+            "envs/dev/config.yaml:9:35: error: `lots` is not a size: write `512M`, `4G` or a number of GB",
+            "envs/dev/config.yaml:10:5: error: unknown key `netwrk` in `web`",
+            "envs/dev/config.yaml:12:29: error: `61` is not a minute of a schedule (0-59, `*`, `a-b`, `*/n`)",
+        ]
+    );
+    assert!(told.contains("  = hint: did you mean `network`?"), "{told}");
+    assert!(told.contains("10 |     netwrk: {subnet: a}\n    |     ^^^^^^\n"), "{told}");
+}
+
+#[test]
+fn references_are_checked_across_sections() {
+    let sandbox = Sandbox::new().file(
+        "envs/dev/config.yaml",
+        "network: {subnets: {a: {v4_cidr_blocks: [10.5.0.0/24]}, b: {v4_cidr_blocks: [10.5.0.0/25]}}}
+instances:
+  app-1: {network: {subnet: c}}
+instance_groups:
+  app: {node_count: 1, network: {subnet: a}}
+nginx:
+  front:
+    network: {subnet: a}
+    upstreams: {x: {group: ap, port: 80}}
+    locations: {/: {upstream: y}}
+playbooks: [site.yml]
+",
+    );
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    for says in [
+        "`10.5.0.0/25` overlaps `10.5.0.0/24` of the subnet `a`",
+        "there is no subnet `c`",
+        "there is no group `ap`",
+        "did you mean `app`?",
+        "there is no upstream `y`",
+    ] {
+        assert!(printed.err.contains(says), "{says}\n{}", printed.err);
+    }
+}
+
+#[test]
+fn unsupported_modules_and_keywords_are_found_before_any_host() {
+    let sandbox = Sandbox::new()
+        .file("envs/dev/config.yaml", "instances: {a: {}}\nplaybooks: [own.yml]\n")
+        .file("envs/dev/own.yml", "- hosts: all\n  tasks:\n    - include_tasks: more.yml\n    - coppy: {}\n")
+        .file("envs/dev/more.yml", "- copy: {dst: /x, content: x}\n- command: ls\n  async: 5\n- debug: {msg: '{{ x'}\n");
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    for says in [
+        "own.yml:4:7: error: the module `coppy` is not supported",
+        "did you mean `copy`?",
+        "more.yml:1:10: error: `copy` has no argument `dst`",
+        "more.yml:3:3: error: the keyword `async` is not supported",
+        "more.yml:4:15: error: ",
+    ] {
+        assert!(printed.err.contains(says), "{says}\n{}", printed.err);
+    }
+}
+
+#[test]
+fn an_unknown_environment_is_suggested() {
+    let sandbox = Sandbox::new().file("envs/staging/config.yaml", "");
+    let printed = sandbox.run(&["plan", "stagin"], 2);
+    assert!(printed.err.contains("hint: did you mean `staging`?"), "{}", printed.err);
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_told_with_what_mends_it() {
+    let sandbox = Sandbox::new()
+        .file("envs/dev/config.yaml", "docker: {host: 'unix:///nowhere/docker.sock'}\ninstances: {a: {}}\n");
+    let printed = sandbox.run(&["plan", "dev"], 1);
+    assert!(printed.err.contains("infra doctor"), "{}", printed.err);
+    assert!(!sandbox.path(".infra/dev/state.json").exists());
+}
+
+#[test]
+fn help_schema_and_completions_are_there() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.run(&["--help"], 0).out;
+    for command in ["apply", "destroy", "plan", "validate", "ls", "output", "ssh", "run", "inventory", "schema", "doctor"] {
+        assert!(help.contains(&format!("\n  {command}")), "{command}\n{help}");
+    }
+    assert!(sandbox.run(&["schema"], 0).out.contains("\"instance_groups\""));
+    assert!(sandbox.run(&["completions", "bash"], 0).out.contains("_infra"));
+}
