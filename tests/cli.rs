@@ -80,7 +80,7 @@ fn unsupported_modules_and_keywords_are_found_before_any_host() {
         "did you mean `copy`?",
         "more.yml:1:10: error: `copy` has no argument `dst`",
         "more.yml:3:3: error: the keyword `async` is not supported",
-        "more.yml:4:15: error: ",
+        "more.yml:4:16: error: ",
     ] {
         assert!(printed.err.contains(says), "{says}\n{}", printed.err);
     }

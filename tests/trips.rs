@@ -83,7 +83,7 @@ const FILES: &str = "
     - copy: {content: 'a={{ ansible_facts.system }}', dest: '{{ base }}/{{ name }}'}
     - file: {path: '{{ base }}/{{ item }}', state: directory}
       loop: [x, y, z]
-    - lineinfile: {path: '{{ base }}/{{ name }}', line: b=2}
+    - lineinfile: {path: '{{ base }}/lines', line: b=2, create: true}
     - block:
         - copy: {content: hi, dest: '{{ base }}/x/hi', mode: '0600'}
       when: base is defined
@@ -151,7 +151,7 @@ async fn a_later_task_sees_what_an_earlier_one_changed() {
       loop: [l1, l2, l1]
     - command: cat $DIR/f
       register: out
-    - assert: {that: out.stdout_lines == ['one', 'l1', 'l2']}
+    - assert: {that: \"out.stdout_lines == ['one', 'l1', 'l2']\"}
 ";
     execs(playbook, folder.path()).await;
 }

@@ -722,8 +722,10 @@ impl Loader {
                 }
             }
         }
-        let arguments = task.arguments.clone();
-        for name in arguments.keys().filter(|name| !allowed.is_empty() && !allowed.contains(&name.as_str()) && !is_template(name)) {
+        // Those that came by `args:` have not been looked at yet.
+        let direct = |name: &str| fields.is_some_and(|fields| fields.iter().any(|(key, _)| key.name == name));
+        let fits = |name: &str| allowed.is_empty() || allowed.contains(&name) || is_template(name);
+        for name in task.arguments.keys().filter(|name| !direct(name) && !fits(name)) {
             self.mistake(Diagnostic::error(task.mark.location(), format!("`{}` has no argument `{name}`", task.module)));
         }
         if let Some(Value::Object(_)) = task.arguments.get("apply")
