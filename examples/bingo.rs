@@ -41,7 +41,9 @@ async fn main() -> ExitCode {
         "run_server" => run_server().await,
         "prepare_db" => prepare_db().await,
         "print_default_config" => {
-            println!("postgres_cluster:\n  hosts:\n    - address: localhost\n      port: 5432\n  user: bingo\n  password: bingo\n  db_name: bingo\nrandom_faults_every: 0");
+            println!(
+                "postgres_cluster:\n  hosts:\n    - address: localhost\n      port: 5432\n  user: bingo\n  password: bingo\n  db_name: bingo\nrandom_faults_every: 0"
+            );
             Ok(())
         }
         _ => Err("usage: bingo run_server | prepare_db | print_default_config".into()),
@@ -216,7 +218,11 @@ async fn answer(work: impl Future<Output = Result<String, Failure>>) -> Response
 }
 
 async fn fault(State(server): State<Arc<Server>>, Path(kind): Path<String>) -> (StatusCode, &'static str) {
-    if go_bad(&server, &kind) { (StatusCode::OK, "as you wish\n") } else { (StatusCode::NOT_FOUND, "bad, memory or exit\n") }
+    if go_bad(&server, &kind) {
+        (StatusCode::OK, "as you wish\n")
+    } else {
+        (StatusCode::NOT_FOUND, "bad, memory or exit\n")
+    }
 }
 
 fn go_bad(server: &Arc<Server>, kind: &str) -> bool {

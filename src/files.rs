@@ -92,7 +92,8 @@ pub fn read(path: &Path) -> Result<Cow<'static, [u8]>> {
 /// # Errors
 /// When it cannot be read or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?.into_owned()).map_err(|_| Error::new(format!("`{}` is not UTF-8 text", path.display())))
+    String::from_utf8(read(path)?.into_owned())
+        .map_err(|_| Error::new(format!("`{}` is not UTF-8 text", path.display())))
 }
 
 /// The files below a folder, relative to it, sorted.
@@ -102,7 +103,9 @@ pub fn read_text(path: &Path) -> Result<String> {
 pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if let Some(name) = inside(folder) {
-        found.extend(embedded_names().filter_map(|file| Some(PathBuf::from(file.strip_prefix(&name)?.strip_prefix('/')?))));
+        found.extend(
+            embedded_names().filter_map(|file| Some(PathBuf::from(file.strip_prefix(&name)?.strip_prefix('/')?))),
+        );
     } else {
         let mut folders = vec![PathBuf::new()];
         while let Some(inner) = folders.pop() {

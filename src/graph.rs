@@ -174,9 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn blames_only_the_first_failure() {
-        let outcomes = diamond()
-            .walk(4, |node| async move { if node == "b" { Err(Error::new("no")) } else { Ok(()) } })
-            .await;
+        let outcomes =
+            diamond().walk(4, |node| async move { if node == "b" { Err(Error::new("no")) } else { Ok(()) } }).await;
         assert!(matches!(outcomes["a"], Outcome::Done(())));
         assert!(matches!(outcomes["b"], Outcome::Failed(_)));
         assert!(matches!(outcomes["c"], Outcome::Done(())));

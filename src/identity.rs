@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use russh::keys::ssh_key::{
     LineEnding, PrivateKey,
@@ -114,7 +115,9 @@ pub fn server_certificate(authority_name: &str, authority: &Certificate, names: 
     for name in names {
         let entry = match name.parse::<IpAddr>() {
             Ok(address) => SanType::IpAddress(address),
-            Err(_) => SanType::DnsName(name.clone().try_into().context(|| format!("`{name}` cannot stand in a certificate"))?),
+            Err(_) => {
+                SanType::DnsName(name.clone().try_into().context(|| format!("`{name}` cannot stand in a certificate"))?)
+            }
         };
         params.subject_alt_names.push(entry);
     }

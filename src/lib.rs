@@ -3,26 +3,26 @@
 //!
 //! The modules form layers; imports point down, and `tests/layers.rs` holds the table.
 
+pub mod apply;
+pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
+pub mod configure;
 pub mod error;
 pub mod event;
+pub mod files;
 pub mod graph;
+pub mod identity;
+pub mod modules;
 pub mod name;
+pub mod plan;
+pub mod playbook;
+pub mod provider;
+pub mod remote;
 pub mod resource;
 pub mod secret;
-pub mod yaml;
-pub mod cloud;
-pub mod provider;
-pub mod identity;
 pub mod state;
-pub mod apply;
-pub mod plan;
-pub mod files;
 pub mod template;
-pub mod remote;
-pub mod modules;
-pub mod playbook;
-pub mod cli;
-pub mod configure;
 pub mod ui;
+pub mod yaml;

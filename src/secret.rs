@@ -75,9 +75,12 @@ impl Redactor {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let needles = self.needles.read().expect("no thread panics while it holds the list");
-        needles.iter().fold(text.to_owned(), |text, needle| {
-            if text.contains(needle) { text.replace(needle, REDACTED) } else { text }
-        })
+        needles.iter().fold(
+            text.to_owned(),
+            |text, needle| {
+                if text.contains(needle) { text.replace(needle, REDACTED) } else { text }
+            },
+        )
     }
 }
 

@@ -73,7 +73,10 @@ fn unsupported_modules_and_keywords_are_found_before_any_host() {
     let sandbox = Sandbox::new()
         .file("envs/dev/config.yaml", "instances: {a: {}}\nplaybooks: [own.yml]\n")
         .file("envs/dev/own.yml", "- hosts: all\n  tasks:\n    - include_tasks: more.yml\n    - coppy: {}\n")
-        .file("envs/dev/more.yml", "- copy: {dst: /x, content: x}\n- command: ls\n  async: 5\n- debug: {msg: '{{ x'}\n");
+        .file(
+            "envs/dev/more.yml",
+            "- copy: {dst: /x, content: x}\n- command: ls\n  async: 5\n- debug: {msg: '{{ x'}\n",
+        );
     let printed = sandbox.run(&["validate", "dev"], 2);
     for says in [
         "own.yml:4:7: error: the module `coppy` is not supported",
@@ -106,7 +109,9 @@ fn an_engine_that_does_not_answer_is_told_with_what_mends_it() {
 fn help_schema_and_completions_are_there() {
     let sandbox = Sandbox::new();
     let help = sandbox.run(&["--help"], 0).out;
-    for command in ["apply", "destroy", "plan", "validate", "ls", "output", "ssh", "run", "inventory", "schema", "doctor"] {
+    for command in
+        ["apply", "destroy", "plan", "validate", "ls", "output", "ssh", "run", "inventory", "schema", "doctor"]
+    {
         assert!(help.contains(&format!("\n  {command}")), "{command}\n{help}");
     }
     assert!(sandbox.run(&["schema"], 0).out.contains("\"instance_groups\""));

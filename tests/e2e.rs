@@ -61,9 +61,10 @@ impl Dev {
 
     /// What the engine still has of this environment.
     async fn left(&self) -> Vec<String> {
-        let client = Client::new(&endpoint(&infra::config::DockerSettings::default()).unwrap()).unwrap();
+        let client = engine();
         let label = format!("infra-env={}", self.name);
-        let mut left: Vec<String> = client.list_containers(&label).await.unwrap().into_iter().flat_map(|c| c.names).collect();
+        let mut left: Vec<String> =
+            client.list_containers(&label).await.unwrap().into_iter().flat_map(|c| c.names).collect();
         left.extend(client.list_networks(Some(&label)).await.unwrap().into_iter().map(|network| network.name));
         left.extend(client.list_volumes(&label).await.unwrap().into_iter().map(|volume| volume.name));
         left
@@ -75,6 +76,11 @@ impl Drop for Dev {
         // A test that failed half-way leaves nothing behind either.
         let _ = self.sandbox.command(&["destroy", &self.name, "--yes"]).stdin(Stdio::null()).output();
     }
+}
+
+fn engine() -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new(&endpoint(&infra::config::DockerSettings::default()).unwrap()).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -217,7 +223,11 @@ async fn scale(dev: &Dev, client: &reqwest::Client, plain: &str) {
     dev.sandbox.write(&format!("envs/{}/templates/nginx/nginx.conf.j2", dev.name), &text);
     let edited = dev.run(&["apply", "--yes", "--diff"], 0);
     assert_eq!(total(&edited), 2, "one file and one reload: {}", edited.err);
-    assert!(edited.err.contains("-    keepalive_timeout 65;") && edited.err.contains("+    keepalive_timeout 66;"), "{}", edited.err);
+    assert!(
+        edited.err.contains("-    keepalive_timeout 65;") && edited.err.contains("+    keepalive_timeout 66;"),
+        "{}",
+        edited.err
+    );
 
     dev.edit("config.yaml", "node_count: 3", "node_count: 2");
     let down = dev.apply();
@@ -232,7 +242,11 @@ fn inventory(dev: &Dev) {
     let host: Value = serde_json::from_str(&dev.run(&["inventory", "--host", "bingo-1"], 0).out).unwrap();
     assert_eq!(host["ansible_user"], "infra");
     let config = dev.run(&["ssh-config"], 0).out;
-    assert!(config.contains("Host bingo-1 ") && config.contains("ProxyJump ") && config.contains("StrictHostKeyChecking yes"));
+    assert!(
+        config.contains("Host bingo-1 ")
+            && config.contains("ProxyJump ")
+            && config.contains("StrictHostKeyChecking yes")
+    );
     // No secret in anything that was printed or is kept in plain text.
     let state = std::fs::read_to_string(dev.sandbox.path(&format!(".infra/{}/state.json", dev.name))).unwrap();
     let password = dev.ssh("bingo-1", "sudo grep password /opt/bingo/config.yaml");
@@ -296,7 +310,7 @@ async fn e2e_two_environments_at_once_do_not_touch() {
     let (a, b) = (two.run(&["inventory", "--host", "a"], 0), two.run(&["inventory", "--host", "b"], 0));
     assert_ne!(a.out, b.out);
     // A machine that was stopped is started again; one that is gone is made again.
-    let client = Client::new(&endpoint(&infra::config::DockerSettings::default()).unwrap()).unwrap();
+    let client = engine();
     client.remove_container(&format!("infra-{}-b", two.name)).await.unwrap();
     let healed = two.apply();
     assert!(healed.err.contains("+ vm.b") && healed.err.contains("it is gone"), "{}", healed.err);

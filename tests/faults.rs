@@ -139,7 +139,11 @@ fn assert_matches(project: &Path, environment: &Environment, cloud: &Fake, what:
     assert_eq!(addresses, wanted, "{what}");
     let state = Store::new(project, &environment.name).read().unwrap().unwrap();
     for object in objects {
-        assert_eq!(state.resources[&object.address].id, object.id, "{what}: the state knows another `{}`", object.address);
+        assert_eq!(
+            state.resources[&object.address].id, object.id,
+            "{what}: the state knows another `{}`",
+            object.address
+        );
     }
 }
 

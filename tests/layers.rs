@@ -52,7 +52,11 @@ fn imports(text: &str) -> Vec<String> {
             found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
         }
     }
-    found.iter().map(|word| word.trim().split("::").next().unwrap_or_default().trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    found
+        .iter()
+        .map(|word| word.trim().split("::").next().unwrap_or_default().trim().to_owned())
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 #[test]

@@ -22,7 +22,11 @@ fn loads_with_warnings_and_honours_the_alias() {
 #[test]
 fn tells_where_files_are_missing() {
     let printed = sandbox().run(&["validate", "dev"], 2);
-    assert!(printed.err.contains("there is no file `$PROJECT/envs/dev/../build/prod-docker-compose.yml`"), "{}", printed.err);
+    assert!(
+        printed.err.contains("there is no file `$PROJECT/envs/dev/../build/prod-docker-compose.yml`"),
+        "{}",
+        printed.err
+    );
     assert!(printed.err.contains("--files-root"), "{}", printed.err);
 }
 

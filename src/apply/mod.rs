@@ -128,7 +128,8 @@ impl<'a> Run<'a> {
         }
         let replaced: Vec<&Change> = plan.of(Action::Replace).collect();
         let removed = self.remove_all(&replaced).await?;
-        let by_address: BTreeMap<&Address, &Change> = plan.changes.iter().map(|change| (&change.address, change)).collect();
+        let by_address: BTreeMap<&Address, &Change> =
+            plan.changes.iter().map(|change| (&change.address, change)).collect();
         let wanted = by_address.values().filter(|change| change.after.is_some());
         let graph = Graph::new(wanted.map(|change| (change.address.clone(), change.needs.clone())))?;
         let tally = Mutex::new(Tally::default());
@@ -153,7 +154,11 @@ impl<'a> Run<'a> {
     }
 
     fn check_cancelled(&self) -> Result<()> {
-        if self.cancel.is_cancelled() { Err(Error::interrupted("not begun, because you asked to stop")) } else { Ok(()) }
+        if self.cancel.is_cancelled() {
+            Err(Error::interrupted("not begun, because you asked to stop"))
+        } else {
+            Ok(())
+        }
     }
 
     async fn build_one(&self, plan: &Plan, change: &Change) -> Result<Tally> {
@@ -205,14 +210,8 @@ impl<'a> Run<'a> {
             books.journal.creating(&change.address, &intent)?;
             (token, boot, needs(&books.state, plan, resource)?)
         };
-        let request = Create {
-            environment: &plan.environment,
-            project: &plan.project,
-            token: &token,
-            resource,
-            needs,
-            boot,
-        };
+        let request =
+            Create { environment: &plan.environment, project: &plan.project, token: &token, resource, needs, boot };
         let object = driver.create(&request).await?;
         let mut books = self.books();
         self.record(&mut books, resource, &object)?;
@@ -220,7 +219,8 @@ impl<'a> Run<'a> {
     }
 
     fn record(&self, books: &mut Books, resource: &Resource, object: &Object) -> Result<()> {
-        let created = books.state.resources.get(&resource.address).filter(|entry| entry.id == object.id).map(|e| e.created);
+        let created =
+            books.state.resources.get(&resource.address).filter(|entry| entry.id == object.id).map(|e| e.created);
         let entry = Entry {
             id: object.id.clone(),
             token: object.token.clone(),

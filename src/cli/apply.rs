@@ -1,6 +1,9 @@
 //! `infra apply`: from the file to running, configured machines.
 
-use std::{path::PathBuf, time::{Duration, Instant}};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
@@ -10,8 +13,7 @@ use super::{
     session::{EnvironmentArgs, Interrupt, OverlayArgs, Session, phase},
 };
 use crate::{
-    apply,
-    configure,
+    apply, configure,
     error::{Error, Result},
     event::Events,
     playbook::{Options, Recap},
@@ -54,7 +56,8 @@ impl Apply {
         let (events, progress) = Progress::start(ui);
         let wait = Duration::from_secs(self.lock_timeout);
         let result = async {
-            let _lock = session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
+            let _lock =
+                session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
             let observed = session.observe().await?;
             let mut plan = session.plan(&observed, false)?;
             plan.digest = plan::digest(&session.environment)?;
@@ -103,8 +106,7 @@ impl Apply {
         })?;
         let mut recap = Recap::default();
         if !plan.configure.hosts.is_empty() {
-            let options =
-                Options { check: false, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
+            let options = Options { check: false, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
             let work = prepared.run(session, &state, &vault, options, events, cancel.clone());
             recap = phase(events, "configure", work).await?;
         }

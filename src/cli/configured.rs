@@ -32,7 +32,8 @@ impl Prepared {
 
     /// Runs them on machines as they stand in this state.
     pub(super) async fn run(
-        self, session: &Session, state: &State, vault: &Vault, options: Options, events: &Events, cancel: CancellationToken,
+        self, session: &Session, state: &State, vault: &Vault, options: Options, events: &Events,
+        cancel: CancellationToken,
     ) -> Result<Recap> {
         let pool = Arc::new(Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?);
         let inventory = configure::inventory(&session.environment, state, vault);

@@ -63,7 +63,8 @@ impl Doctor {
 }
 
 async fn engine(endpoint: &Endpoint) -> Result<Finding> {
-    let mut finding = Finding { what: "Docker Engine", good: true, needed: true, detail: String::new(), mend: String::new() };
+    let mut finding =
+        Finding { what: "Docker Engine", good: true, needed: true, detail: String::new(), mend: String::new() };
     match Client::new(endpoint)?.info().await {
         Ok(info) => {
             let memory = info.mem_total / (1 << 20);
@@ -80,7 +81,9 @@ async fn engine(endpoint: &Endpoint) -> Result<Finding> {
                 return Ok(finding);
             };
             finding.mend = match std::os::unix::net::UnixStream::connect(path).map_err(|error| error.kind()) {
-                Err(std::io::ErrorKind::PermissionDenied) => "sudo usermod -aG docker $USER, then log in again".to_owned(),
+                Err(std::io::ErrorKind::PermissionDenied) => {
+                    "sudo usermod -aG docker $USER, then log in again".to_owned()
+                }
                 Err(std::io::ErrorKind::ConnectionRefused) => "sudo systemctl start docker".to_owned(),
                 _ => "sudo apt-get install --no-install-recommends docker.io && sudo systemctl start docker".to_owned(),
             };

@@ -36,7 +36,8 @@ impl Inventory {
             None => ui.json(&inventory.to_ansible()),
             Some(host) => {
                 let vars = inventory.host_vars.get(host).ok_or_else(|| {
-                    Error::usage(format!("there is no machine `{host}`")).hint(format!("machines: {}", inventory.hosts.join(", ")))
+                    Error::usage(format!("there is no machine `{host}`"))
+                        .hint(format!("machines: {}", inventory.hosts.join(", ")))
                 })?;
                 ui.json(&Value::Object(vars.clone()));
             }
@@ -55,7 +56,8 @@ pub(super) fn write(path: &Path, inventory: &playbook::Inventory) -> Result<()> 
     let groups = inventory.groups.iter().filter(|(name, _)| *name != "all");
     let children: Map<String, Value> = groups
         .map(|(name, members)| {
-            let members: Map<String, Value> = members.iter().map(|host| (host.clone(), Value::Object(Map::new()))).collect();
+            let members: Map<String, Value> =
+                members.iter().map(|host| (host.clone(), Value::Object(Map::new()))).collect();
             (name.clone(), serde_json::json!({ "hosts": members }))
         })
         .collect();

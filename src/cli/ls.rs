@@ -44,8 +44,11 @@ impl Ls {
                 Ok(name) if *project_name == here => Store::new(&project, &name).read().ok().flatten(),
                 _ => None,
             };
-            let hosts: BTreeSet<String> =
-                objects.iter().filter(|object| object.address.kind == KindName::VM).map(|object| object.address.name.to_string()).collect();
+            let hosts: BTreeSet<String> = objects
+                .iter()
+                .filter(|object| object.address.kind == KindName::VM)
+                .map(|object| object.address.name.to_string())
+                .collect();
             let oldest = objects.iter().map(|object| object.created).min();
             let created = state.as_ref().map(|state| state.created.as_second()).or(oldest);
             let age = created.map(|created| u64::try_from(Clock::System.now().as_second() - created).unwrap_or(0));

@@ -86,7 +86,9 @@ impl SavedPlan {
             Error::usage(format!("`{argument}` is not a plan: {error}")).hint("make one: `infra plan ENV --out FILE`")
         })?;
         if saved.plan.version != VERSION {
-            return Err(Error::usage(format!("`{argument}` was written by another version of infra")).hint("plan again"));
+            return Err(
+                Error::usage(format!("`{argument}` was written by another version of infra")).hint("plan again")
+            );
         }
         Ok(Some(saved))
     }
@@ -105,7 +107,8 @@ impl SavedPlan {
 
     /// Refuses a plan that was made from other files or another state: what was reviewed is what is done.
     pub(super) fn check(&self, now: &plan::Plan) -> Result<()> {
-        let stale = |why: &str| Err(Error::usage(format!("the plan is stale: {why}")).hint("plan again, review it, apply it"));
+        let stale =
+            |why: &str| Err(Error::usage(format!("the plan is stale: {why}")).hint("plan again, review it, apply it"));
         if self.plan.digest != now.digest {
             return stale("the environment's files have changed since it was made");
         }

@@ -1,6 +1,9 @@
 //! `infra run`: a playbook or one module, on the machines of an environment.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
@@ -60,7 +63,9 @@ impl Run {
         let prepared = self.prepare(&session)?;
         let (events, progress) = Progress::start(ui);
         let result = async {
-            let _lock = session.lock(&format!("infra run {}", session.environment.name), Duration::ZERO, redactor, &events).await?;
+            let _lock = session
+                .lock(&format!("infra run {}", session.environment.name), Duration::ZERO, redactor, &events)
+                .await?;
             let state = session.applied()?.clone();
             let options =
                 Options { check: self.check, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
@@ -89,7 +94,8 @@ impl Run {
         let mut plays = match (&self.playbook, &self.module) {
             (Some(name), _) => {
                 let direct = std::path::PathBuf::from(name);
-                let path = if direct.is_file() { std::path::absolute(direct)? } else { loader.search().playbook(name)? };
+                let path =
+                    if direct.is_file() { std::path::absolute(direct)? } else { loader.search().playbook(name)? };
                 loader.playbooks(&[path])?
             }
             (None, Some(module)) => loader.ad_hoc(module, self.args.as_deref().unwrap_or_default(), self.r#become)?,

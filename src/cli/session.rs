@@ -85,7 +85,9 @@ impl Session {
         let store = Store::new(&environment.project, &environment.name);
         let state = store.read()?;
         let vault = match &state {
-            Some(state) if !state.secrets.is_empty() => Vault::open(&state.secrets, &store.vault_key()?, redactor.clone())?,
+            Some(state) if !state.secrets.is_empty() => {
+                Vault::open(&state.secrets, &store.vault_key()?, redactor.clone())?
+            }
             _ => Vault::open("", &store.vault_key()?, redactor.clone())?,
         };
         Ok(Self { environment, provider, store, state, vault })
@@ -100,7 +102,9 @@ impl Session {
     }
 
     /// Takes the lock, then reads the state again: another command may have written it meanwhile.
-    pub(super) async fn lock(&mut self, what: &str, wait: Duration, redactor: &Redactor, events: &Events) -> Result<Lock> {
+    pub(super) async fn lock(
+        &mut self, what: &str, wait: Duration, redactor: &Redactor, events: &Events,
+    ) -> Result<Lock> {
         let lock = Lock::acquire(&self.store, what, wait, events).await?;
         self.state = self.store.read()?;
         if let Some(state) = &self.state {
@@ -193,7 +197,9 @@ impl Interrupt {
         let token = CancellationToken::new();
         let (cancel, events) = (token.clone(), events.clone());
         let watcher = tokio::spawn(async move {
-            let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+            let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+                return;
+            };
             for round in 0.. {
                 tokio::select! {
                     _ = tokio::signal::ctrl_c() => {}

@@ -44,7 +44,8 @@ impl Ssh {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
         let session = Session::open(&arguments, &ui, redactor)?;
         let state = session.applied()?;
-        let pool = Pool::new(&session.environment, state, &session.vault, Arc::clone(&session.provider), &Events::ignored())?;
+        let pool =
+            Pool::new(&session.environment, state, &session.vault, Arc::clone(&session.provider), &Events::ignored())?;
         let connection = pool.ssh(&self.host).await?;
         let mut channel = connection.session().await?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

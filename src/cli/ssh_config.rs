@@ -39,7 +39,8 @@ impl SshConfig {
         let prefix = format!("{}-", session.environment.name);
         for (name, host) in &session.environment.hosts {
             let Some(entry) = state.resources.get(&Address::vm(name)) else { continue };
-            let attribute = |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
+            let attribute =
+                |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
             let public = attribute("public_address");
             let address = public.clone().or_else(|| attribute("address")).unwrap_or_default();
             let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64()).unwrap_or(22);

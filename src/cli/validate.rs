@@ -3,13 +3,7 @@
 use clap::Args;
 
 use super::session::{self, EnvironmentArgs};
-use crate::{
-    configure,
-    error::Result,
-    provider,
-    template::Engine,
-    ui::Ui,
-};
+use crate::{configure, error::Result, provider, template::Engine, ui::Ui};
 
 /// Find every mistake of an environment file and its playbooks, without touching anything
 #[derive(Args, Debug)]

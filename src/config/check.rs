@@ -110,7 +110,8 @@ impl<'a> Checker<'a> {
                     .map(|key| format!("`{key}`"))
                     .collect();
                 let expected = if keys.is_empty() {
-                    let mut kinds: Vec<String> = branches.iter().map(|branch| expected(branch)).filter(|e| e != "nothing").collect();
+                    let mut kinds: Vec<String> =
+                        branches.iter().map(|branch| expected(branch)).filter(|e| e != "nothing").collect();
                     kinds.dedup();
                     kinds.join(" or ")
                 } else {
@@ -126,7 +127,8 @@ impl<'a> Checker<'a> {
         if allowed.contains(&value) {
             return;
         }
-        let names: Vec<String> = allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
+        let names: Vec<String> =
+            allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
         let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let mut diagnostic = node.error(format!("`{what}` must be one of {list}"));
         if let Some(close) = node.as_str().and_then(|text| did_you_mean(text, names.iter().map(String::as_str))) {

@@ -173,10 +173,8 @@ pub struct LoadOptions {
 }
 
 /// Keys that were written otherwise by earlier tools: section pattern, old key, right key.
-const ALIASES: &[(&[&str], &str, &str)] = &[
-    (&["instances", "*"], "family_id", "image_family"),
-    (&["instance_groups", "*"], "family_id", "image_family"),
-];
+const ALIASES: &[(&[&str], &str, &str)] =
+    &[(&["instances", "*"], "family_id", "image_family"), (&["instance_groups", "*"], "family_id", "image_family")];
 
 /// The JSON Schema of environment files.
 ///
@@ -209,7 +207,8 @@ pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
         return Ok(folder);
     }
     let known = list(&root);
-    let mut error = Error::usage(format!("there is no environment `{name}`: no `{}`", folder.join("config.yaml").display()));
+    let mut error =
+        Error::usage(format!("there is no environment `{name}`: no `{}`", folder.join("config.yaml").display()));
     error = match did_you_mean(name, known.iter().map(String::as_str)) {
         Some(close) => error.hint(format!("did you mean `{close}`?")),
         None if known.is_empty() => error.hint("run it where `envs/<name>/config.yaml` lies"),
@@ -299,7 +298,9 @@ fn without_nulls(value: Value) -> Value {
                     Value::Null => None,
                     kept if key == "vars" || key == "settings" => Some((key, kept)),
                     Value::Object(inner) if key != "outputs" => {
-                        let inner = inner.into_iter().map(|(k, v)| (k, if v.is_null() { Value::Object(Map::new()) } else { without_nulls(v) }));
+                        let inner = inner
+                            .into_iter()
+                            .map(|(k, v)| (k, if v.is_null() { Value::Object(Map::new()) } else { without_nulls(v) }));
                         Some((key, Value::Object(inner.collect())))
                     }
                     other => Some((key, without_nulls(other))),

@@ -26,7 +26,9 @@ const DEFAULT_CIDR: &str = "10.5.0.0/24";
 /// The image family of a machine whose section names none.
 const DEFAULT_IMAGE: &str = "debian-12";
 
-pub(super) fn resolve(file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>) -> Result<Environment> {
+pub(super) fn resolve(
+    file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
+) -> Result<Environment> {
     let source = root.mark.source();
     let folder = std::path::absolute(source.folder()).context(|| "cannot tell the present folder")?;
     let template: String = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -123,7 +125,8 @@ impl Resolver<'_> {
         for part in path {
             match node.entries().and_then(|entries| entries.iter().find(|(key, _)| key.name == *part)) {
                 Some((key, value)) => {
-                    mark = if value.entries().is_some() || value.items().is_some() { &key.mark } else { &value.mark }.clone();
+                    mark = if value.entries().is_some() || value.items().is_some() { &key.mark } else { &value.mark }
+                        .clone();
                     node = value;
                 }
                 None => match node.items().and_then(|items| items.iter().find(|item| item.as_str() == Some(part))) {
@@ -207,7 +210,8 @@ impl Resolver<'_> {
         }
         for (name, group) in &file.instance_groups {
             let mut groups = vec![group_name(name)];
-            groups.extend(group.ansible_groups.iter().filter(|other| **other != groups[0]).cloned().collect::<Vec<_>>());
+            groups
+                .extend(group.ansible_groups.iter().filter(|other| **other != groups[0]).cloned().collect::<Vec<_>>());
             let section = ["instance_groups", name.as_str()];
             if let Some(account) = &group.service_account
                 && !file.service_accounts.contains_key(account)
@@ -320,10 +324,16 @@ impl Resolver<'_> {
         let location = self.mark(&[section[0], section[1], "metadata", "ssh-keys", "file"]).location();
         let authorized = match text {
             Ok(text) if text.contains("PRIVATE KEY") => {
-                self.found.push(Diagnostic::error(location, format!("`{file}` is a private key; name its `.pub` file")));
+                self.found
+                    .push(Diagnostic::error(location, format!("`{file}` is a private key; name its `.pub` file")));
                 Vec::new()
             }
-            Ok(text) => text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect(),
+            Ok(text) => text
+                .lines()
+                .map(str::trim)
+                .filter(|l| !l.is_empty() && !l.starts_with('#'))
+                .map(str::to_owned)
+                .collect(),
             Err(error) => {
                 let message = format!("`{file}` is not installed as a key: {error}");
                 let hint = "the environment's own key opens the machine: use `infra ssh`";
@@ -496,9 +506,11 @@ impl Resolver<'_> {
     fn references(&mut self, file: &File, fronts: &IndexMap<Name, Front>) {
         let mut groups: BTreeSet<String> = self.hosts.values().flat_map(|host| host.groups.iter().cloned()).collect();
         // A group of no machines is still a group: it may be scaled up again.
-        groups.extend(file.instance_groups.iter().flat_map(|(name, group)| {
-            std::iter::once(group_name(name)).chain(group.ansible_groups.iter().cloned())
-        }));
+        groups.extend(
+            file.instance_groups.iter().flat_map(|(name, group)| {
+                std::iter::once(group_name(name)).chain(group.ansible_groups.iter().cloned())
+            }),
+        );
         let known: Vec<String> = groups.iter().cloned().collect();
         for (name, front) in fronts {
             for (upstream, settings) in &front.upstreams {

@@ -86,7 +86,9 @@ impl FromStr for Cron {
         let ranges = [("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7)];
         let fields: Vec<&str> = text.split_whitespace().collect();
         if fields.len() != ranges.len() {
-            return Err(format!("`{text}` is not a schedule: write five fields, as `0 3 * * *` for three o'clock at night"));
+            return Err(format!(
+                "`{text}` is not a schedule: write five fields, as `0 3 * * *` for three o'clock at night"
+            ));
         }
         for (field, (name, low, high)) in fields.iter().zip(ranges) {
             for item in field.split(',') {

@@ -59,8 +59,9 @@ impl Pool {
             let text = |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
             let secret = |key: String| {
                 vault.get(&key).cloned().ok_or_else(|| {
-                    Error::new(format!("the keys of `{name}` are not in the state"))
-                        .hint(format!("make the machine anew: remove it from the file, apply, put it back, apply ({key})"))
+                    Error::new(format!("the keys of `{name}` are not in the state")).hint(format!(
+                        "make the machine anew: remove it from the file, apply, put it back, apply ({key})"
+                    ))
                 })
             };
             let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64());
@@ -93,7 +94,9 @@ impl Pool {
         let Some(target) = self.targets.get(host) else {
             let mut known: Vec<&str> = self.targets.keys().map(String::as_str).collect();
             known.sort_unstable();
-            return Err(Error::usage(format!("there is no machine `{host}`")).hint(format!("machines: {}", known.join(", "))));
+            return Err(
+                Error::usage(format!("there is no machine `{host}`")).hint(format!("machines: {}", known.join(", ")))
+            );
         };
         let cell = Arc::clone(self.open.lock().await.entry(host.to_owned()).or_default());
         let connection = cell.get_or_try_init(|| async {

@@ -47,12 +47,21 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
     vars.insert(
         "secret".to_owned(),
         Var::function(move |name| {
-            secrets.get(name).cloned().ok_or_else(|| Error::usage(format!("there is no secret `{name}` in the environment file")))
+            secrets
+                .get(name)
+                .cloned()
+                .ok_or_else(|| Error::usage(format!("there is no secret `{name}` in the environment file")))
         }),
     );
-    vars.insert("env".to_owned(), Var::data(json!({ "name": environment.name, "provider": environment.provider.as_str() })));
+    vars.insert(
+        "env".to_owned(),
+        Var::data(json!({ "name": environment.name, "provider": environment.provider.as_str() })),
+    );
     vars.insert("hosts".to_owned(), Var::data(view.hosts()));
-    vars.insert("postgres".to_owned(), Var::data(by_name(&environment.postgres, |name, service| view.postgres(name, service))));
+    vars.insert(
+        "postgres".to_owned(),
+        Var::data(by_name(&environment.postgres, |name, service| view.postgres(name, service))),
+    );
     vars.insert("nginx".to_owned(), Var::data(by_name(&environment.nginx, |name, front| view.front(name, front))));
     vars.insert("tls".to_owned(), Var::data(json!({ "ca": view.secret(&format!("{AUTHORITY}/certificate")) })));
     vars.extend(environment.vars.iter().map(|(name, value)| (name.clone(), Var::template(value.clone()))));
@@ -119,7 +128,8 @@ impl View<'_> {
             .collect();
         // The first database and its owner are what most applications want.
         let database = service.databases.first();
-        let user = database.and_then(|(_, database)| database.owner.clone()).or_else(|| service.users.keys().next().cloned());
+        let user =
+            database.and_then(|(_, database)| database.owner.clone()).or_else(|| service.users.keys().next().cloned());
         let password = user.as_ref().and_then(|user| users.get(user)?.get("password").cloned()).unwrap_or(Value::Null);
         if let (Some((database, _)), Some(user)) = (database, &user) {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -138,15 +148,18 @@ impl View<'_> {
         let mut value = json!(front);
         let node = front.nodes.first();
         let public = |port: u16| {
-            let outer = node.map(|node| self.attribute(node, "ports")).and_then(|ports| ports.get(port.to_string())?.as_u64());
+            let outer =
+                node.map(|node| self.attribute(node, "ports")).and_then(|ports| ports.get(port.to_string())?.as_u64());
             outer.unwrap_or(u64::from(port))
         };
         let field = if front.public { "public_address" } else { "address" };
         let address = node.map_or(Value::Null, |node| self.attribute(node, field));
         let address = address.as_str().unwrap_or_default();
         let (http, https) = (public(front.http_port), public(front.https_port));
-        value["http_url"] = if http == 80 { format!("http://{address}") } else { format!("http://{address}:{http}") }.into();
-        value["url"] = if https == 443 { format!("https://{address}") } else { format!("https://{address}:{https}") }.into();
+        value["http_url"] =
+            if http == 80 { format!("http://{address}") } else { format!("http://{address}:{http}") }.into();
+        value["url"] =
+            if https == 443 { format!("https://{address}") } else { format!("https://{address}:{https}") }.into();
         value["certificate"] = self.secret(&format!("front/{name}/certificate"));
         value["private_key"] = self.secret(&format!("front/{name}/key"));
         value

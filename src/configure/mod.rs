@@ -41,7 +41,9 @@ pub fn prepare_secrets(environment: &Environment, state: &State, vault: &mut Vau
             SecretSource::Env(variable) => {
                 #[expect(clippy::disallowed_methods, reason = "the file says that this secret is in the environment")]
                 let value = std::env::var(variable).map_err(|_| {
-                    Error::usage(format!("the secret `{name}` is read from the variable `{variable}`, which is not set"))
+                    Error::usage(format!(
+                        "the secret `{name}` is read from the variable `{variable}`, which is not set"
+                    ))
                 })?;
                 vault.put(&key, Secret::new(value));
             }

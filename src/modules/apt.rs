@@ -65,9 +65,27 @@ impl Module for Apt {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "name", "pkg", "package", "state", "update_cache", "cache_valid_time", "install_recommends", "default_release",
-            "purge", "autoremove", "autoclean", "clean", "upgrade", "deb", "force", "allow_unauthenticated",
-            "allow_downgrade", "dpkg_options", "policy_rc_d", "lock_timeout", "only_upgrade",
+            "name",
+            "pkg",
+            "package",
+            "state",
+            "update_cache",
+            "cache_valid_time",
+            "install_recommends",
+            "default_release",
+            "purge",
+            "autoremove",
+            "autoclean",
+            "clean",
+            "upgrade",
+            "deb",
+            "force",
+            "allow_unauthenticated",
+            "allow_downgrade",
+            "dpkg_options",
+            "policy_rc_d",
+            "lock_timeout",
+            "only_upgrade",
         ]
     }
 
@@ -141,7 +159,10 @@ impl Operation for Packages {
             let names: Vec<String> = arguments.name.0.iter().map(|name| quote(base_name(name))).collect();
             parts.push(format!("dpkg-query -W -f '${{binary:Package}} ${{db:Status-Status}} ${{Version}} ${{Provides}}\\n' {} 2>/dev/null", names.join(" ")));
             if arguments.state == PackageState::Latest {
-                parts.push(format!("apt-get -s -q install {} 2>/dev/null | grep '^Inst ' | sed 's/^/+ /'", names.join(" ")));
+                parts.push(format!(
+                    "apt-get -s -q install {} 2>/dev/null | grep '^Inst ' | sed 's/^/+ /'",
+                    names.join(" ")
+                ));
             }
         }
         if let Some(deb) = &arguments.deb {
@@ -185,7 +206,8 @@ impl Operation for Packages {
         });
         let mut steps = Vec::new();
         let valid = arguments.cache_valid_time;
-        let update = arguments.update_cache.map_or(valid.is_some(), |flag| flag.0) && valid.is_none_or(|valid| age > valid);
+        let update =
+            arguments.update_cache.map_or(valid.is_some(), |flag| flag.0) && valid.is_none_or(|valid| age > valid);
         if update {
             steps.push(self.apt_get("update"));
         }
@@ -199,7 +221,8 @@ impl Operation for Packages {
             steps.push(self.guarded(self.apt_get(&format!("{verb} {quoted}"))));
         }
         if let Some(upgrade) = arguments.upgrade.as_ref().filter(|upgrade| pending && upgrade.as_str() != "no") {
-            let verb = if matches!(upgrade.as_str(), "dist" | "full") { "dist-upgrade" } else { "upgrade --with-new-pkgs" };
+            let verb =
+                if matches!(upgrade.as_str(), "dist" | "full") { "dist-upgrade" } else { "upgrade --with-new-pkgs" };
             steps.push(self.guarded(self.apt_get(verb)));
         }
         if let Some(deb) = arguments.deb.as_ref().filter(|_| pending) {
@@ -226,7 +249,8 @@ impl Operation for Packages {
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
         let mut outcome = conclude(decision, outputs);
         let text: String = outputs.iter().map(Output::out).collect();
-        let idle = text.contains("\n0 upgraded, 0 newly installed, 0 to remove") || text.contains("0 upgraded, 0 newly installed, 0 downgraded, 0 to remove");
+        let idle = text.contains("\n0 upgraded, 0 newly installed, 0 to remove")
+            || text.contains("0 upgraded, 0 newly installed, 0 downgraded, 0 to remove");
         // apt knows names that dpkg does not: virtual packages, which are provided already.
         if idle && outcome.failure.is_none() && !self.arguments.name.0.is_empty() {
             outcome.changed = false;

@@ -40,7 +40,11 @@ impl Mode {
             },
             Value::String(text) if text == "preserve" => Ok(Self::Preserve),
             Value::String(text) if !text.is_empty() && text.bytes().all(|b| (b'0'..=b'7').contains(&b)) => {
-                u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777).map(Self::Bits).ok_or_else(|| format!("`{text}` is not a mode"))
+                u32::from_str_radix(text, 8)
+                    .ok()
+                    .filter(|bits| *bits <= 0o7777)
+                    .map(Self::Bits)
+                    .ok_or_else(|| format!("`{text}` is not a mode"))
             }
             Value::String(text) if symbolic(text, 0, false).is_some() => Ok(Self::Symbolic(text.clone())),
             other => Err(format!("`{other}` is not a mode: write '0644' or u=rw,g=r")),
@@ -156,7 +160,8 @@ pub(super) fn parse(line: &str) -> Result<Seen> {
     }
     let wrong = || Error::new(format!("the host's `stat` printed `{line}`"));
     let fields: Vec<&str> = line.splitn(14, '|').collect();
-    let [mode, uid, gid, owner, group, size, mtime, atime, ctime, inode, links, device, kind, target] = fields[..] else {
+    let [mode, uid, gid, owner, group, size, mtime, atime, ctime, inode, links, device, kind, target] = fields[..]
+    else {
         return Err(wrong());
     };
     Ok(Seen::Present(Present {
@@ -185,8 +190,10 @@ impl Attributes {
         let differs = |wanted: &str, name: Option<&str>, id: Option<u32>| {
             name != Some(wanted) && (id.is_none() || wanted.parse().ok() != id)
         };
-        let owner = self.owner.as_deref().filter(|owner| differs(owner, now.map(|n| n.owner.as_str()), now.map(|n| n.uid)));
-        let group = self.group.as_deref().filter(|group| differs(group, now.map(|n| n.group.as_str()), now.map(|n| n.gid)));
+        let owner =
+            self.owner.as_deref().filter(|owner| differs(owner, now.map(|n| n.owner.as_str()), now.map(|n| n.uid)));
+        let group =
+            self.group.as_deref().filter(|group| differs(group, now.map(|n| n.group.as_str()), now.map(|n| n.gid)));
         match (owner, group) {
             (None, None) => {}
             (Some(owner), None) => commands.push(format!("chown -h {} {path}", quote(owner))),

@@ -42,8 +42,24 @@ impl Module for Blockinfile {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "path", "dest", "name", "destfile", "block", "content", "marker", "marker_begin", "marker_end", "state",
-            "insertafter", "insertbefore", "create", "backup", "validate", "mode", "owner", "group",
+            "path",
+            "dest",
+            "name",
+            "destfile",
+            "block",
+            "content",
+            "marker",
+            "marker_begin",
+            "marker_end",
+            "state",
+            "insertafter",
+            "insertbefore",
+            "create",
+            "backup",
+            "validate",
+            "mode",
+            "owner",
+            "group",
         ]
     }
 

@@ -35,7 +35,15 @@ fn yes() -> Flag {
 }
 
 pub(super) const ARGUMENTS: &[&str] = &[
-    "cmd", "argv", "chdir", "creates", "removes", "stdin", "stdin_add_newline", "strip_empty_ends", "executable",
+    "cmd",
+    "argv",
+    "chdir",
+    "creates",
+    "removes",
+    "stdin",
+    "stdin_add_newline",
+    "strip_empty_ends",
+    "executable",
     "expand_argument_vars",
 ];
 
@@ -84,7 +92,9 @@ pub(super) fn split(text: &str) -> Result<Vec<String>> {
                 word.get_or_insert_default();
             }
             (None, '\\') => word.get_or_insert_default().extend(chars.next()),
-            (Some('"'), '\\') if matches!(chars.peek(), Some('"' | '\\')) => word.get_or_insert_default().extend(chars.next()),
+            (Some('"'), '\\') if matches!(chars.peek(), Some('"' | '\\')) => {
+                word.get_or_insert_default().extend(chars.next())
+            }
             (None, c) if c.is_whitespace() => words.extend(word.take()),
             (_, c) => word.get_or_insert_default().push(c),
         }
@@ -180,7 +190,12 @@ impl Operation for Run {
             result.insert("msg".to_owned(), format!("Did not run command since '{path}' {why}").into());
             return Ok(Decision::unchanged(result));
         }
-        Ok(Decision { changed: true, steps: vec![Step::Run(self.script.clone())], result: self.base(), diffs: Vec::new() })
+        Ok(Decision {
+            changed: true,
+            steps: vec![Step::Run(self.script.clone())],
+            result: self.base(),
+            diffs: Vec::new(),
+        })
     }
 
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
@@ -188,7 +203,8 @@ impl Operation for Run {
         let Some(output) = outputs.last() else { return Outcome { changed: decision.changed, failure: None, result } };
         let status = output.status.unwrap_or(-1);
         let (out, err) = (output.out(), output.err());
-        let strip = |text: &str| if self.strip { text.trim_end_matches(['\n', '\r']).to_owned() } else { text.to_owned() };
+        let strip =
+            |text: &str| if self.strip { text.trim_end_matches(['\n', '\r']).to_owned() } else { text.to_owned() };
         result.extend(output_fields(&strip(&out), &strip(&err), status));
         let failure = (status != 0).then(|| "non-zero return code".to_owned());
         Outcome { changed: decision.changed, failure, result }

@@ -4,7 +4,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha1::Digest;
 
-use super::{FileChange, Step, attributes::{Attributes, Mode, Present}};
+use super::{
+    FileChange, Step,
+    attributes::{Attributes, Mode, Present},
+};
 use crate::remote::quote;
 
 /// Content up to this many bytes travels inside the script; more goes through a channel of its own.
@@ -43,10 +46,13 @@ impl NewContent<'_> {
             attributes.group.get_or_insert_with(|| now.gid.to_string());
         }
         let commands = attributes.commands(&new, None);
-        script += &commands.iter().map(|command| format!("{command} || {{ rm -f {quoted}; exit 1; }}\n")).collect::<String>();
+        script +=
+            &commands.iter().map(|command| format!("{command} || {{ rm -f {quoted}; exit 1; }}\n")).collect::<String>();
         if let Some(validate) = self.validate {
             let command = validate.replace("%s", &quoted);
-            script += &format!("{command} || {{ rc=$?; rm -f {quoted}; echo 'the new file was not accepted' >&2; exit $rc; }}\n");
+            script += &format!(
+                "{command} || {{ rc=$?; rm -f {quoted}; echo 'the new file was not accepted' >&2; exit $rc; }}\n"
+            );
         }
         if self.backup && now.is_some() {
             script += &format!("cp -p {path} {path}.$$.$(date +%Y-%m-%d@%H:%M:%S)~\n");

@@ -50,8 +50,19 @@ impl Module for Copy {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "src", "content", "dest", "path", "mode", "owner", "group", "validate", "backup", "force", "remote_src",
-            "directory_mode", "follow",
+            "src",
+            "content",
+            "dest",
+            "path",
+            "mode",
+            "owner",
+            "group",
+            "validate",
+            "backup",
+            "force",
+            "remote_src",
+            "directory_mode",
+            "follow",
         ]
     }
 
@@ -67,7 +78,9 @@ impl Module for Copy {
                     other => crate::template::text_of(other),
                 };
                 if dest.ends_with('/') {
-                    return Err(Error::usage(format!("`dest: {dest}` is a folder, and `content` has no name of its own")));
+                    return Err(Error::usage(format!(
+                        "`dest: {dest}` is a folder, and `content` has no name of its own"
+                    )));
                 }
                 Ok(write(&dest, None, text.into(), &arguments.file))
             }
@@ -125,7 +138,10 @@ impl Operation for WriteFile {
         paths.extend(self.inner());
         let look = |path: &String| {
             let quoted = quote(path);
-            format!("{}; {{ [ -f {quoted} ] && sha1sum <{quoted}; }} 2>/dev/null || echo -", attributes::probe(path, true))
+            format!(
+                "{}; {{ [ -f {quoted} ] && sha1sum <{quoted}; }} 2>/dev/null || echo -",
+                attributes::probe(path, true)
+            )
         };
         Some(paths.iter().map(look).collect::<Vec<_>>().join("; "))
     }
@@ -176,7 +192,9 @@ fn decide_content(path: &str, bytes: &Bytes, file: &FileCopy, present: Option<&P
 }
 
 /// A copy of a whole folder: with a trailing slash its content, otherwise itself.
-fn folder(task: &Arguments<'_>, src: &str, dest: &str, files: &[String], file: &FileCopy) -> Result<Box<dyn Operation>> {
+fn folder(
+    task: &Arguments<'_>, src: &str, dest: &str, files: &[String], file: &FileCopy,
+) -> Result<Box<dyn Operation>> {
     let base = dest.trim_end_matches('/');
     let base = match src.strip_suffix('/') {
         Some(_) => base.to_owned(),
@@ -184,7 +202,9 @@ fn folder(task: &Arguments<'_>, src: &str, dest: &str, files: &[String], file: &
     };
     let entries = files
         .iter()
-        .map(|name| Ok((format!("{base}/{name}"), task.sources.file(&format!("{}/{name}", src.trim_end_matches('/')))?)))
+        .map(|name| {
+            Ok((format!("{base}/{name}"), task.sources.file(&format!("{}/{name}", src.trim_end_matches('/')))?))
+        })
         .collect::<Result<Vec<_>>>()?;
     Ok(Box::new(CopyFolder { base, entries, file: file.clone() }))
 }
@@ -218,7 +238,10 @@ impl Operation for CopyFolder {
         let look = |path: &String| attributes::probe(path, true);
         let file = |path: &String| {
             let quoted = quote(path);
-            format!("{}; {{ [ -f {quoted} ] && sha1sum <{quoted}; }} 2>/dev/null || echo -", attributes::probe(path, true))
+            format!(
+                "{}; {{ [ -f {quoted} ] && sha1sum <{quoted}; }} 2>/dev/null || echo -",
+                attributes::probe(path, true)
+            )
         };
         let parts = folders.iter().map(look).chain(self.entries.iter().map(|(path, _)| file(path)));
         Some(parts.collect::<Vec<_>>().join("; "))

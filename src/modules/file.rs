@@ -52,8 +52,19 @@ impl Module for FileModule {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "path", "dest", "name", "state", "mode", "owner", "group", "src", "recurse", "force", "follow",
-            "modification_time", "access_time",
+            "path",
+            "dest",
+            "name",
+            "state",
+            "mode",
+            "owner",
+            "group",
+            "src",
+            "recurse",
+            "force",
+            "follow",
+            "modification_time",
+            "access_time",
         ]
     }
 
@@ -111,7 +122,9 @@ impl FileOperation {
             parts.push(format!("find {path} ! {test} {0} -exec chgrp -h {0} {{}} +", quote(group)));
         }
         match &self.attributes.mode {
-            Some(Mode::Bits(bits)) => parts.push(format!("find {path} ! -type l ! -perm {bits:o} -exec chmod {bits:o} {{}} +")),
+            Some(Mode::Bits(bits)) => {
+                parts.push(format!("find {path} ! -type l ! -perm {bits:o} -exec chmod {bits:o} {{}} +"))
+            }
             Some(Mode::Symbolic(text)) => parts.push(format!("chmod -R {} {path}", quote(text))),
             _ => {}
         }
@@ -176,7 +189,10 @@ impl Operation for FileOperation {
                 return Err(Error::new(format!("`{}` exists and is a {}, not a folder", self.path, present.kind)));
             }
             (State::File, Seen::Absent) => {
-                return Err(Error::new(format!("`{}` does not exist; `state: touch` or `copy` makes a file", self.path)));
+                return Err(Error::new(format!(
+                    "`{}` does not exist; `state: touch` or `copy` makes a file",
+                    self.path
+                )));
             }
             (State::Touch, Seen::Absent) => {
                 scripts.push(format!("touch {path}"));

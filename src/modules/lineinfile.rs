@@ -60,8 +60,25 @@ impl Module for Lineinfile {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "path", "dest", "name", "destfile", "line", "regexp", "regex", "search_string", "state", "insertafter",
-            "insertbefore", "firstmatch", "backrefs", "create", "backup", "validate", "mode", "owner", "group",
+            "path",
+            "dest",
+            "name",
+            "destfile",
+            "line",
+            "regexp",
+            "regex",
+            "search_string",
+            "state",
+            "insertafter",
+            "insertbefore",
+            "firstmatch",
+            "backrefs",
+            "create",
+            "backup",
+            "validate",
+            "mode",
+            "owner",
+            "group",
         ]
     }
 
@@ -194,7 +211,8 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
 fn insertion(arguments: &LineArguments, lines: &[String]) -> Result<usize> {
     let place = |text: &str| -> Result<Option<usize>> {
         let regexp = pattern(text)?;
-        let mut found = lines.iter().enumerate().filter(|(_, line)| regexp.is_match(line).unwrap_or(false)).map(|(at, _)| at);
+        let mut found =
+            lines.iter().enumerate().filter(|(_, line)| regexp.is_match(line).unwrap_or(false)).map(|(at, _)| at);
         Ok(if arguments.firstmatch.0 { found.next() } else { found.next_back() })
     };
     Ok(match (&arguments.insertafter, &arguments.insertbefore) {

@@ -227,7 +227,11 @@ pub(crate) fn conclude(decision: Decision, outputs: &[Output]) -> Outcome {
 /// A probe that failed itself: the host cannot tell.
 fn probe_failed(seen: &Output) -> Error {
     let said = seen.err();
-    Error::new(if said.trim().is_empty() { "the host could not be looked at".to_owned() } else { said.trim().to_owned() })
+    Error::new(if said.trim().is_empty() {
+        "the host could not be looked at".to_owned()
+    } else {
+        said.trim().to_owned()
+    })
 }
 
 /// A result of one entry.

@@ -8,7 +8,6 @@ use crate::{
     remote::{Output, quote},
 };
 
-
 /// How the server is reached.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Login {
@@ -28,7 +27,9 @@ impl Login {
             script += &format!("export PGPASSWORD={}\n", quote(password.as_str()));
         }
         script += "export PGCLIENTENCODING=UTF8 LC_ALL=C.UTF-8\npsql -X -q --csv -v ON_ERROR_STOP=1";
-        if let Some(host) = self.login_host.as_ref().or(self.login_unix_socket.as_ref()).filter(|host| !host.0.is_empty()) {
+        if let Some(host) =
+            self.login_host.as_ref().or(self.login_unix_socket.as_ref()).filter(|host| !host.0.is_empty())
+        {
             script += &format!(" -h {}", quote(host.as_str()));
         }
         if let Some(port) = self.login_port {

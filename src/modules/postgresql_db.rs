@@ -38,8 +38,23 @@ impl Module for PostgresqlDb {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "name", "db", "owner", "encoding", "lc_collate", "lc_ctype", "template", "tablespace", "conn_limit", "state",
-            "force", "maintenance_db", "login_host", "login_port", "login_user", "login_password", "login_unix_socket",
+            "name",
+            "db",
+            "owner",
+            "encoding",
+            "lc_collate",
+            "lc_ctype",
+            "template",
+            "tablespace",
+            "conn_limit",
+            "state",
+            "force",
+            "maintenance_db",
+            "login_host",
+            "login_port",
+            "login_user",
+            "login_password",
+            "login_unix_socket",
             "port",
         ]
     }
@@ -78,7 +93,9 @@ impl Operation for Db {
             }
             (Presence::Present, None) => {
                 let mut statement = format!("CREATE DATABASE {name}");
-                let option = |word: &str, value: Option<String>| value.map(|value| format!(" {word} {value}")).unwrap_or_default();
+                let option = |word: &str, value: Option<String>| {
+                    value.map(|value| format!(" {word} {value}")).unwrap_or_default()
+                };
                 statement += &option("OWNER", db.owner.as_ref().map(|owner| ident(&owner.0)));
                 statement += &option("TEMPLATE", db.template.as_ref().map(|template| ident(&template.0)));
                 statement += &option("ENCODING", db.encoding.as_ref().map(|encoding| literal(&encoding.0)));
@@ -98,6 +115,10 @@ impl Operation for Db {
             }
         }
         let result = entry("db", db.name.as_str());
-        Ok(if sql.is_empty() { Decision::unchanged(result) } else { Decision::run([self.run(&sql.join("\n"))], result) })
+        Ok(if sql.is_empty() {
+            Decision::unchanged(result)
+        } else {
+            Decision::run([self.run(&sql.join("\n"))], result)
+        })
     }
 }

@@ -34,8 +34,20 @@ impl Module for PostgresqlExt {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "name", "ext", "db", "login_db", "schema", "version", "state", "cascade", "login_host", "login_port",
-            "login_user", "login_password", "login_unix_socket", "port",
+            "name",
+            "ext",
+            "db",
+            "login_db",
+            "schema",
+            "version",
+            "state",
+            "cascade",
+            "login_host",
+            "login_port",
+            "login_user",
+            "login_password",
+            "login_unix_socket",
+            "port",
         ]
     }
 
@@ -60,7 +72,8 @@ impl Operation for Ext {
         let version = ext.version.as_ref().map(Text::as_str).filter(|version| *version != "latest");
         let sql = match (ext.state, rows.first()) {
             (Presence::Present, None) => {
-                let schema = ext.schema.as_ref().map(|schema| format!(" SCHEMA {}", ident(&schema.0))).unwrap_or_default();
+                let schema =
+                    ext.schema.as_ref().map(|schema| format!(" SCHEMA {}", ident(&schema.0))).unwrap_or_default();
                 let version = version.map(|version| format!(" VERSION {}", literal(version))).unwrap_or_default();
                 Some(format!("CREATE EXTENSION {name}{schema}{version}{cascade};"))
             }

@@ -41,8 +41,25 @@ impl Module for PostgresqlPrivs {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "database", "db", "login_db", "roles", "role", "privs", "priv", "objs", "obj", "type", "schema", "state",
-            "grant_option", "login_host", "login_port", "login_user", "login_password", "login_unix_socket", "port",
+            "database",
+            "db",
+            "login_db",
+            "roles",
+            "role",
+            "privs",
+            "priv",
+            "objs",
+            "obj",
+            "type",
+            "schema",
+            "state",
+            "grant_option",
+            "login_host",
+            "login_port",
+            "login_user",
+            "login_password",
+            "login_unix_socket",
+            "port",
         ]
     }
 
@@ -50,7 +67,9 @@ impl Module for PostgresqlPrivs {
         let arguments: PrivArguments = super::read(task.named)?;
         let kind = arguments.r#type.as_ref().map_or("table", Text::as_str).to_owned();
         if !["table", "sequence", "database", "schema", "group"].contains(&kind.as_str()) {
-            return Err(Error::usage(format!("`type: {kind}` is not supported; known: table, sequence, database, schema, group")));
+            return Err(Error::usage(format!(
+                "`type: {kind}` is not supported; known: table, sequence, database, schema, group"
+            )));
         }
         Ok(Box::new(Privs { arguments, kind }))
     }
@@ -86,8 +105,13 @@ impl Privs {
             "database" => &["CREATE", "CONNECT", "TEMPORARY"],
             _ => &["CREATE", "USAGE"],
         };
-        let wanted: Vec<String> = self.arguments.privs.0.iter().map(|privilege| privilege.to_ascii_uppercase()).collect();
-        if wanted.iter().any(|privilege| privilege == "ALL") { all.iter().map(|p| (*p).to_owned()).collect() } else { wanted }
+        let wanted: Vec<String> =
+            self.arguments.privs.0.iter().map(|privilege| privilege.to_ascii_uppercase()).collect();
+        if wanted.iter().any(|privilege| privilege == "ALL") {
+            all.iter().map(|p| (*p).to_owned()).collect()
+        } else {
+            wanted
+        }
     }
 
     fn run(&self, sql: &str) -> String {
@@ -117,9 +141,11 @@ impl Operation for Privs {
         for role in &self.arguments.roles.0 {
             let who = literal(role);
             if self.kind == "group" {
-                tests.extend(self.objects().iter().map(|group| {
-                    format!("SELECT {who} WHERE {not}pg_has_role({who}, {}, 'MEMBER')", literal(group))
-                }));
+                tests.extend(
+                    self.objects().iter().map(|group| {
+                        format!("SELECT {who} WHERE {not}pg_has_role({who}, {}, 'MEMBER')", literal(group))
+                    }),
+                );
                 continue;
             }
             let function = format!("has_{}_privilege", self.kind);

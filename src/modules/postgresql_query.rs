@@ -38,8 +38,19 @@ impl Module for PostgresqlQuery {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "query", "db", "login_db", "positional_args", "named_args", "path_to_script", "autocommit", "login_host",
-            "login_port", "login_user", "login_password", "login_unix_socket", "port",
+            "query",
+            "db",
+            "login_db",
+            "positional_args",
+            "named_args",
+            "path_to_script",
+            "autocommit",
+            "login_host",
+            "login_port",
+            "login_user",
+            "login_password",
+            "login_unix_socket",
+            "port",
         ]
     }
 
@@ -47,9 +58,12 @@ impl Module for PostgresqlQuery {
         let arguments: QueryArguments = super::read(task.named)?;
         let sql = match (&arguments.query, &arguments.path_to_script) {
             (Some(Value::String(text)), _) => text.clone(),
-            (Some(Value::Array(list)), _) => {
-                list.iter().filter_map(Value::as_str).map(|one| one.trim_end_matches(';')).collect::<Vec<_>>().join(";\n")
-            }
+            (Some(Value::Array(list)), _) => list
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|one| one.trim_end_matches(';'))
+                .collect::<Vec<_>>()
+                .join(";\n"),
             (None, Some(path)) => String::from_utf8_lossy(&task.sources.file(path.as_str())?).into_owned(),
             _ => return Err(Error::usage("give either `query` or `path_to_script`")),
         };
@@ -97,8 +111,12 @@ fn fill(sql: &str, arguments: &QueryArguments) -> Result<String> {
 /// A single SELECT changes nothing, so it can be looked at together with everything else.
 fn is_read_only(sql: &str) -> bool {
     let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    matches!(word.as_str(), "SELECT" | "SHOW" | "TABLE" | "VALUES") && !sql.contains(';')
-        && !sql.to_ascii_uppercase().contains("FOR UPDATE") && !sql.contains("nextval") && !sql.contains("setval") && !sql.contains("pg_terminate")
+    matches!(word.as_str(), "SELECT" | "SHOW" | "TABLE" | "VALUES")
+        && !sql.contains(';')
+        && !sql.to_ascii_uppercase().contains("FOR UPDATE")
+        && !sql.contains("nextval")
+        && !sql.contains("setval")
+        && !sql.contains("pg_terminate")
 }
 
 struct Query {

@@ -40,8 +40,22 @@ impl Module for PostgresqlUser {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "name", "user", "password", "state", "role_attr_flags", "conn_limit", "no_password_changes", "db", "login_db",
-            "encrypted", "login_host", "login_port", "login_user", "login_password", "login_unix_socket", "port",
+            "name",
+            "user",
+            "password",
+            "state",
+            "role_attr_flags",
+            "conn_limit",
+            "no_password_changes",
+            "db",
+            "login_db",
+            "encrypted",
+            "login_host",
+            "login_port",
+            "login_user",
+            "login_password",
+            "login_unix_socket",
+            "port",
         ]
     }
 
@@ -117,7 +131,9 @@ impl Operation for User {
                 options.push(flag.clone());
             }
         }
-        if let Some(limit) = user.conn_limit.filter(|limit| row.is_none_or(|row| row.get(1) != Some(&limit.to_string()))) {
+        if let Some(limit) =
+            user.conn_limit.filter(|limit| row.is_none_or(|row| row.get(1) != Some(&limit.to_string())))
+        {
             options.push(format!("CONNECTION LIMIT {limit}"));
         }
         let statement = match row {
@@ -126,7 +142,8 @@ impl Operation for User {
             Some(_) => format!("ALTER ROLE {name} {};", options.join(" ")),
         };
         // The server must not write the password into its log.
-        let quiet = "SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1;";
+        let quiet =
+            "SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1;";
         Ok(Decision::run([self.run(&format!("{quiet}\n{statement}"))], result))
     }
 }

@@ -45,8 +45,20 @@ impl Module for Stat {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "path", "dest", "name", "follow", "get_checksum", "checksum_algorithm", "checksum", "checksum_algo", "get_mime",
-            "mime", "mime_type", "get_attributes", "attr", "attributes",
+            "path",
+            "dest",
+            "name",
+            "follow",
+            "get_checksum",
+            "checksum_algorithm",
+            "checksum",
+            "checksum_algo",
+            "get_mime",
+            "mime",
+            "mime_type",
+            "get_attributes",
+            "attr",
+            "attributes",
         ]
     }
 

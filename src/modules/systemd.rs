@@ -44,8 +44,19 @@ pub(super) enum UnitState {
 }
 
 const ARGUMENTS: &[&str] = &[
-    "name", "service", "unit", "state", "enabled", "masked", "daemon_reload", "daemon-reload", "daemon_reexec",
-    "daemon-reexec", "no_block", "scope", "force",
+    "name",
+    "service",
+    "unit",
+    "state",
+    "enabled",
+    "masked",
+    "daemon_reload",
+    "daemon-reload",
+    "daemon_reexec",
+    "daemon-reexec",
+    "no_block",
+    "scope",
+    "force",
 ];
 
 impl Module for Systemd {
@@ -69,7 +80,11 @@ impl Module for Systemd {
             masked: arguments.masked.map(|flag| flag.0),
             daemon_reload: arguments.daemon_reload.0,
             daemon_reexec: arguments.daemon_reexec.0,
-            flags: format!("{}{}", if arguments.no_block.0 { " --no-block" } else { "" }, if arguments.force.0 { " --force" } else { "" }),
+            flags: format!(
+                "{}{}",
+                if arguments.no_block.0 { " --no-block" } else { "" },
+                if arguments.force.0 { " --force" } else { "" }
+            ),
         }))
     }
 }
@@ -140,7 +155,10 @@ impl Operation for Unit {
             Some(false) if masked => scripts.push(format!("systemctl unmask{flags} {unit}")),
             _ => {}
         }
-        let enabled = matches!(get("Enabled"), "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient");
+        let enabled = matches!(
+            get("Enabled"),
+            "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient"
+        );
         match self.enabled {
             Some(true) if !enabled => scripts.push(format!("systemctl enable{flags} {unit}")),
             Some(false) if matches!(get("Enabled"), "enabled" | "enabled-runtime") => {

@@ -47,7 +47,9 @@ impl Module for Unarchive {
         let arguments: UnarchiveArguments = super::read(task.named)?;
         let remote = arguments.remote_src.0 || arguments.copy == Some(Flag(false));
         if arguments.src.0.contains("://") {
-            return Err(Error::usage("`src` is an address: fetch it with `get_url`, then unpack it with `remote_src: true`"));
+            return Err(Error::usage(
+                "`src` is an address: fetch it with `get_url`, then unpack it with `remote_src: true`",
+            ));
         }
         let bytes = if remote { None } else { Some(task.sources.file(arguments.src.as_str())?) };
         Ok(Box::new(Unpack { arguments, bytes }))
@@ -86,7 +88,10 @@ impl Operation for Unpack {
     fn probe(&self) -> Option<String> {
         let dest = quote(&self.arguments.dest.0);
         if let Some(creates) = &self.arguments.creates {
-            return Some(format!("[ -d {dest} ] || echo folder; [ -e {} ] && echo same || echo differs", quote(creates.as_str())));
+            return Some(format!(
+                "[ -d {dest} ] || echo folder; [ -e {} ] && echo same || echo differs",
+                quote(creates.as_str())
+            ));
         }
         let sum = match &self.bytes {
             Some(bytes) => {
@@ -127,7 +132,12 @@ impl Operation for Unpack {
             group: self.arguments.group.as_ref().map(|group| group.0.clone()),
         };
         let own = attributes.commands(&self.arguments.dest.0, None);
-        script += &own.iter().map(|command| format!("; {}", command.replacen("chmod ", "chmod -R ", 1).replacen("chown -h ", "chown -hR ", 1))).collect::<String>();
+        script += &own
+            .iter()
+            .map(|command| {
+                format!("; {}", command.replacen("chmod ", "chmod -R ", 1).replacen("chown -h ", "chown -hR ", 1))
+            })
+            .collect::<String>();
         let mut steps = Vec::new();
         if let Some(bytes) = &self.bytes {
             steps.push(Step::Put { bytes: bytes.clone(), path: self.archive() });

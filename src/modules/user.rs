@@ -57,8 +57,23 @@ impl Module for User {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "name", "user", "state", "uid", "group", "groups", "append", "comment", "home", "shell", "create_home",
-            "createhome", "system", "password", "update_password", "remove", "force",
+            "name",
+            "user",
+            "state",
+            "uid",
+            "group",
+            "groups",
+            "append",
+            "comment",
+            "home",
+            "shell",
+            "create_home",
+            "createhome",
+            "system",
+            "password",
+            "update_password",
+            "remove",
+            "force",
         ]
     }
 
@@ -89,8 +104,16 @@ impl Operation for UserOperation {
         let name = quote(user.name.as_str());
         let mut result = entry("name", user.name.as_str());
         if user.state == Presence::Absent {
-            let flags = format!("{}{}", if user.remove.0 { " --remove" } else { "" }, if user.force.0 { " --force" } else { "" });
-            return Ok(if exists { Decision::run([format!("userdel{flags} {name}")], result) } else { Decision::unchanged(result) });
+            let flags = format!(
+                "{}{}",
+                if user.remove.0 { " --remove" } else { "" },
+                if user.force.0 { " --force" } else { "" }
+            );
+            return Ok(if exists {
+                Decision::run([format!("userdel{flags} {name}")], result)
+            } else {
+                Decision::unchanged(result)
+            });
         }
         let mut options = Vec::new();
         let mut option = |flag: &str, wanted: Option<String>, now: Option<&str>| {
@@ -102,7 +125,11 @@ impl Operation for UserOperation {
         let now = |at: usize| if exists { Some(fields[at]) } else { None };
         option("--uid", user.uid.map(|uid| uid.to_string()), now(2));
         let main_group = groups.first().copied();
-        option("--gid", text(&user.group), main_group.filter(|group| exists && text(&user.group).as_deref() == Some(*group)).or(now(3)));
+        option(
+            "--gid",
+            text(&user.group),
+            main_group.filter(|group| exists && text(&user.group).as_deref() == Some(*group)).or(now(3)),
+        );
         option("--comment", text(&user.comment), now(4));
         option("--home-dir", text(&user.home), now(5));
         option("--shell", text(&user.shell), now(6));

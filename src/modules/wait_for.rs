@@ -45,7 +45,16 @@ impl Module for WaitFor {
 
     fn arguments(&self) -> &'static [&'static str] {
         &[
-            "host", "port", "path", "search_regex", "state", "timeout", "delay", "sleep", "connect_timeout", "msg",
+            "host",
+            "port",
+            "path",
+            "search_regex",
+            "state",
+            "timeout",
+            "delay",
+            "sleep",
+            "connect_timeout",
+            "msg",
             "active_connection_states",
         ]
     }
@@ -89,7 +98,9 @@ impl Wait {
 /// which every Debian has.
 fn port_test(host: &str, port: u16) -> String {
     if matches!(host, "127.0.0.1" | "localhost" | "0.0.0.0" | "::1") {
-        format!("grep -qiE '^ *[0-9]+: [0-9A-F]+:{port:04X} [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null")
+        format!(
+            "grep -qiE '^ *[0-9]+: [0-9A-F]+:{port:04X} [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null"
+        )
     } else {
         format!("timeout 5 bash -c {} 2>/dev/null", quote(&format!("exec 3<>/dev/tcp/{host}/{port}")))
     }
@@ -116,7 +127,8 @@ impl Operation for Wait {
             (Some(port), _) => format!("{}:{port}", arguments.host.as_ref().map_or("127.0.0.1", Text::as_str)),
             (None, path) => path.as_ref().map(|path| path.0.clone()).unwrap_or_default(),
         };
-        let message = arguments.msg.as_ref().map_or_else(|| format!("Timeout when waiting for {what}"), |text| text.0.clone());
+        let message =
+            arguments.msg.as_ref().map_or_else(|| format!("Timeout when waiting for {what}"), |text| text.0.clone());
         let sleep = arguments.sleep.unwrap_or(1);
         let script = format!(
             "sleep {delay}; end=$(( $(date +%s) + {timeout} )); until {test}; do \

@@ -19,7 +19,9 @@ pub(super) fn split_pairs(text: &str, known: &[&str], free_form: bool) -> (Map<S
 }
 
 fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit())
+    !key.is_empty()
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !key.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Words without their quotes, each with its raw text and the space after it. Quotes and `{{ }}` hold a word together.
@@ -69,8 +71,12 @@ mod tests {
 
     #[test]
     fn pairs_and_commands() {
-        let (pairs, free) = split_pairs("src=a dest='b c' mode={{ x | default('0644') }}", &["src", "dest", "mode"], false);
-        assert_eq!(serde_json::Value::Object(pairs).to_string(), r#"{"src":"a","dest":"b c","mode":"{{ x | default('0644') }}"}"#);
+        let (pairs, free) =
+            split_pairs("src=a dest='b c' mode={{ x | default('0644') }}", &["src", "dest", "mode"], false);
+        assert_eq!(
+            serde_json::Value::Object(pairs).to_string(),
+            r#"{"src":"a","dest":"b c","mode":"{{ x | default('0644') }}"}"#
+        );
         assert_eq!(free, None);
         let (pairs, free) = split_pairs("FOO=bar ./run --x=1 'a  b' creates=/tmp/x | cat", &["creates"], true);
         assert_eq!(pairs["creates"], "/tmp/x");

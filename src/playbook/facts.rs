@@ -62,7 +62,12 @@ pub(super) fn parse(text: &str) -> Map<String, Value> {
     for name in ["processor_vcpus", "processor_count", "processor_nproc", "processor_cores"] {
         put(name, if name == "processor_cores" { 1.into() } else { processors.into() });
     }
-    for (label, name) in [("MemTotal", "memtotal_mb"), ("MemFree", "memfree_mb"), ("SwapTotal", "swaptotal_mb"), ("SwapFree", "swapfree_mb")] {
+    for (label, name) in [
+        ("MemTotal", "memtotal_mb"),
+        ("MemFree", "memfree_mb"),
+        ("SwapTotal", "swaptotal_mb"),
+        ("SwapFree", "swapfree_mb"),
+    ] {
         let line = section("mem").into_iter().find_map(|line| line.strip_prefix(label)?.strip_prefix(':'));
         let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
         put(name, (kb / 1024).into());
@@ -70,7 +75,10 @@ pub(super) fn parse(text: &str) -> Map<String, Value> {
     put("date_time", date(&section("date")));
     network(&section("addr"), &section("fib"), &section("route"), &mut put);
     let init = at(&section("service"), 0);
-    put("service_mgr", if init.contains("systemd") { "systemd".into() } else { init.rsplit('/').next().unwrap_or_default().into() });
+    put(
+        "service_mgr",
+        if init.contains("systemd") { "systemd".into() } else { init.rsplit('/').next().unwrap_or_default().into() },
+    );
     let manager = at(&section("mgr"), 0);
     put("pkg_mgr", if manager == "apt-get" { "apt".into() } else { manager.into() });
     let env: Map<String, Value> =

@@ -223,7 +223,9 @@ impl<'a> HostRun<'a> {
 
     fn has_wanted_tags(&self, tags: &[String]) -> bool {
         let options = &self.shared.options;
-        let has = |wanted: &[String]| wanted.iter().any(|tag| tag == "all" || tags.contains(tag) || (tag == "tagged" && !tags.is_empty()));
+        let has = |wanted: &[String]| {
+            wanted.iter().any(|tag| tag == "all" || tags.contains(tag) || (tag == "tagged" && !tags.is_empty()))
+        };
         let always = tags.iter().any(|tag| tag == "always");
         let never = tags.iter().any(|tag| tag == "never");
         let chosen = if options.tags.is_empty() { !never } else { always || has(&options.tags) };
@@ -284,18 +286,25 @@ impl<'a> HostRun<'a> {
         let (host, title) = (self.host.clone(), task.title());
         self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
         let scope = self.scope(task);
-        let once = task.common.run_once.as_ref().is_some_and(|value| {
-            self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
-        });
+        let once = task
+            .common
+            .run_once
+            .as_ref()
+            .is_some_and(|value| self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value)));
         let mut end = if once { self.shared_task(task, &scope).await? } else { self.run(task, &scope).await? };
         if let Some(name) = &task.register {
             let memory = self.shared.world.memory_of(&self.host);
-            memory.set.write().expect("no task panics while it holds a host's memory").insert(name.clone(), end.registered());
+            memory
+                .set
+                .write()
+                .expect("no task panics while it holds a host's memory")
+                .insert(name.clone(), end.registered());
         }
-        let ignored = end.failure.is_some()
-            && task.common.ignore_errors.as_ref().is_some_and(|value| {
-                self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
-            });
+        let ignored =
+            end.failure.is_some()
+                && task.common.ignore_errors.as_ref().is_some_and(|value| {
+                    self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
+                });
         if end.changed && end.failure.is_none() {
             self.notify(task, &scope)?;
         }
@@ -432,11 +441,15 @@ impl<'a> HostRun<'a> {
             all.skipped &= end.skipped;
             all.diffs.append(&mut end.diffs);
             if let Some(message) = end.message {
-                all.message = Some(all.message.map_or_else(|| message.clone(), |before| format!("{before}\n{message}")));
+                all.message =
+                    Some(all.message.map_or_else(|| message.clone(), |before| format!("{before}\n{message}")));
             }
             if let Some(failure) = end.failure {
                 let label = match &r#loop.label {
-                    Some(label) => self.engine().resolve(label, &scope.shared()).map_or_else(|_| String::new(), |label| text_of(&label)),
+                    Some(label) => self
+                        .engine()
+                        .resolve(label, &scope.shared())
+                        .map_or_else(|_| String::new(), |label| text_of(&label)),
                     None => text_of(&items[at]),
                 };
                 let shown = format!("item `{label}`: {failure}");
@@ -489,7 +502,9 @@ impl<'a> HostRun<'a> {
             Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be told: {error}"))),
         }
         let number = |value: &Option<Value>, usual: u64| match value {
-            Some(value) => self.engine().resolve(value, &scope.shared()).map(|value| text_of(&value).parse().unwrap_or(usual)),
+            Some(value) => {
+                self.engine().resolve(value, &scope.shared()).map(|value| text_of(&value).parse().unwrap_or(usual))
+            }
             None => Ok(usual),
         };
         let (retries, delay) = (number(&task.retries, 3)?, number(&task.delay, 5)?);
@@ -590,7 +605,8 @@ impl<'a> HostRun<'a> {
         if task.module == "template" {
             return self.template(named, scope);
         }
-        let module = modules::find(&task.module).ok_or_else(|| Error::new(format!("`{}` is no module", task.module)))?;
+        let module =
+            modules::find(&task.module).ok_or_else(|| Error::new(format!("`{}` is no module", task.module)))?;
         module.prepare(&Arguments { named: &named, free_form: free.as_deref(), sources: scope })
     }
 
@@ -623,9 +639,9 @@ impl<'a> HostRun<'a> {
 
     /// A module: probe, decide, and run its steps if there are any.
     async fn module(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
-        let prepared = self.operation(task, scope).and_then(|operation| {
-            Ok((operation, self.exports(task, scope)?, self.place(task, scope)?))
-        });
+        let prepared = self
+            .operation(task, scope)
+            .and_then(|operation| Ok((operation, self.exports(task, scope)?, self.place(task, scope)?)));
         let (operation, exports, place) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
@@ -645,10 +661,11 @@ impl<'a> HostRun<'a> {
             Ok(decision) => decision,
             Err(error) => return Ok(TaskEnd::failed(error.to_string())),
         };
-        let check = self.shared.options.check
-            || task.common.check_mode.as_ref().is_some_and(|value| {
-                self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
-            });
+        let check =
+            self.shared.options.check
+                || task.common.check_mode.as_ref().is_some_and(|value| {
+                    self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
+                });
         if check {
             let diffs = self.diffs(place, &decision.diffs).await?;
             // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible.
@@ -691,7 +708,8 @@ impl<'a> HostRun<'a> {
         task: &Arc<Task>,
     ) -> Result<TaskEnd> {
         let connection = self.connection(place).await?;
-        let wanted: Vec<&FileChange> = if self.shared.options.diff { decision.diffs.iter().collect() } else { Vec::new() };
+        let wanted: Vec<&FileChange> =
+            if self.shared.options.diff { decision.diffs.iter().collect() } else { Vec::new() };
         let mut scripts: Vec<Script> = wanted.iter().map(|change| Script::probe(read_text(&change.path))).collect();
         let mut count = 0;
         for step in &decision.steps {
@@ -755,7 +773,9 @@ impl<'a> HostRun<'a> {
                 },
             };
             match entry {
-                Entry::Block(block) => block.body.iter().chain(&block.always).rev().for_each(|entry| ahead.push_front(entry.clone())),
+                Entry::Block(block) => {
+                    block.body.iter().chain(&block.always).rev().for_each(|entry| ahead.push_front(entry.clone()))
+                }
                 Entry::Task(task) => {
                     if self.has_wanted_tags(&task.common.tags) {
                         let scope = self.scope(&task).with(facts.clone());
@@ -769,7 +789,8 @@ impl<'a> HostRun<'a> {
     }
 
     fn foresee(
-        &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>, facts: &mut Map<String, Value>,
+        &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>,
+        facts: &mut Map<String, Value>,
     ) -> Vec<Entry> {
         let scopes = match &task.r#loop {
             None => vec![scope.clone()],
@@ -810,7 +831,9 @@ impl<'a> HostRun<'a> {
             return;
         }
         let Ok(operation) = self.operation(task, scope) else { return };
-        if let (true, Some(probe), Ok(exports)) = (operation.may_prefetch(), operation.probe(), self.exports(task, scope)) {
+        if let (true, Some(probe), Ok(exports)) =
+            (operation.may_prefetch(), operation.probe(), self.exports(task, scope))
+        {
             let text = format!("{exports}{probe}");
             if !probes.contains(&text) {
                 probes.push(text);
@@ -820,12 +843,7 @@ impl<'a> HostRun<'a> {
 
     /// Opens a dynamic include.
     fn open(&self, task: &Task, scope: &TaskScope) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
-        let mut common = Common {
-            when: Vec::new(),
-            tags: Vec::new(),
-            run_once: None,
-            ..task.common.clone()
-        };
+        let mut common = Common { when: Vec::new(), tags: Vec::new(), run_once: None, ..task.common.clone() };
         if let Some(apply) = &task.apply {
             common.when.extend(apply.when.clone());
             common.tags.extend(apply.tags.clone());
@@ -850,7 +868,11 @@ impl<'a> HostRun<'a> {
     fn include(&mut self, task: &Task, scope: &TaskScope) -> Result<Vec<Entry>> {
         let (entries, handlers) = self.open(task, scope)?;
         for handler in handlers {
-            if !self.handlers.iter().any(|known| known.title() == handler.title() && known.mark.to_string() == handler.mark.to_string()) {
+            if !self
+                .handlers
+                .iter()
+                .any(|known| known.title() == handler.title() && known.mark.to_string() == handler.mark.to_string())
+            {
                 self.handlers.push(handler);
             }
         }
@@ -890,7 +912,8 @@ impl<'a> HostRun<'a> {
                 Ok(TaskEnd { result: Map::from_iter([("ping".to_owned(), data)]), ..TaskEnd::default() })
             }
             Kind::Pause => {
-                let number = |name: &str| named.get(name).and_then(|value| text_of(value).parse::<f64>().ok()).unwrap_or(0.0);
+                let number =
+                    |name: &str| named.get(name).and_then(|value| text_of(value).parse::<f64>().ok()).unwrap_or(0.0);
                 let seconds = number("seconds") + number("minutes") * 60.0;
                 tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
                 Ok(TaskEnd::default())
@@ -959,7 +982,10 @@ impl<'a> HostRun<'a> {
                 return Ok(end);
             }
         }
-        let message = task.arguments.get("success_msg").map_or_else(|| Ok("All assertions passed".into()), |message| self.engine().resolve(message, &shared))?;
+        let message = task
+            .arguments
+            .get("success_msg")
+            .map_or_else(|| Ok("All assertions passed".into()), |message| self.engine().resolve(message, &shared))?;
         Ok(TaskEnd { result: Map::from_iter([("msg".to_owned(), message)]), ..TaskEnd::default() })
     }
 
@@ -986,7 +1012,8 @@ impl<'a> HostRun<'a> {
             folders.extend([task.folder.join("vars"), task.folder.clone()]);
         }
         folders.push(self.play.scope.play.folder.clone());
-        let path = files::find(&folders, std::path::Path::new(&file)).ok_or_else(|| Error::new(format!("there is no variables file `{file}`")))?;
+        let path = files::find(&folders, std::path::Path::new(&file))
+            .ok_or_else(|| Error::new(format!("there is no variables file `{file}`")))?;
         let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
         let Value::Object(vars) = node.to_value() else {
             return Err(Error::new(format!("`{}` is not a mapping", path.display())));
@@ -1000,13 +1027,17 @@ impl<'a> HostRun<'a> {
         Ok(TaskEnd::default())
     }
 
-    async fn wait_for_connection(&mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
-        let number = |name: &str, usual: u64| named.get(name).and_then(|value| text_of(value).parse().ok()).unwrap_or(usual);
+    async fn wait_for_connection(
+        &mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
+    ) -> Result<TaskEnd> {
+        let number =
+            |name: &str, usual: u64| named.get(name).and_then(|value| text_of(value).parse().ok()).unwrap_or(usual);
         tokio::time::sleep(Duration::from_secs(number("delay", 0))).await;
         let deadline = Instant::now() + Duration::from_secs(number("timeout", 600));
         let place = self.place(task, scope)?;
         loop {
-            let attempt = async { self.connection(&place).await?.exec(place.user.as_deref(), &[Script::probe(":")]).await };
+            let attempt =
+                async { self.connection(&place).await?.exec(place.user.as_deref(), &[Script::probe(":")]).await };
             match attempt.await {
                 Ok(_) => return Ok(TaskEnd::default()),
                 Err(error) if Instant::now() >= deadline => return Ok(TaskEnd::failed(error.to_string())),
@@ -1025,9 +1056,11 @@ impl<'a> HostRun<'a> {
         let body = match (named.get("body"), format.as_str()) {
             (None, _) => String::new(),
             (Some(Value::String(text)), _) => text.clone(),
-            (Some(Value::Object(map)), "form-urlencoded") => {
-                map.iter().map(|(name, value)| format!("{}={}", encode(name), encode(&text_of(value)))).collect::<Vec<_>>().join("&")
-            }
+            (Some(Value::Object(map)), "form-urlencoded") => map
+                .iter()
+                .map(|(name, value)| format!("{}={}", encode(name), encode(&text_of(value))))
+                .collect::<Vec<_>>()
+                .join("&"),
             (Some(other), _) => serde_json::to_string(other)?,
         };
         let kind = match format.as_str() {
@@ -1035,7 +1068,8 @@ impl<'a> HostRun<'a> {
             "form-urlencoded" => Some("application/x-www-form-urlencoded"),
             _ => None,
         };
-        if let Some(kind) = kind.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))) {
+        if let Some(kind) = kind.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")))
+        {
             headers.push(("Content-Type".to_owned(), kind.to_owned()));
         }
         let user = text("url_username").or_else(|| text("user")).or_else(|| text("username"));
@@ -1046,7 +1080,12 @@ impl<'a> HostRun<'a> {
             headers,
             body: body.into(),
             verify: named.get("validate_certs").is_none_or(is_true),
-            authorities: named.get("ca_path").map(|path| std::fs::read_to_string(text_of(path))).transpose()?.into_iter().collect(),
+            authorities: named
+                .get("ca_path")
+                .map(|path| std::fs::read_to_string(text_of(path)))
+                .transpose()?
+                .into_iter()
+                .collect(),
             follow: !matches!(text("follow_redirects").as_deref(), Some("none" | "no" | "false" | "False")),
             timeout: Duration::from_secs(text("timeout").and_then(|text| text.parse().ok()).unwrap_or(30)),
             login: user.map(|user| (user, password)),
@@ -1082,7 +1121,8 @@ impl<'a> HostRun<'a> {
         if let Ok(json) = serde_json::from_str::<Value>(&text) {
             result.insert("json".to_owned(), json);
         }
-        let failure = (!wanted.contains(&answer.status)).then(|| format!("Status code was {} and not {wanted:?}", answer.status));
+        let failure =
+            (!wanted.contains(&answer.status)).then(|| format!("Status code was {} and not {wanted:?}", answer.status));
         if named.get("return_content").is_some_and(is_true) || failure.is_some() {
             result.insert("content".to_owned(), text.into());
         }
@@ -1100,8 +1140,10 @@ impl<'a> HostRun<'a> {
         let dest = named.get("dest").map(text_of).unwrap_or_default();
         let url = ask.url.clone();
         let name = url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or("index").to_owned();
-        let checksum = named.get("checksum").or_else(|| named.get("sha256sum")).map(text_of).filter(|text| !text.is_empty());
-        let (algorithm, digest) = match checksum.as_deref().map(|text| text.split_once(':').unwrap_or(("sha256", text))) {
+        let checksum =
+            named.get("checksum").or_else(|| named.get("sha256sum")).map(text_of).filter(|text| !text.is_empty());
+        let (algorithm, digest) = match checksum.as_deref().map(|text| text.split_once(':').unwrap_or(("sha256", text)))
+        {
             Some((algorithm, digest)) => (algorithm.to_owned(), Some(digest.trim().to_ascii_lowercase())),
             None => ("sha256".to_owned(), None),
         };
@@ -1124,16 +1166,33 @@ impl<'a> HostRun<'a> {
             (Some(_), None) => !force,
             (None, _) => false,
         };
-        for fetched in ["url", "dest", "checksum", "sha256sum", "timeout", "headers", "validate_certs", "url_username", "url_password", "username", "password", "force", "http_agent", "tmp_dest"] {
+        for fetched in [
+            "url",
+            "dest",
+            "checksum",
+            "sha256sum",
+            "timeout",
+            "headers",
+            "validate_certs",
+            "url_username",
+            "url_password",
+            "username",
+            "password",
+            "force",
+            "http_agent",
+            "tmp_dest",
+        ] {
             named.remove(fetched);
         }
         let file: FileCopy = match modules::read(&named) {
             Ok(file) => file,
             Err(error) => return Ok(TaskEnd::failed(error.to_string())),
         };
-        let mut result = Map::from_iter([("url".to_owned(), url.as_str().into()), ("dest".to_owned(), path.as_str().into())]);
+        let mut result =
+            Map::from_iter([("url".to_owned(), url.as_str().into()), ("dest".to_owned(), path.as_str().into())]);
         if current {
-            let attributes: Map<String, Value> = named.into_iter().filter(|(name, _)| matches!(name.as_str(), "mode" | "owner" | "group")).collect();
+            let attributes: Map<String, Value> =
+                named.into_iter().filter(|(name, _)| matches!(name.as_str(), "mode" | "owner" | "group")).collect();
             if attributes.is_empty() {
                 return Ok(TaskEnd { result, ..TaskEnd::default() });
             }
@@ -1155,7 +1214,10 @@ impl<'a> HostRun<'a> {
         if let Some(digest) = &digest {
             let sum = crate::template::checksum(&algorithm, &answer.body);
             if sum.as_ref().is_some_and(|sum| sum != digest) {
-                return Ok(TaskEnd::failed(format!("`{url}` has the checksum {}, not {digest}", sum.unwrap_or_default())));
+                return Ok(TaskEnd::failed(format!(
+                    "`{url}` has the checksum {}, not {digest}",
+                    sum.unwrap_or_default()
+                )));
             }
         }
         let operation = modules::write_file(&path, None, answer.body, &file);
@@ -1242,9 +1304,10 @@ fn detail(task: &Task, end: &TaskEnd) -> Option<String> {
     let mut text = failure.clone();
     for stream in ["stdout", "stderr"] {
         if let Some(output) = end.result.get(stream).and_then(Value::as_str).filter(|output| !output.is_empty())
-            && !text.contains(output) {
-                text += &format!("\n{stream}: {}", output.trim_end());
-            }
+            && !text.contains(output)
+        {
+            text += &format!("\n{stream}: {}", output.trim_end());
+        }
     }
     if !text.contains(&task.mark.to_string()) {
         text += &format!("\nat {}", task.mark);

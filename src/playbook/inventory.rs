@@ -28,7 +28,8 @@ impl Inventory {
     /// The groups of a host, sorted, without `all`.
     #[must_use]
     pub fn groups_of(&self, host: &str) -> Vec<String> {
-        let mine = self.groups.iter().filter(|(name, members)| *name != "all" && members.iter().any(|member| member == host));
+        let mine =
+            self.groups.iter().filter(|(name, members)| *name != "all" && members.iter().any(|member| member == host));
         mine.map(|(name, _)| name.clone()).collect()
     }
 
@@ -36,8 +37,11 @@ impl Inventory {
     #[must_use]
     pub fn to_ansible(&self) -> Value {
         let mut list = Map::new();
-        let hostvars: Map<String, Value> =
-            self.hosts.iter().map(|host| (host.clone(), self.host_vars.get(host).cloned().unwrap_or_default().into())).collect();
+        let hostvars: Map<String, Value> = self
+            .hosts
+            .iter()
+            .map(|host| (host.clone(), self.host_vars.get(host).cloned().unwrap_or_default().into()))
+            .collect();
         list.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
         let names: Vec<&String> = self.groups.keys().filter(|name| *name != "all").collect();
         list.insert("all".to_owned(), json!({ "hosts": self.hosts, "children": names }));

@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     error::{Diagnostic, Error, Result, did_you_mean},
-    files,
-    modules,
+    files, modules,
     template::{Engine, is_template},
     yaml::{self, Content, Key, Node, Source},
 };
@@ -42,7 +41,13 @@ impl SearchPath {
         let builtin = files::builtin("playbooks");
         Self {
             environment: Some(environment.to_owned()),
-            playbooks: vec![environment.to_owned(), environment.join("playbooks"), project.join("playbooks"), project.to_owned(), builtin.clone()],
+            playbooks: vec![
+                environment.to_owned(),
+                environment.join("playbooks"),
+                project.join("playbooks"),
+                project.to_owned(),
+                builtin.clone(),
+            ],
             roles: vec![
                 environment.join("roles"),
                 environment.join("playbooks/roles"),
@@ -60,7 +65,8 @@ impl SearchPath {
     /// When no folder has it.
     pub fn playbook(&self, name: &str) -> Result<PathBuf> {
         files::find(&self.playbooks, Path::new(name)).ok_or_else(|| {
-            let folders = self.playbooks.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
+            let folders =
+                self.playbooks.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
             Error::usage(format!("there is no playbook `{name}`")).hint(format!("looked in: {folders}"))
         })
     }
@@ -76,31 +82,112 @@ pub struct Loader {
 
 /// Keywords of tasks and blocks that say something about how they run.
 const TASK_KEYWORDS: &[&str] = &[
-    "action", "always", "any_errors_fatal", "args", "become", "become_exe", "become_flags", "become_method", "become_user",
-    "block", "changed_when", "check_mode", "collections", "connection", "delay", "delegate_facts", "delegate_to", "diff",
-    "environment", "failed_when", "ignore_errors", "ignore_unreachable", "listen", "local_action", "loop", "loop_control",
-    "name", "no_log", "notify", "register", "remote_user", "rescue", "retries", "run_once", "tags", "throttle", "timeout",
-    "until", "vars", "when",
+    "action",
+    "always",
+    "any_errors_fatal",
+    "args",
+    "become",
+    "become_exe",
+    "become_flags",
+    "become_method",
+    "become_user",
+    "block",
+    "changed_when",
+    "check_mode",
+    "collections",
+    "connection",
+    "delay",
+    "delegate_facts",
+    "delegate_to",
+    "diff",
+    "environment",
+    "failed_when",
+    "ignore_errors",
+    "ignore_unreachable",
+    "listen",
+    "local_action",
+    "loop",
+    "loop_control",
+    "name",
+    "no_log",
+    "notify",
+    "register",
+    "remote_user",
+    "rescue",
+    "retries",
+    "run_once",
+    "tags",
+    "throttle",
+    "timeout",
+    "until",
+    "vars",
+    "when",
 ];
 
 const PLAY_KEYWORDS: &[&str] = &[
-    "any_errors_fatal", "become", "become_method", "become_user", "collections", "connection", "environment",
-    "force_handlers", "gather_facts", "gather_subset", "handlers", "hosts", "ignore_errors", "max_fail_percentage", "name",
-    "no_log", "post_tasks", "pre_tasks", "remote_user", "roles", "run_once", "serial", "strategy", "tags", "tasks", "vars",
+    "any_errors_fatal",
+    "become",
+    "become_method",
+    "become_user",
+    "collections",
+    "connection",
+    "environment",
+    "force_handlers",
+    "gather_facts",
+    "gather_subset",
+    "handlers",
+    "hosts",
+    "ignore_errors",
+    "max_fail_percentage",
+    "name",
+    "no_log",
+    "post_tasks",
+    "pre_tasks",
+    "remote_user",
+    "roles",
+    "run_once",
+    "serial",
+    "strategy",
+    "tags",
+    "tasks",
+    "vars",
     "vars_files",
 ];
 
 const ROLE_KEYWORDS: &[&str] = &[
-    "role", "name", "when", "tags", "vars", "become", "become_user", "become_method", "delegate_to", "environment",
-    "ignore_errors", "no_log", "run_once", "connection",
+    "role",
+    "name",
+    "when",
+    "tags",
+    "vars",
+    "become",
+    "become_user",
+    "become_method",
+    "delegate_to",
+    "environment",
+    "ignore_errors",
+    "no_log",
+    "run_once",
+    "connection",
 ];
 
 /// Known keywords that would change what happens and that we do not follow: an error, not a silent difference.
 const UNSUPPORTED: &[&str] = &["async", "poll", "debugger", "module_defaults", "vars_prompt", "fact_path", "order"];
 
 /// Loops by their look-up.
-const LOOPS: &[&str] =
-    &["items", "list", "dict", "nested", "together", "indexed_items", "flattened", "fileglob", "first_found", "sequence", "subelements"];
+const LOOPS: &[&str] = &[
+    "items",
+    "list",
+    "dict",
+    "nested",
+    "together",
+    "indexed_items",
+    "flattened",
+    "fileglob",
+    "first_found",
+    "sequence",
+    "subelements",
+];
 
 impl Loader {
     /// A loader that looks in these places.
@@ -196,7 +283,8 @@ impl Loader {
                 let message = format!("the keyword `{}` is not supported", key.name);
                 self.mistake(Diagnostic::error(key.mark.location(), message));
             } else if !known.contains(&key.name.as_str()) {
-                let mut diagnostic = Diagnostic::error(key.mark.location(), format!("unknown keyword `{}` of a {what}", key.name));
+                let mut diagnostic =
+                    Diagnostic::error(key.mark.location(), format!("unknown keyword `{}` of a {what}", key.name));
                 if let Some(close) = did_you_mean(&key.name, known.iter().copied()) {
                     diagnostic = diagnostic.hint(format!("did you mean `{close}`?"));
                 }
@@ -221,7 +309,9 @@ impl Loader {
             gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
             free: node.get("strategy").and_then(Node::as_str).is_some_and(|name| name.ends_with("free")),
             serial: node.get("serial").map(texts).unwrap_or_default(),
-            any_errors_fatal: node.get("any_errors_fatal").is_some_and(|node| crate::template::is_true(&node.to_value())),
+            any_errors_fatal: node
+                .get("any_errors_fatal")
+                .is_some_and(|node| crate::template::is_true(&node.to_value())),
             vars: node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default(),
             vars_files: node.get("vars_files").map(list).unwrap_or_default(),
             sections: Vec::new(),
@@ -262,7 +352,8 @@ impl Loader {
                 let name = node.get("role").or_else(|| node.get("name")).and_then(Node::as_str).unwrap_or_default();
                 let keywords: Vec<(Key, Node)> =
                     entries.iter().filter(|(key, _)| ROLE_KEYWORDS.contains(&key.name.as_str())).cloned().collect();
-                let mut params: Map<String, Value> = node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default();
+                let mut params: Map<String, Value> =
+                    node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default();
                 let free = entries.iter().filter(|(key, _)| !ROLE_KEYWORDS.contains(&key.name.as_str()));
                 params.extend(free.map(|(key, node)| (key.name.clone(), node.to_value())));
                 (name.to_owned(), self.common(&keywords, common), params)
@@ -328,7 +419,9 @@ impl Loader {
                 entries.extend(self.entries(&node, &own, &role.path.join("tasks"), collect)?);
             }
             None if wanted.tasks_from != "main" => {
-                self.mistake(wanted.node.error(format!("the role `{}` has no tasks `{}`", role.name, wanted.tasks_from)));
+                self.mistake(
+                    wanted.node.error(format!("the role `{}` has no tasks `{}`", role.name, wanted.tasks_from)),
+                );
             }
             None => {}
         }
@@ -346,7 +439,9 @@ impl Loader {
 
     fn role_path(&self, name: &str, folder: &Path) -> Option<PathBuf> {
         let candidates = self.role_folders(folder).into_iter().map(|folder| folder.join(name));
-        candidates.into_iter().find(|path| ["tasks", "meta", "defaults", "vars", "handlers"].iter().any(|part| files::is_dir(&path.join(part))))
+        candidates.into_iter().find(|path| {
+            ["tasks", "meta", "defaults", "vars", "handlers"].iter().any(|part| files::is_dir(&path.join(part)))
+        })
     }
 
     fn known_roles(&self, folder: &Path) -> Vec<String> {
@@ -463,8 +558,15 @@ impl Loader {
                 let name = text("name").or_else(|| text("role")).unwrap_or_default().to_owned();
                 if !is_template(&name) && collect.depth < 8 {
                     let tasks_from = text("tasks_from").unwrap_or("main").to_owned();
-                    let mut aside = Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
-                    let wanted = RoleUse { name: &name, node, params: Map::new(), tasks_from: strip_yaml(&tasks_from), parent: None };
+                    let mut aside =
+                        Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
+                    let wanted = RoleUse {
+                        name: &name,
+                        node,
+                        params: Map::new(),
+                        tasks_from: strip_yaml(&tasks_from),
+                        parent: None,
+                    };
                     if !is_template(&tasks_from) && !aside.stack.contains(&name) {
                         self.role(&wanted, &task.common, folder, &mut aside)?;
                     }
@@ -507,7 +609,8 @@ impl Loader {
             None => self.mistake(node.error(format!("there is no task file `{name}`"))),
             Some(path) => {
                 let inner = self.read(&path)?;
-                let mut aside = Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
+                let mut aside =
+                    Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
                 self.entries(&inner, &task.common, path.parent().unwrap_or(Path::new(".")), &mut aside)?;
             }
         }
@@ -534,10 +637,9 @@ impl Loader {
                 }
                 "become" => common.r#become = value(),
                 "become_user" => common.become_user = value(),
-                "become_method"
-                    if node.as_str().is_some_and(|method| method != "sudo") => {
-                        self.mistake(node.error("only `become_method: sudo` is supported"));
-                    }
+                "become_method" if node.as_str().is_some_and(|method| method != "sudo") => {
+                    self.mistake(node.error("only `become_method: sudo` is supported"));
+                }
                 "environment" => common.environment.extend(list(node)),
                 "connection" => common.connection = node.as_str().map(str::to_owned),
                 "delegate_to" => common.delegate_to = value(),
@@ -613,12 +715,18 @@ impl Loader {
                 name if name.starts_with("with_") => {
                     let lookup = &name[5..];
                     if !LOOPS.contains(&lookup) {
-                        self.mistake(Diagnostic::error(key.mark.location(), format!("the loop `{name}` is not supported")));
+                        self.mistake(Diagnostic::error(
+                            key.mark.location(),
+                            format!("the loop `{name}` is not supported"),
+                        ));
                     }
                     task.r#loop = Some(Loop::new(lookup, value.to_value()));
                 }
                 name if UNSUPPORTED.contains(&name) => {
-                    self.mistake(Diagnostic::error(key.mark.location(), format!("the keyword `{name}` is not supported")));
+                    self.mistake(Diagnostic::error(
+                        key.mark.location(),
+                        format!("the keyword `{name}` is not supported"),
+                    ));
                 }
                 name if TASK_KEYWORDS.contains(&name) && !matches!(name, "action" | "local_action") => {}
                 _ if module.is_none() => module = Some((key, value)),
@@ -652,7 +760,9 @@ impl Loader {
                 "pause" => r#loop.pause = value.to_value().as_f64(),
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),
                 "extended_allitems" | "break_when" => {}
-                name => self.mistake(Diagnostic::error(key.mark.location(), format!("unknown keyword `{name}` of a loop"))),
+                name => {
+                    self.mistake(Diagnostic::error(key.mark.location(), format!("unknown keyword `{name}` of a loop")))
+                }
             }
         }
     }
@@ -694,8 +804,10 @@ impl Loader {
                     // A name that is a template cannot be checked now; a text of arguments likewise.
                     let fits = allowed.is_empty() || allowed.contains(&key.name.as_str()) || is_template(&key.name);
                     if !fits {
-                        let mut diagnostic =
-                            Diagnostic::error(key.mark.location(), format!("`{}` has no argument `{}`", task.module, key.name));
+                        let mut diagnostic = Diagnostic::error(
+                            key.mark.location(),
+                            format!("`{}` has no argument `{}`", task.module, key.name),
+                        );
                         if let Some(close) = did_you_mean(&key.name, allowed.iter().copied()) {
                             diagnostic = diagnostic.hint(format!("did you mean `{close}`?"));
                         }
@@ -726,7 +838,10 @@ impl Loader {
         let direct = |name: &str| fields.is_some_and(|fields| fields.iter().any(|(key, _)| key.name == name));
         let fits = |name: &str| allowed.is_empty() || allowed.contains(&name) || is_template(name);
         for name in task.arguments.keys().filter(|name| !direct(name) && !fits(name)) {
-            self.mistake(Diagnostic::error(task.mark.location(), format!("`{}` has no argument `{name}`", task.module)));
+            self.mistake(Diagnostic::error(
+                task.mark.location(),
+                format!("`{}` has no argument `{name}`", task.module),
+            ));
         }
         if let Some(Value::Object(_)) = task.arguments.get("apply")
             && let Some(node) = value.get("apply").and_then(Node::entries)
@@ -784,7 +899,8 @@ impl Known {
 }
 
 fn unknown_module(name: &str, key: &Key) -> Diagnostic {
-    let known = modules::MODULES.iter().map(|module| module.name()).chain(actions::ACTIONS.iter().map(|action| action.name));
+    let known =
+        modules::MODULES.iter().map(|module| module.name()).chain(actions::ACTIONS.iter().map(|action| action.name));
     let diagnostic = Diagnostic::error(key.mark.location(), format!("the module `{name}` is not supported"));
     let short = name.rsplit('.').next().unwrap_or(name);
     match did_you_mean(short, known) {
@@ -842,7 +958,10 @@ fn merge_vars(node: &Node, vars: &mut Map<String, Value>) {
 }
 
 fn find_yaml(folder: &Path, name: &str) -> Option<PathBuf> {
-    ["yml", "yaml", "json"].iter().map(|extension| folder.join(format!("{name}.{extension}"))).find(|path| files::is_file(path))
+    ["yml", "yaml", "json"]
+        .iter()
+        .map(|extension| folder.join(format!("{name}.{extension}")))
+        .find(|path| files::is_file(path))
 }
 
 fn strip_yaml(name: &str) -> &str {
@@ -896,7 +1015,9 @@ pub fn match_hosts(patterns: &[String], hosts: &[String], groups: &BTreeMap<Stri
             _ => ('+', pattern),
         };
         let members = |host: &String| {
-            name == "all" || wildcard(name, host) || groups.iter().any(|(group, members)| wildcard(name, group) && members.contains(host))
+            name == "all"
+                || wildcard(name, host)
+                || groups.iter().any(|(group, members)| wildcard(name, group) && members.contains(host))
         };
         match operator {
             '!' => chosen.retain(|host| !members(host)),

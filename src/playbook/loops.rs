@@ -29,7 +29,9 @@ pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result
             Ok(flat)
         }
         "dict" => match source {
-            Value::Object(map) => Ok(map.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()),
+            Value::Object(map) => {
+                Ok(map.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect())
+            }
             _ => Err(Error::new("with_dict needs a mapping")),
         },
         "nested" => {
@@ -37,7 +39,9 @@ pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result
             for list in as_list(source) {
                 let list = as_list(list);
                 let longer = |row: &Vec<Value>| {
-                    list.iter().map(|item| row.iter().cloned().chain([item.clone()]).collect()).collect::<Vec<Vec<Value>>>()
+                    list.iter()
+                        .map(|item| row.iter().cloned().chain([item.clone()]).collect())
+                        .collect::<Vec<Vec<Value>>>()
                 };
                 rows = rows.iter().flat_map(longer).collect();
             }
@@ -160,7 +164,11 @@ fn first_found(source: &Value, scope: &TaskScope) -> Result<Vec<Value>> {
 
 /// `start=1 end=5 stride=2 format=web%02d`, or `5`.
 fn sequence(text: &str) -> Result<Vec<Value>> {
-    let pairs: Map<String, Value> = text.split_whitespace().filter_map(|word| word.split_once('=')).map(|(k, v)| (k.to_owned(), v.into())).collect();
+    let pairs: Map<String, Value> = text
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .map(|(k, v)| (k.to_owned(), v.into()))
+        .collect();
     let number = |key: &str| pairs.get(key).and_then(Value::as_str).and_then(|text| text.parse::<i64>().ok());
     let start = number("start").unwrap_or(1);
     let end = number("end").or_else(|| Some(start + number("count")? - 1)).or_else(|| text.trim().parse().ok());

@@ -161,7 +161,8 @@ pub async fn run(
 }
 
 fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
-    let scope = TaskScope { world: Arc::clone(world), host: String::new(), play: None, task: None, locals: Arc::default() };
+    let scope =
+        TaskScope { world: Arc::clone(world), host: String::new(), play: None, task: None, locals: Arc::default() };
     let shared = scope.with(play.vars.clone()).shared();
     let mut patterns = Vec::new();
     for pattern in &play.hosts {
@@ -182,8 +183,11 @@ fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
             serde_json::Value::Array(items) => items.iter().map(text_of).collect(),
             other => vec![text_of(&other)],
         };
-        let found = names.iter().find_map(|name| files::find(std::slice::from_ref(&play.folder), std::path::Path::new(name)));
-        let path = found.ok_or_else(|| Error::usage(format!("{}: there is no variables file `{}`", play.mark, names.join("` or `"))))?;
+        let found =
+            names.iter().find_map(|name| files::find(std::slice::from_ref(&play.folder), std::path::Path::new(name)));
+        let path = found.ok_or_else(|| {
+            Error::usage(format!("{}: there is no variables file `{}`", play.mark, names.join("` or `")))
+        })?;
         let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
         if let serde_json::Value::Object(map) = node.to_value() {
             vars_files.extend(map);

@@ -127,7 +127,9 @@ impl TaskScope {
             "ansible_check_mode" => json!(self.world.check),
             "ansible_diff_mode" => json!(false),
             "ansible_managed" => json!("Ansible managed"),
-            "ansible_version" => json!({ "full": "2.17.0", "major": 2, "minor": 17, "revision": 0, "string": "2.17.0" }),
+            "ansible_version" => {
+                json!({ "full": "2.17.0", "major": 2, "minor": 17, "revision": 0, "string": "2.17.0" })
+            }
             "ansible_play_hosts" | "ansible_play_hosts_all" | "ansible_play_batch" | "play_hosts" => {
                 json!(self.play.as_ref()?.hosts)
             }
@@ -210,11 +212,16 @@ impl Scope for TaskScope {
     fn names(&self) -> Vec<String> {
         let memory = self.world.memory_of(&self.host);
         let inventory = &self.world.inventory;
-        let mut names: Vec<String> = ["inventory_hostname", "group_names", "groups", "ansible_facts"].map(String::from).into();
+        let mut names: Vec<String> =
+            ["inventory_hostname", "group_names", "groups", "ansible_facts"].map(String::from).into();
         names.extend(inventory.vars.keys().cloned());
-        names.extend(inventory.groups_of(&self.host).iter().chain([&"all".to_owned()]).flat_map(|group| {
-            inventory.group_vars.get(group).into_iter().flat_map(Map::keys).cloned()
-        }));
+        names.extend(
+            inventory
+                .groups_of(&self.host)
+                .iter()
+                .chain([&"all".to_owned()])
+                .flat_map(|group| inventory.group_vars.get(group).into_iter().flat_map(Map::keys).cloned()),
+        );
         names.extend(inventory.host_vars.get(&self.host).into_iter().flat_map(Map::keys).cloned());
         names.extend(memory.set.read().expect("no task panics while it holds a host's memory").keys().cloned());
         names.extend(self.facts().keys().map(|name| format!("ansible_{name}")));
@@ -290,7 +297,8 @@ impl TaskScope {
         let folders = self.folders("files");
         files::find(&folders, &name).ok_or_else(|| {
             let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
-            crate::error::Error::new(format!("there is no file `{}`", name.display())).hint(format!("looked in: {looked}"))
+            crate::error::Error::new(format!("there is no file `{}`", name.display()))
+                .hint(format!("looked in: {looked}"))
         })
     }
 

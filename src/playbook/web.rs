@@ -110,7 +110,8 @@ async fn once(transport: &dyn Transport, ask: &Ask) -> Result<Answer> {
     let response: hyper::Response<Incoming> = sender.send_request(request).await.map_err(http)?;
     let status = response.status().as_u16();
     let headers = response.headers().iter();
-    let headers = headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers =
+        headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let headers = headers.collect();
     let body = response.into_body().collect().await.map_err(http)?.to_bytes();
     Ok(Answer { status, headers, body, url: ask.url.clone() })

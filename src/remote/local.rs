@@ -73,7 +73,8 @@ impl Transport for Local {
     }
 
     async fn put(&self, user: Option<&str>, bytes: Bytes, path: &str) -> Result<()> {
-        let mut child = command(user, Some(&shell::receive_command(path))).spawn().context(|| "cannot start `/bin/sh`")?;
+        let mut child =
+            command(user, Some(&shell::receive_command(path))).spawn().context(|| "cannot start `/bin/sh`")?;
         if let Some(mut input) = child.stdin.take() {
             input.write_all(&bytes).await.context(|| format!("cannot write `{path}`"))?;
         }
@@ -81,12 +82,14 @@ impl Transport for Local {
         if output.status.success() {
             Ok(())
         } else {
-            Err(Error::new(String::from_utf8_lossy(&output.stderr).trim().to_owned()).context(format!("cannot write `{path}`")))
+            Err(Error::new(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+                .context(format!("cannot write `{path}`")))
         }
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
-        let stream = tokio::net::TcpStream::connect((host, port)).await.context(|| format!("cannot reach {host}:{port}"))?;
+        let stream =
+            tokio::net::TcpStream::connect((host, port)).await.context(|| format!("cannot reach {host}:{port}"))?;
         Ok(Box::new(stream))
     }
 }

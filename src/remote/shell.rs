@@ -134,14 +134,17 @@ mod tests {
     async fn scripts_are_framed_whatever_they_print() {
         let local = Local::default();
         let outputs = local
-            .exec(None, &scripts(&[
-                "printf 'no newline'",
-                "echo out; echo err >&2; exit 3",
-                "this is 'not shell",
-                "cat; cd /; x=1",
-                "echo \"$x-$(pwd)\" | grep -c /",
-                "printf '\\n--fake--0\\n'",
-            ]))
+            .exec(
+                None,
+                &scripts(&[
+                    "printf 'no newline'",
+                    "echo out; echo err >&2; exit 3",
+                    "this is 'not shell",
+                    "cat; cd /; x=1",
+                    "echo \"$x-$(pwd)\" | grep -c /",
+                    "printf '\\n--fake--0\\n'",
+                ]),
+            )
             .await
             .unwrap();
         assert_eq!((outputs[0].out().as_str(), outputs[0].status), ("no newline", Some(0)));
@@ -188,7 +191,8 @@ mod tests {
     async fn large_outputs_and_scripts_pass() {
         let local = Local::default();
         let long = "x".repeat(300_000);
-        let outputs = local.exec(None, &[Script::probe(format!("printf %s {long}; printf %s {long} >&2"))]).await.unwrap();
+        let outputs =
+            local.exec(None, &[Script::probe(format!("printf %s {long}; printf %s {long} >&2"))]).await.unwrap();
         assert_eq!((outputs[0].stdout.len(), outputs[0].stderr.len()), (300_000, 300_000));
     }
 }

@@ -7,10 +7,11 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use russh::{
-    Channel, ChannelMsg, Preferred,
-    cipher,
+    Channel, ChannelMsg, Preferred, cipher,
     client::{self, Handle, Msg},
-    keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, agent::client::AgentClient},
+    keys::{
+        Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, agent::client::AgentClient,
+    },
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -96,7 +97,9 @@ impl Ssh {
     ///
     /// # Errors
     /// When the host's key is another one than the pinned one, the login is refused, or the deadline passes.
-    pub async fn connect<F, Fut>(target: &Target, via: Option<Arc<Self>>, deadline: Instant, why_down: F) -> Result<Self>
+    pub async fn connect<F, Fut>(
+        target: &Target, via: Option<Arc<Self>>, deadline: Instant, why_down: F,
+    ) -> Result<Self>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Option<Error>>,
@@ -204,8 +207,9 @@ enum Attempt {
 fn refused(error: russh::Error) -> Attempt {
     match error {
         russh::Error::UnknownKey => Attempt::Final(
-            Error::new("the host shows another key than the one that was made for it: this is not our machine")
-                .hint("somebody may listen in between; if you replaced the machine yourself, destroy and apply it again"),
+            Error::new("the host shows another key than the one that was made for it: this is not our machine").hint(
+                "somebody may listen in between; if you replaced the machine yourself, destroy and apply it again",
+            ),
         ),
         other => Attempt::Again(other.into()),
     }

@@ -136,8 +136,9 @@ impl Resource {
     /// # Errors
     /// When the fields are not those of `T`, as in a plan file that somebody edited.
     pub fn spec<T: serde::de::DeserializeOwned>(&self) -> crate::error::Result<T> {
-        serde_json::from_value(Value::Object(self.spec.clone()))
-            .map_err(|error| crate::error::Error::new(format!("`{}` has a specification of another form: {error}", self.address)))
+        serde_json::from_value(Value::Object(self.spec.clone())).map_err(|error| {
+            crate::error::Error::new(format!("`{}` has a specification of another form: {error}", self.address))
+        })
     }
 }
 

@@ -161,7 +161,9 @@ impl Store {
         for name in ["state.json", "state.json.previous", "journal.jsonl"] {
             match fs::remove_file(self.folder.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::from(error).context(format!("cannot remove `{}`", self.folder.join(name).display())));
+                    return Err(
+                        Error::from(error).context(format!("cannot remove `{}`", self.folder.join(name).display()))
+                    );
                 }
                 _ => {}
             }

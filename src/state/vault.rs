@@ -21,7 +21,8 @@ impl VaultKey {
     pub(super) fn load_or_create(path: &Path) -> Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "the documented way to hand the key to a pipeline")]
         if let Ok(text) = std::env::var("INFRA_AGE_KEY") {
-            return Self::parse(&text).map_err(|error| Error::usage(format!("`INFRA_AGE_KEY` is not an age key: {error}")));
+            return Self::parse(&text)
+                .map_err(|error| Error::usage(format!("`INFRA_AGE_KEY` is not an age key: {error}")));
         }
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).map_err(|error| {

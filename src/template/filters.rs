@@ -77,7 +77,9 @@ fn int(value: &Value, fallback: Option<i64>, kwargs: Kwargs) -> Answer {
             let text = text.trim().replace('_', "");
             i64::from_str_radix(&text, base).or_else(|_| text.parse::<f64>().map(|float| float.trunc() as i64)).ok()
         }
-        (None, ValueKind::Number) => value.as_i64().or_else(|| f64::try_from(value.clone()).ok().map(|float| float.trunc() as i64)),
+        (None, ValueKind::Number) => {
+            value.as_i64().or_else(|| f64::try_from(value.clone()).ok().map(|float| float.trunc() as i64))
+        }
         (None, ValueKind::Bool) => Some(i64::from(value.is_true())),
         _ => None,
     };
@@ -119,7 +121,10 @@ fn ternary(value: &Value, yes: Value, no: Value, none: Option<Value>) -> Answer 
 
 fn mandatory(value: &Value, message: Option<String>) -> Answer {
     if value.is_undefined() {
-        return Err(Error::new(ErrorKind::UndefinedError, message.unwrap_or_else(|| "a mandatory variable is undefined".into())));
+        return Err(Error::new(
+            ErrorKind::UndefinedError,
+            message.unwrap_or_else(|| "a mandatory variable is undefined".into()),
+        ));
     }
     Ok(value.clone())
 }
@@ -135,7 +140,8 @@ pub(super) fn regex(pattern: &str, kwargs: &Kwargs) -> Result<Regex, Error> {
         (false, false) => "",
     };
     let pattern = pattern.replace("\\Z", "\\z").replace("(?P=", "\\k<").replace("(?P<", "(?<");
-    Regex::new(&format!("{flags}{pattern}")).map_err(|error| wrong(format!("`{pattern}` is not a regular expression: {error}")))
+    Regex::new(&format!("{flags}{pattern}"))
+        .map_err(|error| wrong(format!("`{pattern}` is not a regular expression: {error}")))
 }
 
 /// Python's replacement text (`\1`, `\g<name>`) for one match.
@@ -227,8 +233,10 @@ pub(crate) fn python_json(value: &Json) -> String {
     match value {
         Json::Array(items) => format!("[{}]", items.iter().map(python_json).collect::<Vec<_>>().join(", ")),
         Json::Object(map) => {
-            let pairs: Vec<String> =
-                map.iter().map(|(key, value)| format!("{}: {}", Json::from(key.as_str()), python_json(value))).collect();
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}: {}", Json::from(key.as_str()), python_json(value)))
+                .collect();
             format!("{{{}}}", pairs.join(", "))
         }
         other => other.to_string(),
@@ -316,7 +324,8 @@ fn dict2items(value: &Value, kwargs: Kwargs) -> Answer {
 fn items2dict(value: &Value, kwargs: Kwargs) -> Answer {
     let key_name = kwargs.get::<Option<String>>("key_name")?.unwrap_or_else(|| "key".into());
     let value_name = kwargs.get::<Option<String>>("value_name")?.unwrap_or_else(|| "value".into());
-    let pairs = value.try_iter()?.map(|item| Ok((text(&item.get_attr(&key_name)?), json(&item.get_attr(&value_name)?)?)));
+    let pairs =
+        value.try_iter()?.map(|item| Ok((text(&item.get_attr(&key_name)?), json(&item.get_attr(&value_name)?)?)));
     Ok(lazy::from_json(&Json::Object(pairs.collect::<Result<_, Error>>()?)))
 }
 
@@ -353,7 +362,8 @@ fn difference(a: &Value, b: &Value) -> Answer {
 
 fn symmetric_difference(a: &Value, b: &Value) -> Answer {
     let (a, b) = (list(a)?, list(b)?);
-    let only = |one: &[Value], other: &[Value]| one.iter().filter(|item| !other.contains(item)).cloned().collect::<Vec<_>>();
+    let only =
+        |one: &[Value], other: &[Value]| one.iter().filter(|item| !other.contains(item)).cloned().collect::<Vec<_>>();
     unique(only(&a, &b).into_iter().chain(only(&b, &a)))
 }
 
@@ -373,7 +383,10 @@ fn product(a: &Value, others: Rest<Value>) -> Answer {
         let items = list(other)?;
         let longer = |row: &Vec<Value>| {
             let row = row.clone();
-            items.iter().map(move |item| row.iter().cloned().chain([item.clone()]).collect()).collect::<Vec<Vec<Value>>>()
+            items
+                .iter()
+                .map(move |item| row.iter().cloned().chain([item.clone()]).collect())
+                .collect::<Vec<Vec<Value>>>()
         };
         rows = rows.iter().flat_map(longer).collect();
     }
@@ -412,7 +425,11 @@ fn quote(value: &Value) -> String {
 /// A text as one word of a POSIX shell, as Python's `shlex.quote` writes it.
 pub(crate) fn shell_quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r#"'"'"'"#)) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r#"'"'"'"#))
+    }
 }
 
 fn b64encode(value: &Value) -> String {

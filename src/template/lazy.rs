@@ -176,7 +176,9 @@ pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Error> {
 }
 
 /// Python's methods: those of minijinja-contrib, and those that Ansible content uses beside them.
-pub(super) fn unknown_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn unknown_method(
+    state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value],
+) -> Result<Value, Error> {
     let text = |at: usize| args.get(at).and_then(Value::as_str);
     if let Some(this) = value.as_str() {
         match (method, text(0)) {

@@ -81,6 +81,8 @@ fn one(resolver: &Resolver, name: &str, arg: &Value, kwargs: &Kwargs) -> Result<
                 .map(|path| Value::from(path.display().to_string()))
                 .ok_or_else(|| wrong(format!("lookup: none of these files exists: {}", names.join(", "))))
         }
-        other => Err(wrong(format!("lookup `{other}` is not supported; known: env, file, template, vars, first_found"))),
+        other => {
+            Err(wrong(format!("lookup `{other}` is not supported; known: env, file, template, vars, first_found")))
+        }
     }
 }

@@ -197,7 +197,8 @@ impl Engine {
             }
             Value::String(text) => {
                 // A condition may be a template that gives an expression, and a variable may hold one.
-                let value = if is_template(text) { self.resolve_text(text, scope)? } else { self.evaluate(text, scope)? };
+                let value =
+                    if is_template(text) { self.resolve_text(text, scope)? } else { self.evaluate(text, scope)? };
                 Ok(match &value {
                     Value::String(inner) if inner != text && looks_like_condition(inner) => {
                         self.condition(&value, scope)?
@@ -221,7 +222,9 @@ impl Engine {
         jinja.set_syntax(syntax(options.trim_blocks, options.lstrip_blocks));
         let lookups = scope.lookups();
         jinja.set_path_join_callback(|name, _| name.into());
-        jinja.set_loader(move |name| Ok(lookups.read_template(name).and_then(|text| chain::rewrite_template(&text).ok())));
+        jinja.set_loader(move |name| {
+            Ok(lookups.read_template(name).and_then(|text| chain::rewrite_template(&text).ok()))
+        });
         let context = lazy::context(self, scope, 0);
         let rendered = jinja.template_from_named_str(&name, &text).and_then(|template| template.render(context));
         rendered.map_err(|error| explain_file(&error, &name, options.lines))
@@ -271,7 +274,9 @@ impl Engine {
         Ok(minijinja::Value::from(rendered))
     }
 
-    fn expression(&self, text: &str, scope: &Arc<dyn Scope>, depth: usize) -> Result<minijinja::Value, minijinja::Error> {
+    fn expression(
+        &self, text: &str, scope: &Arc<dyn Scope>, depth: usize,
+    ) -> Result<minijinja::Value, minijinja::Error> {
         let text = chain::rewrite_expression(text)?;
         self.jinja.compile_expression(&text)?.eval(lazy::context(self, scope, depth))
     }
@@ -425,18 +430,21 @@ mod tests {
     #[test]
     fn a_single_expression_keeps_its_type() {
         let values = [("l", json!([1, 2])), ("n", json!(5)), ("s", json!("01"))];
-        check(&values, &[
-            ("{{ l }}", json!([1, 2])),
-            ("{{ n }}", json!(5)),
-            ("{{ s }}", json!("01")),
-            ("{{ n }}{{ n }}", json!("55")),
-            (" {{ n }}", json!(" 5")),
-            ("{{ '[1, 2]' }}", json!("[1, 2]")),
-            ("{{ '}}' }}", json!("}}")),
-            ("a {{ l }} {{ none }} {{ true }}", json!("a [1, 2]  True")),
-            ("{{ 7 / 2 }}", json!(3.5)),
-            ("{{ [none, 'x', 1.0] }}!", json!("[None, 'x', 1.0]!")),
-        ]);
+        check(
+            &values,
+            &[
+                ("{{ l }}", json!([1, 2])),
+                ("{{ n }}", json!(5)),
+                ("{{ s }}", json!("01")),
+                ("{{ n }}{{ n }}", json!("55")),
+                (" {{ n }}", json!(" 5")),
+                ("{{ '[1, 2]' }}", json!("[1, 2]")),
+                ("{{ '}}' }}", json!("}}")),
+                ("a {{ l }} {{ none }} {{ true }}", json!("a [1, 2]  True")),
+                ("{{ 7 / 2 }}", json!(3.5)),
+                ("{{ [none, 'x', 1.0] }}!", json!("[None, 'x', 1.0]!")),
+            ],
+        );
     }
 
     #[test]
@@ -448,27 +456,33 @@ mod tests {
             ("e", json!(7)),
             ("broken", json!("{{ nowhere }}")),
         ];
-        check(&values, &[
-            ("{{ a }}", json!(7)),
-            ("{{ c }}", json!({"d": 7, "f": [7, 2]})),
-            ("{{ c.f[0] + 1 }}", json!(8)),
-            ("{{ broken | default('x') }}", json!("x")),
-            ("{{ broken is defined }}", json!(false)),
-            ("{{ c.items() | list | length }}", json!(2)),
-            ("{% for k, v in c.items() %}{{ k }}={{ v }};{% endfor %}", json!("d=7;f=[7, 2];")),
-        ]);
+        check(
+            &values,
+            &[
+                ("{{ a }}", json!(7)),
+                ("{{ c }}", json!({"d": 7, "f": [7, 2]})),
+                ("{{ c.f[0] + 1 }}", json!(8)),
+                ("{{ broken | default('x') }}", json!("x")),
+                ("{{ broken is defined }}", json!(false)),
+                ("{{ c.items() | list | length }}", json!(2)),
+                ("{% for k, v in c.items() %}{{ k }}={{ v }};{% endfor %}", json!("d=7;f=[7, 2];")),
+            ],
+        );
     }
 
     #[test]
     fn undefined_is_chainable_but_strict() {
         let values = [("a", json!({"b": 1}))];
-        check(&values, &[
-            ("{{ a.x.y.z | default('d') }}", json!("d")),
-            ("{{ nope.x['y'].z | default('d') }}", json!("d")),
-            ("{{ (nope.x | default({})).y | default(3) }}", json!(3)),
-            ("{{ a.x.y is defined }}", json!(false)),
-            ("{{ a.b is defined and nope.c is not defined }}", json!(true)),
-        ]);
+        check(
+            &values,
+            &[
+                ("{{ a.x.y.z | default('d') }}", json!("d")),
+                ("{{ nope.x['y'].z | default('d') }}", json!("d")),
+                ("{{ (nope.x | default({})).y | default(3) }}", json!(3)),
+                ("{{ a.x.y is defined }}", json!(false)),
+                ("{{ a.b is defined and nope.c is not defined }}", json!(true)),
+            ],
+        );
         let (engine, scope) = (Engine::default(), scope(&values));
         for text in ["{{ nope }}", "{{ a.x }}", "{{ a.x.y }}", "{{ 'x' if nope else 'y' }}"] {
             let error = engine.resolve_text(text, &scope).unwrap_err().to_string();

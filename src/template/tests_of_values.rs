@@ -83,7 +83,9 @@ fn version(value: &Value, other: &Value, operator: Option<String>, kwargs: Kwarg
         ">=" | "ge" => order != Ordering::Less,
         "<" | "lt" => order == Ordering::Less,
         "<=" | "le" => order != Ordering::Greater,
-        operator => return Err(Error::new(ErrorKind::InvalidOperation, format!("version: `{operator}` is no operator"))),
+        operator => {
+            return Err(Error::new(ErrorKind::InvalidOperation, format!("version: `{operator}` is no operator")));
+        }
     })
 }
 
@@ -106,7 +108,15 @@ fn parts(text: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut last = ' ';
     for c in text.chars() {
-        let class = |c: char| if c.is_ascii_digit() { 'n' } else if c.is_alphabetic() { 'a' } else { ' ' };
+        let class = |c: char| {
+            if c.is_ascii_digit() {
+                'n'
+            } else if c.is_alphabetic() {
+                'a'
+            } else {
+                ' '
+            }
+        };
         if class(c) != ' ' {
             if class(c) == last {
                 parts.last_mut().expect("a run has begun").push(c);

@@ -29,7 +29,8 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
         text += &format!("  {}\n", ui.paint(DIM, &format!("({})", change.reason)));
         if matches!(change.action, Action::Update | Action::Replace) && change.before.is_some() {
             for (name, before, after) in change.fields() {
-                let value = |value: Option<Value>| value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+                let value =
+                    |value: Option<Value>| value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
                 text += &format!("      {name}: {} -> {}\n", value(before), value(after));
             }
         }

@@ -84,8 +84,10 @@ impl Screen {
     }
 
     fn begin(&mut self, subject: &str, what: &str) {
-        let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed:.dim}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style).with_message(format!("{subject}: {what}")));
+        let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed:.dim}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar =
+            self.bars.add(ProgressBar::new_spinner().with_style(style).with_message(format!("{subject}: {what}")));
         bar.enable_steady_tick(Duration::from_millis(120));
         if let Some(old) = self.running.insert(subject.to_owned(), bar) {
             old.finish_and_clear();
@@ -107,7 +109,8 @@ impl Screen {
                 Ended::Failed => {
                     let detail = detail.as_deref().unwrap_or_default();
                     // An image that no registry has is built instead; the failed question is no failure.
-                    (subject != "image").then(|| format!("{} {subject} {}: {detail}", ui.paint(RED, "✗"), took(*seconds)))
+                    (subject != "image")
+                        .then(|| format!("{} {subject} {}: {detail}", ui.paint(RED, "✗"), took(*seconds)))
                 }
                 _ => Some(format!("{} {subject} {done} {}", ui.paint(GREEN, "✓"), took(*seconds))),
             },
@@ -136,14 +139,20 @@ impl Screen {
                             Some('@') => CYAN,
                             _ => "",
                         };
-                        text += &format!("\n    {}", if color.is_empty() { line.to_owned() } else { ui.paint(color, line) });
+                        text += &format!(
+                            "\n    {}",
+                            if color.is_empty() { line.to_owned() } else { ui.paint(color, line) }
+                        );
                     }
                 }
                 Some(text)
             }
             Event::Warning { message } => Some(format!("{} {message}", ui.paint(YELLOW, "warning:"))),
             Event::Note { message } => Some(message.clone()),
-            Event::PhaseStarted { .. } | Event::PhaseEnded { .. } | Event::Started { .. } | Event::TaskStarted { .. } => None,
+            Event::PhaseStarted { .. }
+            | Event::PhaseEnded { .. }
+            | Event::Started { .. }
+            | Event::TaskStarted { .. } => None,
         }
     }
 }

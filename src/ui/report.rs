@@ -21,7 +21,9 @@ impl Report {
     pub(super) fn take(&mut self, event: &Event) {
         match event {
             Event::PhaseEnded { phase, seconds } => self.phases.push((phase, *seconds)),
-            Event::Finished { subject, done, seconds, .. } => self.resources.push((subject.clone(), done.clone(), *seconds)),
+            Event::Finished { subject, done, seconds, .. } => {
+                self.resources.push((subject.clone(), done.clone(), *seconds))
+            }
             Event::TaskEnded { host, task, ended, seconds, .. } => {
                 self.tasks.push((host.clone(), task.clone(), *ended, *seconds));
             }
@@ -36,7 +38,8 @@ impl Report {
         let machine = format!("vm.{last}");
         let made = self.resources.iter().filter(|(subject, ..)| *subject == machine || subject == last);
         let made = made.map(|(_, done, seconds)| (done.clone(), *seconds));
-        let tasks = self.tasks.iter().filter(|(host, ..)| host == last).map(|(_, task, _, seconds)| (task.clone(), *seconds));
+        let tasks =
+            self.tasks.iter().filter(|(host, ..)| host == last).map(|(_, task, _, seconds)| (task.clone(), *seconds));
         let long: Vec<String> = made
             .chain(tasks)
             .filter(|(_, seconds)| *seconds >= (total / 20.0).max(0.1))
@@ -79,7 +82,8 @@ impl Summary {
         }
         let mut text = String::from("\n");
         if !self.recap.hosts.is_empty() {
-            let mut rows = vec![["machine", "ok", "changed", "failed", "skipped", "ignored"].map(str::to_owned).to_vec()];
+            let mut rows =
+                vec![["machine", "ok", "changed", "failed", "skipped", "ignored"].map(str::to_owned).to_vec()];
             for (host, tally) in &self.recap.hosts {
                 let failed = if tally.unreachable > 0 { "unreachable".to_owned() } else { tally.failed.to_string() };
                 rows.push(vec![
@@ -116,7 +120,11 @@ impl Summary {
             let rows: Vec<Vec<String>> = (self.outputs.iter())
                 .map(|(name, value)| {
                     // A certificate of many lines is asked for by name.
-                    let shown = if value.contains('\n') { format!("(infra output {} {name})", self.environment) } else { value.clone() };
+                    let shown = if value.contains('\n') {
+                        format!("(infra output {} {name})", self.environment)
+                    } else {
+                        value.clone()
+                    };
                     vec![format!("{name}:"), shown]
                 })
                 .collect();

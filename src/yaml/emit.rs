@@ -113,7 +113,8 @@ fn text(string: &str, depth: usize) -> String {
         return format!("'{}'", lines.join(&format!("\n\n{pad}")));
     }
     let indicator = string.starts_with(|c| "-?:,[]{}#&*!|>'\"%@`".contains(c))
-        && !(string.starts_with(['-', '?', ':']) && string.chars().nth(1).is_some_and(|c| c != ' ' && string.len() > 1));
+        && !(string.starts_with(['-', '?', ':'])
+            && string.chars().nth(1).is_some_and(|c| c != ' ' && string.len() > 1));
     let quoted = indicator
         || string.contains(": ")
         || string.contains(" #")

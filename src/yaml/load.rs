@@ -99,7 +99,8 @@ where
     }
 
     fn mark(&self, span: Span) -> Mark {
-        let width = if span.start.line() == span.end.line() { span.end.col().saturating_sub(span.start.col()) } else { 1 };
+        let width =
+            if span.start.line() == span.end.line() { span.end.col().saturating_sub(span.start.col()) } else { 1 };
         mark(self.source, span.start.line().max(1), span.start.col() + 1, width.max(1))
     }
 

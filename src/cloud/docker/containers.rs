@@ -150,8 +150,10 @@ impl CreateContainer<'_> {
     /// Publishes a TCP port on 127.0.0.1.
     pub fn publish(self, port: u16, host_port: u16) -> Self {
         let key = format!("{port}/tcp");
-        self.set(&["ExposedPorts", &key], json!({}))
-            .set(&["HostConfig", "PortBindings", &key], json!([{ "HostIp": "127.0.0.1", "HostPort": host_port.to_string() }]))
+        self.set(&["ExposedPorts", &key], json!({})).set(
+            &["HostConfig", "PortBindings", &key],
+            json!([{ "HostIp": "127.0.0.1", "HostPort": host_port.to_string() }]),
+        )
     }
 
     /// Processor time, in billionths of a processor.

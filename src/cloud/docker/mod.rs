@@ -78,9 +78,8 @@ impl From<DockerError> for crate::error::Error {
     fn from(error: DockerError) -> Self {
         let text = error.to_string();
         match error {
-            DockerError::Unreachable(_) => {
-                Self::new(text).hint("`infra doctor` tells what is missing on this machine and the command that mends it")
-            }
+            DockerError::Unreachable(_) => Self::new(text)
+                .hint("`infra doctor` tells what is missing on this machine and the command that mends it"),
             DockerError::Refused { .. } => Self::new(text),
         }
     }

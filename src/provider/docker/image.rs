@@ -53,7 +53,8 @@ pub(super) async fn ensure(client: &Client, image: &str, own: bool, events: &Eve
         return Ok(());
     }
     if own {
-        let (repository, tag) = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).unwrap_or((image, "latest"));
+        let (repository, tag) =
+            image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).unwrap_or((image, "latest"));
         let pull = async { client.pull_image(repository, tag, |_| ()).await.map_err(Error::from) };
         return events.watch(image, "pulling", "pulled", pull).await;
     }
@@ -87,13 +88,16 @@ async fn pulled(client: &Client, image: &str) -> Result<()> {
 /// Debian from its packages, without a registry.
 async fn built(client: &Client, image: &str) -> Result<()> {
     if let Some(tool) = missing_tools().first() {
-        return Err(Error::new(format!("no registry answers, and `{tool}` is not installed to build the base image without one"))
-            .hint("install it: `sudo apt-get install --no-install-recommends mmdebstrap debian-archive-keyring`"));
+        return Err(Error::new(format!(
+            "no registry answers, and `{tool}` is not installed to build the base image without one"
+        ))
+        .hint("install it: `sudo apt-get install --no-install-recommends mmdebstrap debian-archive-keyring`"));
     }
     let folder = tempfile::tempdir().context(|| "cannot make a temporary folder")?;
     let script = folder.path().join("setup.sh");
     std::fs::write(&script, setup_script()?).context(|| format!("cannot write `{}`", script.display()))?;
-    let hook = format!("cp '{0}' \"$1/setup.sh\" && chroot \"$1\" sh /setup.sh && rm \"$1/setup.sh\"", script.display());
+    let hook =
+        format!("cp '{0}' \"$1/setup.sh\" && chroot \"$1\" sh /setup.sh && rm \"$1/setup.sh\"", script.display());
     #[expect(clippy::disallowed_types, reason = "the one program that this provider needs, where no registry answers")]
     let mut child = tokio::process::Command::new("mmdebstrap")
         .args(["--variant=minbase", "--format=tar", "--skip=cleanup/apt", &format!("--include={}", PACKAGES.join(","))])
@@ -158,8 +162,10 @@ fn setup_script() -> Result<String> {
         if Path::new(&name).extension().is_none_or(|extension| extension != "crt") {
             continue;
         }
-        let text = std::fs::read_to_string(entry.path()).context(|| format!("cannot read `{}`", entry.path().display()))?;
-        let _ = writeln!(script, "cat >'{}/{name}' <<'END-OF-FILE'\n{}\nEND-OF-FILE", folder.display(), text.trim_end());
+        let text =
+            std::fs::read_to_string(entry.path()).context(|| format!("cannot read `{}`", entry.path().display()))?;
+        let _ =
+            writeln!(script, "cat >'{}/{name}' <<'END-OF-FILE'\n{}\nEND-OF-FILE", folder.display(), text.trim_end());
     }
     let proxies = proxy_settings();
     if !proxies.is_empty() {
@@ -187,7 +193,8 @@ fn proxy_settings() -> Vec<String> {
 
 /// The `Acquire::...::Proxy` lines of this machine's apt.
 fn apt_proxies() -> Vec<String> {
-    let files = std::fs::read_dir("/etc/apt/apt.conf.d").map(|entries| entries.filter_map(Result::ok).collect::<Vec<_>>());
+    let files =
+        std::fs::read_dir("/etc/apt/apt.conf.d").map(|entries| entries.filter_map(Result::ok).collect::<Vec<_>>());
     let mut paths: Vec<_> = files.unwrap_or_default().iter().map(std::fs::DirEntry::path).collect();
     paths.push("/etc/apt/apt.conf".into());
     paths.sort();

@@ -39,15 +39,17 @@ impl Driver for SubnetDriver {
         let wanted: Cidr = spec.cidr.parse().map_err(Error::usage)?;
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = request.labels();
+        // A network that another process is just making is not listed yet: the engine's refusal tells of it.
+        let mut refused: Vec<Cidr> = Vec::new();
         for _ in 0..RACES {
-            let range = self.free_range(wanted).await?;
+            let range = self.free_range(wanted, &refused).await?;
             let mut create = self.client.create_network(&name).cidr(&range.to_string()).labels(&labels);
             if let Some(mtu) = address::uplink_mtu() {
                 create = create.mtu(mtu);
             }
             match create.send().await {
                 Ok(_) => break,
-                Err(error) if error.says("overlap") => {}
+                Err(error) if error.says("overlap") => refused.push(range),
                 Err(error) if error.is_conflict() => break,
                 Err(error) => return Err(explain(error)),
             }
@@ -71,12 +73,14 @@ impl Driver for SubnetDriver {
 }
 
 impl SubnetDriver {
-    async fn free_range(&self, wanted: Cidr) -> Result<Cidr> {
+    async fn free_range(&self, wanted: Cidr, refused: &[Cidr]) -> Result<Cidr> {
         let networks = self.client.list_networks(None).await?;
         let mut used: Vec<Cidr> = networks.iter().filter_map(|network| network.cidr()?.parse().ok()).collect();
         used.extend(address::routed_ranges());
-        address::free_range(wanted, &used)
-            .ok_or_else(|| Error::new(format!("no free address range of the size of `{wanted}` is left on this machine")))
+        used.extend(refused);
+        address::free_range(wanted, &used).ok_or_else(|| {
+            Error::new(format!("no free address range of the size of `{wanted}` is left on this machine"))
+        })
     }
 }
 

@@ -109,7 +109,10 @@ impl VmDriver {
         let (nano_cpus, memory) = limits(spec, info);
         let mut create = self
             .client
-            .create_container(&object_name(request.environment, &request.resource.address.name), &image::reference(&self.settings, &spec.image)?)
+            .create_container(
+                &object_name(request.environment, &request.resource.address.name),
+                &image::reference(&self.settings, &spec.image)?,
+            )
             .hostname(host)
             .labels(&request.labels())
             .network(network, &address, &[host])
@@ -193,7 +196,8 @@ fn describe(container: &Container) -> Option<Object> {
         container.ports.iter().filter_map(|port| Some((port.private_port, port.public_port?))).collect();
     if !ports.is_empty() {
         object.attributes.insert("public_address".to_owned(), "127.0.0.1".into());
-        let ports: Map<String, Value> = ports.iter().map(|(inner, outer)| (inner.to_string(), (*outer).into())).collect();
+        let ports: Map<String, Value> =
+            ports.iter().map(|(inner, outer)| (inner.to_string(), (*outer).into())).collect();
         object.attributes.insert("ports".to_owned(), Value::Object(ports));
     }
     Some(object)
@@ -202,8 +206,7 @@ fn describe(container: &Container) -> Option<Object> {
 /// The files that a machine finds at its first boot: its host key, and a script that makes the login.
 fn boot_archive(spec: &VmSpec, boot: &Boot) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
-    let keys: Vec<&str> =
-        boot.authorized_keys.iter().chain(&spec.authorized_keys).map(|key| key.trim()).collect();
+    let keys: Vec<&str> = boot.authorized_keys.iter().chain(&spec.authorized_keys).map(|key| key.trim()).collect();
     let script = format!(
         "#!/bin/sh\n# Makes the login of this machine; run once, before sshd.\nset -e\nlogin='{}'\n{}",
         spec.login,

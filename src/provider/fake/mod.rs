@@ -94,12 +94,14 @@ impl Fake {
         if let Some((object, _)) = world.objects.values().find(|(object, _)| object.token == request.token) {
             return Ok(object.clone());
         }
-        let same = |object: &Object| object.address == resource.address && object.environment == request.environment.as_str();
+        let same =
+            |object: &Object| object.address == resource.address && object.environment == request.environment.as_str();
         if world.objects.values().any(|(object, _)| same(object)) {
             return Err(Error::new(format!("fake: the name `{}` is taken", resource.address)));
         }
         for need in &resource.needs {
-            let exists = |object: &Object| object.address == *need && object.environment == request.environment.as_str();
+            let exists =
+                |object: &Object| object.address == *need && object.environment == request.environment.as_str();
             if !request.needs.contains_key(need) || !world.objects.values().any(|(object, _)| exists(object)) {
                 return Err(Error::new(format!("fake: `{}` needs `{need}`, which does not exist", resource.address)));
             }
@@ -130,9 +132,10 @@ impl Fake {
     fn remove(&self, id: &str) -> Result<()> {
         let mut world = self.world();
         let Some((object, _)) = world.objects.get(id).cloned() else { return Ok(()) };
-        let dependent = world.objects.values().find(|(other, needs)| {
-            other.environment == object.environment && needs.contains(&object.address)
-        });
+        let dependent = world
+            .objects
+            .values()
+            .find(|(other, needs)| other.environment == object.environment && needs.contains(&object.address));
         if let Some((dependent, _)) = dependent {
             return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));
         }
