@@ -19,8 +19,7 @@ check:
 	cargo clippy --locked --all-targets
 
 ## ci: exactly what CI runs
-ci: setup check build
-	cargo test --locked
+ci: check test
 
 ## unit: the tests that need no Docker Engine
 unit:

@@ -197,9 +197,10 @@ mod tests {
             .walk(3, |_| async move {
                 *running.lock().unwrap() += 1;
                 let now = *running.lock().unwrap();
-                let mut most = most.lock().unwrap();
-                *most = now.max(*most);
-                drop(most);
+                {
+                    let mut most = most.lock().unwrap();
+                    *most = now.max(*most);
+                }
                 tokio::task::yield_now().await;
                 *running.lock().unwrap() -= 1;
                 Ok(())

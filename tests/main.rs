@@ -1,5 +1,12 @@
 //! The one test binary: a second one would be linked again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    reason = "a test may panic, print, and run the program"
+)]
+
 mod cli;
 mod e2e;
 mod faults;

@@ -209,7 +209,6 @@ impl Interrupt {
                     events.warn("stopping: calls that run are ended, nothing new is begun; once more stops at once");
                     cancel.cancel();
                 } else {
-                    #[expect(clippy::exit, reason = "the user insists")]
                     std::process::exit(130);
                 }
             }

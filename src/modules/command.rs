@@ -74,7 +74,7 @@ impl Module for Command {
         let expand = arguments.expand_argument_vars.0;
         let script: Vec<String> = words.iter().map(|word| if expand { expanding(word) } else { quote(word) }).collect();
         let shown = Value::Array(words.into_iter().map(Value::String).collect());
-        Ok(Run::new(&arguments, script.join(" "), shown))
+        Ok(Run::operation(&arguments, script.join(" "), shown))
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn split(text: &str) -> Result<Vec<String>> {
             }
             (None, '\\') => word.get_or_insert_default().extend(chars.next()),
             (Some('"'), '\\') if matches!(chars.peek(), Some('"' | '\\')) => {
-                word.get_or_insert_default().extend(chars.next())
+                word.get_or_insert_default().extend(chars.next());
             }
             (None, c) if c.is_whitespace() => words.extend(word.take()),
             (_, c) => word.get_or_insert_default().push(c),
@@ -133,7 +133,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(arguments: &CommandArguments, command: String, shown: Value) -> Box<dyn Operation> {
+    pub(super) fn operation(arguments: &CommandArguments, command: String, shown: Value) -> Box<dyn Operation> {
         let mut script = String::new();
         if let Some(folder) = &arguments.chdir {
             script += &format!("cd {} || exit 1\n", quote(folder.as_str()));

@@ -123,7 +123,7 @@ impl FileOperation {
         }
         match &self.attributes.mode {
             Some(Mode::Bits(bits)) => {
-                parts.push(format!("find {path} ! -type l ! -perm {bits:o} -exec chmod {bits:o} {{}} +"))
+                parts.push(format!("find {path} ! -type l ! -perm {bits:o} -exec chmod {bits:o} {{}} +"));
             }
             Some(Mode::Symbolic(text)) => parts.push(format!("chmod -R {} {path}", quote(text))),
             _ => {}

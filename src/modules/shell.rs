@@ -32,6 +32,6 @@ impl Module for Shell {
         let text = text.filter(|text| !text.trim().is_empty()).ok_or_else(|| Error::usage("there is no command"))?;
         let shell = arguments.executable.as_ref().map_or("/bin/sh", super::Text::as_str);
         let command = format!("{} -c {}", quote(shell), quote(text));
-        Ok(Run::new(&arguments, command, Value::from(text)))
+        Ok(Run::operation(&arguments, command, Value::from(text)))
     }
 }

@@ -774,7 +774,7 @@ impl<'a> HostRun<'a> {
             };
             match entry {
                 Entry::Block(block) => {
-                    block.body.iter().chain(&block.always).rev().for_each(|entry| ahead.push_front(entry.clone()))
+                    block.body.iter().chain(&block.always).rev().for_each(|entry| ahead.push_front(entry.clone()));
                 }
                 Entry::Task(task) => {
                     if self.has_wanted_tags(&task.common.tags) {

@@ -761,7 +761,7 @@ impl Loader {
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),
                 "extended_allitems" | "break_when" => {}
                 name => {
-                    self.mistake(Diagnostic::error(key.mark.location(), format!("unknown keyword `{name}` of a loop")))
+                    self.mistake(Diagnostic::error(key.mark.location(), format!("unknown keyword `{name}` of a loop")));
                 }
             }
         }

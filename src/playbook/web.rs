@@ -122,7 +122,7 @@ fn http(error: hyper::Error) -> Error {
 }
 
 async fn encrypted(stream: Box<dyn Stream>, host: &str, ask: &Ask) -> Result<impl Stream + 'static> {
-    let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for pem in machine_authorities().into_iter().chain(ask.authorities.iter().cloned()) {
         for der in pem_certificates(&pem) {
             // One authority that cannot be read is no reason to distrust the others.

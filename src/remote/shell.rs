@@ -181,7 +181,9 @@ mod tests {
             let bytes = |text: &str| text.bytes().map(|byte| Bytes::copy_from_slice(&[byte])).collect::<Vec<_>>();
             let (out, err) = (bytes(&out).into_iter().map(Chunk::Out), bytes(&err).into_iter().map(Chunk::Err));
             let all: Vec<Chunk> = if late { err.chain(out).collect() } else { out.chain(err).collect() };
-            all.into_iter().for_each(|chunk| sender.send(chunk).unwrap());
+            for chunk in all {
+                sender.send(chunk).unwrap();
+            }
             let outputs = shell.run(&script).await.unwrap();
             assert_eq!((outputs[0].out().as_str(), outputs[0].err().as_str()), ("answer", "noise"));
         }

@@ -1,6 +1,5 @@
 //! The only place that prints. Results go to standard output, everything else to standard error; every text passes the
 //! redactor first. May import `plan`, `playbook::Recap`, `event` and the vocabulary.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
 
 mod plan;
 mod progress;

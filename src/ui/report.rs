@@ -22,7 +22,7 @@ impl Report {
         match event {
             Event::PhaseEnded { phase, seconds } => self.phases.push((phase, *seconds)),
             Event::Finished { subject, done, seconds, .. } => {
-                self.resources.push((subject.clone(), done.clone(), *seconds))
+                self.resources.push((subject.clone(), done.clone(), *seconds));
             }
             Event::TaskEnded { host, task, ended, seconds, .. } => {
                 self.tasks.push((host.clone(), task.clone(), *ended, *seconds));
