@@ -37,5 +37,10 @@ build:
 	cargo build --locked --bin infra --example bingo
 	cp target/$(TARGET)/debug/examples/bingo target/bingo
 
+## bench: the figures of the README
+bench: setup build
+	benches/apply.sh
+
+## clean-demo: remove the demo again
 clean-demo:
 	$(INFRA) destroy dev --yes

@@ -11,6 +11,7 @@ mod cli;
 mod e2e;
 mod faults;
 mod layers;
+mod modules;
 mod original;
 mod properties;
 mod schema;

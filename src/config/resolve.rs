@@ -54,6 +54,7 @@ pub(super) fn resolve(
     let postgres = resolver.postgres(&file);
     let nginx = resolver.nginx(&file);
     resolver.references(&file, &nginx);
+    let cloud_only = resolver.cloud_only(&file);
     let Resolver { resources, hosts, .. } = resolver;
 
     let extra_vars = super::parse_vars(&options.vars)?;
@@ -87,6 +88,7 @@ pub(super) fn resolve(
         outputs: file.outputs,
         inventory_file: file.inventory_file.map(|path| folder.join(path)),
         protect: file.protect,
+        cloud_only,
         warnings: Vec::new(),
         folder,
     };
@@ -500,6 +502,22 @@ impl Resolver<'_> {
                 })
                 .collect(),
         }
+    }
+
+    /// What a provider without such things does not act on.
+    fn cloud_only(&self, file: &File) -> Vec<(String, Mark)> {
+        let accounts = file
+            .service_accounts
+            .keys()
+            .map(|name| (format!("the service account `{name}`"), self.mark(&["service_accounts", name.as_str()])));
+        let composed = |section: &'static str, name: &Name, metadata: &Metadata| {
+            let path = [section, name.as_str(), "metadata", "docker-compose"];
+            metadata.docker_compose.as_ref().map(|_| (format!("the Compose file of `{name}`"), self.mark(&path)))
+        };
+        let instances = file.instances.iter().filter_map(|(name, one)| composed("instances", name, &one.metadata));
+        let groups =
+            file.instance_groups.iter().filter_map(|(name, one)| composed("instance_groups", name, &one.metadata));
+        accounts.chain(instances).chain(groups).collect()
     }
 
     /// References that can only be checked when every machine is known.

@@ -74,7 +74,7 @@ impl Module for Copy {
                 let text = match content {
                     Value::String(text) => text.clone(),
                     Value::Null => String::new(),
-                    other @ (Value::Array(_) | Value::Object(_)) => serde_json::to_string(other)?,
+                    other @ (Value::Array(_) | Value::Object(_)) => crate::template::python_json(other),
                     other => crate::template::text_of(other),
                 };
                 if dest.ends_with('/') {
@@ -206,10 +206,11 @@ fn folder(
             Ok((format!("{base}/{name}"), task.sources.file(&format!("{}/{name}", src.trim_end_matches('/')))?))
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(CopyFolder { base, entries, file: file.clone() }))
+    Ok(Box::new(CopyFolder { dest: dest.trim_end_matches('/').to_owned(), base, entries, file: file.clone() }))
 }
 
 struct CopyFolder {
+    dest: String,
     base: String,
     entries: Vec<(String, Bytes)>,
     file: FileCopy,
@@ -217,7 +218,7 @@ struct CopyFolder {
 
 impl CopyFolder {
     fn folders(&self) -> Vec<String> {
-        let mut folders: Vec<String> = vec![self.base.clone()];
+        let mut folders: Vec<String> = vec![self.dest.clone(), self.base.clone()];
         for (path, _) in &self.entries {
             let inner = path.strip_prefix(&self.base).unwrap_or(path).trim_start_matches('/');
             let mut folder = self.base.clone();
@@ -261,7 +262,11 @@ impl Operation for CopyFolder {
                     commands.push(format!("mkdir -p {}", quote(&folder)));
                     commands.extend(folder_attributes.commands(&folder, None));
                 }
-                Seen::Present(present) => commands.extend(folder_attributes.commands(&folder, Some(&present))),
+                Seen::Present(present) => {
+                    // `directory_mode` is for folders that are made.
+                    let owner = Attributes { mode: None, ..folder_attributes.clone() };
+                    commands.extend(owner.commands(&folder, Some(&present)));
+                }
             }
             all.steps.extend(commands.into_iter().map(super::Step::Run));
         }

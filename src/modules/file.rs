@@ -182,8 +182,7 @@ impl Operation for FileOperation {
             (State::Absent, Seen::Absent) => {}
             (State::Absent, Seen::Present(_)) => scripts.push(format!("rm -rf {path}")),
             (State::Directory, Seen::Absent) => {
-                scripts.push(format!("mkdir -p {path}"));
-                scripts.extend(self.attributes.commands(&self.path, None));
+                scripts.push(make_folders(&self.path, &self.attributes));
             }
             (State::Directory, Seen::Present(present)) if !present.is_folder() => {
                 return Err(Error::new(format!("`{}` exists and is a {}, not a folder", self.path, present.kind)));
@@ -226,6 +225,21 @@ impl Operation for FileOperation {
         }
         Ok(if scripts.is_empty() { Decision::unchanged(result) } else { Decision::run(scripts, result) })
     }
+}
+
+/// Makes a folder and those above it; every one that is made gets the attributes.
+fn make_folders(path: &str, attributes: &Attributes) -> String {
+    // A name without anything to quote, which stands for all new folders.
+    const NEW: &str = "new-folders";
+    let commands = attributes.commands(NEW, None);
+    if commands.is_empty() {
+        return format!("mkdir -p {}", quote(path));
+    }
+    let commands = commands.join(" && ").replace(NEW, "\"$@\"");
+    format!(
+        "d={0}; set --; while [ ! -d \"$d\" ]; do set -- \"$d\" \"$@\"; d=$(dirname \"$d\"); done; mkdir -p {0} && {commands}",
+        quote(path)
+    )
 }
 
 impl FileOperation {

@@ -485,20 +485,30 @@ impl<'a> HostRun<'a> {
     }
 
     fn condition(&self, task: &Task, scope: &TaskScope) -> Result<bool> {
+        Ok(self.false_condition(task, scope)?.is_none())
+    }
+
+    /// The first condition of a task that does not hold.
+    fn false_condition<'t>(&self, task: &'t Task, scope: &TaskScope) -> Result<Option<&'t Value>> {
         let shared = scope.shared();
         for condition in &task.common.when {
             if !self.engine().condition(condition, &shared)? {
-                return Ok(false);
+                return Ok(Some(condition));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// One item of a task, with its condition and its repetitions. `rest` are the items behind it.
     async fn item(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
-        match self.condition(task, scope) {
-            Ok(true) => {}
-            Ok(false) => return Ok(TaskEnd::skipped()),
+        match self.false_condition(task, scope) {
+            Ok(None) => {}
+            Ok(Some(condition)) => {
+                let mut end = TaskEnd::skipped();
+                end.result.insert("false_condition".to_owned(), condition.clone());
+                end.result.insert("skip_reason".to_owned(), "Conditional result was False".into());
+                return Ok(end);
+            }
             Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be told: {error}"))),
         }
         let number = |value: &Option<Value>, usual: u64| match value {
@@ -564,7 +574,9 @@ impl<'a> HostRun<'a> {
         }
         let told = self.with_result(task, scope, &end).shared();
         if let Some(condition) = &task.failed_when {
-            match self.engine().condition(condition, &told) {
+            let holds = self.engine().condition(condition, &told);
+            end.result.insert("failed_when_result".to_owned(), holds.as_ref().is_ok_and(|holds| *holds).into());
+            match holds {
                 Ok(true) => drop(end.failure.get_or_insert_with(|| "`failed_when` holds".to_owned())),
                 Ok(false) => end.failure = None,
                 Err(error) => end.failure = Some(format!("`failed_when` cannot be told: {error}")),
@@ -1267,9 +1279,16 @@ fn item_vars(r#loop: &super::model::Loop, items: &[Value], at: usize) -> Map<Str
             json!({
                 "index": at + 1, "index0": at, "revindex": length - at, "revindex0": length - at - 1, "first": at == 0,
                 "last": at + 1 == length, "length": length, "allitems": items,
-                "previtem": at.checked_sub(1).map(|before| &items[before]), "nextitem": items.get(at + 1),
             }),
         );
+        // At the ends there is no neighbour, not one that is nothing.
+        let mut neighbour = |name: &str, item: Option<&Value>| {
+            if let Some(item) = item {
+                vars["ansible_loop"][name] = item.clone();
+            }
+        };
+        neighbour("previtem", at.checked_sub(1).map(|before| &items[before]));
+        neighbour("nextitem", items.get(at + 1));
     }
     vars
 }

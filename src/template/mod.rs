@@ -16,7 +16,7 @@ use std::{
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, machinery, syntax::SyntaxConfig};
 use serde_json::{Map, Value};
 
-pub(crate) use self::filters::{checksum_of as checksum, expand};
+pub(crate) use self::filters::{checksum_of as checksum, expand, python_json};
 pub use self::lookups::Lookups;
 use crate::error::{Error, Result};
 
@@ -266,10 +266,11 @@ impl Engine {
             let message = format!("variables refer to each other in a circle: `{text}`");
             return Err(minijinja::Error::new(ErrorKind::InvalidOperation, message));
         }
-        if let Some(expression) = single_expression(text) {
+        let text = literal_backslashes(text);
+        if let Some(expression) = single_expression(&text) {
             return self.expression(expression, scope, depth);
         }
-        let text = chain::rewrite_template(text)?;
+        let text = chain::rewrite_template(&text)?;
         let rendered = self.jinja.template_from_str(&text)?.render(lazy::context(self, scope, depth))?;
         Ok(minijinja::Value::from(rendered))
     }
@@ -296,6 +297,38 @@ fn syntax(trim_blocks: bool, lstrip_blocks: bool) -> SyntaxConfig {
 #[must_use]
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// In the texts of playbooks a backslash within `{{ }}` is itself, as Ansible has it; in bare expressions and in template
+/// files Jinja's own escapes count.
+fn literal_backslashes(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains('\\') {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let (mut inside, mut quote, mut before) = (false, None, ' ');
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
+        match (inside, quote, c) {
+            (false, _, '{') if before == '{' => inside = true,
+            (true, None, '}') if before == '}' => inside = false,
+            (true, None, '\'' | '"') => quote = Some(c),
+            (true, Some(open), _) if c == open => quote = None,
+            (true, Some(open), '\\') => {
+                out.push('\\');
+                if next == Some(open) {
+                    out.extend(chars.next());
+                    before = ' ';
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        out.push(c);
+        before = c;
+    }
+    out.into()
 }
 
 /// The expression of a text that is `{{ expression }}` and nothing else.
@@ -443,6 +476,8 @@ mod tests {
                 ("a {{ l }} {{ none }} {{ true }}", json!("a [1, 2]  True")),
                 ("{{ 7 / 2 }}", json!(3.5)),
                 ("{{ [none, 'x', 1.0] }}!", json!("[None, 'x', 1.0]!")),
+                ("{{ 'a\\tb' | length }}", json!(4)),
+                ("{{ 'a.b' | regex_replace('(a)\\.(b)', '\\2\\1') }} \\t", json!("ba \\t")),
             ],
         );
     }

@@ -197,12 +197,14 @@ where
                 entries.push((key, value));
             }
         }
-        for (key, value) in merged {
-            if !entries.iter().any(|(other, _)| other.name == key.name) {
-                entries.push((key, value));
+        // As in PyYAML, what was merged comes first, with the mapping's own values in its place.
+        for (key, value) in entries {
+            match merged.iter_mut().find(|(other, _)| other.name == key.name) {
+                Some(inherited) => *inherited = (key, value),
+                None => merged.push((key, value)),
             }
         }
-        Ok(Content::Mapping(entries))
+        Ok(Content::Mapping(merged))
     }
 
     /// `<<: *anchor` or a list of anchors; keys of the mapping itself win, then earlier anchors.
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn anchors_merge_and_order() {
         let text = "base: &b {x: 1, y: 2}\nz: {<<: *b, y: 3}\non: [yes, 'yes']\n";
-        assert_eq!(json(text), r#"{"base":{"x":1,"y":2},"z":{"y":3,"x":1},"True":[true,"yes"]}"#);
+        assert_eq!(json(text), r#"{"base":{"x":1,"y":2},"z":{"x":1,"y":3},"True":[true,"yes"]}"#);
     }
 
     #[test]

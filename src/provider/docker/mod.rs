@@ -89,6 +89,10 @@ impl Provider for Docker {
             );
             found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
         }
+        for (what, mark) in &environment.cloud_only {
+            let message = format!("{what} means nothing to provider `docker`");
+            found.push(Diagnostic::warning(mark.location(), message));
+        }
         let mut families: Vec<&str> = Vec::new();
         for resource in &environment.resources {
             if let Ok(spec) = resource.spec::<VmSpec>()
