@@ -147,10 +147,25 @@ impl<'a> Run<'a> {
             })
             .await;
         finish(outcomes)?;
+        if plan.changes.iter().any(|change| change.token.is_some()) {
+            self.remove_twins(plan).await?;
+        }
         let mut books = self.books();
         books.journal.compact()?;
         let tally = *tally.lock().expect("no task panics while it counts");
         Ok(tally.plus(Tally { destroyed: removed, ..Tally::default() }))
+    }
+
+    /// After an interrupted run: a call of the killed command may have been carried out after we had looked, so that
+    /// there are two objects of one address. The one that the state knows stays.
+    async fn remove_twins(&self, plan: &Plan) -> Result<()> {
+        for object in self.provider.list(Some(&plan.environment)).await? {
+            let known = self.books().state.resources.get(&object.address).map(|entry| entry.id.clone());
+            if known.is_some_and(|id| id != object.id) {
+                self.driver(&object.address)?.delete(&object.id).await?;
+            }
+        }
+        Ok(())
     }
 
     fn check_cancelled(&self) -> Result<()> {
@@ -285,7 +300,15 @@ impl<'a> Run<'a> {
     /// # Errors
     /// When the provider still lists objects; each is named.
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
-        let left = self.provider.list(Some(&plan.environment)).await?;
+        let mut left = self.provider.list(Some(&plan.environment)).await?;
+        if !left.is_empty() {
+            // A call of a killed command may have been carried out after we had looked: it is gone after with the rest.
+            let late = left.iter().filter(|object| plan.changes.iter().any(|change| change.address == object.address));
+            for object in late {
+                self.driver(&object.address)?.delete(&object.id).await?;
+            }
+            left = self.provider.list(Some(&plan.environment)).await?;
+        }
         if left.is_empty() {
             return self.store.remove();
         }

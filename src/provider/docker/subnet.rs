@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Driver, Object, address, adopt, env_label, epoch, object, object_name};
+use super::{Driver, Object, address, env_label, epoch, object, object_name};
 use crate::{
     cloud::docker::{Client, DockerError},
     config::Cidr,
@@ -54,7 +54,8 @@ impl Driver for SubnetDriver {
                 Err(error) => return Err(explain(error)),
             }
         }
-        adopt(self, request.environment, request.token).await?.ok_or_else(|| {
+        let found = self.only(request).await?;
+        found.ok_or_else(|| {
             Error::new(format!("docker: a network `{name}` exists that this environment did not make"))
                 .hint(format!("remove it: `docker network rm {name}`"))
         })
@@ -73,6 +74,20 @@ impl Driver for SubnetDriver {
 }
 
 impl SubnetDriver {
+    /// The network of a request. The engine lets two calls at the same time make two networks of one name, as when a
+    /// killed command's call is still being carried out: the oldest one stays.
+    async fn only(&self, request: &Create<'_>) -> Result<Option<Object>> {
+        let mut same: Vec<Object> = self.list(Some(request.environment)).await?;
+        same.retain(|object| object.address == request.resource.address);
+        same.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        let mut same = same.into_iter();
+        let oldest = same.next();
+        for other in same {
+            self.delete(&other.id).await?;
+        }
+        Ok(oldest)
+    }
+
     async fn free_range(&self, wanted: Cidr, refused: &[Cidr]) -> Result<Cidr> {
         let networks = self.client.list_networks(None).await?;
         let mut used: Vec<Cidr> = networks.iter().filter_map(|network| network.cidr()?.parse().ok()).collect();

@@ -61,6 +61,10 @@ impl Driver for VmDriver {
                             .hint(format!("remove it: `docker rm --force {name}`"))
                     })?
                 }
+                Err(error) if error.says("is ambiguous") => {
+                    self.remove_twins(request, &spec).await?;
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             self.client.put_archive(&id, "/", boot_archive(&spec, boot)?).await?;
@@ -139,6 +143,20 @@ impl VmDriver {
             }
         }
         Ok(create)
+    }
+
+    /// Removes networks of the subnet's name that are not the one we know: a killed command's call, which the engine
+    /// carried out after we had looked.
+    async fn remove_twins(&self, request: &Create<'_>, spec: &VmSpec) -> Result<()> {
+        let address = Address::subnet(&spec.subnet);
+        let known = request.needs.get(&address).map_or("", |subnet| subnet.id.as_str());
+        let drivers = super::subnet::SubnetDriver { client: self.client.clone() };
+        for twin in drivers.list(Some(request.environment)).await? {
+            if twin.address == address && twin.id != known {
+                drivers.delete(&twin.id).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn free_address(&self, subnet: &Object) -> Result<Ipv4Addr> {
