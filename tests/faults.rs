@@ -68,6 +68,7 @@ async fn command(project: &Path, environment: &Environment, cloud: &Fake, destro
         environment: environment.name.clone(),
         provider: "fake".into(),
         folder: "envs/dev".into(),
+        overlay: state::Overlay::default(),
         serial: 0,
         created: Clock::System.now(),
         resources: BTreeMap::new(),

@@ -18,6 +18,7 @@ use crate::{
     event::Events,
     playbook::{Options, Recap},
     secret::Redactor,
+    state::Overlay,
     template::Engine,
     ui::{self, Progress, Summary, Ui},
 };
@@ -51,7 +52,7 @@ impl Apply {
             Some(saved) => saved.arguments(),
             None => EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() },
         };
-        let mut session = Session::open(&arguments, ui, redactor)?;
+        let mut session = Session::review(&arguments, ui, redactor)?;
         let prepared = Prepared::of(&session)?;
         let (events, progress) = Progress::start(ui);
         let wait = Duration::from_secs(self.lock_timeout);
@@ -70,7 +71,8 @@ impl Apply {
             if saved.is_none() && !self.yes && !ui.confirm(&format!("Apply this to `{}`?", plan.environment))? {
                 return Err(Error::interrupted("nothing was changed"));
             }
-            self.carry_out(&session, prepared, &plan, &events, diff).await
+            let overlay = session.overlay(&arguments)?;
+            self.carry_out(&session, prepared, &plan, overlay, &events, diff).await
         }
         .await;
         drop(events);
@@ -85,11 +87,12 @@ impl Apply {
     }
 
     async fn carry_out(
-        &self, session: &Session, prepared: Prepared, plan: &crate::plan::Plan, events: &Events, diff: bool,
+        &self, session: &Session, prepared: Prepared, plan: &crate::plan::Plan, overlay: Overlay, events: &Events,
+        diff: bool,
     ) -> Result<Summary> {
         let interrupt = Interrupt::watch(events);
         let cancel = interrupt.token.clone();
-        let state = session.initial_state();
+        let state = session.initial_state(overlay);
         let run = apply::Run::new(
             session.provider.as_ref(),
             &session.store,

@@ -30,7 +30,7 @@ pub(super) struct Destroy {
 impl Destroy {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let begun = Instant::now();
-        let mut session = Session::open(&self.environment, ui, redactor)?;
+        let mut session = Session::open(&self.environment, redactor)?;
         let name = session.environment.name.clone();
         if session.environment.protect {
             return Err(Error::usage(format!("the environment `{name}` is protected"))
@@ -54,10 +54,11 @@ impl Destroy {
                 return Err(Error::interrupted("nothing was changed"));
             }
             let interrupt = Interrupt::watch(&events);
+            let overlay = session.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default();
             let run = apply::Run::new(
                 session.provider.as_ref(),
                 &session.store,
-                session.initial_state(),
+                session.initial_state(overlay),
                 session.vault.clone(),
                 &events,
                 interrupt.token.clone(),

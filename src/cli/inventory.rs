@@ -30,7 +30,7 @@ pub(super) struct Inventory {
 
 impl Inventory {
     pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::open(&self.environment, ui, redactor)?;
+        let session = Session::open(&self.environment, redactor)?;
         let inventory = configure::inventory(&session.environment, session.applied()?, &session.vault);
         match &self.host {
             None => ui.json(&inventory.to_ansible()),

@@ -25,7 +25,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let session = Session::open(&arguments, ui, redactor)?;
+        let session = Session::open(&arguments, redactor)?;
         let inventory = configure::inventory(&session.environment, session.applied()?, &session.vault);
         let mut outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
         if let Some(ca) = session.vault.get("ca/certificate")

@@ -58,7 +58,7 @@ impl Run {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
         let begun = Instant::now();
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let mut session = Session::open(&arguments, ui, redactor)?;
+        let mut session = Session::open(&arguments, redactor)?;
         session.applied()?;
         let prepared = self.prepare(&session)?;
         let (events, progress) = Progress::start(ui);

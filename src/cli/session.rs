@@ -59,11 +59,21 @@ impl EnvironmentArgs {
         config::find(&self.environment, &start)
     }
 
-    /// The environment alone, with its warnings printed.
-    pub(super) fn load(&self, ui: &Ui) -> Result<Environment> {
-        let environment = config::load(&self.folder()?, &self.options())?;
-        ui.warnings(&environment.warnings);
-        Ok(environment)
+    /// The environment alone. What an earlier apply laid over its file is laid over it again, unless this command line
+    /// lays something else over it.
+    pub(super) fn load(&self) -> Result<Environment> {
+        let folder = self.folder()?;
+        let mut options = self.options();
+        if options.set.is_empty() && options.files_root.is_none() {
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if let Some(name) = options.name.clone().or_else(|| name.parse().ok())
+                && let Ok(Some(state)) = Store::new(&config::project_of(&std::path::absolute(&folder)?), &name).read()
+            {
+                options.set = state.overlay.set;
+                options.files_root = state.overlay.files_root;
+            }
+        }
+        config::load(&folder, &options)
     }
 }
 
@@ -77,11 +87,18 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Loads an environment as [`Self::open`] does, and prints what the user should know about its file.
+    pub(super) fn review(arguments: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<Self> {
+        let session = Self::open(arguments, redactor)?;
+        ui.warnings(&session.environment.warnings);
+        check(&session.environment, session.provider.as_ref(), ui)?;
+        Ok(session)
+    }
+
     /// Loads an environment, its provider, its state and its secrets; all mistakes of the file are one error.
-    pub(super) fn open(arguments: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<Self> {
-        let environment = arguments.load(ui)?;
+    pub(super) fn open(arguments: &EnvironmentArgs, redactor: &Redactor) -> Result<Self> {
+        let environment = arguments.load()?;
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
-        check(&environment, provider.as_ref(), ui)?;
         let store = Store::new(&environment.project, &environment.name);
         let state = store.read()?;
         let vault = match &state {
@@ -113,13 +130,25 @@ impl Session {
         Ok(lock)
     }
 
+    /// What this command line, or the one before it, laid over the file.
+    pub(super) fn overlay(&self, arguments: &EnvironmentArgs) -> Result<state::Overlay> {
+        let given = &arguments.overlay;
+        if given.set.is_empty() && given.files_root.is_none() {
+            return Ok(self.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default());
+        }
+        let files_root = given.files_root.as_ref().map(std::path::absolute).transpose()?;
+        Ok(state::Overlay { set: given.set.clone(), files_root })
+    }
+
     /// The state to begin with.
-    pub(super) fn initial_state(&self) -> State {
-        self.state.clone().unwrap_or_else(|| State {
+    pub(super) fn initial_state(&self, overlay: state::Overlay) -> State {
+        let known = self.state.clone().map(|state| State { overlay: overlay.clone(), ..state });
+        known.unwrap_or_else(|| State {
             version: state::VERSION,
             environment: self.environment.name.clone(),
             provider: self.provider.name().to_owned(),
             folder: self.environment.folder.clone(),
+            overlay,
             serial: 0,
             created: Clock::System.now(),
             resources: std::collections::BTreeMap::new(),

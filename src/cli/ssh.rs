@@ -21,7 +21,6 @@ use crate::{
     event::Events,
     remote::quote,
     secret::Redactor,
-    ui::Ui,
 };
 
 /// Log in to a machine, or run one command on it: `infra ssh dev app-1 -- uptime`
@@ -40,9 +39,8 @@ pub(super) struct Ssh {
 
 impl Ssh {
     pub(super) async fn run(&self, redactor: &Redactor) -> Result<u8> {
-        let ui = Ui::new(false, false, false, redactor.clone());
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let session = Session::open(&arguments, &ui, redactor)?;
+        let session = Session::open(&arguments, redactor)?;
         let state = session.applied()?;
         let pool =
             Pool::new(&session.environment, state, &session.vault, Arc::clone(&session.provider), &Events::ignored())?;

@@ -23,7 +23,7 @@ pub(super) struct SshConfig {
 
 impl SshConfig {
     pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::open(&self.environment, ui, redactor)?;
+        let session = Session::open(&self.environment, redactor)?;
         let state = session.applied()?;
         let secret = |name: String| {
             let value = session.vault.get(&name).map(|secret| secret.expose().to_owned());

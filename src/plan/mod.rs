@@ -341,6 +341,7 @@ mod tests {
             environment: "dev".parse().unwrap(),
             provider: "fake".into(),
             folder: "envs/dev".into(),
+            overlay: crate::state::Overlay::default(),
             serial: 1,
             created: Clock::System.now(),
             resources: resources.iter().map(|(r, id)| (r.address.clone(), entry(r, id))).collect(),

@@ -42,6 +42,9 @@ pub struct State {
     pub provider: String,
     /// The environment folder that it was made from.
     pub folder: PathBuf,
+    /// What was laid over its file.
+    #[serde(default, skip_serializing_if = "Overlay::is_empty")]
+    pub overlay: Overlay,
     /// Counts the writes.
     pub serial: u64,
     /// When the environment was first applied.
@@ -51,6 +54,23 @@ pub struct State {
     /// The secrets, encrypted with age.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub secrets: String,
+}
+
+/// What a command line laid over the environment file, so that later commands need not repeat it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// `--set`.
+    #[serde(default)]
+    pub set: Vec<String>,
+    /// `--files-root`, absolute.
+    #[serde(default)]
+    pub files_root: Option<PathBuf>,
+}
+
+impl Overlay {
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.files_root.is_none()
+    }
 }
 
 /// One object that we made.
@@ -226,6 +246,7 @@ mod tests {
             environment: name,
             provider: "fake".into(),
             folder: "envs/dev".into(),
+            overlay: super::Overlay::default(),
             serial: 0,
             created: Clock::System.now(),
             resources: std::collections::BTreeMap::new(),
