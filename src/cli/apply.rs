@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -108,7 +109,12 @@ impl Apply {
             Ok(vault.clone())
         })?;
         let mut recap = Recap::default();
-        if !plan.configure.hosts.is_empty() {
+        if plan.configure.hosts.is_empty() {
+            // A machine that was made is one that can be logged in to, whether it is configured or not.
+            let provider = Arc::clone(&session.provider);
+            let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
+            phase(events, "connect", pool.connect_all()).await?;
+        } else {
             let options = Options { check: false, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
             let work = prepared.run(session, &state, &vault, options, events, cancel.clone());
             recap = phase(events, "configure", work).await?;

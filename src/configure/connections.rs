@@ -86,6 +86,14 @@ impl Pool {
         })
     }
 
+    /// Waits until every machine has been logged in to.
+    ///
+    /// # Errors
+    /// When one of them cannot be reached in time.
+    pub async fn connect_all(&self) -> Result<()> {
+        futures::future::try_join_all(self.targets.keys().map(|host| self.ssh(host))).await.map(drop)
+    }
+
     /// The SSH connection of a host.
     ///
     /// # Errors
