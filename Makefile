@@ -8,6 +8,8 @@ INFRA  := target/$(TARGET)/debug/infra
 ## demo: set up what is missing, build, apply the dev environment, and say what to open
 demo: setup build
 	$(INFRA) apply dev --yes
+	@echo
+	@echo "infra is $(CURDIR)/$(INFRA)"
 
 ## test: set up what is missing and run every test
 test: setup build
@@ -35,7 +37,7 @@ setup:
 
 build:
 	cargo build --locked --bin infra --example bingo
-	cp target/$(TARGET)/debug/examples/bingo target/bingo
+	cp --remove-destination target/$(TARGET)/debug/examples/bingo target/bingo
 
 ## bench: the figures of the README
 bench: setup build
