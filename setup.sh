@@ -19,7 +19,7 @@ have cargo || { say "Rust is missing: https://rustup.rs installs it"; exit 1; }
 packages=
 have cc || packages="$packages gcc libc6-dev"
 have docker && (have dockerd || engine_answers) || packages="$packages docker.io"
-if ! have mmdebstrap && ! registry_answers; then packages="$packages mmdebstrap debian-archive-keyring"; fi
+if { ! have mmdebstrap || ! have newuidmap; } && ! registry_answers; then packages="$packages mmdebstrap debian-archive-keyring uidmap"; fi
 if [ -n "$packages" ]; then
     have apt-get || { say "install these first:$packages"; exit 1; }
     say "installing$packages"

@@ -291,6 +291,33 @@ async fn e2e_an_apply_that_is_killed_anywhere_is_gone_on_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn e2e_an_interrupted_apply_says_so_and_is_gone_on_from() {
+    let dev = Dev::small("interrupted");
+    dev.sandbox.write(
+        &format!("envs/{}/wait.yml", dev.name),
+        "- hosts: b\n  gather_facts: false\n  tasks:\n    - wait_for: {path: /tmp/never, timeout: 600}\n",
+    );
+    dev.edit("config.yaml", "instances:", "playbooks: [wait.yml]\ninstances:");
+    let mut command = dev.sandbox.command(&["apply", &dev.name, "--yes"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let state = dev.sandbox.path(&format!(".infra/{}/state.json", dev.name));
+    // The machines are there, and the playbook waits for what never comes.
+    let made = || async { std::fs::read_to_string(&state).unwrap_or_default().contains("vm.b\": {") };
+    eventually("the machines are made", 120, made).await;
+    let begun = Instant::now();
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{said}");
+    assert!(said.contains("goes on where this one stopped") || said.contains("you asked to stop"), "{said}");
+    dev.edit("config.yaml", "playbooks: [wait.yml]\n", "");
+    dev.apply();
+    assert_eq!(dev.left().await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn e2e_two_environments_at_once_do_not_touch() {
     let (one, two) = (Dev::small("one"), Dev::small("two"));
     let start = |dev: &Dev| {

@@ -34,7 +34,7 @@ impl Doctor {
             good: missing.is_empty(),
             needed: false,
             detail: "builds the base image where no image registry answers".to_owned(),
-            mend: "sudo apt-get install --no-install-recommends mmdebstrap debian-archive-keyring".to_owned(),
+            mend: docker::INSTALL_TOOLS.to_owned(),
         });
         findings.push(inotify());
         let failed = findings.iter().any(|finding| finding.needed && !finding.good);

@@ -91,7 +91,7 @@ async fn built(client: &Client, image: &str) -> Result<()> {
         return Err(Error::new(format!(
             "no registry answers, and `{tool}` is not installed to build the base image without one"
         ))
-        .hint("install it: `sudo apt-get install --no-install-recommends mmdebstrap debian-archive-keyring`"));
+        .hint(format!("install it: `{INSTALL_TOOLS}`")));
     }
     let folder = tempfile::tempdir().context(|| "cannot make a temporary folder")?;
     let script = folder.path().join("setup.sh");
@@ -131,6 +131,8 @@ async fn built(client: &Client, image: &str) -> Result<()> {
     let status = child.wait().await.context(|| "mmdebstrap did not end")?;
     let messages = messages.await.unwrap_or_default();
     if !status.success() {
+        // Half an image is none.
+        let _ = client.untag_image(&unfinished).await;
         return Err(Error::new(format!("mmdebstrap failed: {messages}"))
             .hint("it needs Debian's package archive within reach, and root or user namespaces"));
     }
@@ -141,13 +143,19 @@ async fn built(client: &Client, image: &str) -> Result<()> {
     Ok(())
 }
 
+/// What installs the programs that build the base image without a registry.
+pub const INSTALL_TOOLS: &str = "sudo apt-get install --no-install-recommends mmdebstrap debian-archive-keyring uidmap";
+
 /// The programs that are missing to build the base image without a registry.
 #[must_use]
 pub fn missing_tools() -> Vec<&'static str> {
     #[expect(clippy::disallowed_methods, reason = "the search path is where programs are looked for")]
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |tool: &&str| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
-    ["mmdebstrap"].into_iter().filter(|tool| !found(tool)).collect()
+    // Without root, mmdebstrap works in a user namespace.
+    let needed: &[&'static str] =
+        if rustix::process::geteuid().is_root() { &["mmdebstrap"] } else { &["mmdebstrap", "newuidmap"] };
+    needed.iter().copied().filter(|tool| !found(tool)).collect()
 }
 
 /// The set-up script, with this machine's own authorities and proxies before it.
