@@ -1,0 +1,137 @@
+//! The look-ahead: which probes will be needed next, as far as that can be guessed now. A wrong guess costs a few bytes.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use super::{AHEAD, BATCH, Entry, HostRun, Item, Part, Place, TaskScope, is_include, item_vars};
+use crate::{
+    error::{Error, Result},
+    playbook::{
+        actions::{self, Kind},
+        load::{find_tasks, include_name},
+        loops,
+        model::{Common, Task},
+    },
+    template::text_of,
+};
+
+impl HostRun<'_> {
+    /// The probes that will be needed next, as far as they can be guessed now: of the items behind this one, then of the
+    /// tasks behind this one. `set_fact` is followed, includes are opened, everything that cannot be told is left out.
+    pub(super) fn look_ahead(&self, place: &Place, rest: &[TaskScope], task: &Arc<Task>, probes: &mut Vec<String>) {
+        for scope in rest {
+            self.guess(place, task, scope, probes);
+        }
+        let mut facts: Map<String, Value> = Map::new();
+        let mut ahead: VecDeque<Entry> = VecDeque::new();
+        let mut later = self.work.iter();
+        for _ in 0..AHEAD {
+            if probes.len() >= BATCH {
+                return;
+            }
+            let entry = match ahead.pop_front() {
+                Some(entry) => entry,
+                None => match later.next() {
+                    Some(Item::Entry(entry)) => entry.clone(),
+                    Some(Item::Guard(block, Part::Body | Part::Rescue, _)) => {
+                        ahead.extend(block.always.iter().cloned());
+                        continue;
+                    }
+                    Some(_) => continue,
+                    None => return,
+                },
+            };
+            match entry {
+                Entry::Block(block) => {
+                    block.body.iter().chain(&block.always).rev().for_each(|entry| ahead.push_front(entry.clone()));
+                }
+                Entry::Task(task) => {
+                    if self.has_wanted_tags(&task.common.tags) {
+                        let scope = self.scope(&task).with(facts.clone());
+                        for entry in self.foresee(place, &task, &scope, probes, &mut facts).into_iter().rev() {
+                            ahead.push_front(entry);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn foresee(
+        &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>,
+        facts: &mut Map<String, Value>,
+    ) -> Vec<Entry> {
+        let scopes = match &task.r#loop {
+            None => vec![scope.clone()],
+            Some(r#loop) => match loops::items(r#loop, self.engine(), scope) {
+                Ok(items) => (0..items.len()).map(|at| scope.with(item_vars(r#loop, &items, at))).collect(),
+                Err(_) => return Vec::new(),
+            },
+        };
+        if is_include(task) {
+            let mut entries = Vec::new();
+            for scope in scopes {
+                if matches!(self.condition(task, &scope), Ok(true))
+                    && let Ok((more, _)) = self.open(task, &scope)
+                {
+                    entries.extend(more);
+                }
+            }
+            return entries;
+        }
+        if task.module == "set_fact" && matches!(self.condition(task, scope), Ok(true)) {
+            if let Ok((named, _)) = self.arguments(task, scope) {
+                facts.extend(named);
+            }
+            return Vec::new();
+        }
+        for scope in scopes {
+            self.guess(place, task, &scope, probes);
+        }
+        Vec::new()
+    }
+
+    pub(super) fn guess(&self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>) {
+        let is_module = actions::find(&task.module).is_none_or(|action| action.kind == Kind::Template);
+        if !is_module || probes.len() >= BATCH || !matches!(self.condition(task, scope), Ok(true)) {
+            return;
+        }
+        if !self.place(task, scope).is_ok_and(|other| other == *place) {
+            return;
+        }
+        let Ok(operation) = self.operation(task, scope) else { return };
+        if let (true, Some(probe), Ok(exports)) =
+            (operation.may_prefetch(), operation.probe(), self.exports(task, scope))
+        {
+            let text = format!("{exports}{probe}");
+            if !probes.contains(&text) {
+                probes.push(text);
+            }
+        }
+    }
+
+    /// Opens a dynamic include.
+    pub(super) fn open(&self, task: &Task, scope: &TaskScope) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
+        let mut common = Common { when: Vec::new(), tags: Vec::new(), run_once: None, ..task.common.clone() };
+        if let Some(apply) = &task.apply {
+            common.when.extend(apply.when.clone());
+            common.tags.extend(apply.tags.clone());
+            common.r#become = apply.r#become.clone().or(common.r#become);
+            common.become_user = apply.become_user.clone().or(common.become_user);
+            common.vars.extend(apply.vars.clone());
+        }
+        // Items of the include's own loop are seen by the tasks inside.
+        common.vars.extend(scope.locals.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let (named, free) = self.arguments(task, scope)?;
+        let text = |name: &str| named.get(name).map(text_of);
+        if task.module == "include_role" {
+            let name = text("name").or_else(|| text("role")).ok_or_else(|| Error::usage("`name` is missing"))?;
+            let from = text("tasks_from").unwrap_or_else(|| "main".to_owned());
+            return self.shared.loader.include_role(&name, &from, &common, task);
+        }
+        let name = text("file").or(free).unwrap_or_else(|| include_name(task));
+        let path = find_tasks(task, &name).ok_or_else(|| Error::new(format!("there is no task file `{name}`")))?;
+        self.shared.loader.include_tasks(&path, &common)
+    }
+}
