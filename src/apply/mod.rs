@@ -43,6 +43,8 @@ struct Books {
     state: State,
     journal: Journal,
     vault: Vault,
+    /// The secrets as they stand encrypted in the state.
+    sealed: Vault,
 }
 
 /// What was done.
@@ -78,7 +80,8 @@ impl<'a> Run<'a> {
         cancel: CancellationToken,
     ) -> Result<Self> {
         let journal = store.journal()?;
-        Ok(Self { provider, store, events, cancel, books: Mutex::new(Books { state, journal, vault }) })
+        let sealed = if state.secrets.is_empty() { Vault::default() } else { vault.clone() };
+        Ok(Self { provider, store, events, cancel, books: Mutex::new(Books { state, journal, vault, sealed }) })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -104,10 +107,9 @@ impl<'a> Run<'a> {
 
     fn save(&self, books: &mut Books) -> Result<()> {
         // Sealing anew gives other bytes for the same secrets, so it is done only when they differ.
-        let key = self.store.vault_key()?;
-        let known = Vault::open(&books.state.secrets, &key, crate::secret::Redactor::default())?;
-        if !known.same_as(&books.vault) {
-            books.state.secrets = books.vault.seal(&key)?;
+        if !books.sealed.same_as(&books.vault) {
+            books.state.secrets = books.vault.seal(&self.store.vault_key()?)?;
+            books.sealed = books.vault.clone();
         }
         self.store.write(&mut books.state)
     }

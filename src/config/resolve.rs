@@ -417,10 +417,8 @@ impl Resolver<'_> {
                 .databases
                 .iter()
                 .map(|(name, database)| {
-                    let Some(owner) = &database.owner else {
-                        return (name.clone(), Database { owner: None, extensions: database.extensions.clone() });
-                    };
-                    (name.clone(), Database { owner: Some(owner.clone()), extensions: database.extensions.clone() })
+                    let resolved = Database { owner: database.owner.clone(), extensions: database.extensions.clone() };
+                    (name.clone(), resolved)
                 })
                 .collect(),
             backup: service.backup.as_ref().map(|backup| BackupPolicy {

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use sha1::Digest;
 
 use super::{
     Arguments, Decision, Flag, List, Module, Operation, Step, Text,
     attributes::{Attributes, Mode},
+    content::sha1,
     probe_failed,
 };
 use crate::{
@@ -67,7 +67,7 @@ impl Unpack {
         match &self.bytes {
             None => self.arguments.src.0.clone(),
             Some(bytes) => {
-                let digest: String = sha1::Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                let digest = sha1(bytes);
                 format!("{}/.{}.infra-archive", self.arguments.dest.0.trim_end_matches('/'), &digest[..12])
             }
         }
@@ -95,7 +95,7 @@ impl Operation for Unpack {
         }
         let sum = match &self.bytes {
             Some(bytes) => {
-                let digest: String = sha1::Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                let digest = sha1(bytes);
                 format!("echo {digest}")
             }
             None => format!("sha1sum <{} | cut -d' ' -f1", quote(&self.arguments.src.0)),

@@ -664,26 +664,7 @@ impl Loader {
 
     fn task(&self, node: &Node, fields: &[(Key, Node)], common: Common, folder: &Path) -> Option<Task> {
         let mut module: Option<(&Key, &Node)> = None;
-        let mut task = Task {
-            name: String::new(),
-            module: String::new(),
-            arguments: Map::new(),
-            free_form: None,
-            common,
-            r#loop: None,
-            register: None,
-            changed_when: None,
-            failed_when: None,
-            until: None,
-            retries: None,
-            delay: None,
-            notify: Vec::new(),
-            listen: Vec::new(),
-            delegate_facts: false,
-            apply: None,
-            folder: folder.to_owned(),
-            mark: node.mark.clone(),
-        };
+        let mut task = Task::blank(common, folder.to_owned(), node.mark.clone());
         let mut control: Option<&Node> = None;
         for (key, value) in fields {
             match key.name.as_str() {

@@ -132,6 +132,30 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task of which only the surroundings are known.
+    pub(super) fn blank(common: Common, folder: PathBuf, mark: Mark) -> Self {
+        Self {
+            name: String::new(),
+            module: String::new(),
+            arguments: Map::new(),
+            free_form: None,
+            common,
+            r#loop: None,
+            register: None,
+            changed_when: None,
+            failed_when: None,
+            until: None,
+            retries: None,
+            delay: None,
+            notify: Vec::new(),
+            listen: Vec::new(),
+            delegate_facts: false,
+            apply: None,
+            folder,
+            mark,
+        }
+    }
+
     /// The name with the role before it, as it is shown.
     #[must_use]
     pub fn title(&self) -> String {

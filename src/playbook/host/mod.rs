@@ -31,7 +31,6 @@ use crate::{
     modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Outcome, Step},
     remote::{Output, Script, Transport, quote},
     template::{Engine, is_true, text_of},
-    yaml,
 };
 
 /// How many probes travel in one request at most.
@@ -239,7 +238,11 @@ impl<'a> HostRun<'a> {
     }
 
     async fn gather(&mut self, common: &Common) -> Result<()> {
-        let task = Arc::new(plain_task(common.clone(), &self.play.scope.play.mark));
+        let task = Arc::new(Task::blank(
+            common.clone(),
+            self.play.scope.play.folder.clone(),
+            self.play.scope.play.mark.clone(),
+        ));
         let place = self.place(&task, &self.scope(&task))?;
         let connection = self.connection(&place).await?;
         let outputs = connection.exec(place.user.as_deref(), &[Script::probe(facts::SCRIPT)]).await?;
@@ -816,30 +819,6 @@ fn item_vars(r#loop: &super::model::Loop, items: &[Value], at: usize) -> Map<Str
         neighbour("nextitem", items.get(at + 1));
     }
     vars
-}
-
-/// A task without a module, for what runs in a play's own name.
-fn plain_task(common: Common, mark: &yaml::Mark) -> Task {
-    Task {
-        name: "facts".to_owned(),
-        module: "setup".to_owned(),
-        arguments: Map::new(),
-        free_form: None,
-        common,
-        r#loop: None,
-        register: None,
-        changed_when: None,
-        failed_when: None,
-        until: None,
-        retries: None,
-        delay: None,
-        notify: Vec::new(),
-        listen: Vec::new(),
-        delegate_facts: false,
-        apply: None,
-        folder: std::path::PathBuf::new(),
-        mark: mark.clone(),
-    }
 }
 
 /// What is shown of a task's end: why it failed with the host's output, or what it prints.
