@@ -138,6 +138,7 @@ async fn e2e_the_dev_environment_from_nothing_to_nothing() {
 
     let second = dev.apply();
     assert_eq!(total(&second), 0, "{}", second.err);
+    budget(&dev);
     let plan = dev.run(&["plan", "--detailed-exitcode"], 0);
     assert!(plan.out.contains("resources: nothing to do"), "{}", plan.out);
 
@@ -186,6 +187,26 @@ async fn metrics(dev: &Dev, client: &reqwest::Client) {
     eventually("requests are counted by endpoint", 30, counted).await;
     let text = client.get(&page).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("<h1>Overview</h1>") && text.contains("postgres-main"), "{text}");
+}
+
+/// What an apply that changes nothing costs in round trips.
+fn budget(dev: &Dev) {
+    let third = dev.run(&["apply", "--yes", "--json"], 0);
+    let summary: Value = third.out.lines().map(|line| serde_json::from_str(line).unwrap()).last().unwrap();
+    assert_eq!(summary["event"], "summary", "{}", third.out);
+    let hosts = summary["hosts"].as_object().unwrap();
+    assert_eq!(hosts.len(), 6);
+    for (host, tally) in hosts {
+        // One request for the facts and one for all probes of the plays, and one more wherever a probe's text hangs on an
+        // earlier answer: those of the application wait for the database and read what only the first of them runs.
+        let budget = match host.as_str() {
+            "bingo-1" | "bingo-2" => 6,
+            "postgres-main" => 3,
+            _ => 2,
+        };
+        let execs = tally["execs"].as_u64().unwrap();
+        assert!(execs <= budget, "{host} took {execs} requests instead of {budget}");
+    }
 }
 
 /// After each fault `/ping` through the front stays good, and the machine that went bad is good again within 15 s.

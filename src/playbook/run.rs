@@ -68,6 +68,8 @@ pub struct HostTally {
     pub ignored: usize,
     /// Whether the host was lost.
     pub unreachable: usize,
+    /// Requests that were sent to hosts: what a play costs in round trips.
+    pub execs: usize,
 }
 
 /// What happened on all hosts.
@@ -94,6 +96,7 @@ impl Recap {
             mine.failed += tally.failed;
             mine.ignored += tally.ignored;
             mine.unreachable += tally.unreachable;
+            mine.execs += tally.execs;
         }
     }
 }
@@ -272,6 +275,7 @@ async fn one_play(shared: &Arc<Shared>, run: &PlayRun, host: &str, tally: &mut H
         // A script that waits for something must not hold up a user who wants to stop; running it again goes on.
         () = shared.cancel.cancelled() => return false,
     };
+    tally.execs += host_run.execs.load(Ordering::Relaxed);
     match ended {
         Ok(()) => tally.failed == 0,
         Err(error) => {

@@ -47,7 +47,7 @@ impl HostRun<'_> {
             Kind::Import => Ok(TaskEnd::default()),
             Kind::Ping => {
                 let place = self.place(task, scope)?;
-                self.connection(&place).await?.exec(place.user.as_deref(), &[Script::probe(":")]).await?;
+                self.exec(&place, &[Script::probe(":")]).await?;
                 let data = named.get("data").cloned().unwrap_or_else(|| "pong".into());
                 Ok(TaskEnd { result: Map::from_iter([("ping".to_owned(), data)]), ..TaskEnd::default() })
             }
@@ -178,9 +178,7 @@ impl HostRun<'_> {
         let deadline = Instant::now() + Duration::from_secs(number("timeout", 600));
         let place = self.place(task, scope)?;
         loop {
-            let attempt =
-                async { self.connection(&place).await?.exec(place.user.as_deref(), &[Script::probe(":")]).await };
-            match attempt.await {
+            match self.exec(&place, &[Script::probe(":")]).await {
                 Ok(_) => return Ok(TaskEnd::default()),
                 Err(error) if Instant::now() >= deadline => return Ok(TaskEnd::failed(error.to_string())),
                 Err(_) => tokio::time::sleep(Duration::from_secs(number("sleep", 1))).await,

@@ -11,7 +11,10 @@ mod ahead;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -110,6 +113,8 @@ pub(super) struct HostRun<'a> {
     visits: HashMap<String, usize>,
     /// What `rescue` is told.
     rescued: Map<String, Value>,
+    /// How many requests have been sent to hosts.
+    pub(super) execs: AtomicUsize,
 }
 
 impl<'a> HostRun<'a> {
@@ -129,6 +134,7 @@ impl<'a> HostRun<'a> {
             seen: HashMap::new(),
             visits: HashMap::new(),
             rescued: Map::new(),
+            execs: AtomicUsize::new(0),
         }
     }
 
@@ -244,8 +250,7 @@ impl<'a> HostRun<'a> {
             self.play.scope.play.mark.clone(),
         ));
         let place = self.place(&task, &self.scope(&task))?;
-        let connection = self.connection(&place).await?;
-        let outputs = connection.exec(place.user.as_deref(), &[Script::probe(facts::SCRIPT)]).await?;
+        let outputs = self.exec(&place, &[Script::probe(facts::SCRIPT)]).await?;
         let facts = facts::parse(&outputs.first().map(Output::out).unwrap_or_default());
         let memory = self.shared.world.memory_of(&self.host);
         *memory.facts.write().expect("no task panics while it holds a host's memory") = facts;
@@ -281,6 +286,13 @@ impl<'a> HostRun<'a> {
 
     async fn connection(&self, place: &Place) -> Result<Arc<dyn Transport>> {
         self.shared.connections.connect(&place.host).await
+    }
+
+    /// One request to a host: all of these scripts travel in it.
+    async fn exec(&self, place: &Place, scripts: &[Script]) -> Result<Vec<Output>> {
+        let connection = self.connection(place).await?;
+        self.execs.fetch_add(1, Ordering::Relaxed);
+        connection.exec(place.user.as_deref(), scripts).await
     }
 
     /// One task: told, run once or by itself, counted.
@@ -708,8 +720,7 @@ impl<'a> HostRun<'a> {
         let mut probes = vec![probe];
         self.look_ahead(place, rest, task, &mut probes);
         let scripts: Vec<Script> = probes.iter().map(Script::probe).collect();
-        let connection = self.connection(place).await?;
-        let mut outputs = connection.exec(place.user.as_deref(), &scripts).await?.into_iter();
+        let mut outputs = self.exec(place, &scripts).await?.into_iter();
         let first = outputs.next().unwrap_or_default();
         for (probe, output) in probes.into_iter().skip(1).zip(outputs) {
             self.seen.insert((place.clone(), probe), output);
@@ -741,7 +752,7 @@ impl<'a> HostRun<'a> {
         let mut probes = Vec::new();
         self.look_ahead(place, rest, task, &mut probes);
         scripts.extend(probes.iter().map(Script::probe));
-        let mut outputs = connection.exec(place.user.as_deref(), &scripts).await?;
+        let mut outputs = self.exec(place, &scripts).await?;
         let ahead = outputs.split_off(outputs.len() - probes.len());
         let steps = outputs.split_off(outputs.len() - count);
         for (probe, output) in probes.into_iter().zip(ahead) {
@@ -758,7 +769,7 @@ impl<'a> HostRun<'a> {
             return Ok(Vec::new());
         }
         let scripts: Vec<Script> = changes.iter().map(|change| Script::probe(read_text(&change.path))).collect();
-        let outputs = self.connection(place).await?.exec(place.user.as_deref(), &scripts).await?;
+        let outputs = self.exec(place, &scripts).await?;
         Ok(changes.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect())
     }
 

@@ -1,0 +1,154 @@
+//! The pages under `docs/reference/` are what the program says of itself; `UPDATE=1 cargo test docs` writes them anew.
+//! What README shows is checked as far as it can be without machines.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::support::{Sandbox, repository};
+
+/// Compares a generated page with the one in the repository, or writes it.
+fn page(name: &str, text: &str) {
+    let path = repository().join("docs/reference").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == text, "`{}` is not what the program says: `UPDATE=1 cargo test docs`", path.display());
+}
+
+#[test]
+fn docs_the_command_line() {
+    let sandbox = Sandbox::new();
+    let help = |arguments: &[&str]| {
+        let text = sandbox.run(arguments, 0).out;
+        text.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>()
+    };
+    let top = help(&["--help"]);
+    let commands = top.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .collect();
+    assert!(commands.len() > 10, "{top}");
+    let mut text = format!("# The command line\n\n```text\n{top}```\n");
+    for command in commands.iter().filter(|command| !command.is_empty() && **command != "help") {
+        let _ = write!(text, "\n## `infra {command}`\n\n```text\n{}```\n", help(&[command, "--help"]));
+    }
+    page("cli.md", &text);
+}
+
+#[test]
+fn docs_the_environment_file() {
+    let schema = infra::config::schema();
+    let mut text = String::from(
+        "# The environment file\n\nEvery key of `envs/<name>/config.yaml`. `infra schema` prints the same as a JSON Schema.\n",
+    );
+    section(&mut text, "", &schema);
+    let mut shown: Vec<&str> = Vec::new();
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        if definition.get("properties").is_some() {
+            shown.push(name);
+            section(&mut text, name, definition);
+        }
+    }
+    assert!(shown.len() > 15, "{shown:?}");
+    page("environment-file.md", &text);
+}
+
+fn section(text: &mut String, name: &str, schema: &Value) {
+    let none = Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&none);
+    if !name.is_empty() {
+        let described = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let _ = write!(text, "\n## {name}\n\n{described}\n");
+    }
+    text.push_str("\n| key | value | meaning |\n|---|---|---|\n");
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for (key, property) in properties {
+        let must = if required.iter().any(|name| name == key) { ", required" } else { "" };
+        let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let usual = match property.get("default") {
+            Some(Value::Null | Value::Object(_)) | None => String::new(),
+            Some(Value::Array(items)) if items.is_empty() => String::new(),
+            Some(value) => format!(" (default `{}`)", value.to_string().trim_matches('"')),
+        };
+        let _ = writeln!(text, "| `{key}` | {}{must} | {meaning}{usual} |", kind(property));
+    }
+}
+
+/// A few words for the values that a property takes.
+fn kind(schema: &Value) -> String {
+    let reference = |schema: &Value| schema["$ref"].as_str().map(|path| path.rsplit('/').next().unwrap().to_owned());
+    if let Some(name) = reference(schema) {
+        return name;
+    }
+    for choice in ["anyOf", "oneOf"] {
+        if let Some(choices) = schema[choice].as_array() {
+            let words: Vec<String> = choices.iter().filter(|choice| choice["type"] != "null").map(kind).collect();
+            return words.join(" or ");
+        }
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        return values
+            .iter()
+            .map(|value| format!("`{}`", value.to_string().trim_matches('"')))
+            .collect::<Vec<_>>()
+            .join(" or ");
+    }
+    let of = |value: &Value| if value.is_object() { kind(value) } else { "anything".to_owned() };
+    let name = match &schema["type"] {
+        Value::Array(names) => names.iter().find(|name| **name != "null").and_then(Value::as_str),
+        name => name.as_str(),
+    };
+    match name {
+        Some("object") => {
+            let patterns = schema["patternProperties"].as_object();
+            let values = patterns.and_then(|patterns| patterns.values().next());
+            format!("mapping of {}", of(values.unwrap_or(&schema["additionalProperties"])))
+        }
+        Some("array") => format!("list of {}", of(&schema["items"])),
+        Some(name) => name.to_owned(),
+        None => "anything".to_owned(),
+    }
+}
+
+#[test]
+fn docs_every_command_in_the_readme_exists() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let known = std::fs::read_to_string(repository().join("docs/reference/cli.md")).unwrap();
+    let mut seen = 0;
+    for line in readme.lines().filter_map(|line| line.trim().trim_start_matches("$ ").strip_prefix("infra ")) {
+        let command = line.split_whitespace().next().unwrap_or_default().trim_matches('`');
+        if command.starts_with(|c: char| c.is_ascii_lowercase()) {
+            assert!(known.contains(&format!("## `infra {command}`")), "README shows `infra {line}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 3, "README shows only {seen} commands");
+    for target in readme.lines().filter_map(|line| line.trim().strip_prefix("make ")) {
+        let target = target.split_whitespace().next().unwrap_or_default();
+        let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
+        assert!(makefile.contains(&format!("\n{target}:")), "README shows `make {target}`");
+    }
+}
+
+/// Links between the pages of the repository lead somewhere.
+#[test]
+fn docs_links_lead_somewhere() {
+    let mut pages: Vec<std::path::PathBuf> = Vec::new();
+    for folder in ["", "docs", "docs/adr", "docs/reference"] {
+        let entries = std::fs::read_dir(repository().join(folder)).unwrap();
+        pages.extend(entries.map(|e| e.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap();
+            if !path.is_empty() && !target.contains("://") {
+                assert!(page.parent().unwrap().join(path).exists(), "`{}` links to `{target}`", page.display());
+            }
+        }
+    }
+}
