@@ -262,6 +262,10 @@ fn inventory(dev: &Dev) {
     assert_eq!(list["bingo"]["hosts"], serde_json::json!(["bingo-1", "bingo-2"]));
     let host: Value = serde_json::from_str(&dev.run(&["inventory", "--host", "bingo-1"], 0).out).unwrap();
     assert_eq!(host["ansible_user"], "infra");
+    // Ansible reaches the machines by OpenSSH's configuration, which exists and knows this one.
+    let arguments = host["ansible_ssh_common_args"].as_str().unwrap();
+    let config = std::fs::read_to_string(arguments.strip_prefix("-F '").unwrap().trim_end_matches('\'')).unwrap();
+    assert!(config.contains(host["ansible_host"].as_str().unwrap()), "{config}");
     let config = dev.run(&["ssh-config"], 0).out;
     assert!(
         config.contains("Host bingo-1 ")

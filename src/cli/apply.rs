@@ -127,10 +127,11 @@ impl Apply {
         if recap.succeeded() {
             tally = tally.plus(phase(events, "remove", run.remove(plan)).await?);
         }
-        let inventory = configure::inventory(&session.environment, &run.state(), &vault);
+        let state = run.state();
         if let Some(path) = &session.environment.inventory_file {
-            super::inventory::write(path, &inventory)?;
+            super::inventory::write(path, &session.environment, &state, &vault, session.store.folder())?;
         }
+        let inventory = configure::inventory(&session.environment, &state, &vault);
         let outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
         Ok(Summary { environment: session.environment.name.to_string(), tally, recap, outputs, seconds: 0.0 })
     }

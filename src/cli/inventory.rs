@@ -5,12 +5,17 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::session::{EnvironmentArgs, Session};
+use super::{
+    session::{EnvironmentArgs, Session},
+    ssh_config,
+};
 use crate::{
+    config::Environment,
     configure,
     error::{Context, Error, Result},
     playbook,
     secret::Redactor,
+    state::{State, Vault},
     ui::Ui,
     yaml,
 };
@@ -31,7 +36,7 @@ pub(super) struct Inventory {
 impl Inventory {
     pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::open(&self.environment, redactor)?;
-        let inventory = configure::inventory(&session.environment, session.applied()?, &session.vault);
+        let inventory = reachable(&session.environment, session.applied()?, &session.vault, session.store.folder())?;
         match &self.host {
             None => ui.json(&inventory.to_ansible()),
             Some(host) => {
@@ -46,8 +51,22 @@ impl Inventory {
     }
 }
 
+/// The inventory with what Ansible itself needs to reach the machines: OpenSSH's configuration, which knows the bastion,
+/// the published ports and the host keys.
+fn reachable(environment: &Environment, state: &State, vault: &Vault, folder: &Path) -> Result<playbook::Inventory> {
+    let mut inventory = configure::inventory(environment, state, vault);
+    let (_, config) = ssh_config::files(environment, state, vault, folder)?;
+    for vars in inventory.host_vars.values_mut() {
+        // Ansible would put the port over that of the configuration.
+        vars.shift_remove("ansible_port");
+        vars.insert("ansible_ssh_common_args".to_owned(), format!("-F '{}'", config.display()).into());
+    }
+    Ok(inventory)
+}
+
 /// Writes an inventory file that Ansible can read.
-pub(super) fn write(path: &Path, inventory: &playbook::Inventory) -> Result<()> {
+pub(super) fn write(path: &Path, environment: &Environment, state: &State, vault: &Vault, folder: &Path) -> Result<()> {
+    let inventory = reachable(environment, state, vault, folder)?;
     let hosts: Map<String, Value> = inventory
         .hosts
         .iter()

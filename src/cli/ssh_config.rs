@@ -1,16 +1,23 @@
 //! `infra ssh-config`: what OpenSSH, scp and editors need to reach the machines.
 
-use std::{fmt::Write as _, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
 use super::session::{EnvironmentArgs, Session};
 use crate::{
     apply::{LOGIN_KEY, host_key},
+    config::Environment,
     configure,
     error::{Context, Error, Result},
     resource::Address,
     secret::Redactor,
+    state::{State, Vault},
     ui::Ui,
 };
 
@@ -24,41 +31,48 @@ pub(super) struct SshConfig {
 impl SshConfig {
     pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::open(&self.environment, redactor)?;
-        let state = session.applied()?;
-        let secret = |name: String| {
-            let value = session.vault.get(&name).map(|secret| secret.expose().to_owned());
-            value.ok_or_else(|| Error::new(format!("`{name}` is not in the state")))
-        };
-        // OpenSSH reads keys from files only; they lie beside the state, for their owner alone.
-        let folder = session.store.folder();
-        let (key, known) = (folder.join("ssh-key"), folder.join("known_hosts"));
-        write_private(&key, &secret(format!("{LOGIN_KEY}/private"))?)?;
-        let mut text = String::new();
-        let mut known_hosts = String::new();
-        let bastion = configure::bastion(&session.environment);
-        let prefix = format!("{}-", session.environment.name);
-        for (name, host) in &session.environment.hosts {
-            let Some(entry) = state.resources.get(&Address::vm(name)) else { continue };
-            let attribute =
-                |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
-            let public = attribute("public_address");
-            let address = public.clone().or_else(|| attribute("address")).unwrap_or_default();
-            let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64()).unwrap_or(22);
-            let _ = writeln!(text, "Host {name} {prefix}{name}");
-            let _ = writeln!(text, "  HostName {address}\n  Port {port}\n  User {}", host.login);
-            let _ = writeln!(text, "  IdentityFile {}\n  IdentitiesOnly yes", key.display());
-            let _ = writeln!(text, "  HostKeyAlias {prefix}{name}\n  UserKnownHostsFile {}", known.display());
-            let _ = writeln!(text, "  StrictHostKeyChecking yes");
-            if let (None, Some(bastion)) = (public, bastion) {
-                let _ = writeln!(text, "  ProxyJump {prefix}{bastion}");
-            }
-            text.push('\n');
-            let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(name.as_str())))?);
-        }
-        write_private(&known, &known_hosts)?;
-        ui.result(&text);
+        let files = files(&session.environment, session.applied()?, &session.vault, session.store.folder())?;
+        ui.result(&files.0);
         Ok(0)
     }
+}
+
+/// Writes the configuration, the key and the host keys beside the state, for their owner alone, since OpenSSH reads them
+/// from files only; the configuration's text and path.
+pub(super) fn files(
+    environment: &Environment, state: &State, vault: &Vault, folder: &Path,
+) -> Result<(String, PathBuf)> {
+    let secret = |name: String| {
+        let value = vault.get(&name).map(|secret| secret.expose().to_owned());
+        value.ok_or_else(|| Error::new(format!("`{name}` is not in the state")))
+    };
+    let (key, known, config) = (folder.join("ssh-key"), folder.join("known_hosts"), folder.join("ssh-config"));
+    write_private(&key, &secret(format!("{LOGIN_KEY}/private"))?)?;
+    let mut text = String::new();
+    let mut known_hosts = String::new();
+    let bastion = configure::bastion(environment);
+    let prefix = format!("{}-", environment.name);
+    for (name, host) in &environment.hosts {
+        let Some(entry) = state.resources.get(&Address::vm(name)) else { continue };
+        let attribute = |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
+        let (public, private) = (attribute("public_address"), attribute("address").unwrap_or_default());
+        let address = public.as_ref().unwrap_or(&private);
+        let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64()).unwrap_or(22);
+        // Programs such as Ansible name a machine by its private address.
+        let _ = writeln!(text, "Host {name} {prefix}{name} {private}");
+        let _ = writeln!(text, "  HostName {address}\n  Port {port}\n  User {}", host.login);
+        let _ = writeln!(text, "  IdentityFile {}\n  IdentitiesOnly yes", key.display());
+        let _ = writeln!(text, "  HostKeyAlias {prefix}{name}\n  UserKnownHostsFile {}", known.display());
+        let _ = writeln!(text, "  StrictHostKeyChecking yes");
+        if let (None, Some(bastion)) = (public, bastion) {
+            let _ = writeln!(text, "  ProxyJump {prefix}{bastion}");
+        }
+        text.push('\n');
+        let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(name.as_str())))?);
+    }
+    write_private(&known, &known_hosts)?;
+    write_private(&config, &text)?;
+    Ok((text, config))
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {

@@ -145,6 +145,12 @@ pub struct Info {
     pub ncpu: u32,
     /// Memory of the engine's machine, in bytes.
     pub mem_total: u64,
+    /// Whether it can limit the processors of a container: an engine without root needs that delegated to it.
+    #[serde(default)]
+    pub cpu_cfs_quota: bool,
+    /// Whether it can limit the memory of a container.
+    #[serde(default)]
+    pub memory_limit: bool,
     /// `apparmor`, `seccomp`, ...
     #[serde(default)]
     pub security_options: Vec<String>,

@@ -127,6 +127,7 @@ impl Provider for Docker {
         }
         if !images.is_empty() {
             vm::raise_inotify_limit(events);
+            vm::warn_of_limits(&self.client.info().await?, events);
         }
         Ok(())
     }

@@ -190,10 +190,26 @@ fn cgroups<'a>(create: CreateContainer<'a>, info: &Info) -> CreateContainer<'a> 
     }
 }
 
-/// Billionths of a processor and bytes of memory; no machine gets more processors than there are.
+/// Billionths of a processor and bytes of memory; no machine gets more processors than there are, and 0 means no limit,
+/// where the engine cannot set one.
 fn limits(spec: &VmSpec, info: &Info) -> (u64, u64) {
     let cores = spec.cores.min(info.ncpu.max(1));
-    (u64::from(cores) * u64::from(spec.core_fraction) * 10_000_000, spec.memory_mb * 1024 * 1024)
+    let cpu = if info.cpu_cfs_quota { u64::from(cores) * u64::from(spec.core_fraction) * 10_000_000 } else { 0 };
+    (cpu, if info.memory_limit { spec.memory_mb * 1024 * 1024 } else { 0 })
+}
+
+/// Says which limits of machines this engine cannot hold.
+pub(super) fn warn_of_limits(info: &Info, events: &Events) {
+    let missing: Vec<&str> = [("processors", info.cpu_cfs_quota), ("memory", info.memory_limit)]
+        .into_iter()
+        .filter_map(|(what, can)| (!can).then_some(what))
+        .collect();
+    if !missing.is_empty() {
+        events.warn(format!(
+            "this engine cannot limit the {} of machines: its cgroup controllers are not delegated to it",
+            missing.join(" and the ")
+        ));
+    }
 }
 
 fn own_address(container: &Container) -> Option<&str> {
