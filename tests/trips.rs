@@ -207,3 +207,48 @@ async fn handlers_blocks_and_results_follow_ansible() {
     let (_, recap) = execs(playbook, folder.path()).await;
     assert_eq!((recap.hosts["here"].failed, recap.hosts["here"].ignored), (0, 1));
 }
+
+/// Hosts of a linear play begin each task together, so that what one registers is there for the next task of another.
+#[tokio::test]
+async fn linear_plays_go_in_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("play.yml");
+    let log = folder.path().join("log");
+    let playbook = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - command: sleep 0.3
+      when: inventory_hostname == 'slow'
+    - shell: echo $((40 + 2))
+      register: answer
+    - shell: echo \"{{ inventory_hostname }} {{ groups.all | map('extract', hostvars, ['answer', 'stdout']) | join(',') }}\" >>LOG
+    - include_tasks: more.yml
+      when: inventory_hostname == 'slow'
+    - shell: echo last >>LOG
+"
+    .replace("LOG", &log.display().to_string());
+    std::fs::write(&path, playbook).unwrap();
+    let more = format!("- command: sleep 0.2\n- shell: echo included >>{}\n", log.display());
+    std::fs::write(folder.path().join("more.yml"), more).unwrap();
+    let engine = Engine::default();
+    let loader = Arc::new(Loader::new(SearchPath::default(), engine.clone()));
+    let plays = loader.playbooks(&[path]).unwrap_or_else(|error| panic!("{error}"));
+    let hosts: Vec<String> = vec!["quick".into(), "slow".into()];
+    let groups = [("all".to_owned(), hosts.clone())].into();
+    let inventory = Inventory { hosts, groups, ..Inventory::default() };
+    let world = world(inventory, SearchPath::default(), &engine, false);
+    let connections = Arc::new(One(Arc::default()));
+    let (events, mut told) = Events::channel();
+    let recap =
+        run(world, loader, plays, connections, Options::default(), &events, CancellationToken::new()).await.unwrap();
+    drop(events);
+    while let Ok(event) = told.try_recv() {
+        println!("{event:?}");
+    }
+    assert!(recap.succeeded(), "{recap:?}");
+    let log = std::fs::read_to_string(log).unwrap();
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines[..2].sort_unstable();
+    assert_eq!(lines, ["quick 42,42", "slow 42,42", "included", "last", "last"]);
+}

@@ -7,6 +7,7 @@ mod facts;
 mod host;
 mod inventory;
 mod load;
+mod lockstep;
 mod loops;
 mod model;
 mod run;

@@ -48,6 +48,16 @@ pub enum Entry {
     Block(Arc<Block>),
 }
 
+impl Entry {
+    /// How many steps it takes, for hosts that go through a play together.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Task(_) => 1,
+            Self::Block(block) => block.body.iter().map(Self::weight).sum::<usize>() + block.ending(),
+        }
+    }
+}
+
 /// A block of tasks, with what happens when one of them fails.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -57,6 +67,13 @@ pub struct Block {
     pub rescue: Vec<Entry>,
     /// Runs in any case.
     pub always: Vec<Entry>,
+}
+
+impl Block {
+    /// How many steps follow its body.
+    pub(super) fn ending(&self) -> usize {
+        1 + self.always.iter().map(Entry::weight).sum::<usize>()
+    }
 }
 
 /// What a task inherits from the blocks, the role and the play around it.

@@ -1,8 +1,8 @@
 //! The order of plays and hosts.
 //!
-//! Each host goes through its plays at its own pace. It waits for other hosts where Ansible's order can matter: a play begins
-//! when all hosts of the earlier plays have ended theirs, but for plays with `strategy: free`, which nobody waits for;
-//! `serial` batches follow each other; and `run_once` tasks are run by one host while the others wait for its result.
+//! A play begins on a host when all hosts of the earlier plays have ended theirs, and its hosts begin each task together, but
+//! for plays with `strategy: free`: nobody waits for those, and in them each host goes at its own pace. `serial` batches
+//! follow each other, and `run_once` tasks are run by one host while the others wait for its result.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     host::{HostRun, TaskEnd},
     load::{Loader, match_hosts},
+    lockstep::Lockstep,
     model::Play,
     vars::{PlayScope, TaskScope, World},
 };
@@ -117,8 +118,8 @@ pub(super) struct Shared {
 pub(super) struct PlayRun {
     pub(super) number: usize,
     pub(super) scope: Arc<PlayScope>,
-    /// Batches of `serial`.
-    batches: Vec<Vec<String>>,
+    /// Batches of `serial`, each with what keeps its hosts together.
+    batches: Vec<(Vec<String>, Lockstep)>,
     /// How many hosts have ended the play, and in which batch they are.
     ended: watch::Sender<Vec<String>>,
     /// Whether a failure ends the play for all.
@@ -196,7 +197,11 @@ fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
             vars_files.extend(map);
         }
     }
-    let batches = batches(&hosts, &play.serial);
+    let batches = batches(&hosts, &play.serial).into_iter().map(|batch| {
+        let lockstep = Lockstep::new(&batch);
+        (batch, lockstep)
+    });
+    let batches = batches.collect();
     Ok(PlayRun {
         number,
         scope: Arc::new(PlayScope { play, vars_files, hosts }),
@@ -238,9 +243,15 @@ impl PlayRun {
 
     /// Waits for the hosts of earlier `serial` batches.
     async fn wait_for_turn(&self, host: &str) {
-        for batch in self.batches.iter().take_while(|batch| !batch.iter().any(|member| member == host)) {
+        for (batch, _) in self.batches.iter().take_while(|(batch, _)| !batch.iter().any(|member| member == host)) {
             self.wait_for(batch).await;
         }
+    }
+
+    /// What keeps a host together with the others of its batch: nothing in a free play.
+    pub(super) fn lockstep(&self, host: &str) -> Option<&Lockstep> {
+        let batch = self.batches.iter().find(|(batch, _)| batch.iter().any(|member| member == host));
+        batch.map(|(_, lockstep)| lockstep).filter(|_| !self.scope.play.free)
     }
 }
 
@@ -260,6 +271,9 @@ async fn one_host(shared: &Arc<Shared>, runs: &[PlayRun], host: &str) -> Option<
             if lost && run.scope.play.any_errors_fatal {
                 run.aborted.store(true, Ordering::Relaxed);
             }
+        }
+        if let Some(lockstep) = run.lockstep(host) {
+            lockstep.leave(host);
         }
         run.ended.send_modify(|ended| ended.push(host.to_owned()));
     }

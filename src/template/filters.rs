@@ -29,7 +29,7 @@ pub(super) fn register(jinja: &mut Environment<'static>) {
     filters! {
         "b64decode" => b64decode, "b64encode" => b64encode, "basename" => basename, "bool" => bool, "checksum" => checksum,
         "combine" => combine, "comment" => comment, "dict2items" => dict2items, "difference" => difference,
-        "dirname" => dirname, "expanduser" => |text: String| text, "float" => float, "from_json" => from_json,
+        "dirname" => dirname, "expanduser" => |text: String| text, "extract" => extract, "float" => float, "from_json" => from_json,
         "from_yaml" => from_yaml, "flatten" => flatten, "hash" => hash, "int" => int, "intersect" => intersect,
         "items2dict" => items2dict, "mandatory" => mandatory, "path_join" => path_join, "product" => product,
         "quote" => quote, "regex_escape" => regex_escape, "regex_findall" => regex_findall,
@@ -308,6 +308,18 @@ fn merge(into: &mut Json, from: Json, recursive: bool) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The element of a container, and of what it holds by further keys: `groups.app | map('extract', hostvars, 'ansible_host')`.
+fn extract(item: &Value, container: &Value, further: Option<Value>) -> Answer {
+    let found = container.get_item(item)?;
+    match further {
+        None => Ok(found),
+        Some(keys) if keys.kind() == ValueKind::Seq => {
+            keys.try_iter()?.try_fold(found, |inner, key| inner.get_item(&key))
+        }
+        Some(key) => found.get_item(&key),
+    }
 }
 
 fn dict2items(value: &Value, kwargs: Kwargs) -> Answer {

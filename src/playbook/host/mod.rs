@@ -167,6 +167,12 @@ impl<'a> HostRun<'a> {
                 }
                 Item::Entry(Entry::Task(task)) => {
                     if self.has_wanted_tags(&task.common.tags) {
+                        if let Some(lockstep) = self.play.lockstep(&self.host) {
+                            lockstep.turn(&self.host, self.left()).await;
+                            if self.play.aborted.load(Ordering::Relaxed) {
+                                return Ok(());
+                            }
+                        }
                         self.one(&task, tally).await?;
                     }
                 }
@@ -182,6 +188,17 @@ impl<'a> HostRun<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How much work is left, the task at hand included: the same for all hosts that are at the same place.
+    fn left(&self) -> usize {
+        let items = self.work.iter().map(|item| match item {
+            Item::Entry(entry) => entry.weight(),
+            Item::Guard(block, Part::Body | Part::Rescue, _) => block.ending(),
+            Item::Guard(_, Part::Always, _) => 1,
+            Item::Flush(from) => 1 + self.play.scope.play.handlers.len().saturating_sub(*from),
+        });
+        1 + items.sum::<usize>()
     }
 
     fn push_front(&mut self, entries: &[Entry], last: Item) {
