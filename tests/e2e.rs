@@ -192,7 +192,7 @@ async fn metrics(dev: &Dev, client: &reqwest::Client) {
 /// What an apply that changes nothing costs in round trips.
 fn budget(dev: &Dev) {
     let third = dev.run(&["apply", "--yes", "--json"], 0);
-    let summary: Value = third.out.lines().map(|line| serde_json::from_str(line).unwrap()).last().unwrap();
+    let summary: Value = third.out.lines().map(|line| serde_json::from_str(line).unwrap()).next_back().unwrap();
     assert_eq!(summary["event"], "summary", "{}", third.out);
     let hosts = summary["hosts"].as_object().unwrap();
     assert_eq!(hosts.len(), 6);
