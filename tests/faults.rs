@@ -49,7 +49,8 @@ async fn command(project: &Path, environment: &Environment, cloud: &Fake, destro
     let observed = cloud.list(Some(&environment.name)).await?;
     let pending = store.journal()?.pending().clone();
     let desired = if destroy { &[] } else { environment.resources.as_slice() };
-    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed };
+    let known =
+        Known { state: state.as_ref(), pending: &pending, observed: &observed, forces: infra::plan::kind_forces };
     let plan = Plan {
         version: VERSION,
         environment: environment.name.clone(),
@@ -231,7 +232,7 @@ async fn a_lost_state_leaves_nothing_that_destroy_does_not_find() {
 async fn a_plan_says_everything() {
     let folder = tempfile::tempdir().unwrap();
     let environment = environment(folder.path(), FILE);
-    let known = Known { state: None, pending: &BTreeMap::new(), observed: &[] };
+    let known = Known { state: None, pending: &BTreeMap::new(), observed: &[], forces: infra::plan::kind_forces };
     let changes = diff(&environment.resources, known).unwrap();
     assert!(changes.iter().all(|change| change.action == Action::Create && change.after.is_some()));
     let text = serde_json::to_string(&changes).unwrap();

@@ -19,3 +19,4 @@ mod schema;
 mod sizes;
 mod support;
 mod trips;
+mod yandex;

@@ -31,8 +31,10 @@ fn tells_where_files_are_missing() {
 }
 
 #[test]
-fn its_provider_is_another_one() {
-    let printed = sandbox().run(&["plan", "dev", "--files-root", "terraform"], 2);
-    assert!(printed.err.contains("cannot provision on `yandex`"), "{}", printed.err);
-    assert!(printed.err.contains("--set provider=docker"), "{}", printed.err);
+fn a_folder_must_be_named() {
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "provider: yandex
+");
+    let printed = sandbox.run(&["plan", "dev"], 2);
+    assert!(printed.err.contains("needs the folder that holds the environment"), "{}", printed.err);
+    assert!(printed.err.contains("folder_id: b1g"), "{}", printed.err);
 }

@@ -16,7 +16,7 @@ use crate::{
     identity,
     plan::{Action, Change, Plan},
     provider::{Boot, Create, Driver, Object, Provider},
-    resource::{Address, KindName, Resource, VmSpec},
+    resource::{Address, InstanceGroupSpec, KindName, Resource, VmSpec},
     state::{Entry, Intent, Journal, State, Store, Vault},
 };
 
@@ -222,7 +222,8 @@ impl<'a> Run<'a> {
             let boot = boot(&mut books.vault, resource)?;
             self.save(&mut books)?;
             let reused = change.token.clone().filter(|_| change.action == Action::Create);
-            let token = reused.map_or_else(|| identity::random_text(20), Ok)?;
+            // The labels of some clouds hold small letters only.
+            let token = reused.map_or_else(|| Ok(identity::random_text(24)?.to_ascii_lowercase()), Ok::<_, Error>)?;
             let intent = Intent { token: token.clone(), spec: resource.spec.clone(), needs: resource.needs.clone() };
             books.journal.creating(&change.address, &intent)?;
             (token, boot, needs(&books.state, plan, resource)?)
@@ -322,10 +323,11 @@ impl<'a> Run<'a> {
 
 /// The keys of a machine, made on first use and kept for as long as the environment lives.
 fn boot(vault: &mut Vault, resource: &Resource) -> Result<Option<Boot>> {
-    if resource.address.kind != KindName::VM {
-        return Ok(None);
-    }
-    let spec: VmSpec = resource.spec()?;
+    let spec: VmSpec = match resource.address.kind {
+        KindName::VM => resource.spec()?,
+        KindName::INSTANCE_GROUP => resource.spec::<InstanceGroupSpec>()?.machine,
+        _ => return Ok(None),
+    };
     let login = vault.ssh_key(LOGIN_KEY, "infra")?;
     let host = vault.ssh_key(&host_key(resource.address.name.as_str()), resource.address.name.as_str())?;
     let mut authorized_keys = vec![login.public];
@@ -351,6 +353,7 @@ fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Add
                 created: entry.created.as_second(),
                 health: crate::provider::Health::Ready,
                 attributes: entry.attributes.clone(),
+                actual: serde_json::Map::new(),
             };
             Ok((need.clone(), object))
         })

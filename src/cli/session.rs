@@ -171,27 +171,35 @@ impl Session {
     }
 
     pub(super) fn project(&self) -> String {
-        self.environment.project.display().to_string()
+        self.provider.project_label(&self.environment.project.display().to_string())
     }
 
     /// The plan from what exists to what the file asks for, or to nothing.
     pub(super) fn plan(&self, observed: &[Object], destroy: bool) -> Result<Plan> {
         let pending = self.store.journal().map(|journal| journal.pending().clone())?;
-        let known = Known { state: self.state.as_ref(), pending: &pending, observed };
-        let desired = if destroy { &[] } else { self.environment.resources.as_slice() };
+        let known = Known { state: self.state.as_ref(), pending: &pending, observed, forces: self.provider.forces() };
+        let desired = if destroy { Vec::new() } else { self.provider.resources(&self.environment) };
         let playbooks: Vec<String> = self.environment.playbooks.iter().map(|(name, _)| name.clone()).collect();
         let configure = if destroy || playbooks.is_empty() {
             Configure::default()
         } else {
             Configure { hosts: self.environment.hosts.keys().cloned().collect(), playbooks }
         };
+        let mut changes = plan::diff(&desired, known)?;
+        for change in changes.iter_mut().filter(|change| change.action == plan::Action::Update) {
+            let fields: Vec<String> = change.fields().into_iter().map(|(field, ..)| field).collect();
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            if self.provider.interrupts(change.address.kind, &fields) {
+                change.reason += "; the machine is stopped for it and started again";
+            }
+        }
         Ok(Plan {
             version: plan::VERSION,
             environment: self.environment.name.clone(),
             project: self.project(),
             serial: self.state.as_ref().map_or(0, |state| state.serial),
             digest: String::new(),
-            changes: plan::diff(desired, known)?,
+            changes,
             configure,
         })
     }

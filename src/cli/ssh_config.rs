@@ -15,7 +15,6 @@ use crate::{
     config::Environment,
     configure,
     error::{Context, Error, Result},
-    resource::Address,
     secret::Redactor,
     state::{State, Vault},
     ui::Ui,
@@ -53,11 +52,11 @@ pub(super) fn files(
     let bastion = configure::bastion(environment);
     let prefix = format!("{}-", environment.name);
     for (name, host) in &environment.hosts {
-        let Some(entry) = state.resources.get(&Address::vm(name)) else { continue };
-        let attribute = |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
+        let Some(machine) = configure::machine(environment, state, name) else { continue };
+        let attribute = |field: &str| machine.text(field).map(str::to_owned);
         let (public, private) = (attribute("public_address"), attribute("address").unwrap_or_default());
         let address = public.as_ref().unwrap_or(&private);
-        let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64()).unwrap_or(22);
+        let port = machine.ssh_port();
         // Programs such as Ansible name a machine by its private address.
         let _ = writeln!(text, "Host {name} {prefix}{name} {private}");
         let _ = writeln!(text, "  HostName {address}\n  Port {port}\n  User {}", host.login);
@@ -68,7 +67,7 @@ pub(super) fn files(
             let _ = writeln!(text, "  ProxyJump {prefix}{bastion}");
         }
         text.push('\n');
-        let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(name.as_str())))?);
+        let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(machine.key_name)))?);
     }
     write_private(&known, &known_hosts)?;
     write_private(&config, &text)?;

@@ -2,3 +2,5 @@
 //! May import the vocabulary only.
 
 pub mod docker;
+pub mod retry;
+pub mod yandex;

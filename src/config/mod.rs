@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::{
-    file::{DockerSettings, Managed, ProviderName, SecretSource},
+    file::{DockerSettings, Managed, ProviderName, SecretSource, YandexSettings},
     units::Cidr,
 };
 use crate::{
     error::{Context, Diagnostic, Error, Result, Severity, did_you_mean},
     name::Name,
-    resource::Resource,
+    resource::{Resource, VmSpec},
     yaml::{self, Content, Key, Node, Source},
 };
 
@@ -36,8 +36,16 @@ pub struct Environment {
     pub provider: ProviderName,
     /// Settings of the provider `docker`.
     pub docker: DockerSettings,
-    /// Everything that must exist.
+    /// Settings of the provider `yandex`.
+    pub yandex: YandexSettings,
+    /// The network's name, when the file gives it one.
+    pub network: Option<Name>,
+    /// Subnets, disks and machines. What else a provider needs for them is the provider's own affair.
     pub resources: Vec<Resource>,
+    /// Groups of equal machines.
+    pub groups: IndexMap<Name, Group>,
+    /// Service accounts and their roles, each with its place.
+    pub service_accounts: IndexMap<Name, (Vec<String>, yaml::Mark)>,
     /// Its machines, in the order of the file.
     pub hosts: IndexMap<Name, Host>,
     /// Its databases.
@@ -77,6 +85,25 @@ pub struct Host {
     pub public: bool,
     /// The login on it.
     pub login: String,
+}
+
+/// A group of equal machines, which some providers keep alive by themselves.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its machines.
+    pub members: Vec<Name>,
+    /// What each of them is.
+    pub machine: VmSpec,
+    /// The zones that they are spread over.
+    pub zones: Vec<String>,
+    /// How many may be missing while the group is changed.
+    pub max_unavailable: u32,
+    /// How many may be surplus while the group is changed.
+    pub max_expansion: u32,
+    /// The service account that manages them.
+    pub service_account: Option<Name>,
+    /// Where the file asks for it.
+    pub mark: yaml::Mark,
 }
 
 /// A database service on a machine of the environment.

@@ -7,9 +7,9 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::{
-    BackupPolicy, Database, Environment, Front, FrontLocation, FrontUpstream, Host, LoadOptions, PostgresService,
-    ProviderName,
-    file::{File, Metadata, Nginx, Nic, Postgres, Resources},
+    BackupPolicy, Database, Environment, Front, FrontLocation, FrontUpstream, Group, Host, LoadOptions,
+    PostgresService, ProviderName, YandexSettings,
+    file::{File, InstanceGroup, Metadata, Nginx, Nic, Postgres, Resources},
     units::Cidr,
 };
 use crate::{
@@ -45,22 +45,27 @@ pub(super) fn resolve(
         found,
         resources: Vec::new(),
         hosts: IndexMap::new(),
+        groups: IndexMap::new(),
         subnets: Vec::new(),
         firewall: Vec::new(),
         host_marks: IndexMap::new(),
     };
-    resolver.network(&file, &name);
+    resolver.network(&file);
     resolver.machines(&file);
     let postgres = resolver.postgres(&file);
     let nginx = resolver.nginx(&file);
     resolver.references(&file, &nginx);
     let cloud_only = resolver.cloud_only(&file);
-    let Resolver { resources, hosts, .. } = resolver;
+    let accounts = file.service_accounts.iter().map(|(name, account)| {
+        (name.clone(), (account.roles.clone(), resolver.mark(&["service_accounts", name.as_str()])))
+    });
+    let service_accounts = accounts.collect();
+    let Resolver { resources, hosts, groups, .. } = resolver;
 
     let extra_vars = super::parse_vars(&options.vars)?;
     let mut vars = file.vars;
     vars.extend(extra_vars.clone());
-    let provider = match (file.provider, &file.folder_id) {
+    let provider = match (file.provider, file.folder_id.as_ref().or(file.yandex.folder_id.as_ref())) {
         (Some(provider), _) => provider,
         (None, Some(_)) => ProviderName::Yandex,
         (None, None) => ProviderName::Docker,
@@ -75,8 +80,12 @@ pub(super) fn resolve(
         project: super::project_of(&folder),
         provider,
         docker: file.docker,
+        yandex: YandexSettings { folder_id: file.yandex.folder_id.or(file.folder_id), ..file.yandex },
+        network: file.network.name,
         resources,
         hosts,
+        groups,
+        service_accounts,
         postgres,
         nginx,
         playbooks: file.playbooks.into_iter().zip(playbook_marks.iter().map(|node| node.mark.clone())).collect(),
@@ -102,6 +111,7 @@ struct Resolver<'a> {
     found: &'a mut Vec<Diagnostic>,
     resources: Vec<Resource>,
     hosts: IndexMap<Name, Host>,
+    groups: IndexMap<Name, Group>,
     subnets: Vec<Name>,
     firewall: Vec<(Vec<String>, Vec<u16>)>,
     host_marks: IndexMap<Name, Mark>,
@@ -116,6 +126,7 @@ struct Machine<'a> {
     network: &'a Nic,
     metadata: &'a Metadata,
     groups: Vec<String>,
+    zone: Option<&'a str>,
     ports: Vec<u16>,
 }
 
@@ -164,8 +175,7 @@ impl Resolver<'_> {
         self.resources.push(Resource { address, spec: spec_fields(spec), needs, origin });
     }
 
-    fn network(&mut self, file: &File, environment: &Name) {
-        let _ = (&file.network.name, environment);
+    fn network(&mut self, file: &File) {
         self.firewall = file.network.firewall.values().map(|rule| (rule.groups.clone(), rule.ports.clone())).collect();
         let mut ranges: Vec<(Name, Cidr)> = Vec::new();
         if file.network.subnets.is_empty() {
@@ -207,6 +217,7 @@ impl Resolver<'_> {
                 network: &instance.network,
                 metadata: &instance.metadata,
                 groups: instance.ansible_groups.clone(),
+                zone: instance.placement.zone.as_deref(),
                 ports: Vec::new(),
             });
         }
@@ -231,10 +242,31 @@ impl Resolver<'_> {
                     network: &group.network,
                     metadata: &group.metadata,
                     groups: groups.clone(),
+                    zone: None,
                     ports: Vec::new(),
                 });
             }
+            self.group(name, group);
         }
+    }
+
+    /// The group as a whole, for providers that have such things: its first machine tells what each of them is.
+    fn group(&mut self, name: &Name, group: &InstanceGroup) {
+        let members: Vec<Name> =
+            (1..=group.node_count).filter_map(|number| format!("{name}-{number}").parse().ok()).collect();
+        let first = members.first().map(Address::vm);
+        let resource = self.resources.iter().find(|resource| Some(&resource.address) == first.as_ref());
+        let Some(machine) = resource.and_then(|resource| resource.spec().ok()) else { return };
+        let group = Group {
+            members,
+            machine,
+            zones: group.allocation_policy.clone(),
+            max_unavailable: group.deploy_policy.max_unavailable,
+            max_expansion: group.deploy_policy.max_expansion,
+            service_account: group.service_account.clone(),
+            mark: self.mark(&["instance_groups", name.as_str()]),
+        };
+        self.groups.insert(name.clone(), group);
     }
 
     fn numbered(&mut self, name: &Name, number: u32, section: &[&str]) -> Option<Name> {
@@ -260,7 +292,8 @@ impl Resolver<'_> {
         if let Some(size) = machine.resources.secondary_disk_size {
             match format!("{}-data", machine.name).parse::<Name>() {
                 Ok(name) => {
-                    let spec = DiskSpec { size_gb: size.gb(), disk_type: machine.resources.disk_type.clone() };
+                    let spec =
+                        DiskSpec { size_gb: size.gb(), disk_type: machine.resources.disk_type.clone(), zone: None };
                     self.add(Address::disk(&name), &spec, Vec::new(), &section);
                     needs.push(Address::disk(&name));
                     disks.push(name);
@@ -282,6 +315,15 @@ impl Resolver<'_> {
             authorized_keys,
             disks,
             user_data: machine.metadata.user_data.clone(),
+            compose: machine
+                .metadata
+                .docker_compose
+                .as_ref()
+                .and_then(|compose| std::fs::read_to_string(self.path(&compose.file)).ok()),
+            zone: machine.zone.map(str::to_owned),
+            disk_type: machine.resources.disk_type.clone(),
+            class: None,
+            security_groups: Vec::new(),
         };
         self.add(Address::vm(&machine.name), &spec, needs, &section);
         self.host_marks.insert(machine.name.clone(), mark);
@@ -386,6 +428,7 @@ impl Resolver<'_> {
                 network: &service.network,
                 metadata: &Metadata::default(),
                 groups,
+                zone: None,
                 ports: Vec::new(),
             });
             services.insert(name.clone(), self.postgres_service(name, node, service));
@@ -450,6 +493,7 @@ impl Resolver<'_> {
                     network: &front.network,
                     metadata: &Metadata::default(),
                     groups: groups.clone(),
+                    zone: None,
                     ports: vec![front.listen.http, front.listen.https],
                 });
                 nodes.push(node);

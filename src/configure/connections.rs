@@ -8,6 +8,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::machine;
 use crate::{
     apply::{LOGIN_KEY, host_key},
     config::Environment,
@@ -20,7 +21,6 @@ use crate::{
         Local, Transport,
         ssh::{Ssh, Target},
     },
-    resource::Address,
     state::{State, Vault},
 };
 
@@ -55,8 +55,8 @@ impl Pool {
     ) -> Result<Self> {
         let mut targets = HashMap::new();
         for (name, host) in &environment.hosts {
-            let Some(entry) = state.resources.get(&Address::vm(name)) else { continue };
-            let text = |field: &str| entry.attributes.get(field).and_then(|value| value.as_str()).map(str::to_owned);
+            let Some(machine) = machine(environment, state, name) else { continue };
+            let text = |field: &str| machine.text(field).map(str::to_owned);
             let secret = |key: String| {
                 vault.get(&key).cloned().ok_or_else(|| {
                     Error::new(format!("the keys of `{name}` are not in the state")).hint(format!(
@@ -64,17 +64,16 @@ impl Pool {
                     ))
                 })
             };
-            let port = entry.attributes.get("ports").and_then(|ports| ports.get("22")?.as_u64());
-            let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(22);
+            let port = machine.ssh_port();
             let inner = Target {
                 address: text("address").unwrap_or_default(),
                 port: 22,
                 login: host.login.clone(),
-                host_key: secret(format!("{}/public", host_key(name.as_str())))?.expose().to_owned(),
+                host_key: secret(format!("{}/public", host_key(machine.key_name)))?.expose().to_owned(),
                 key: secret(format!("{LOGIN_KEY}/private"))?,
             };
             let direct = text("public_address").map(|address| (address, port));
-            targets.insert(name.to_string(), Host { id: entry.id.clone(), direct, inner });
+            targets.insert(name.to_string(), Host { id: machine.id.to_owned(), direct, inner });
         }
         Ok(Self {
             bastion: bastion(environment).map(Name::to_string),

@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::{AUTHORITY, secret_name};
+use super::{AUTHORITY, machine, secret_name};
 use crate::{
     config::{Environment, Front, PostgresService},
     error::Error,
     name::Name,
     playbook::Inventory,
-    resource::Address,
     state::{State, Vault},
     template::Var,
 };
@@ -87,8 +86,8 @@ struct View<'a> {
 
 impl View<'_> {
     fn attribute(&self, host: &Name, name: &str) -> Value {
-        let entry = self.state.resources.get(&Address::vm(host));
-        entry.and_then(|entry| entry.attributes.get(name).cloned()).unwrap_or(Value::Null)
+        let machine = machine(self.environment, self.state, host);
+        machine.and_then(|machine| machine.attributes.get(name).cloned()).unwrap_or(Value::Null)
     }
 
     fn secret(&self, name: &str) -> Value {

@@ -3,13 +3,14 @@
 
 mod connections;
 mod inventory;
+mod machines;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::connections::bastion;
 pub use self::{connections::Pool, inventory::inventory};
+pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
     config::{Environment, SecretSource},
     error::{Context, Error, Result},
@@ -65,9 +66,9 @@ pub fn prepare_secrets(environment: &Environment, state: &State, vault: &mut Vau
         names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
         for node in &front.nodes {
             names.push(node.to_string());
-            let entry = state.resources.get(&crate::resource::Address::vm(node));
+            let machine = machine(environment, state, node);
             for field in ["address", "public_address"] {
-                let address = entry.and_then(|entry| entry.attributes.get(field)?.as_str());
+                let address = machine.as_ref().and_then(|machine| machine.text(field));
                 names.extend(address.map(str::to_owned));
             }
         }

@@ -142,6 +142,14 @@ pub struct Known<'a> {
     pub pending: &'a BTreeMap<Address, Intent>,
     /// What the provider listed.
     pub observed: &'a [Object],
+    /// Whether the provider can change a field of a kind only by a new object.
+    pub forces: fn(KindName, &str) -> bool,
+}
+
+/// What holds for every provider: the kind itself says which fields force a replacement.
+#[must_use]
+pub fn kind_forces(kind: KindName, field: &str) -> bool {
+    kind.kind().forces_replacement(field)
 }
 
 /// The changes from what is known to what is wanted.
@@ -199,7 +207,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
     if object.health == Health::Unfinished {
         return Change { action: Action::Replace, reason: "its creation was interrupted".to_owned(), ..change };
     }
-    let known_spec = match (entry, intent) {
+    let mut known_spec = match (entry, intent) {
         (Some(entry), _) if entry.id == object.id => entry.spec.clone(),
         (_, Some(intent)) if intent.token == object.token => {
             change.action = Action::Adopt;
@@ -207,7 +215,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
             change.before = Some(intent.spec.clone());
             intent.spec.clone()
         }
-        _ if address.kind == KindName::VM => {
+        _ if address.kind.boots() => {
             let reason = "it exists, but its keys are not known here".to_owned();
             return Change { action: Action::Replace, reason, ..change };
         }
@@ -218,19 +226,30 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
             resource.spec.clone()
         }
     };
+    // What the provider shows is truer than what we believe.
+    let moved: Vec<String> = (object.actual.iter())
+        .filter(|(field, value)| known_spec.get(*field).is_some_and(|known| known != *value))
+        .map(|(field, _)| field.clone())
+        .collect();
+    for field in &moved {
+        known_spec.insert(field.clone(), object.actual[field].clone());
+    }
+    if !moved.is_empty() {
+        change.before = Some(known_spec.clone());
+    }
     let names: BTreeSet<&String> = known_spec.keys().chain(resource.spec.keys()).collect();
     let differing: Vec<&str> = names
         .into_iter()
         .filter(|name| known_spec.get(*name) != resource.spec.get(*name))
         .map(String::as_str)
         .collect();
-    let kind = address.kind.kind();
-    if let Some(forcing) = differing.iter().find(|field| kind.forces_replacement(field)) {
+    if let Some(forcing) = differing.iter().find(|field| (known.forces)(address.kind, field)) {
         change.action = Action::Replace;
         change.reason = format!("`{forcing}` cannot be changed in place");
     } else if !differing.is_empty() {
         change.action = Action::Update;
-        change.reason = format!("{} changed", list(&differing));
+        let outside = differing.iter().all(|field| moved.iter().any(|moved| moved == field));
+        change.reason = format!("{} changed{}", list(&differing), if outside { " outside of infra" } else { "" });
     } else if object.health == Health::Stopped {
         change.action = Action::Update;
         change.reason = "it stands still".to_owned();
@@ -268,14 +287,15 @@ fn replace_dependents(changes: &mut BTreeMap<Address, Change>) {
     }
 }
 
-/// The removal of an object that nobody wants. Where the state does not know what it needed, machines go first.
+/// The removal of an object that nobody wants. Where the state does not know what it needed, what stands
+/// highest goes first.
 fn removal(object: &Object, known: Known<'_>) -> Change {
     let entry = known.state.and_then(|state| state.resources.get(&object.address));
     let needs = entry.map_or_else(
         || {
+            let level = |address: &Address| address.kind.kind().level();
             let others = known.observed.iter().map(|other| &other.address);
-            let lower = others.filter(|other| object.address.kind == KindName::VM && other.kind != KindName::VM);
-            lower.cloned().collect()
+            others.filter(|other| level(other) < level(&object.address)).cloned().collect()
         },
         |entry| entry.needs.clone(),
     );
@@ -324,6 +344,7 @@ mod tests {
             created: 0,
             health: Health::Ready,
             attributes: Map::new(),
+            actual: Map::new(),
         }
     }
 
@@ -351,7 +372,7 @@ mod tests {
 
     fn actions(desired: &[Resource], state: Option<&State>, observed: &[Object]) -> Vec<(String, Action)> {
         let pending = BTreeMap::new();
-        let changes = diff(desired, Known { state, pending: &pending, observed }).unwrap();
+        let changes = diff(desired, Known { state, pending: &pending, observed, forces: super::kind_forces }).unwrap();
         changes.into_iter().map(|change| (change.address.to_string(), change.action)).collect()
     }
 
@@ -395,10 +416,10 @@ mod tests {
         assert_eq!(actions(std::slice::from_ref(&vm), None, &observed)[0].1, Action::Replace);
         let intent = Intent { token: "token-7".into(), spec: vm.spec.clone(), needs: Vec::new() };
         let pending = BTreeMap::from([(vm.address.clone(), intent)]);
-        let known = Known { state: None, pending: &pending, observed: &observed };
+        let known = Known { state: None, pending: &pending, observed: &observed, forces: super::kind_forces };
         assert_eq!(diff(std::slice::from_ref(&vm), known).unwrap()[0].action, Action::Adopt);
         let unfinished = [Object { health: Health::Unfinished, ..object("vm.a", "7") }];
-        let known = Known { state: None, pending: &pending, observed: &unfinished };
+        let known = Known { state: None, pending: &pending, observed: &unfinished, forces: super::kind_forces };
         assert_eq!(diff(&[vm], known).unwrap()[0].action, Action::Replace);
     }
 

@@ -1,8 +1,10 @@
 //! Providers: each maps the kinds of resources to the calls of one cloud's client. One folder each; `fake` is a strict
 //! in-memory cloud for tests. May import `cloud`, `config`, `resource` and the vocabulary.
 
+mod cloud_init;
 pub mod docker;
 pub mod fake;
+pub mod yandex;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +30,10 @@ pub const LABEL_PROJECT: &str = "infra-project";
 /// The label that holds the client token of the create call.
 pub const LABEL_TOKEN: &str = "infra-token";
 
+/// The attribute of an instance group: its machines, each with the attributes of a machine and its `id`, in the order of
+/// their numbers.
+pub const MEMBERS: &str = "members";
+
 /// A place where environments live.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -40,6 +46,24 @@ pub trait Provider: Send + Sync {
     /// The driver of a kind, when the provider has such things.
     fn driver(&self, kind: KindName) -> Option<&dyn Driver>;
 
+    /// What the provider makes of an environment: its machines and whatever they stand on there.
+    fn resources(&self, environment: &Environment) -> Vec<Resource>;
+
+    /// Whether a field of a kind can only be changed by a new object. A plain function: plans know no provider.
+    fn forces(&self) -> fn(KindName, &str) -> bool {
+        |kind, field| kind.kind().forces_replacement(field)
+    }
+
+    /// Whether an update of these fields interrupts a machine.
+    fn interrupts(&self, _kind: KindName, _fields: &[&str]) -> bool {
+        false
+    }
+
+    /// The project's name in the label of its objects: where it lies, or what a label of this provider can hold of that.
+    fn project_label(&self, project: &str) -> String {
+        project.to_owned()
+    }
+
     /// What of this environment the provider cannot do, with places; and what it does otherwise, as warnings.
     fn check(&self, environment: &Environment) -> Vec<Diagnostic>;
 
@@ -51,10 +75,7 @@ pub trait Provider: Send + Sync {
 
     /// All objects of an environment, or of all environments: one list per kind.
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let drivers = crate::resource::KINDS.iter().filter_map(|kind| {
-            let address = format!("{}.x", kind.name()).parse::<Address>().ok()?;
-            self.driver(address.kind)
-        });
+        let drivers = KindName::all().filter_map(|kind| self.driver(kind));
         let lists = futures::future::try_join_all(drivers.map(|driver| driver.list(environment))).await?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -136,6 +157,9 @@ pub struct Object {
     pub health: Health,
     /// What is known of it: addresses, ports, the range that a subnet really got.
     pub attributes: Map<String, Value>,
+    /// Fields of its specification as the provider shows them, where they may have been changed behind our back.
+    #[serde(skip_serializing_if = "Map::is_empty", default)]
+    pub actual: Map<String, Value>,
 }
 
 /// How an object is.
@@ -172,7 +196,8 @@ impl Object {
 pub fn open(environment: &Environment) -> Result<Box<dyn Provider>> {
     match environment.provider {
         ProviderName::Docker => Ok(Box::new(docker::Docker::open(&environment.docker)?)),
-        other => Err(Error::usage(format!("this version cannot provision on `{}`", other.as_str()))
+        ProviderName::Yandex => Ok(Box::new(yandex::Yandex::open(environment)?)),
+        ProviderName::Aws => Err(Error::usage("this version cannot provision on `aws`")
             .hint("lay the local provider over the file: `--set provider=docker`")),
     }
 }

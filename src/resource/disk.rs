@@ -13,6 +13,9 @@ pub struct DiskSpec {
     /// The provider's type of disk, as `network-hdd`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disk_type: Option<String>,
+    /// The availability zone, where the provider has zones.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub zone: Option<String>,
 }
 
 pub(super) struct Disk;
@@ -22,8 +25,12 @@ impl Kind for Disk {
         "disk"
     }
 
+    fn level(&self) -> u8 {
+        0
+    }
+
     fn forces_replacement(&self, field: &str) -> bool {
-        field == "disk_type"
+        matches!(field, "disk_type" | "zone")
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

@@ -2,6 +2,13 @@
 //! its fields force a replacement. This module knows no cloud. It may import the vocabulary only.
 
 mod disk;
+mod gateway;
+mod instance_group;
+mod network;
+mod role_binding;
+mod route_table;
+mod security_group;
+mod service_account;
 mod subnet;
 mod vm;
 
@@ -10,13 +17,20 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::{disk::DiskSpec, subnet::SubnetSpec, vm::VmSpec};
+pub use self::{
+    disk::DiskSpec, gateway::GatewaySpec, instance_group::InstanceGroupSpec, network::NetworkSpec,
+    role_binding::RoleBindingSpec, route_table::RouteTableSpec, security_group::SecurityGroupSpec,
+    service_account::ServiceAccountSpec, subnet::SubnetSpec, vm::VmSpec,
+};
 use crate::name::Name;
 
 /// One kind of resource.
 pub trait Kind: Sync {
     /// Its name, the first half of an address.
     fn name(&self) -> &'static str;
+
+    /// How far up it stands: it may need things of lower levels only.
+    fn level(&self) -> u8;
 
     /// Whether a change of this field of the specification can only be made by a new object.
     fn forces_replacement(&self, field: &str) -> bool;
@@ -26,7 +40,18 @@ pub trait Kind: Sync {
 }
 
 /// All kinds.
-pub const KINDS: &[&dyn Kind] = &[&disk::Disk, &subnet::Subnet, &vm::Vm];
+pub const KINDS: &[&dyn Kind] = &[
+    &disk::Disk,
+    &gateway::Gateway,
+    &instance_group::InstanceGroup,
+    &network::Network,
+    &role_binding::RoleBinding,
+    &route_table::RouteTable,
+    &security_group::SecurityGroup,
+    &service_account::ServiceAccount,
+    &subnet::Subnet,
+    &vm::Vm,
+];
 
 /// The name of a registered kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -40,11 +65,42 @@ impl KindName {
     pub const SUBNET: Self = Self("subnet");
     /// The kind of disks beside a machine's first one.
     pub const DISK: Self = Self("disk");
+    /// The kind of networks.
+    pub const NETWORK: Self = Self("network");
+    /// The kind of gateways.
+    pub const GATEWAY: Self = Self("gateway");
+    /// The kind of route tables.
+    pub const ROUTE_TABLE: Self = Self("route_table");
+    /// The kind of security groups.
+    pub const SECURITY_GROUP: Self = Self("security_group");
+    /// The kind of service accounts.
+    pub const SERVICE_ACCOUNT: Self = Self("service_account");
+    /// The kind of role bindings.
+    pub const ROLE_BINDING: Self = Self("role_binding");
+    /// The kind of instance groups.
+    pub const INSTANCE_GROUP: Self = Self("instance_group");
+
+    /// Whether machines are made with it, so that it needs their keys.
+    #[must_use]
+    pub fn boots(self) -> bool {
+        matches!(self, Self::VM | Self::INSTANCE_GROUP)
+    }
+
+    /// The address of the resource of this kind and name.
+    #[must_use]
+    pub fn named(self, name: &Name) -> Address {
+        Address { kind: self, name: name.clone() }
+    }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.0
+    }
+
+    /// The names of all kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|kind| Self(kind.name()))
     }
 
     /// The kind of this name.

@@ -22,6 +22,10 @@ impl Kind for Subnet {
         "subnet"
     }
 
+    fn level(&self) -> u8 {
+        2
+    }
+
     fn forces_replacement(&self, _field: &str) -> bool {
         true
     }

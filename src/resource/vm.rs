@@ -34,7 +34,25 @@ pub struct VmSpec {
     /// A script that runs at the first boot, as cloud images run user-data.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub user_data: Option<String>,
+    /// A Compose file that it runs: its text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub compose: Option<String>,
+    /// The availability zone, where the provider has zones.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub zone: Option<String>,
+    /// The provider's type of the first disk.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub disk_type: Option<String>,
+    /// The provider's class of machines, as `standard-v3` or `t3.small`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class: Option<String>,
+    /// The security groups that open its ports, beside that of the network.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub security_groups: Vec<Name>,
 }
+
+/// The fields that every provider changes in place.
+pub(super) const UPDATABLE: &[&str] = &["cores", "core_fraction", "memory_mb"];
 
 pub(super) struct Vm;
 
@@ -43,8 +61,12 @@ impl Kind for Vm {
         "vm"
     }
 
+    fn level(&self) -> u8 {
+        3
+    }
+
     fn forces_replacement(&self, field: &str) -> bool {
-        !matches!(field, "cores" | "core_fraction" | "memory_mb")
+        !UPDATABLE.contains(&field)
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

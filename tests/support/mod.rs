@@ -1,5 +1,7 @@
 //! A project in a temporary folder, and the real program run in it.
 
+pub(crate) mod yandex;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -47,7 +49,15 @@ impl Sandbox {
     /// Runs the program and requires an exit code; the output is what it printed on both streams, without the folder.
     #[must_use = "look at what was printed"]
     pub(crate) fn run(&self, arguments: &[&str], code: i32) -> Printed {
-        let output = self.command(arguments).stdin(std::process::Stdio::null()).output().unwrap();
+        let mut command = self.command(arguments);
+        command.stdin(std::process::Stdio::null());
+        self.finish(command, arguments, code)
+    }
+
+    /// Runs a command that is ready and requires an exit code.
+    #[must_use = "look at what was printed"]
+    pub(crate) fn finish(&self, mut command: Command, arguments: &[&str], code: i32) -> Printed {
+        let output = command.output().unwrap();
         let printed = Printed::new(&output, self.folder.path());
         assert_eq!(output.status.code(), Some(code), "infra {arguments:?}\n{}\n{}", printed.out, printed.err);
         printed

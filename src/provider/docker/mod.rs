@@ -80,6 +80,19 @@ impl Provider for Docker {
         }
     }
 
+    fn resources(&self, environment: &Environment) -> Vec<Resource> {
+        let mut resources = environment.resources.clone();
+        for resource in &mut resources {
+            // What means nothing to an engine is no difference between two specifications.
+            let unused: &[&str] = match resource.address.kind {
+                KindName::VM => &["zone", "disk_type", "class", "compose"],
+                _ => &[],
+            };
+            resource.spec.retain(|field, _| !unused.contains(&field.as_str()));
+        }
+        resources
+    }
+
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
@@ -148,6 +161,7 @@ fn object(labels: &BTreeMap<String, String>, id: String, created: i64) -> Option
         created,
         health: Health::Ready,
         attributes: serde_json::Map::new(),
+        actual: serde_json::Map::new(),
     })
 }
 

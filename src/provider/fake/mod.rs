@@ -106,7 +106,7 @@ impl Fake {
                 return Err(Error::new(format!("fake: `{}` needs `{need}`, which does not exist", resource.address)));
             }
         }
-        if (resource.address.kind == KindName::VM) != request.boot.is_some() {
+        if resource.address.kind.boots() != request.boot.is_some() {
             return Err(Error::new(format!("fake: `{}` and its keys do not fit", resource.address)));
         }
         world.next_id += 1;
@@ -124,6 +124,7 @@ impl Fake {
             created: 0,
             health: Health::Ready,
             attributes,
+            actual: serde_json::Map::new(),
         };
         world.objects.insert(object.id.clone(), (object.clone(), resource.needs.clone()));
         Ok(object)
@@ -160,6 +161,10 @@ impl Provider for Fake {
 
     fn driver(&self, _kind: KindName) -> Option<&dyn Driver> {
         Some(self)
+    }
+
+    fn resources(&self, environment: &Environment) -> Vec<Resource> {
+        environment.resources.clone()
     }
 
     fn check(&self, _environment: &Environment) -> Vec<Diagnostic> {

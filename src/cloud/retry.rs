@@ -1,0 +1,66 @@
+//! Pauses between attempts: exponential with full jitter, as Amazon's architecture blog describes it ("Exponential Backoff And
+//! Jitter", 2015), bounded by a budget of time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The first pause is at most this long; each further one may be twice as long.
+const FIRST: Duration = Duration::from_millis(200);
+/// No pause is longer, unless the server asks for it.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// The attempts of one call.
+#[derive(Debug)]
+pub struct Attempts {
+    made: u32,
+    deadline: Instant,
+}
+
+impl Attempts {
+    /// Attempts that may go on for this long.
+    #[must_use]
+    pub fn within(budget: Duration) -> Self {
+        Self { made: 0, deadline: Instant::now() + budget }
+    }
+
+    /// Waits before the next attempt, for as long as the server asked or for a random time; `false` when the budget is used
+    /// up, and nothing was waited for.
+    pub async fn pause(&mut self, asked: Option<Duration>) -> bool {
+        let ceiling = FIRST.saturating_mul(1 << self.made.min(10)).min(LONGEST);
+        self.made += 1;
+        // Without random numbers the whole pause is as good as any.
+        let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+        let pause = asked.unwrap_or_else(|| ceiling.mul_f64(share));
+        if Instant::now() + pause >= self.deadline {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        true
+    }
+}
+
+/// The whole seconds of a `Retry-After` header; dates are not used by the clouds we talk to.
+#[must_use]
+pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Attempts;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_end_with_the_budget() {
+        let mut attempts = Attempts::within(Duration::from_mins(1));
+        let mut made = 0;
+        while attempts.pause(None).await {
+            made += 1;
+        }
+        assert!(made >= 4, "{made} attempts in a minute");
+        assert!(!attempts.pause(Some(Duration::from_mins(5))).await);
+    }
+}

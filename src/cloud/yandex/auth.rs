@@ -1,0 +1,209 @@
+//! Who calls: an authorized key of a service account, a ready IAM token, an OAuth token, or the metadata service of a machine.
+//!
+//! Source: <https://yandex.cloud/en/docs/iam/operations/iam-token/create-for-sa>.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use reqwest::StatusCode;
+use ring::{rand::SystemRandom, rsa, signature};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::{
+    clock::Clock,
+    error::{Context, Error, Result},
+    secret::Secret,
+};
+
+/// What the token is for, whatever address it is asked from.
+const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
+/// The metadata service of a machine, in the form that Google's machines have it.
+const METADATA: &str = "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token";
+/// A token is replaced this long before it expires.
+const MARGIN: i64 = 15 * 60;
+/// Tokens live up to twelve hours; a new one is asked for every hour, as the documentation advises.
+const USED_FOR: i64 = 60 * 60;
+
+/// Where tokens come from.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// An IAM token that somebody else made; it is used until it expires.
+    IamToken(Secret),
+    /// An OAuth token of a person.
+    OAuthToken(Secret),
+    /// An authorized key of a service account.
+    Key(Key),
+    /// The service account of the machine that this program runs on.
+    Metadata,
+}
+
+/// An authorized key, as `yc iam key create` writes it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Key {
+    /// The key's id.
+    pub id: String,
+    /// The service account's id.
+    pub service_account_id: String,
+    /// The private key in PEM, after a line of warning.
+    pub private_key: Secret,
+}
+
+impl Key {
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// When the text is not such a file.
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text)
+            .context(|| "this is not an authorized key")
+            .map_err(|error| error.hint("make one: `yc iam key create --service-account-name NAME --output key.json`"))
+    }
+
+    /// A JSON Web Token that is exchanged for an IAM token: RS-PSS with SHA-256 and a salt of 32 bytes (PS256).
+    fn token(&self, now: i64) -> Result<String> {
+        let header = json!({ "typ": "JWT", "alg": "PS256", "kid": self.id });
+        let claims = json!({ "iss": self.service_account_id, "aud": AUDIENCE, "iat": now, "exp": now + 3600 });
+        let text = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
+        let unusable = || Error::new("the private key of the authorized key cannot be used: it must be RSA in PKCS#8");
+        let pem = self.private_key.expose();
+        let begin = pem.find("-----BEGIN").ok_or_else(unusable)?;
+        let body: String = pem[begin..].lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+        let der = base64::engine::general_purpose::STANDARD.decode(body).map_err(|_| unusable())?;
+        let pair = rsa::KeyPair::from_pkcs8(&der).map_err(|_| unusable())?;
+        let mut signed = vec![0; pair.public().modulus_len()];
+        pair.sign(&signature::RSA_PSS_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signed)
+            .map_err(|_| Error::new("the authorized key cannot sign: this machine has no random numbers"))?;
+        Ok(format!("{text}.{}", BASE64.encode(signed)))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Issued {
+    iam_token: String,
+    expires_at: jiff::Timestamp,
+}
+
+#[derive(Deserialize)]
+struct FromMetadata {
+    access_token: String,
+    expires_in: i64,
+}
+
+struct Token {
+    text: Secret,
+    /// When it is replaced, in seconds since the epoch.
+    until: i64,
+}
+
+/// The present token: asked for once, however many calls wait for it.
+pub(super) struct Tokens {
+    credentials: Credentials,
+    present: Mutex<Option<Token>>,
+}
+
+impl Tokens {
+    pub(super) fn new(credentials: Credentials) -> Self {
+        Self { credentials, present: Mutex::default() }
+    }
+
+    /// A token that is good for some minutes yet. `refused` is one that the cloud did not take.
+    pub(super) async fn get(&self, http: &reqwest::Client, iam: &str, refused: Option<&Secret>) -> Result<Secret> {
+        let mut present = self.present.lock().await;
+        let now = Clock::System.now().as_second();
+        if let Some(token) = present.as_ref().filter(|token| now < token.until && refused != Some(&token.text)) {
+            return Ok(token.text.clone());
+        }
+        let token = match &self.credentials {
+            Credentials::IamToken(token) if refused == Some(token) => {
+                return Err(Error::new("yandex: the IAM token is not valid (any more)")
+                    .hint("get a new one: `export YC_TOKEN=$(yc iam create-token)`"));
+            }
+            Credentials::IamToken(token) => Token { text: token.clone(), until: i64::MAX },
+            Credentials::OAuthToken(token) => {
+                exchange(http, iam, &json!({ "yandexPassportOauthToken": token.expose() })).await?
+            }
+            Credentials::Key(key) => exchange(http, iam, &json!({ "jwt": key.token(now)? })).await?,
+            Credentials::Metadata => from_metadata(http).await?,
+        };
+        let text = token.text.clone();
+        *present = Some(token);
+        Ok(text)
+    }
+}
+
+async fn exchange(http: &reqwest::Client, iam: &str, body: &Value) -> Result<Token> {
+    let mut attempts = crate::cloud::retry::Attempts::within(Duration::from_mins(1));
+    loop {
+        let answer = http.post(format!("{iam}/iam/v1/tokens")).json(body).send().await;
+        let error = match answer {
+            Ok(response) if response.status().is_success() => {
+                let issued: Issued = response.json().await?;
+                let until = Clock::System.now().as_second() + USED_FOR;
+                let until = until.min(issued.expires_at.as_second() - MARGIN);
+                return Ok(Token { text: Secret::new(issued.iam_token), until });
+            }
+            Ok(response) => {
+                let status = response.status();
+                let error = super::refusal(response).await;
+                if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+                    return Err(Error::from(error).context("yandex: the credentials are not accepted"));
+                }
+                Error::from(error)
+            }
+            Err(error) => error.into(),
+        };
+        if !attempts.pause(None).await {
+            return Err(error.context("yandex: no IAM token could be had"));
+        }
+    }
+}
+
+async fn from_metadata(http: &reqwest::Client) -> Result<Token> {
+    let request = http.get(METADATA).header("Metadata-Flavor", "Google").timeout(Duration::from_secs(5));
+    let response = request.send().await.and_then(reqwest::Response::error_for_status).map_err(|error| {
+        Error::from(error).context("yandex: no credentials are configured, and this machine has no service account").hint(
+            "name a key in the file (`yandex.service_account_key_file`), or set YC_SERVICE_ACCOUNT_KEY_FILE or YC_TOKEN",
+        )
+    })?;
+    let token: FromMetadata = response.json().await?;
+    let until = Clock::System.now().as_second() + (token.expires_in - MARGIN).max(60);
+    Ok(Token { text: Secret::new(token.access_token), until })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+    use ring::signature;
+    use serde_json::Value;
+
+    use super::Key;
+
+    #[test]
+    fn a_key_file_signs_a_token_that_its_public_key_verifies() {
+        let text = include_str!("../../../tests/golden/yandex/authorized-key.json");
+        let key = Key::parse(text).unwrap();
+        let token = key.token(1_700_000_000).unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        let header: Value = serde_json::from_slice(&BASE64.decode(parts[0]).unwrap()).unwrap();
+        assert_eq!((header["alg"].as_str(), header["kid"].as_str()), (Some("PS256"), Some(key.id.as_str())));
+        let claims: Value = serde_json::from_slice(&BASE64.decode(parts[1]).unwrap()).unwrap();
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600);
+        assert_eq!(claims["aud"], "https://iam.api.cloud.yandex.net/iam/v1/tokens");
+        let public: Value = serde_json::from_str(text).unwrap();
+        let pem: String =
+            public["public_key"].as_str().unwrap().lines().filter(|line| !line.starts_with("--")).collect();
+        let der = base64::engine::general_purpose::STANDARD.decode(pem).unwrap();
+        // The RSA key follows the algorithm's name in a SubjectPublicKeyInfo; ring wants it alone.
+        let at = der.windows(2).rposition(|pair| pair == [0x30, 0x82]).unwrap();
+        let public = signature::UnparsedPublicKey::new(&signature::RSA_PSS_2048_8192_SHA256, &der[at..]);
+        public.verify(format!("{}.{}", parts[0], parts[1]).as_bytes(), &BASE64.decode(parts[2]).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_key_file_is_told() {
+        assert!(Key::parse("{}").unwrap_err().to_string().contains("not an authorized key"));
+    }
+}

@@ -1,0 +1,373 @@
+//! The calls, one builder each. A builder's setters are the fields of the request; those of an update also name the field in
+//! `updateMask`, because a `PATCH` without a mask resets what it does not name.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Client, Operation, Request, Result, Service, objects::*};
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// `snake_case` as the API writes it: `folder_id` is `folderId`, `v4_cidr_blocks` is `v4CidrBlocks`.
+fn camel(name: &str) -> String {
+    let mut text = String::new();
+    for part in name.split('_') {
+        let mut letters = part.chars();
+        match letters.next() {
+            Some(first) if !text.is_empty() => text.extend(first.to_uppercase().chain(letters)),
+            _ => text.push_str(part),
+        }
+    }
+    text
+}
+
+/// Whether a call has a body at all: removals have none, nor has the start of a group.
+fn takes_body(method: &Method, path: &str) -> bool {
+    method != Method::DELETE && !(path.contains("/instanceGroups/") && path.ends_with(":start"))
+}
+
+macro_rules! calls {
+    ($(
+        $(#[$about:meta])*
+        $builder:ident = $begin:ident($($part:ident),*) $method:ident $service:ident $path:literal within $minutes:literal min
+        { $($field:ident : $type:ty),* $(,)? }
+    )+) => {
+        $(
+            $(#[$about])*
+            #[must_use = "call `send`"]
+            pub struct $builder<'a> {
+                client: &'a Client,
+                path: String,
+                body: Map<String, Value>,
+                key: String,
+            }
+
+            impl $builder<'_> {
+                $(
+                    #[doc = concat!("Sets `", stringify!($field), "`.")]
+                    pub fn $field(mut self, value: $type) -> Self {
+                        let name = camel(stringify!($field));
+                        if Method::$method == Method::PATCH {
+                            let mask = self.body.get("updateMask").and_then(Value::as_str).unwrap_or_default();
+                            let mask = if mask.is_empty() { name.clone() } else { format!("{mask},{name}") };
+                            self.body.insert("updateMask".to_owned(), mask.into());
+                        }
+                        self.body.insert(name, json!(value));
+                        self
+                    }
+                )*
+
+                /// Adds fields of the request that have no setter.
+                pub fn also(mut self, fields: Map<String, Value>) -> Self {
+                    self.body.extend(fields);
+                    self
+                }
+
+                /// Sends the call and waits until its operation has ended.
+                ///
+                /// # Errors
+                /// When the cloud refuses, or the operation fails or does not end in time.
+                pub async fn send(self) -> Result<Operation> {
+                    let method = Method::$method;
+                    let body = takes_body(&method, &self.path).then_some(Value::Object(self.body));
+                    let request = Request {
+                        method, service: Service::$service, path: self.path, query: Vec::new(), body, key: Some(self.key),
+                    };
+                    self.client.operate(request, Duration::from_mins($minutes)).await
+                }
+            }
+
+            impl Client {
+                $(#[$about])*
+                ///
+                /// The key is the same for the same intent, so that a repeated call does nothing twice.
+                pub fn $begin(&self, $($part: &str,)* key: String) -> $builder<'_> {
+                    $builder { client: self, path: format!($path), body: Map::new(), key }
+                }
+            }
+        )+
+    };
+}
+
+calls! {
+    /// Makes a network.
+    CreateNetwork = create_network() POST Vpc "/vpc/v1/networks" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, description: &str }
+    /// Removes a network.
+    DeleteNetwork = delete_network(id) DELETE Vpc "/vpc/v1/networks/{id}" within 5 min {}
+    /// Changes a security group; its rules are replaced as a whole.
+    UpdateSecurityGroup = update_security_group(id) PATCH Vpc "/vpc/v1/securityGroups/{id}" within 5 min
+    { labels: &Labels, rule_specs: Vec<Value> }
+    /// Makes a security group.
+    CreateSecurityGroup = create_security_group() POST Vpc "/vpc/v1/securityGroups" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, network_id: &str, rule_specs: Vec<Value> }
+    /// Removes a security group.
+    DeleteSecurityGroup = delete_security_group(id) DELETE Vpc "/vpc/v1/securityGroups/{id}" within 5 min {}
+    /// Makes a gateway; `shared_egress_gateway_spec` must be given, although it is empty.
+    CreateGateway = create_gateway() POST Vpc "/vpc/v1/gateways" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, shared_egress_gateway_spec: Value }
+    /// Removes a gateway.
+    DeleteGateway = delete_gateway(id) DELETE Vpc "/vpc/v1/gateways/{id}" within 5 min {}
+    /// Makes a route table.
+    CreateRouteTable = create_route_table() POST Vpc "/vpc/v1/routeTables" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, network_id: &str, static_routes: Vec<Value> }
+    /// Removes a route table.
+    DeleteRouteTable = delete_route_table(id) DELETE Vpc "/vpc/v1/routeTables/{id}" within 5 min {}
+    /// Makes a subnet.
+    CreateSubnet = create_subnet() POST Vpc "/vpc/v1/subnets" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, network_id: &str, zone_id: &str, v4_cidr_blocks: Vec<&str>, route_table_id: &str }
+    /// Changes a subnet.
+    UpdateSubnet = update_subnet(id) PATCH Vpc "/vpc/v1/subnets/{id}" within 5 min { route_table_id: &str }
+    /// Removes a subnet.
+    DeleteSubnet = delete_subnet(id) DELETE Vpc "/vpc/v1/subnets/{id}" within 5 min {}
+    /// Reserves an address.
+    CreateAddress = create_address() POST Vpc "/vpc/v1/addresses" within 30 min
+    { folder_id: &str, name: &str, labels: &Labels, external_ipv4_address_spec: Value }
+    /// Gives an address back.
+    DeleteAddress = delete_address(id) DELETE Vpc "/vpc/v1/addresses/{id}" within 30 min {}
+    /// Makes a disk; its size is in bytes.
+    CreateDisk = create_disk() POST Compute "/compute/v1/disks" within 10 min
+    { folder_id: &str, name: &str, labels: &Labels, type_id: &str, zone_id: &str, size: String }
+    /// Changes a disk; it can only grow.
+    UpdateDisk = update_disk(id) PATCH Compute "/compute/v1/disks/{id}" within 10 min { size: String }
+    /// Removes a disk.
+    DeleteDisk = delete_disk(id) DELETE Compute "/compute/v1/disks/{id}" within 10 min {}
+    /// Makes a machine.
+    CreateInstance = create_instance() POST Compute "/compute/v1/instances" within 15 min
+    {
+        folder_id: &str, name: &str, labels: &Labels, zone_id: &str, platform_id: &str, resources_spec: Value,
+        metadata: &Labels, boot_disk_spec: Value, secondary_disk_specs: Vec<Value>, network_interface_specs: Vec<Value>,
+        hostname: &str, scheduling_policy: Value,
+    }
+    /// Changes a machine; its size only while it is stopped.
+    UpdateInstance = update_instance(id) PATCH Compute "/compute/v1/instances/{id}" within 15 min
+    { resources_spec: Value, platform_id: &str, labels: &Labels }
+    /// Changes how a machine is connected.
+    UpdateNetworkInterface = update_network_interface(id) PATCH Compute "/compute/v1/instances/{id}/updateNetworkInterface" within 10 min
+    { security_group_ids: Vec<&str> }
+    /// Gives a machine a public address.
+    AddOneToOneNat = add_one_to_one_nat(id) POST Compute "/compute/v1/instances/{id}/addOneToOneNat" within 10 min
+    { network_interface_index: &str, one_to_one_nat_spec: Value }
+    /// Takes the public address of a machine away.
+    RemoveOneToOneNat = remove_one_to_one_nat(id) POST Compute "/compute/v1/instances/{id}/removeOneToOneNat" within 10 min
+    { network_interface_index: &str }
+    /// Starts a machine.
+    StartInstance = start_instance(id) POST Compute "/compute/v1/instances/{id}:start" within 10 min {}
+    /// Stops a machine.
+    StopInstance = stop_instance(id) POST Compute "/compute/v1/instances/{id}:stop" within 10 min {}
+    /// Removes a machine.
+    DeleteInstance = delete_instance(id) DELETE Compute "/compute/v1/instances/{id}" within 15 min {}
+    /// Makes an instance group.
+    CreateInstanceGroup = create_instance_group() POST Compute "/compute/v1/instanceGroups" within 40 min
+    {
+        folder_id: &str, name: &str, labels: &Labels, service_account_id: &str, instance_template: Value, scale_policy: Value,
+        deploy_policy: Value, allocation_policy: Value, health_checks_spec: Value, load_balancer_spec: Value,
+    }
+    /// Changes an instance group; the service wants the template and the policies whenever one of them changes.
+    UpdateInstanceGroup = update_instance_group(id) PATCH Compute "/compute/v1/instanceGroups/{id}" within 40 min
+    {
+        service_account_id: &str, instance_template: Value, scale_policy: Value, deploy_policy: Value, allocation_policy: Value,
+    }
+    /// Starts the machines of a group.
+    StartInstanceGroup = start_instance_group(id) POST Compute "/compute/v1/instanceGroups/{id}:start" within 40 min {}
+    /// Removes an instance group and its machines.
+    DeleteInstanceGroup = delete_instance_group(id) DELETE Compute "/compute/v1/instanceGroups/{id}" within 40 min {}
+    /// Makes a service account.
+    CreateServiceAccount = create_service_account() POST Iam "/iam/v1/serviceAccounts" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, description: &str }
+    /// Removes a service account.
+    DeleteServiceAccount = delete_service_account(id) DELETE Iam "/iam/v1/serviceAccounts/{id}" within 5 min {}
+    /// Adds and removes roles on a folder, leaving all others as they are.
+    UpdateFolderBindings = update_folder_bindings(id) POST ResourceManager "/resource-manager/v1/folders/{id}:updateAccessBindings" within 5 min
+    { access_binding_deltas: Vec<Value> }
+    /// Makes a network load balancer.
+    CreateLoadBalancer = create_load_balancer() POST LoadBalancer "/load-balancer/v1/networkLoadBalancers" within 10 min
+    {
+        folder_id: &str, name: &str, labels: &Labels, region_id: &str, listener_specs: Vec<Value>,
+        attached_target_groups: Vec<Value>,
+    }
+    /// Changes a network load balancer; listeners and groups are replaced as a whole.
+    UpdateLoadBalancer = update_load_balancer(id) PATCH LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}" within 10 min
+    { listener_specs: Vec<Value>, attached_target_groups: Vec<Value> }
+    /// Removes a network load balancer.
+    DeleteLoadBalancer = delete_load_balancer(id) DELETE LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}" within 10 min {}
+    /// Makes a group of balanced machines.
+    CreateTargetGroup = create_target_group() POST LoadBalancer "/load-balancer/v1/targetGroups" within 10 min
+    { folder_id: &str, name: &str, labels: &Labels, region_id: &str, targets: Vec<Value> }
+    /// Changes a group of balanced machines.
+    UpdateTargetGroup = update_target_group(id) PATCH LoadBalancer "/load-balancer/v1/targetGroups/{id}" within 10 min
+    { targets: Vec<Value> }
+    /// Removes a group of balanced machines.
+    DeleteTargetGroup = delete_target_group(id) DELETE LoadBalancer "/load-balancer/v1/targetGroups/{id}" within 10 min {}
+    /// Makes a PostgreSQL cluster.
+    CreateCluster = create_cluster() POST ManagedPostgresql "/managed-postgresql/v1/clusters" within 40 min
+    {
+        folder_id: &str, name: &str, labels: &Labels, environment: &str, network_id: &str, config_spec: Value,
+        database_specs: Vec<Value>, user_specs: Vec<Value>, host_specs: Vec<Value>,
+    }
+    /// Changes a PostgreSQL cluster.
+    UpdateCluster = update_cluster(id) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{id}" within 60 min
+    { labels: &Labels }
+    /// Removes a PostgreSQL cluster.
+    DeleteCluster = delete_cluster(id) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{id}" within 20 min {}
+    /// Makes a database of a cluster.
+    CreateDatabase = create_database(cluster) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases" within 15 min
+    { database_spec: Value }
+    /// Removes a database of a cluster.
+    DeleteDatabase = delete_database(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases/{name}" within 15 min {}
+    /// Makes a login of a cluster.
+    CreateUser = create_user(cluster) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users" within 15 min
+    { user_spec: Value }
+    /// Removes a login of a cluster.
+    DeleteUser = delete_user(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min {}
+    /// Makes a registry of container images.
+    CreateRegistry = create_registry() POST ContainerRegistry "/container-registry/v1/registries" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels }
+    /// Removes a registry, when it is empty.
+    DeleteRegistry = delete_registry(id) DELETE ContainerRegistry "/container-registry/v1/registries/{id}" within 5 min {}
+    /// Makes a zone of names.
+    CreateDnsZone = create_dns_zone() POST Dns "/dns/v1/zones" within 5 min
+    { folder_id: &str, name: &str, labels: &Labels, zone: &str, private_visibility: Value, public_visibility: Value }
+    /// Removes a zone of names.
+    DeleteDnsZone = delete_dns_zone(id) DELETE Dns "/dns/v1/zones/{id}" within 5 min {}
+    /// Sets and removes records of a zone.
+    UpsertRecordSets = upsert_record_sets(zone) POST Dns "/dns/v1/zones/{zone}:upsertRecordSets" within 5 min
+    { deletions: Vec<Value>, replacements: Vec<Value> }
+}
+
+/// Kinds that are listed by folder.
+pub trait Listed: serde::de::DeserializeOwned {
+    /// The service.
+    const SERVICE: Service;
+    /// The path of the collection.
+    const PATH: &'static str;
+    /// The field of a page that holds the objects.
+    const KEY: &'static str;
+}
+
+macro_rules! listed {
+    ($($type:ident $service:ident $path:literal $key:literal;)+) => {
+        $(impl Listed for $type {
+            const SERVICE: Service = Service::$service;
+            const PATH: &'static str = $path;
+            const KEY: &'static str = $key;
+        })+
+    };
+}
+
+listed! {
+    Network Vpc "/vpc/v1/networks" "networks";
+    Subnet Vpc "/vpc/v1/subnets" "subnets";
+    SecurityGroup Vpc "/vpc/v1/securityGroups" "securityGroups";
+    Gateway Vpc "/vpc/v1/gateways" "gateways";
+    RouteTable Vpc "/vpc/v1/routeTables" "routeTables";
+    Address Vpc "/vpc/v1/addresses" "addresses";
+    Disk Compute "/compute/v1/disks" "disks";
+    Instance Compute "/compute/v1/instances" "instances";
+    InstanceGroup Compute "/compute/v1/instanceGroups" "instanceGroups";
+    ServiceAccount Iam "/iam/v1/serviceAccounts" "serviceAccounts";
+    LoadBalancer LoadBalancer "/load-balancer/v1/networkLoadBalancers" "networkLoadBalancers";
+    TargetGroup LoadBalancer "/load-balancer/v1/targetGroups" "targetGroups";
+    Cluster ManagedPostgresql "/managed-postgresql/v1/clusters" "clusters";
+    Registry ContainerRegistry "/container-registry/v1/registries" "registries";
+    DnsZone Dns "/dns/v1/zones" "dnsZones";
+}
+
+impl Client {
+    /// All objects of a kind in a folder, page by page.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn list<T: Listed>(&self, folder: &str) -> Result<Vec<T>> {
+        self.pages(T::SERVICE, T::PATH, T::KEY, &[("folderId", folder.to_owned())]).await
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    /// When it does not exist, or the cloud refuses.
+    pub async fn describe<T: Listed>(&self, id: &str) -> Result<T> {
+        self.get(T::SERVICE, format!("{}/{id}", T::PATH), Vec::new()).await
+    }
+
+    /// The newest image of a family in a folder.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn latest_image(&self, folder: &str, family: &str) -> Result<Image> {
+        let query = vec![("folderId", folder.to_owned()), ("family", family.to_owned())];
+        self.get(Service::Compute, "/compute/v1/images:latestByFamily".to_owned(), query).await
+    }
+
+    /// Who has which role on a folder.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn folder_bindings(&self, folder: &str) -> Result<Vec<AccessBinding>> {
+        let path = format!("/resource-manager/v1/folders/{folder}:listAccessBindings");
+        self.pages(Service::ResourceManager, &path, "accessBindings", &[]).await
+    }
+
+    /// A folder.
+    ///
+    /// # Errors
+    /// When it does not exist, or the caller may not see it.
+    pub async fn folder(&self, id: &str) -> Result<Folder> {
+        self.get(Service::ResourceManager, format!("/resource-manager/v1/folders/{id}"), Vec::new()).await
+    }
+
+    /// The machines of an instance group.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn group_instances(&self, group: &str) -> Result<Vec<ManagedInstance>> {
+        let path = format!("/compute/v1/instanceGroups/{group}/instances");
+        self.pages(Service::Compute, &path, "instances", &[]).await
+    }
+
+    /// An instance group with its template, as the service writes it: an update must give it back.
+    ///
+    /// # Errors
+    /// When it does not exist, or the cloud refuses.
+    pub async fn group_as_it_is(&self, id: &str) -> Result<Value> {
+        let query = vec![("view", "FULL".to_owned())];
+        self.get(Service::Compute, format!("/compute/v1/instanceGroups/{id}"), query).await
+    }
+
+    /// The hosts of a PostgreSQL cluster.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn cluster_hosts(&self, cluster: &str) -> Result<Vec<ClusterHost>> {
+        let path = format!("/managed-postgresql/v1/clusters/{cluster}/hosts");
+        self.pages(Service::ManagedPostgresql, &path, "hosts", &[]).await
+    }
+
+    /// The quotas of a cloud for one service, with what is used.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn quotas(&self, cloud: &str, service: &str) -> Result<Vec<Quota>> {
+        let query = [
+            ("resource.id", cloud.to_owned()),
+            ("resource.type", "resource-manager.cloud".to_owned()),
+            ("service", service.to_owned()),
+        ];
+        self.pages(Service::QuotaManager, "/quota-manager/v1/quotaLimits", "quotaLimits", &query).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::camel;
+
+    #[test]
+    fn names_are_written_as_the_api_writes_them() {
+        assert_eq!(camel("folder_id"), "folderId");
+        assert_eq!(camel("v4_cidr_blocks"), "v4CidrBlocks");
+        assert_eq!(camel("external_ipv4_address_spec"), "externalIpv4AddressSpec");
+    }
+}

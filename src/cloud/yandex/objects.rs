@@ -1,0 +1,134 @@
+//! What the API tells of objects: the fields that we read. Fields that have their default are left out of answers, so every
+//! one has a default here.
+
+use serde::{Deserialize, Deserializer};
+
+use super::Labels;
+
+/// Whole numbers of 64 bits are written as texts.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(i64),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        Either::Number(number) => Ok(number),
+    }
+}
+
+macro_rules! objects {
+    ($($(#[$about:meta])* $name:ident { $($(#[$field_about:meta])* $field:ident : $type:ty),* $(,)? })+) => {
+        $(
+            $(#[$about])*
+            #[derive(Clone, Debug, Default, Deserialize)]
+            #[serde(rename_all = "camelCase", default)]
+            pub struct $name {
+                $(
+                    #[doc = concat!("`", stringify!($field), "`.")]
+                    $(#[$field_about])*
+                    pub $field: $type,
+                )*
+            }
+        )+
+    };
+}
+
+objects! {
+    /// A network.
+    Network { id: String, name: String, created_at: String, labels: Labels, default_security_group_id: String }
+    /// A subnet.
+    Subnet {
+        id: String, name: String, created_at: String, labels: Labels, network_id: String, zone_id: String,
+        v4_cidr_blocks: Vec<String>, route_table_id: String,
+    }
+    /// A security group.
+    SecurityGroup {
+        id: String, name: String, created_at: String, labels: Labels, network_id: String, default_for_network: bool,
+        rules: Vec<SecurityRule>,
+    }
+    /// A rule of a security group.
+    SecurityRule { id: String, direction: String, ports: Option<PortRange>, cidr_blocks: Option<CidrBlocks> }
+    /// A range of ports.
+    PortRange { #[serde(deserialize_with = "number")] from_port: i64, #[serde(deserialize_with = "number")] to_port: i64 }
+    /// Address ranges.
+    CidrBlocks { v4_cidr_blocks: Vec<String> }
+    /// A gateway.
+    Gateway { id: String, name: String, created_at: String, labels: Labels }
+    /// A route table.
+    RouteTable { id: String, name: String, created_at: String, labels: Labels, network_id: String }
+    /// An address.
+    Address { id: String, name: String, created_at: String, labels: Labels, reserved: bool, external_ipv4_address: ExternalAddress }
+    /// A public address.
+    ExternalAddress { address: String, zone_id: String }
+    /// A disk; its size is in bytes.
+    Disk {
+        id: String, name: String, created_at: String, labels: Labels, type_id: String, zone_id: String,
+        #[serde(deserialize_with = "number")] size: i64, status: String, instance_ids: Vec<String>,
+    }
+    /// An image.
+    Image { id: String, family: String, #[serde(deserialize_with = "number")] min_disk_size: i64, status: String }
+    /// A machine.
+    Instance {
+        id: String, name: String, created_at: String, labels: Labels, zone_id: String, platform_id: String, status: String,
+        resources: InstanceResources, network_interfaces: Vec<NetworkInterface>, fqdn: String, boot_disk: AttachedDisk,
+        secondary_disks: Vec<AttachedDisk>,
+    }
+    /// What a machine is made of; memory is in bytes.
+    InstanceResources {
+        #[serde(deserialize_with = "number")] memory: i64, #[serde(deserialize_with = "number")] cores: i64,
+        #[serde(deserialize_with = "number")] core_fraction: i64,
+    }
+    /// How a machine is connected.
+    NetworkInterface { index: String, subnet_id: String, primary_v4_address: PrimaryAddress, security_group_ids: Vec<String> }
+    /// The address of a machine in its subnet.
+    PrimaryAddress { address: String, one_to_one_nat: Option<OneToOneNat> }
+    /// The public address of a machine.
+    OneToOneNat { address: String }
+    /// A disk of a machine.
+    AttachedDisk { disk_id: String, auto_delete: bool, device_name: String }
+    /// An instance group.
+    InstanceGroup {
+        id: String, name: String, created_at: String, labels: Labels, status: String, load_balancer_state: LoadBalancerState,
+        managed_instances_state: ManagedState,
+    }
+    /// How many machines a group has.
+    ManagedState {
+        #[serde(deserialize_with = "number")] target_size: i64, #[serde(deserialize_with = "number")] running_actual_count: i64,
+    }
+    /// What a group tells a balancer.
+    LoadBalancerState { target_group_id: String, status_message: String }
+    /// A machine of a group.
+    ManagedInstance {
+        id: String, status: String, instance_id: String, fqdn: String, name: String, zone_id: String,
+        network_interfaces: Vec<NetworkInterface>, status_message: String,
+    }
+    /// A service account.
+    ServiceAccount { id: String, name: String, created_at: String, labels: Labels }
+    /// Somebody's role.
+    AccessBinding { role_id: String, subject: Subject }
+    /// Somebody.
+    Subject { id: String, r#type: String }
+    /// A folder.
+    Folder { id: String, cloud_id: String, name: String, status: String }
+    /// A network load balancer.
+    LoadBalancer {
+        id: String, name: String, created_at: String, labels: Labels, status: String, listeners: Vec<Listener>,
+    }
+    /// A port that a balancer listens on.
+    Listener { name: String, address: String, port: String, target_port: String }
+    /// A group of balanced machines.
+    TargetGroup { id: String, name: String, created_at: String, labels: Labels }
+    /// A PostgreSQL cluster.
+    Cluster { id: String, name: String, created_at: String, labels: Labels, status: String, health: String }
+    /// A host of a PostgreSQL cluster.
+    ClusterHost { name: String, zone_id: String, role: String, health: String }
+    /// A registry of container images.
+    Registry { id: String, name: String, created_at: String, labels: Labels, status: String }
+    /// A zone of names.
+    DnsZone { id: String, name: String, created_at: String, labels: Labels, zone: String }
+    /// A quota.
+    Quota { quota_id: String, limit: f64, usage: f64 }
+}

@@ -1,0 +1,335 @@
+//! Disks and machines.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Account, Create, Driver, Health, Object, explain, machine, needed, object, object_name, vpc::DEFAULT_GROUP,
+};
+use crate::{
+    cloud::yandex::{Disk, Instance, Labels, idempotency_key},
+    error::{Error, Result},
+    identity,
+    name::Name,
+    provider::{Boot, cloud_init},
+    resource::{Address, DiskSpec, KindName, Resource, VmSpec},
+};
+
+/// Bytes of a GiB.
+const GIB: u64 = 1 << 30;
+/// Fields of a machine that are changed in place.
+pub(super) const UPDATABLE: &[&str] =
+    &["cores", "core_fraction", "memory_mb", "class", "disk_gb", "public", "ports", "security_groups"];
+/// Fields of a machine that are changed while it is stopped.
+pub(super) const STOPPED: &[&str] = &["cores", "core_fraction", "memory_mb", "class"];
+/// How long a machine may take to come to rest.
+const SETTLE: Duration = Duration::from_mins(10);
+/// A machine's one network interface.
+const INTERFACE: &str = "0";
+
+/// The key of a change: every change is an intent of its own, since the same change may be wanted again later.
+fn change_key(purpose: &str) -> Result<String> {
+    Ok(idempotency_key(&identity::random_text(20)?, purpose))
+}
+
+/// Disks beside a machine's first one.
+pub(super) struct DiskDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for DiskDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Disk>(&self.0.folder).await?;
+        let objects = all.iter().filter_map(|disk| {
+            let mut object = object(&disk.labels, KindName::DISK, environment, &disk.id, &disk.created_at)?;
+            let size = u64::try_from(disk.size).unwrap_or(0);
+            object.actual.insert("size_gb".to_owned(), (size / GIB).into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: DiskSpec = request.resource.spec()?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let settings = &self.0.settings;
+        let call = self.0.client.create_disk(idempotency_key(request.token, "create")).folder_id(&self.0.folder);
+        let call = call.name(&name).labels(&labels).zone_id(spec.zone.as_deref().unwrap_or(&settings.zone));
+        let call = call.type_id(spec.disk_type.as_deref().unwrap_or(&settings.disk_type));
+        self.0.create(self, request, call.size((spec.size_gb * GIB).to_string()).send()).await
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let spec: DiskSpec = resource.spec()?;
+        self.0.grow(&object.id, spec.size_gb, resource).await?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let key = idempotency_key(id, "delete");
+        self.0.remove(|| self.0.client.delete_disk(id, key.clone()).send()).await
+    }
+}
+
+impl Account {
+    /// Makes a disk larger; making it smaller would lose data, so that is an error.
+    async fn grow(&self, id: &str, size_gb: u64, resource: &Resource) -> Result<()> {
+        let disk: Disk = self.client.describe(id).await?;
+        let (present, wanted) = (u64::try_from(disk.size).unwrap_or(0), size_gb * GIB);
+        if wanted < present {
+            return Err(Error::usage(format!(
+                "{} ({}): a disk of {} GB cannot become smaller",
+                resource.address,
+                resource.origin,
+                present / GIB
+            ))
+            .hint("make a new one under another name, move the data, then remove the old one"));
+        }
+        if wanted > present {
+            let call = self.client.update_disk(id, change_key("grow")?).size(wanted.to_string());
+            call.send().await.map_err(|error| explain(error, resource))?;
+        }
+        Ok(())
+    }
+
+    /// The image of a family: pinned by the file, or the newest one.
+    pub(super) async fn image(&self, family: &str) -> Result<String> {
+        if let Some(id) = self.settings.images.get(family) {
+            return Ok(id.clone());
+        }
+        let found = self.client.latest_image(&self.settings.image_folder, family).await;
+        let image = found.map_err(|error| {
+            let unknown = error.is_not_found();
+            let error = Error::from(error).context(format!("the image family `{family}`"));
+            if unknown {
+                error.hint("`yc compute image list --folder-id standard-images` lists the families")
+            } else {
+                error
+            }
+        })?;
+        Ok(image.id)
+    }
+
+    /// What a machine or a member of a group is made of, in the fields that both calls share.
+    pub(super) fn resources(spec: &VmSpec) -> Value {
+        json!({
+            "memory": (spec.memory_mb << 20).to_string(), "cores": spec.cores.to_string(),
+            "coreFraction": spec.core_fraction.to_string(),
+        })
+    }
+
+    /// The metadata of a machine; `devices` are the names of its further disks.
+    pub(super) fn metadata(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Labels {
+        let paths: Vec<String> = devices.iter().map(|name| format!("/dev/disk/by-id/virtio-{name}")).collect();
+        Labels::from([
+            ("user-data".to_owned(), cloud_init::user_data(spec, boot, &paths)),
+            ("serial-port-enable".to_owned(), "0".to_owned()),
+        ])
+    }
+}
+
+/// The security groups of a machine: that of the network, then those that open its ports.
+pub(super) fn security_groups<'a>(request: &'a Create<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
+    let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
+    let network = network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+    let mut groups = vec![network];
+    for name in &spec.security_groups {
+        groups.push(&needed(request, &KindName::SECURITY_GROUP.named(name))?.id);
+    }
+    Ok(groups)
+}
+
+/// Machines.
+pub(super) struct VmDriver(pub(super) Account);
+
+/// The object of a machine.
+fn describe(instance: &Instance, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&instance.labels, KindName::VM, environment, &instance.id, &instance.created_at)?;
+    object.health = match instance.status.as_str() {
+        "STOPPED" | "STOPPING" | "CRASHED" => Health::Stopped,
+        "ERROR" => Health::Unfinished,
+        _ => Health::Ready,
+    };
+    if let Some(interface) = instance.network_interfaces.first() {
+        object.attributes = addresses(interface);
+    }
+    object.attributes.insert("boot_disk".to_owned(), instance.boot_disk.disk_id.as_str().into());
+    let number = |number: i64| Value::from(u64::try_from(number).unwrap_or(0));
+    object.actual = Map::from_iter([
+        ("cores".to_owned(), number(instance.resources.cores)),
+        ("memory_mb".to_owned(), number(instance.resources.memory >> 20)),
+        ("core_fraction".to_owned(), number(instance.resources.core_fraction)),
+        ("class".to_owned(), instance.platform_id.as_str().into()),
+        ("public".to_owned(), object.attributes.contains_key("public_address").into()),
+    ]);
+    Some(object)
+}
+
+/// The addresses of a machine, as attributes of its object.
+pub(super) fn addresses(interface: &crate::cloud::yandex::NetworkInterface) -> Map<String, Value> {
+    let inner = &interface.primary_v4_address;
+    let mut attributes = Map::from_iter([("address".to_owned(), inner.address.as_str().into())]);
+    if let Some(public) = inner.one_to_one_nat.as_ref().filter(|nat| !nat.address.is_empty()) {
+        attributes.insert("public_address".to_owned(), public.address.as_str().into());
+    }
+    attributes
+}
+
+impl VmDriver {
+    /// A machine when it has come to rest: neither being made, nor starting, nor going away. `None` when it is gone.
+    async fn settled(&self, instance: Instance) -> Result<Option<Instance>> {
+        let end = Instant::now() + SETTLE;
+        let mut instance = instance;
+        while matches!(
+            instance.status.as_str(),
+            "PROVISIONING" | "STARTING" | "STOPPING" | "RESTARTING" | "UPDATING" | "DELETING"
+        ) {
+            if Instant::now() > end {
+                return Err(Error::new(format!("yandex: the machine `{}` stays {}", instance.name, instance.status)));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            instance = match self.0.client.describe(&instance.id).await {
+                Ok(instance) => instance,
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(Some(instance))
+    }
+
+    async fn read(&self, id: &str) -> Result<Object> {
+        let instance: Instance = self.0.client.describe(id).await?;
+        let settled = self.settled(instance).await?;
+        let object = settled.as_ref().and_then(|instance| describe(instance, None));
+        object.ok_or_else(|| Error::new("yandex: the machine vanished while it was worked on"))
+    }
+}
+
+#[async_trait]
+impl Driver for VmDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        for instance in self.0.client.list::<Instance>(&self.0.folder).await? {
+            if describe(&instance, environment).is_some()
+                && let Some(instance) = self.settled(instance).await?
+            {
+                objects.extend(describe(&instance, environment));
+            }
+        }
+        Ok(objects)
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec = machine(request.resource)?;
+        let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let subnet = needed(request, &Address::subnet(&spec.subnet))?;
+        let settings = &self.0.settings;
+        let image = self.0.image(&spec.image).await?;
+        let labels = Account::labels(request);
+        let devices: Vec<String> = (0..spec.disks.len()).map(|number| format!("data{number}")).collect();
+        let disks = spec.disks.iter().zip(&devices).map(|(disk, device)| {
+            let disk = needed(request, &Address::disk(disk))?;
+            Ok(json!({ "mode": "READ_WRITE", "deviceName": device, "autoDelete": false, "diskId": disk.id }))
+        });
+        let mut address = json!({});
+        if spec.public {
+            address["oneToOneNatSpec"] = json!({ "ipVersion": "IPV4" });
+        }
+        let metadata = Account::metadata(&spec, boot, &devices);
+        let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&settings.zone);
+        let call = self.0.client.create_instance(idempotency_key(request.token, "create")).folder_id(&self.0.folder);
+        let call = call.name(&name).hostname(request.resource.address.name.as_str()).labels(&labels).zone_id(zone);
+        let call = call.platform_id(spec.class.as_deref().unwrap_or(&settings.platform));
+        let call = call.resources_spec(Account::resources(&spec)).metadata(&metadata);
+        let call = call.boot_disk_spec(json!({
+            "mode": "READ_WRITE", "autoDelete": true,
+            "diskSpec": {
+                "typeId": spec.disk_type.as_ref().unwrap_or(&settings.disk_type), "imageId": image,
+                "size": (spec.disk_gb * GIB).to_string(),
+            },
+        }));
+        let call = call.secondary_disk_specs(disks.collect::<Result<_>>()?);
+        let call = call.network_interface_specs(vec![json!({
+            "subnetId": subnet.id, "primaryV4AddressSpec": address, "securityGroupIds": security_groups(request, &spec)?,
+        })]);
+        let mut object = self.0.create(self, request, call.send()).await?;
+        object.attributes.insert("image".to_owned(), image.into());
+        Ok(object)
+    }
+
+    async fn update(&self, object: &Object, request: &Resource) -> Result<Object> {
+        let resource = request;
+        let spec = machine(resource)?;
+        let (id, client) = (object.id.as_str(), &self.0.client);
+        let instance: Instance = client.describe(id).await?;
+        let wrong = |error| explain(error, resource);
+        let platform = spec.class.as_deref().unwrap_or(&self.0.settings.platform);
+        let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        let resized = number(instance.resources.cores) != u64::from(spec.cores)
+            || number(instance.resources.memory) != spec.memory_mb << 20
+            || number(instance.resources.core_fraction) != u64::from(spec.core_fraction)
+            || instance.platform_id != platform;
+        let running = instance.status == "RUNNING";
+        if resized {
+            if running {
+                client.stop_instance(id, change_key("stop")?).send().await.map_err(wrong)?;
+            }
+            let call = client.update_instance(id, change_key("resize")?).platform_id(platform);
+            call.resources_spec(Account::resources(&spec)).send().await.map_err(wrong)?;
+        }
+        if !instance.boot_disk.disk_id.is_empty() {
+            self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, resource).await?;
+        }
+        let interface = instance.network_interfaces.first();
+        let has_public = interface.is_some_and(|interface| interface.primary_v4_address.one_to_one_nat.is_some());
+        if has_public && !spec.public {
+            let call = client.remove_one_to_one_nat(id, change_key("private")?).network_interface_index(INTERFACE);
+            call.send().await.map_err(wrong)?;
+        } else if spec.public && !has_public {
+            let call = client.add_one_to_one_nat(id, change_key("public")?).network_interface_index(INTERFACE);
+            call.one_to_one_nat_spec(json!({ "ipVersion": "IPV4" })).send().await.map_err(wrong)?;
+        }
+        self.regroup(object, &instance, &spec, resource).await?;
+        if resized || !running {
+            client.start_instance(id, change_key("start")?).send().await.map_err(wrong)?;
+        }
+        self.read(id).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let key = idempotency_key(id, "delete");
+        self.0.remove(|| self.0.client.delete_instance(id, key.clone()).send()).await
+    }
+}
+
+impl VmDriver {
+    /// Puts a machine into the security groups that its ports ask for.
+    async fn regroup(&self, object: &Object, instance: &Instance, spec: &VmSpec, resource: &Resource) -> Result<()> {
+        let environment: Name = object.environment.parse().map_err(Error::new)?;
+        let own = super::vpc::SecurityGroupDriver(self.0.clone()).list(Some(&environment)).await?;
+        let networks = super::vpc::NetworkDriver(self.0.clone()).list(Some(&environment)).await?;
+        let mut wanted: Vec<&str> = networks.iter().filter_map(|network| network.attribute(DEFAULT_GROUP)).collect();
+        for name in &spec.security_groups {
+            let address = KindName::SECURITY_GROUP.named(name);
+            let group = own.iter().find(|group| group.address == address);
+            wanted
+                .push(group.map(|group| group.id.as_str()).ok_or_else(|| Error::new(format!("`{address}` is gone")))?);
+        }
+        let mut present: Vec<&str> =
+            instance.network_interfaces.iter().flat_map(|i| &i.security_group_ids).map(String::as_str).collect();
+        present.sort_unstable();
+        let mut sorted = wanted.clone();
+        sorted.sort_unstable();
+        if present != sorted {
+            let call = self.0.client.update_network_interface(&object.id, change_key("regroup")?);
+            let index = Map::from_iter([("networkInterfaceIndex".to_owned(), INTERFACE.into())]);
+            let sent = call.security_group_ids(wanted).also(index).send().await;
+            sent.map_err(|error| explain(error, resource))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! What an environment is made of in this cloud: its machines, and the network, the gateway, the identities and the openings
+//! that they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    config::Environment,
+    error::Diagnostic,
+    name::Name,
+    resource::{
+        Address, GatewaySpec, InstanceGroupSpec, KindName, NetworkSpec, Resource, RoleBindingSpec, RouteTableSpec,
+        SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
+    },
+};
+
+/// The name of the gateway and of the route table that leads to it.
+const EGRESS: &str = "egress";
+/// The service account of groups that name none, and its role.
+const GROUP_ACCOUNT: (&str, &str) = ("instance-groups", "editor");
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a valid name")
+}
+
+/// A resource, in a few words.
+fn resource<T: serde::Serialize>(address: Address, spec: &T, needs: Vec<Address>, origin: &str) -> Resource {
+    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned() }
+}
+
+/// The network's name within the environment.
+fn network_of(environment: &Environment) -> Name {
+    environment.network.clone().unwrap_or_else(|| name("main"))
+}
+
+/// The security group that opens a set of ports, by the ports.
+fn group_of(ports: &[u16]) -> Name {
+    let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
+    name(&format!("ports-{}", list.chars().take(50).collect::<String>().trim_end_matches('-')))
+}
+
+/// Everything that must exist.
+pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
+    let network = network_of(environment);
+    let mut all = Vec::new();
+    let subnets = environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET);
+    let cidrs = subnets.clone().filter_map(|subnet| Some(subnet.spec::<SubnetSpec>().ok()?.cidr)).collect();
+    let origin = subnets.clone().next().map_or_else(String::new, |subnet| subnet.origin.clone());
+    // A network that the file names has that name in the cloud; another copy of the environment has one of its own.
+    let cloud_name = match &environment.network {
+        Some(named) => super::object_name(&environment.name, named),
+        None => environment.name.to_string(),
+    };
+    let spec = NetworkSpec { name: cloud_name, cidrs };
+    all.push(resource(KindName::NETWORK.named(&network), &spec, Vec::new(), &origin));
+    all.push(resource(KindName::GATEWAY.named(&name(EGRESS)), &GatewaySpec {}, Vec::new(), &origin));
+    let table = KindName::ROUTE_TABLE.named(&name(EGRESS));
+    let needs = vec![KindName::NETWORK.named(&network), KindName::GATEWAY.named(&name(EGRESS))];
+    let spec = RouteTableSpec { network: network.clone(), gateway: name(EGRESS) };
+    all.push(resource(table.clone(), &spec, needs, &origin));
+    let mut zones = BTreeMap::new();
+    for subnet in subnets {
+        let mut subnet = subnet.clone();
+        let Ok(mut spec) = subnet.spec::<SubnetSpec>() else { continue };
+        let zone = spec.zone.get_or_insert_with(|| environment.yandex.zone.clone()).clone();
+        zones.insert(subnet.address.name.clone(), zone);
+        subnet.spec = spec_fields(&spec);
+        subnet.needs = vec![KindName::NETWORK.named(&network), table.clone()];
+        all.push(subnet);
+    }
+    accounts(environment, &mut all);
+    machines(environment, &network, &zones, &mut all);
+    all
+}
+
+fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
+    let mut accounts: Vec<(Name, Vec<String>, String)> = environment
+        .service_accounts
+        .iter()
+        .map(|(name, (roles, mark))| (name.clone(), roles.clone(), mark.to_string()))
+        .collect();
+    if let Some(group) = environment.groups.values().find(|group| group.service_account.is_none()) {
+        let (account, role) = GROUP_ACCOUNT;
+        accounts.push((name(account), vec![role.to_owned()], group.mark.to_string()));
+    }
+    for (account, mut roles, origin) in accounts {
+        let address = KindName::SERVICE_ACCOUNT.named(&account);
+        all.push(resource(address.clone(), &ServiceAccountSpec {}, Vec::new(), &origin));
+        if !roles.is_empty() {
+            roles.sort();
+            let spec = RoleBindingSpec { service_account: account.clone(), roles };
+            all.push(resource(KindName::ROLE_BINDING.named(&account), &spec, vec![address], &origin));
+        }
+    }
+}
+
+fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
+    let grouped: BTreeSet<Address> =
+        environment.groups.values().flat_map(|group| group.members.iter().map(Address::vm)).collect();
+    // A member's own second disk belongs to its group's template; a group in this cloud has none.
+    let members_disks: BTreeSet<Name> =
+        environment.groups.values().flat_map(|g| g.machine.disks.iter().cloned()).collect();
+    let mut openings: BTreeMap<Name, (Vec<u16>, String)> = BTreeMap::new();
+    let mut finished = |spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>| {
+        spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
+        spec.core_fraction = fraction(spec);
+        spec.class.get_or_insert_with(|| environment.yandex.platform.clone());
+        spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
+        needs.push(KindName::NETWORK.named(network));
+        // Port 22 is opened by the network's own group.
+        let ports: Vec<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
+        if !ports.is_empty() {
+            let group = group_of(&ports);
+            needs.push(KindName::SECURITY_GROUP.named(&group));
+            spec.security_groups = vec![group.clone()];
+            openings.entry(group).or_insert_with(|| (ports, origin.to_owned()));
+        }
+    };
+    let mut made = Vec::new();
+    for one in &environment.resources {
+        let mut one = one.clone();
+        match one.address.kind {
+            KindName::VM if !grouped.contains(&one.address) => {
+                let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
+                finished(&mut spec, &one.origin, &mut one.needs);
+                one.spec = spec_fields(&spec);
+                made.push(one);
+            }
+            KindName::DISK if !members_disks.contains(&one.address.name) => {
+                let zone = disk_zone(environment, zones, &one.address.name);
+                if let Ok(mut spec) = one.spec::<crate::resource::DiskSpec>() {
+                    spec.zone = Some(zone.unwrap_or_else(|| environment.yandex.zone.clone()));
+                    spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
+                    one.spec = spec_fields(&spec);
+                }
+                made.push(one);
+            }
+            _ => {}
+        }
+    }
+    for (group, settings) in &environment.groups {
+        let mut machine = settings.machine.clone();
+        machine.disks.clear();
+        let origin = settings.mark.to_string();
+        let account = settings.service_account.clone().unwrap_or_else(|| name(GROUP_ACCOUNT.0));
+        let mut needs = vec![
+            Address::subnet(&machine.subnet),
+            KindName::SERVICE_ACCOUNT.named(&account),
+            // The group acts with this role until it is gone, so the role must outlive it.
+            KindName::ROLE_BINDING.named(&account),
+        ];
+        needs.retain(|need| all.iter().any(|one| one.address == *need));
+        finished(&mut machine, &origin, &mut needs);
+        let spec = InstanceGroupSpec {
+            count: u32::try_from(settings.members.len()).unwrap_or(u32::MAX),
+            zones: settings.zones.clone(),
+            max_unavailable: settings.max_unavailable,
+            max_expansion: settings.max_expansion,
+            service_account: Some(account),
+            machine,
+        };
+        made.push(resource(KindName::INSTANCE_GROUP.named(group), &spec, needs, &origin));
+    }
+    for (group, (ports, origin)) in openings {
+        let spec = SecurityGroupSpec { network: network.clone(), ports };
+        let needs = vec![KindName::NETWORK.named(network)];
+        all.push(resource(KindName::SECURITY_GROUP.named(&group), &spec, needs, &origin));
+    }
+    all.extend(made);
+}
+
+/// A disk stands in the zone of its machine.
+fn disk_zone(environment: &Environment, zones: &BTreeMap<Name, String>, disk: &Name) -> Option<String> {
+    let machines = environment.resources.iter().filter_map(|one| one.spec::<VmSpec>().ok());
+    let owner = machines.into_iter().find(|machine| machine.disks.contains(disk))?;
+    owner.zone.or_else(|| zones.get(&owner.subnet).cloned())
+}
+
+/// Shares of a processor that a platform sells, in percent.
+fn fractions(platform: &str) -> &'static [u32] {
+    match platform {
+        "standard-v1" => &[5, 20, 100],
+        "standard-v2" => &[5, 20, 50, 100],
+        "highfreq-v3" => &[100],
+        _ => &[20, 50, 100],
+    }
+}
+
+/// The share of its processors that a machine gets: a GB of memory a processor is the least that goes with whole ones.
+fn fraction(spec: &VmSpec) -> u32 {
+    let little = spec.memory_mb / u64::from(spec.cores.max(1)) < 1024;
+    if spec.core_fraction == 100 && little { 50 } else { spec.core_fraction }
+}
+
+/// What of an environment this cloud does not sell, as far as its documentation tells.
+pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut warnings = Vec::new();
+    let platform = &environment.yandex.platform;
+    let mut mistake = |origin: &str, message: String, hint: String| {
+        found.push(Diagnostic::error(None, format!("{origin}: {message}")).hint(hint));
+    };
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
+        let Ok(spec) = one.spec::<VmSpec>() else { continue };
+        if !seen.insert(one.origin.clone()) {
+            continue;
+        }
+        let allowed = fractions(platform);
+        if !allowed.contains(&spec.core_fraction) {
+            let known = allowed.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            mistake(
+                &one.origin,
+                format!("`{platform}` has no machines with `core_fraction: {}`", spec.core_fraction),
+                format!("choose one of {known}"),
+            );
+        }
+        if spec.cores < 2 || spec.cores % 2 != 0 {
+            mistake(
+                &one.origin,
+                format!("Yandex Cloud has no machines with {} cores", spec.cores),
+                "choose 2, 4, 6, ...".to_owned(),
+            );
+        } else if spec.core_fraction < 100 && spec.cores > 4 {
+            let message = format!("a machine with `core_fraction: {}` has 2 or 4 cores", spec.core_fraction);
+            mistake(&one.origin, message, "take fewer cores, or all of them: `core_fraction: 100`".to_owned());
+        }
+        let per_core = spec.memory_mb / u64::from(spec.cores.max(1));
+        let fraction = fraction(&spec);
+        if fraction != spec.core_fraction {
+            let message = format!(
+                "{}: {} whole processors go with at least {} GB in this cloud: the machine gets `core_fraction: {fraction}`",
+                one.origin, spec.cores, spec.cores
+            );
+            warnings.push(Diagnostic::warning(None, message));
+        }
+        let (least, most) = if fraction == 100 { (1024, 16 * 1024) } else { (512, 4 * 1024) };
+        if per_core < least || per_core > most {
+            mistake(
+                &one.origin,
+                format!("{} MB of memory do not go with {} cores", spec.memory_mb, spec.cores),
+                format!("from {} MB to {} MB", least * u64::from(spec.cores), most * u64::from(spec.cores)),
+            );
+        }
+    }
+    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
+        let message = format!("`nginx.{name}` has {} nodes: balancing them is not built yet", front.nodes.len());
+        found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
+    }
+    found.extend(warnings);
+    found
+}

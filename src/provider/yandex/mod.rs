@@ -1,0 +1,307 @@
+//! Yandex Cloud: machines, networks and what they stand on, in one folder of the cloud.
+//!
+//! Objects carry our labels, in the letters that labels may have there. Names are unique in a folder, so the names of objects
+//! begin with the environment's.
+
+mod compute;
+mod group;
+mod iam;
+mod layout;
+mod vpc;
+
+use std::{path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use super::{Create, Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use crate::{
+    cloud::{
+        retry::Attempts,
+        yandex::{Client, Credentials, Instance, Labels, Operation, Settings, YandexError, auth::Key},
+    },
+    config::{Environment, YandexSettings},
+    error::{Context, Diagnostic, Error, Result},
+    event::Events,
+    files,
+    name::Name,
+    resource::{Address, KindName, Resource, VmSpec},
+    secret::Secret,
+};
+
+/// The label with an object's kind.
+const LABEL_KIND: &str = "infra-kind";
+/// The label with an object's name within its environment.
+const LABEL_NAME: &str = "infra-name";
+/// How long a removal is tried again while something else is still being removed.
+const IN_USE: Duration = Duration::from_mins(2);
+
+/// The provider of one folder.
+pub struct Yandex {
+    account: Account,
+    network: vpc::NetworkDriver,
+    gateway: vpc::GatewayDriver,
+    route_table: vpc::RouteTableDriver,
+    subnet: vpc::SubnetDriver,
+    security_group: vpc::SecurityGroupDriver,
+    service_account: iam::ServiceAccountDriver,
+    role_binding: iam::RoleBindingDriver,
+    disk: compute::DiskDriver,
+    vm: compute::VmDriver,
+    instance_group: group::InstanceGroupDriver,
+}
+
+/// The client and what every call needs beside it.
+#[derive(Clone)]
+struct Account {
+    client: Client,
+    folder: String,
+    settings: YandexSettings,
+}
+
+impl Yandex {
+    /// The provider for the folder that an environment names.
+    ///
+    /// # Errors
+    /// When no folder is named, or the credentials cannot be read.
+    pub fn open(environment: &Environment) -> Result<Self> {
+        let settings = environment.yandex.clone();
+        let folder = settings.folder_id.clone().ok_or_else(|| {
+            Error::usage("provider `yandex` needs the folder that holds the environment")
+                .hint("write `folder_id: b1g...` (`yc config get folder-id` shows yours)")
+        })?;
+        let endpoint = settings
+            .endpoint
+            .clone()
+            .or_else(|| variable("YC_ENDPOINT"))
+            .map(|endpoint| if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") });
+        let endpoints = settings.endpoints.clone().into_iter().collect();
+        let client = Client::new(Settings { endpoint, endpoints }, credentials(environment)?)?;
+        let account = Account { client, folder, settings };
+        Ok(Self {
+            network: vpc::NetworkDriver(account.clone()),
+            gateway: vpc::GatewayDriver(account.clone()),
+            route_table: vpc::RouteTableDriver(account.clone()),
+            subnet: vpc::SubnetDriver(account.clone()),
+            security_group: vpc::SecurityGroupDriver(account.clone()),
+            service_account: iam::ServiceAccountDriver(account.clone()),
+            role_binding: iam::RoleBindingDriver::new(account.clone()),
+            disk: compute::DiskDriver(account.clone()),
+            vm: compute::VmDriver(account.clone()),
+            instance_group: group::InstanceGroupDriver(account.clone()),
+            account,
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the variables that `yc` and other tools of this cloud honour")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// From the file, then from the variables that other tools honour too, then from the machine itself.
+fn credentials(environment: &Environment) -> Result<Credentials> {
+    let named = environment.yandex.service_account_key_file.as_ref();
+    let path = named.map(|path| match path.strip_prefix("~/").zip(std::env::home_dir()) {
+        Some((rest, home)) => home.join(rest),
+        None => environment.folder.join(path),
+    });
+    if let Some(path) = path.or_else(|| variable("YC_SERVICE_ACCOUNT_KEY_FILE").map(PathBuf::from)) {
+        let key = Key::parse(&files::read_text(&path)?).context(|| format!("`{}`", path.display()))?;
+        return Ok(Credentials::Key(key));
+    }
+    Ok(match variable("YC_IAM_TOKEN").or_else(|| variable("YC_TOKEN")) {
+        // IAM tokens begin with `t1.`; OAuth tokens with `y0_`, `y1_` or `AQ`.
+        Some(token) if token.starts_with("t1.") => Credentials::IamToken(Secret::new(token)),
+        Some(token) => Credentials::OAuthToken(Secret::new(token)),
+        None => Credentials::Metadata,
+    })
+}
+
+#[async_trait]
+impl Provider for Yandex {
+    fn name(&self) -> &'static str {
+        "yandex"
+    }
+
+    fn concurrency(&self) -> usize {
+        // The client itself holds the limit of operations on machines and disks.
+        32
+    }
+
+    fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
+        match kind {
+            KindName::NETWORK => Some(&self.network),
+            KindName::GATEWAY => Some(&self.gateway),
+            KindName::ROUTE_TABLE => Some(&self.route_table),
+            KindName::SUBNET => Some(&self.subnet),
+            KindName::SECURITY_GROUP => Some(&self.security_group),
+            KindName::SERVICE_ACCOUNT => Some(&self.service_account),
+            KindName::ROLE_BINDING => Some(&self.role_binding),
+            KindName::DISK => Some(&self.disk),
+            KindName::VM => Some(&self.vm),
+            KindName::INSTANCE_GROUP => Some(&self.instance_group),
+            _ => None,
+        }
+    }
+
+    fn resources(&self, environment: &Environment) -> Vec<Resource> {
+        layout::resources(environment)
+    }
+
+    fn forces(&self) -> fn(KindName, &str) -> bool {
+        |kind, field| match kind {
+            KindName::VM => !compute::UPDATABLE.contains(&field),
+            KindName::DISK => field != "size_gb",
+            _ => kind.kind().forces_replacement(field),
+        }
+    }
+
+    fn interrupts(&self, kind: KindName, fields: &[&str]) -> bool {
+        kind == KindName::VM && fields.iter().any(|field| compute::STOPPED.contains(field))
+    }
+
+    fn project_label(&self, project: &str) -> String {
+        project_digest(project)
+    }
+
+    fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
+        layout::check(environment)
+    }
+
+    async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
+        Ok(())
+    }
+
+    async fn why_down(&self, id: &str) -> Option<Error> {
+        match self.account.client.describe::<Instance>(id).await {
+            Ok(instance) if matches!(instance.status.as_str(), "STOPPED" | "ERROR" | "CRASHED" | "STOPPING") => {
+                Some(Error::new(format!("the machine is {}", instance.status.to_ascii_lowercase())))
+            }
+            Err(error) if error.is_not_found() => Some(Error::new("the machine is gone")),
+            _ => None,
+        }
+    }
+}
+
+/// Where a project lies, in letters that a label may have.
+fn project_digest(project: &str) -> String {
+    Sha256::digest(project).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Account {
+    /// The labels of an object.
+    fn labels(request: &Create<'_>) -> Labels {
+        let address = &request.resource.address;
+        Labels::from([
+            (LABEL_ENV.to_owned(), request.environment.to_string()),
+            (LABEL_KIND.to_owned(), address.kind.as_str().to_owned()),
+            (LABEL_NAME.to_owned(), address.name.to_string()),
+            (LABEL_PROJECT.to_owned(), request.project.to_owned()),
+            (LABEL_TOKEN.to_owned(), request.token.to_owned()),
+        ])
+    }
+
+    /// Makes an object, or finds the one that the same intent has made before.
+    async fn create(
+        &self, driver: &dyn Driver, request: &Create<'_>, call: impl Future<Output = Result<Operation, YandexError>>,
+    ) -> Result<Object> {
+        let made = call.await;
+        match made {
+            Ok(_) => {}
+            Err(error) if error.already_exists() => {}
+            Err(error) => return Err(explain(error, request.resource)),
+        }
+        let address = &request.resource.address;
+        let listed = driver.list(Some(request.environment)).await?;
+        let ours = listed.into_iter().find(|object| object.address == *address && object.token == request.token);
+        ours.ok_or_else(|| {
+            let name = object_name(request.environment, &address.name);
+            Error::new(format!(
+                "yandex: a {} `{name}` exists that this environment did not make",
+                address.kind.as_str()
+            ))
+            .hint("remove it, or give this environment another name: `--name NAME`")
+        })
+    }
+
+    /// Removes an object; "already gone" is success. What still uses it may just be going away.
+    async fn remove<F: Future<Output = Result<Operation, YandexError>>>(&self, call: impl Fn() -> F) -> Result<()> {
+        let mut attempts = Attempts::within(IN_USE);
+        loop {
+            match call().await {
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_in_use() => {
+                    if !attempts.pause(None).await {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Adds to the cloud's words what they are about, and where the file asks for it.
+fn explain(error: YandexError, resource: &Resource) -> Error {
+    Error::from(error).context(format!("{} ({})", resource.address, resource.origin))
+}
+
+/// The name of an object in the folder.
+fn object_name(environment: &Name, name: &Name) -> String {
+    let (environment, name) = (environment.as_str(), name.as_str());
+    let full =
+        if name.starts_with(&format!("{environment}-")) { name.to_owned() } else { format!("{environment}-{name}") };
+    if full.len() <= 63 {
+        return full;
+    }
+    // What is cut off lives on in a digest, so that two long names stay two.
+    let digest: String = Sha256::digest(&full).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{digest}", full[..54].trim_end_matches('-'))
+}
+
+/// The object that a set of labels describes, when they are ours and of the environment that is asked for.
+fn object(labels: &Labels, kind: KindName, environment: Option<&Name>, id: &str, created_at: &str) -> Option<Object> {
+    let label = |name: &str| labels.get(name).cloned();
+    let owner = label(LABEL_ENV)?;
+    if label(LABEL_KIND)? != kind.as_str() || environment.is_some_and(|name| name.as_str() != owner) {
+        return None;
+    }
+    Some(Object {
+        environment: owner,
+        address: kind.named(&label(LABEL_NAME)?.parse().ok()?),
+        project: label(LABEL_PROJECT).unwrap_or_default(),
+        token: label(LABEL_TOKEN).unwrap_or_default(),
+        id: id.to_owned(),
+        created: created_at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second),
+        health: Health::Ready,
+        attributes: serde_json::Map::new(),
+        actual: serde_json::Map::new(),
+    })
+}
+
+/// The id of an object that a resource needs.
+fn needed<'a>(request: &'a Create<'_>, address: &Address) -> Result<&'a Object> {
+    request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
+}
+
+/// The machine that a resource describes.
+fn machine(resource: &Resource) -> Result<VmSpec> {
+    resource.spec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::object_name;
+
+    #[test]
+    fn names_begin_with_the_environment_and_stay_within_bounds() {
+        let name = |environment: &str, name: &str| object_name(&environment.parse().unwrap(), &name.parse().unwrap());
+        assert_eq!(name("dev", "app-1"), "dev-app-1");
+        assert_eq!(name("dev", "dev-bastion"), "dev-bastion");
+        let long = name("a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-it");
+        assert!(long.len() <= 63, "{long}");
+        assert_ne!(long, name("a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-at"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Networks and what belongs to them.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{Account, Create, Driver, Object, explain, needed, object, object_name};
+use crate::{
+    cloud::yandex::{Gateway, Network, RouteTable, SecurityGroup, Subnet, idempotency_key},
+    error::{Error, Result},
+    name::Name,
+    resource::{KindName, NetworkSpec, Resource, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
+};
+
+/// The world.
+const ANYWHERE: &str = "0.0.0.0/0";
+/// The attribute of a network: the security group that all of its machines have.
+pub(super) const DEFAULT_GROUP: &str = "security_group";
+
+/// What the key of a removal is made of: the id is as unique as a token.
+fn removal(id: &str) -> String {
+    idempotency_key(id, "delete")
+}
+
+/// Networks. Each has a security group of its own, which every machine is in: it lets the machines reach each other and the
+/// world, and lets the world reach port 22 of machines with a public address; nothing else comes in.
+pub(super) struct NetworkDriver(pub(super) Account);
+
+fn rule(direction: &str, protocol: &str, ports: Option<u16>, cidrs: &[String]) -> Value {
+    let mut rule = json!({
+        "direction": direction, "protocolName": protocol, "cidrBlocks": { "v4CidrBlocks": cidrs },
+    });
+    if let Some(port) = ports {
+        rule["ports"] = json!({ "fromPort": port.to_string(), "toPort": port.to_string() });
+    }
+    rule
+}
+
+fn network_rules(spec: &NetworkSpec) -> Vec<Value> {
+    let anywhere = [ANYWHERE.to_owned()];
+    vec![
+        rule("EGRESS", "ANY", None, &anywhere),
+        rule("INGRESS", "ANY", None, &spec.cidrs),
+        rule("INGRESS", "TCP", Some(22), &anywhere),
+    ]
+}
+
+impl NetworkDriver {
+    async fn close(&self, group: &str, spec: &NetworkSpec) -> Result<()> {
+        let rules = network_rules(spec);
+        let key = idempotency_key(&format!("{group}/{}", json!(rules)), "rules");
+        self.0.client.update_security_group(group, key).rule_specs(rules).send().await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Driver for NetworkDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let networks = self.0.client.list::<Network>(&self.0.folder).await?;
+        let objects = networks.iter().filter_map(|network| {
+            let mut object = object(&network.labels, KindName::NETWORK, environment, &network.id, &network.created_at)?;
+            object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: NetworkSpec = request.resource.spec()?;
+        let call = self.0.client.create_network(idempotency_key(request.token, "create"));
+        let labels = Account::labels(request);
+        let call = call.folder_id(&self.0.folder).name(&spec.name).labels(&labels);
+        let object = self.0.create(self, request, call.send()).await?;
+        // The group's first rules let everything in: they are replaced before there is a machine.
+        let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
+        self.close(&group, &spec).await?;
+        Ok(object)
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let spec: NetworkSpec = resource.spec()?;
+        self.close(object.attribute(DEFAULT_GROUP).unwrap_or_default(), &spec).await?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_network(id, removal(id)).send()).await
+    }
+}
+
+/// Gateways: the shared egress gateway, which lets machines without a public address reach the world.
+pub(super) struct GatewayDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for GatewayDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Gateway>(&self.0.folder).await?;
+        let objects =
+            all.iter().filter_map(|one| object(&one.labels, KindName::GATEWAY, environment, &one.id, &one.created_at));
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let call = self.0.client.create_gateway(idempotency_key(request.token, "create")).folder_id(&self.0.folder);
+        let call = call.name(&name).labels(&labels).shared_egress_gateway_spec(json!({}));
+        self.0.create(self, request, call.send()).await
+    }
+
+    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_gateway(id, removal(id)).send()).await
+    }
+}
+
+/// Route tables: everything goes through the gateway.
+pub(super) struct RouteTableDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for RouteTableDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<RouteTable>(&self.0.folder).await?;
+        let objects = all
+            .iter()
+            .filter_map(|one| object(&one.labels, KindName::ROUTE_TABLE, environment, &one.id, &one.created_at));
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: RouteTableSpec = request.resource.spec()?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
+        let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
+        let call = self.0.client.create_route_table(idempotency_key(request.token, "create"));
+        let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
+        let call = call.static_routes(vec![json!({ "destinationPrefix": ANYWHERE, "gatewayId": gateway })]);
+        self.0.create(self, request, call.send()).await
+    }
+
+    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_route_table(id, removal(id)).send()).await
+    }
+}
+
+/// Subnets.
+pub(super) struct SubnetDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for SubnetDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Subnet>(&self.0.folder).await?;
+        let objects = all.iter().filter_map(|one| {
+            let mut object = object(&one.labels, KindName::SUBNET, environment, &one.id, &one.created_at)?;
+            object.attributes.insert("cidr".to_owned(), one.v4_cidr_blocks.first()?.as_str().into());
+            object.attributes.insert("zone".to_owned(), one.zone_id.as_str().into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: SubnetSpec = request.resource.spec()?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let of = |kind: KindName| request.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, need)| need);
+        let network = of(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?;
+        let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
+        let mut call = self.0.client.create_subnet(idempotency_key(request.token, "create"));
+        call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(&network.id).zone_id(zone);
+        call = call.v4_cidr_blocks(vec![&spec.cidr]);
+        if let Some(table) = of(KindName::ROUTE_TABLE) {
+            call = call.route_table_id(&table.id);
+        }
+        self.0.create(self, request, call.send()).await
+    }
+
+    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_subnet(id, removal(id)).send()).await
+    }
+}
+
+/// Security groups beside that of the network: they open ports of some machines to the world.
+pub(super) struct SecurityGroupDriver(pub(super) Account);
+
+fn open_ports(spec: &SecurityGroupSpec) -> Vec<Value> {
+    let anywhere = [ANYWHERE.to_owned()];
+    spec.ports.iter().map(|port| rule("INGRESS", "TCP", Some(*port), &anywhere)).collect()
+}
+
+#[async_trait]
+impl Driver for SecurityGroupDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<SecurityGroup>(&self.0.folder).await?;
+        let objects = all.iter().filter_map(|one| {
+            let mut object = object(&one.labels, KindName::SECURITY_GROUP, environment, &one.id, &one.created_at)?;
+            let mut ports: Vec<i64> =
+                one.rules.iter().filter_map(|rule| Some(rule.ports.as_ref()?.from_port)).collect();
+            ports.sort_unstable();
+            object.actual.insert("ports".to_owned(), json!(ports));
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: SecurityGroupSpec = request.resource.spec()?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
+        let call = self.0.client.create_security_group(idempotency_key(request.token, "create"));
+        let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
+        self.0.create(self, request, call.rule_specs(open_ports(&spec)).send()).await
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let rules = open_ports(&resource.spec()?);
+        let key = idempotency_key(&format!("{}/{}", object.id, json!(rules)), "rules");
+        let sent = self.0.client.update_security_group(&object.id, key).rule_specs(rules).send().await;
+        sent.map_err(|error| explain(error, resource))?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_security_group(id, removal(id)).send()).await
+    }
+}

@@ -1,0 +1,46 @@
+//! A group of equal machines that the provider keeps alive by itself.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Kind, VmSpec};
+use crate::name::Name;
+
+/// What a group should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceGroupSpec {
+    /// How many machines.
+    pub count: u32,
+    /// The zones that they are spread over.
+    pub zones: Vec<String>,
+    /// How many may be missing while the group is changed.
+    pub max_unavailable: u32,
+    /// How many may be surplus while the group is changed.
+    pub max_expansion: u32,
+    /// The service account that manages them, where the provider wants one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub service_account: Option<Name>,
+    /// What each of them is.
+    pub machine: VmSpec,
+}
+
+pub(super) struct InstanceGroup;
+
+impl Kind for InstanceGroup {
+    fn name(&self) -> &'static str {
+        "instance_group"
+    }
+
+    fn level(&self) -> u8 {
+        3
+    }
+
+    fn forces_replacement(&self, field: &str) -> bool {
+        field == "service_account"
+    }
+
+    fn summary(&self, spec: &Map<String, Value>) -> String {
+        let machine = spec.get("machine").and_then(Value::as_object).cloned().unwrap_or_default();
+        format!("{} of {}", spec.get("count").unwrap_or(&Value::Null), super::vm::Vm.summary(&machine))
+    }
+}

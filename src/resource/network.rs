@@ -1,0 +1,35 @@
+//! A private network of the environment: nothing from outside reaches it but what is opened.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+
+/// What a network should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Its name at the provider.
+    pub name: String,
+    /// The address ranges of its subnets; the machines in them reach each other.
+    pub cidrs: Vec<String>,
+}
+
+pub(super) struct Network;
+
+impl Kind for Network {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn level(&self) -> u8 {
+        0
+    }
+
+    fn forces_replacement(&self, field: &str) -> bool {
+        field == "name"
+    }
+
+    fn summary(&self, spec: &Map<String, Value>) -> String {
+        spec.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}

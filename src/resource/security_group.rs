@@ -1,0 +1,38 @@
+//! Ports of machines that are open to the world.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+use crate::name::Name;
+
+/// What a security group should open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroupSpec {
+    /// The network.
+    pub network: Name,
+    /// TCP ports that the world may reach.
+    pub ports: Vec<u16>,
+}
+
+pub(super) struct SecurityGroup;
+
+impl Kind for SecurityGroup {
+    fn name(&self) -> &'static str {
+        "security_group"
+    }
+
+    fn level(&self) -> u8 {
+        1
+    }
+
+    fn forces_replacement(&self, field: &str) -> bool {
+        field == "network"
+    }
+
+    fn summary(&self, spec: &Map<String, Value>) -> String {
+        let ports = spec.get("ports").and_then(Value::as_array);
+        let ports: Vec<String> = ports.into_iter().flatten().map(ToString::to_string).collect();
+        format!("opens {}", ports.join(", "))
+    }
+}
