@@ -26,6 +26,7 @@ pub struct Error {
     causes: Vec<String>,
     hints: Vec<String>,
     diagnostics: Vec<Diagnostic>,
+    settled: bool,
 }
 
 impl Error {
@@ -45,7 +46,14 @@ impl Error {
     }
 
     fn of(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), diagnostics: Vec::new() }
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            diagnostics: Vec::new(),
+            settled: false,
+        }
     }
 
     /// All mistakes found in a set of files, as one usage error.
@@ -59,6 +67,19 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Marks the end of an intent: the service has undone what it had begun, so that the next attempt is another one.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        self.settled = true;
+        self
+    }
+
+    /// Whether the service has undone what it had begun.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Puts `message` before this error; the present message becomes its first cause.

@@ -12,22 +12,16 @@ use std::{
 };
 
 use infra::{
-    apply::{Run, Tally},
-    clock::Clock,
-    config::{Environment, LoadOptions, load_source},
-    error::{Error, Result},
-    event::Events,
-    plan::{Action, Configure, Known, Plan, VERSION, diff},
-    provider::{
-        Provider,
-        fake::{Call, Fake, Hook},
-    },
-    secret::Redactor,
-    state::{self, State, Store, Vault},
-    yaml::Source,
+    apply::Tally,
+    config::Environment,
+    error::Error,
+    plan::{Action, Known, diff},
+    provider::fake::{Call, Fake, Hook},
+    state::Store,
 };
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+
+use crate::support::commands::{command, environment};
 
 const FILE: &str = "
 network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}, b: {v4_cidr_blocks: [10.2.0.0/24]}}}
@@ -37,53 +31,6 @@ instances:
 instance_groups:
   app: {node_count: 2, network: {subnet: a}}
 ";
-
-fn environment(folder: &Path, text: &str) -> Environment {
-    load_source(&Source::new(folder.join("dev/config.yaml"), text), &LoadOptions::default()).unwrap()
-}
-
-/// One command as a user would run it: state from the disk, plan, walk.
-async fn command(project: &Path, environment: &Environment, cloud: &Fake, destroy: bool) -> Result<Tally> {
-    let store = Store::new(project, &environment.name);
-    let state = store.read()?;
-    let observed = cloud.list(Some(&environment.name)).await?;
-    let pending = store.journal()?.pending().clone();
-    let desired = if destroy { &[] } else { environment.resources.as_slice() };
-    let known =
-        Known { state: state.as_ref(), pending: &pending, observed: &observed, forces: infra::plan::kind_forces };
-    let plan = Plan {
-        version: VERSION,
-        environment: environment.name.clone(),
-        project: "/project".into(),
-        serial: 0,
-        digest: String::new(),
-        changes: diff(desired, known)?,
-        configure: Configure::default(),
-    };
-    let vault = match &state {
-        Some(state) => Vault::open(&state.secrets, &store.vault_key()?, Redactor::default())?,
-        None => Vault::default(),
-    };
-    let state = state.unwrap_or_else(|| State {
-        version: state::VERSION,
-        environment: environment.name.clone(),
-        provider: "fake".into(),
-        folder: "envs/dev".into(),
-        overlay: state::Overlay::default(),
-        serial: 0,
-        created: Clock::System.now(),
-        resources: BTreeMap::new(),
-        secrets: String::new(),
-    });
-    let events = Events::ignored();
-    let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new())?;
-    let mut tally = run.build(&plan).await?;
-    tally = tally.plus(run.remove(&plan).await?);
-    if destroy {
-        run.prove_gone(&plan).await?;
-    }
-    Ok(tally)
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {

@@ -32,8 +32,11 @@ fn tells_where_files_are_missing() {
 
 #[test]
 fn a_folder_must_be_named() {
-    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "provider: yandex
-");
+    let sandbox = Sandbox::new().file(
+        "envs/dev/config.yaml",
+        "provider: yandex
+",
+    );
     let printed = sandbox.run(&["plan", "dev"], 2);
     assert!(printed.err.contains("needs the folder that holds the environment"), "{}", printed.err);
     assert!(printed.err.contains("folder_id: b1g"), "{}", printed.err);

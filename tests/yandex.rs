@@ -1,11 +1,27 @@
 //! The provider `yandex` against a strict simulator of its API: the real program, run as a user runs it.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use serde_json::{Value, json};
+use infra::{
+    apply::Tally,
+    config::Environment,
+    provider::{Provider, yandex::Yandex},
+    state::Store,
+};
+use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::support::{
-    Printed, Sandbox, repository,
+    Printed, Sandbox,
+    commands::{command, environment},
+    repository,
     yandex::{Cloud, FOLDER, Fault},
 };
 
@@ -79,4 +95,257 @@ async fn yandex_the_original_environment_plans_unchanged() {
     assert!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count() <= 10, "{calls:?}");
     assert_eq!(calls.iter().filter(|path| *path == "/iam/v1/tokens").count(), 1, "{calls:?}");
     assert_eq!(project.cloud.names(), Vec::<String>::new());
+}
+
+/// Every kind, in one small environment.
+const FILE: &str = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [web], ports: [80, 443]}}}
+service_accounts: {robots: {roles: [editor, viewer]}}
+instances:
+  bastion: {network: {nat: true}, resources: {memory: 2}}
+  web: {ansible_groups: [web], network: {nat: true}, resources: {memory: 2}}
+  db: {resources: {memory: 4, secondary_disk_size: 5}}
+instance_groups:
+  app: {node_count: 2, service_account: robots, resources: {memory: 2}}
+";
+
+fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Yandex) {
+    // Exactly one provider of cryptography in a process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let key = repository().join("tests/golden/yandex/authorized-key.json");
+    let text = text.replace("ENDPOINT", &cloud.endpoint()).replace("KEY", &key.display().to_string());
+    let environment = environment(project, &text);
+    let provider = Yandex::open(&environment).unwrap();
+    (environment, provider)
+}
+
+/// Applies a file or destroys it.
+async fn apply(project: &Path, cloud: &Cloud, text: &str) -> Tally {
+    let (environment, provider) = load(project, cloud, text);
+    command(project, &environment, &provider, false).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn destroy(project: &Path, cloud: &Cloud) -> Tally {
+    let (environment, provider) = load(project, cloud, FILE);
+    command(project, &environment, &provider, true).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn tally(created: usize, changed: usize, destroyed: usize) -> Tally {
+    Tally { created, changed, destroyed }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_the_life_of_an_environment() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    // Pages of two objects: everything is found all the same.
+    cloud.page(2);
+    assert_eq!(apply(project, &cloud, FILE).await, tally(12, 0, 0));
+    let everything = [
+        "binding editor",
+        "binding viewer",
+        "disks dev-db-data",
+        "gateways dev-egress",
+        "instanceGroups dev-app",
+        "instances dev-app-1",
+        "instances dev-app-2",
+        "instances dev-bastion",
+        "instances dev-db",
+        "instances dev-web",
+        "networks dev",
+        "routeTables dev-egress",
+        "securityGroups dev-ports-80-443",
+        "serviceAccounts dev-robots",
+        "subnets dev-a",
+    ];
+    assert_eq!(cloud.names(), everything);
+    // Closed by default: the network's own group lets nothing in but SSH, and only `web` is in another one.
+    let network = cloud.object("dev")["defaultSecurityGroupId"].as_str().unwrap().to_owned();
+    let rules = cloud.object(&format!("default-sg-{}", cloud.object("dev")["id"].as_str().unwrap()))["rules"].clone();
+    let inward: Vec<_> = rules.as_array().unwrap().iter().filter(|rule| rule["direction"] == "INGRESS").collect();
+    assert_eq!(inward.len(), 2, "{rules}");
+    assert_eq!(inward[0]["cidrBlocks"]["v4CidrBlocks"], json!(["10.1.0.0/24"]));
+    assert_eq!(inward[1]["ports"], json!({ "fromPort": "22", "toPort": "22" }));
+    assert_eq!(cloud.object("dev-db")["networkInterfaces"][0]["securityGroupIds"], json!([network]));
+    assert_eq!(cloud.object("dev-web")["networkInterfaces"][0]["securityGroupIds"].as_array().unwrap().len(), 2);
+    assert!(cloud.object("dev-db")["networkInterfaces"][0]["primaryV4Address"].get("oneToOneNat").is_none());
+
+    // Nothing to do: reads only, one list a kind (each of one page or more).
+    cloud.page(1000);
+    cloud.forget_calls();
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
+    let calls = cloud.calls();
+    assert!(calls.iter().all(|call| !call.changes()), "{calls:?}");
+    let lists = calls.iter().filter(|call| !call.path.contains("/iam/v1/tokens")).count();
+    assert_eq!(lists, 12, "{calls:?}");
+
+    // In place: a group grows, a machine is resized while it is stopped, a port more is opened.
+    let grown = FILE
+        .replace("node_count: 2", "node_count: 3")
+        .replace("db: {resources: {memory: 4,", "db: {resources: {cores: 4, memory: 8,");
+    cloud.forget_calls();
+    assert_eq!(apply(project, &cloud, &grown).await, tally(0, 2, 0));
+    assert!(cloud.names().contains(&"instances dev-app-3".to_owned()));
+    assert_eq!(cloud.object("dev-db")["resources"]["cores"], "4");
+    let verbs: Vec<String> = cloud.calls().iter().filter_map(|c| Some(c.path.rsplit_once(':')?.1.to_owned())).collect();
+    assert!(verbs.contains(&"stop".to_owned()) && verbs.contains(&"start".to_owned()), "{verbs:?}");
+    let opened =
+        FILE.replace("[80, 443]", "[80, 443, 8080]").replace("secondary_disk_size: 5", "secondary_disk_size: 8");
+    assert_eq!(apply(project, &cloud, &opened).await, tally(1, 4, 1));
+    assert!(cloud.names().contains(&"securityGroups dev-ports-80-443-8080".to_owned()));
+    assert!(!cloud.names().contains(&"securityGroups dev-ports-80-443".to_owned()));
+    // A public address more, without a new machine.
+    let id = cloud.object("dev-db")["id"].clone();
+    let public = FILE.replace("db: {resources", "db: {network: {nat: true}, resources").replace("size: 5", "size: 8");
+    apply(project, &cloud, &public).await;
+    assert_eq!(cloud.object("dev-db")["id"], id);
+    assert!(cloud.object("dev-db")["networkInterfaces"][0]["primaryV4Address"].get("oneToOneNat").is_some());
+    // Another image is another machine; its disk stays.
+    let disk = cloud.object("dev-db-data")["id"].clone();
+    let other =
+        FILE.replace("db: {resources", "db: {image_family: ubuntu-2204-lts, resources").replace("size: 5", "size: 8");
+    apply(project, &cloud, &other).await;
+    assert_ne!(cloud.object("dev-db")["id"], id);
+    assert_eq!(cloud.object("dev-db-data")["id"], disk);
+
+    let gone = destroy(project, &cloud).await;
+    assert_eq!(gone.destroyed, 12);
+    assert_eq!(cloud.names(), Vec::<String>::new());
+    assert!(Store::new(project, &"dev".parse().unwrap()).read().unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_what_changes_behind_our_back_is_mended() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    apply(project, &cloud, FILE).await;
+    // Somebody made a machine smaller, stopped another, opened the web's group, and removed a third one.
+    cloud.edit("dev-db", |machine| machine["resources"]["memory"] = (2_i64 << 30).to_string().into());
+    cloud.edit("dev-bastion", |machine| machine["status"] = "STOPPED".into());
+    cloud.edit("dev-ports-80-443", |group| group["rules"][0]["ports"] = json!({ "fromPort": "23", "toPort": "23" }));
+    cloud.lose("dev-web");
+    assert_eq!(apply(project, &cloud, FILE).await, tally(1, 3, 0));
+    assert_eq!(cloud.object("dev-db")["resources"]["memory"], (4_i64 << 30).to_string());
+    assert_eq!(cloud.object("dev-bastion")["status"], "RUNNING");
+    // The cloud itself heals its groups: the new machine is known by the second look.
+    let before = cloud.object("dev-app-2")["id"].clone();
+    cloud.lose("dev-app-2");
+    assert_ne!(cloud.object("dev-app-2")["id"], before);
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
+    let state = std::fs::read_to_string(project.join(".infra/dev/state.json")).unwrap();
+    assert!(state.contains(cloud.object("dev-app-2")["id"].as_str().unwrap()));
+    // The state is lost: what carries our labels is found, and goes.
+    std::fs::remove_dir_all(project.join(".infra")).unwrap();
+    destroy(project, &cloud).await;
+    assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_stranger_is_not_touched() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    apply(folder.path(), &cloud, FILE).await;
+    cloud.edit("dev-web", |machine| machine["labels"] = json!({}));
+    let (environment, provider) = load(folder.path(), &cloud, FILE);
+    let error = command(folder.path(), &environment, &provider, false).await.unwrap_err().to_string();
+    assert!(error.contains("`dev-web` exists that this environment did not make"), "{error}");
+    assert!(cloud.names().contains(&"instances dev-web".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_faults_that_pass_are_not_noticed() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    // Every third call is refused for a moment, or its answer is lost; tokens expire on the way.
+    let (count, expiring) = (AtomicUsize::new(0), cloud.clone());
+    cloud.faults(move |_| match count.fetch_add(1, Ordering::SeqCst) % 9 {
+        2 => Some(Fault::Refuse(503, 14)),
+        5 => Some(Fault::LoseAnswer),
+        7 => Some(Fault::Refuse(429, 8)),
+        _ => None,
+    });
+    assert_eq!(apply(folder.path(), &cloud, FILE).await, tally(12, 0, 0));
+    cloud.no_faults();
+    expiring.expire_tokens();
+    assert_eq!(cloud.names().len(), 15);
+    assert_eq!(apply(folder.path(), &cloud, FILE).await, tally(0, 0, 0));
+    // Every call of one intent has one key, and no key is used for two.
+    let calls: Vec<_> = cloud.calls().into_iter().filter(super::support::yandex::Call::changes).collect();
+    assert!(calls.iter().all(|call| call.key.as_ref().is_some_and(|key| key.len() == 36)));
+    destroy(folder.path(), &cloud).await;
+    assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_crash_or_a_failed_operation_anywhere_is_gone_on_from() {
+    let mut tried = 0;
+    for fault in [None, Some(Fault::FailOperation)] {
+        for nth in 0.. {
+            let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+            let project = folder.path();
+            let (killed, count) = (Arc::new(Notify::new()), AtomicUsize::new(0));
+            let strike = Arc::clone(&killed);
+            let struck = Arc::new(AtomicUsize::new(0));
+            let seen = Arc::clone(&struck);
+            cloud.faults(move |call| {
+                if !call.changes() || count.fetch_add(1, Ordering::SeqCst) != nth {
+                    return None;
+                }
+                seen.fetch_add(1, Ordering::SeqCst);
+                if fault.is_none() {
+                    // The program is gone while the call is on its way: it is carried out, but nobody hears of it.
+                    strike.notify_one();
+                }
+                fault
+            });
+            let (environment, provider) = load(project, &cloud, FILE);
+            tokio::select! {
+                _ = command(project, &environment, &provider, false) => {}
+                () = killed.notified() => {}
+            }
+            if struck.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            tried += 1;
+            cloud.no_faults();
+            apply(project, &cloud, FILE).await;
+            assert_eq!(cloud.names().len(), 15, "{fault:?} at {nth}: {:?}", cloud.names());
+            assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0), "{fault:?} at {nth}");
+            destroy(project, &cloud).await;
+            assert_eq!(cloud.names(), Vec::<String>::new(), "{fault:?} at {nth}");
+        }
+    }
+    println!("{tried} faults, 0 orphans, 0 doubles");
+    assert!(tried >= 26, "{tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_quota_is_told_with_its_place() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    cloud.quota("/vpc/v1/networks", 0);
+    let (environment, provider) = load(folder.path(), &cloud, FILE);
+    let error = command(folder.path(), &environment, &provider, false).await.unwrap_err();
+    let text = format!("{error} {:?}", error.hints());
+    assert!(text.contains("Quota limit vpc.networks.count exceeded"), "{text}");
+    assert!(text.contains("simulated-request") && text.contains("config.yaml:4:"), "{text}");
+    assert!(text.contains("ask for more"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_many_machines_at_once_stay_within_the_clouds_limit() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let mut text = FILE.split("instances:").next().unwrap().to_owned() + "instances:\n";
+    for number in 0..40 {
+        text += &format!("  m{number}: {{resources: {{memory: 2}}}}\n");
+    }
+    cloud.delay(Duration::from_millis(300));
+    let begun = Instant::now();
+    assert_eq!(
+        apply(folder.path(), &cloud, &text.replace(", firewall: {web: {groups: [web], ports: [80, 443]}}", ""))
+            .await
+            .created,
+        46
+    );
+    println!("40 machines took {:?}, {} operations at once", begun.elapsed(), cloud.most_at_once());
+    assert!(cloud.most_at_once() <= 15 && cloud.most_at_once() > 10, "{}", cloud.most_at_once());
 }

@@ -230,7 +230,11 @@ impl<'a> Run<'a> {
         };
         let request =
             Create { environment: &plan.environment, project: &plan.project, token: &token, resource, needs, boot };
-        let object = driver.create(&request).await?;
+        let made = driver.create(&request).await;
+        if made.as_ref().is_err_and(Error::is_settled) {
+            self.books().journal.done(&change.address)?;
+        }
+        let object = made?;
         let mut books = self.books();
         self.record(&mut books, resource, &object)?;
         books.journal.done(&change.address)

@@ -37,12 +37,12 @@ macro_rules! calls {
     )+) => {
         $(
             $(#[$about])*
+            #[derive(Clone)]
             #[must_use = "call `send`"]
             pub struct $builder<'a> {
                 client: &'a Client,
                 path: String,
                 body: Map<String, Value>,
-                key: String,
             }
 
             impl $builder<'_> {
@@ -66,15 +66,16 @@ macro_rules! calls {
                     self
                 }
 
-                /// Sends the call and waits until its operation has ended.
+                /// Sends the call and waits until its operation has ended. The key is the same for the same intent, so that a
+                /// repeated call does nothing twice.
                 ///
                 /// # Errors
                 /// When the cloud refuses, or the operation fails or does not end in time.
-                pub async fn send(self) -> Result<Operation> {
+                pub async fn send(self, key: String) -> Result<Operation> {
                     let method = Method::$method;
                     let body = takes_body(&method, &self.path).then_some(Value::Object(self.body));
                     let request = Request {
-                        method, service: Service::$service, path: self.path, query: Vec::new(), body, key: Some(self.key),
+                        method, service: Service::$service, path: self.path, query: Vec::new(), body, key: Some(key),
                     };
                     self.client.operate(request, Duration::from_mins($minutes)).await
                 }
@@ -82,10 +83,8 @@ macro_rules! calls {
 
             impl Client {
                 $(#[$about])*
-                ///
-                /// The key is the same for the same intent, so that a repeated call does nothing twice.
-                pub fn $begin(&self, $($part: &str,)* key: String) -> $builder<'_> {
-                    $builder { client: self, path: format!($path), body: Map::new(), key }
+                pub fn $begin(&self, $($part: &str),*) -> $builder<'_> {
+                    $builder { client: self, path: format!($path), body: Map::new() }
                 }
             }
         )+

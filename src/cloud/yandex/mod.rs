@@ -89,6 +89,8 @@ pub struct Refusal {
     pub message: String,
     /// The id that the cloud's support asks for.
     pub request_id: Option<String>,
+    /// The operation that ended in this error, and whether it had ended when it was first heard of.
+    pub operation: Option<(String, bool)>,
 }
 
 /// The codes of `google.rpc.Code` that we tell apart.
@@ -154,6 +156,18 @@ impl YandexError {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.refusal().is_some_and(|refusal| refusal.code == code::NOT_FOUND)
+    }
+
+    /// The operation that ended in this error before we had to wait for it: the answer to a key that was used before.
+    #[must_use]
+    pub fn failed_before(&self) -> Option<&str> {
+        self.refusal()?.operation.as_ref().filter(|(_, at_once)| *at_once).map(|(id, _)| id.as_str())
+    }
+
+    /// Whether an operation ended in this error: the cloud has undone what it had begun.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.operation.is_some())
     }
 
     /// Whether something else still uses the object.
@@ -310,7 +324,7 @@ impl Status {
             .collect();
         let message =
             if violations.is_empty() { self.message } else { format!("{} ({})", self.message, violations.join("; ")) };
-        Refusal { code: self.code, status, message, request_id }
+        Refusal { code: self.code, status, message, request_id, operation: None }
     }
 }
 
@@ -491,9 +505,13 @@ impl Client {
         let started = self.send(request).await?;
         let operation: Operation = serde_json::from_value(started)
             .map_err(|error| Error::from(error).context("yandex: an operation of another form"))?;
-        let ended = if operation.done { operation } else { self.poll(&operation.id, deadline).await? };
+        let at_once = operation.done;
+        let ended = if at_once { operation } else { self.poll(&operation.id, deadline).await? };
         match ended.error {
-            Some(status) => Err(YandexError::Refused(status.refusal(0))),
+            Some(status) => {
+                let operation = Some((ended.id, at_once));
+                Err(YandexError::Refused(Refusal { operation, ..status.refusal(0) }))
+            }
             None => Ok(ended),
         }
     }

@@ -56,10 +56,11 @@ impl Driver for DiskDriver {
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
         let settings = &self.0.settings;
-        let call = self.0.client.create_disk(idempotency_key(request.token, "create")).folder_id(&self.0.folder);
+        let call = self.0.client.create_disk().folder_id(&self.0.folder);
         let call = call.name(&name).labels(&labels).zone_id(spec.zone.as_deref().unwrap_or(&settings.zone));
         let call = call.type_id(spec.disk_type.as_deref().unwrap_or(&settings.disk_type));
-        self.0.create(self, request, call.size((spec.size_gb * GIB).to_string()).send()).await
+        let call = call.size((spec.size_gb * GIB).to_string());
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
@@ -70,7 +71,7 @@ impl Driver for DiskDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_disk(id, key.clone()).send()).await
+        self.0.remove(|| self.0.client.delete_disk(id).send(key.clone())).await
     }
 }
 
@@ -89,8 +90,8 @@ impl Account {
             .hint("make a new one under another name, move the data, then remove the old one"));
         }
         if wanted > present {
-            let call = self.client.update_disk(id, change_key("grow")?).size(wanted.to_string());
-            call.send().await.map_err(|error| explain(error, resource))?;
+            let call = self.client.update_disk(id).size(wanted.to_string());
+            call.send(change_key("grow")?).await.map_err(|error| explain(error, resource))?;
         }
         Ok(())
     }
@@ -241,7 +242,7 @@ impl Driver for VmDriver {
         }
         let metadata = Account::metadata(&spec, boot, &devices);
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&settings.zone);
-        let call = self.0.client.create_instance(idempotency_key(request.token, "create")).folder_id(&self.0.folder);
+        let call = self.0.client.create_instance().folder_id(&self.0.folder);
         let call = call.name(&name).hostname(request.resource.address.name.as_str()).labels(&labels).zone_id(zone);
         let call = call.platform_id(spec.class.as_deref().unwrap_or(&settings.platform));
         let call = call.resources_spec(Account::resources(&spec)).metadata(&metadata);
@@ -256,7 +257,7 @@ impl Driver for VmDriver {
         let call = call.network_interface_specs(vec![json!({
             "subnetId": subnet.id, "primaryV4AddressSpec": address, "securityGroupIds": security_groups(request, &spec)?,
         })]);
-        let mut object = self.0.create(self, request, call.send()).await?;
+        let mut object = self.0.create(self, request, |key| call.clone().send(key)).await?;
         object.attributes.insert("image".to_owned(), image.into());
         Ok(object)
     }
@@ -276,10 +277,10 @@ impl Driver for VmDriver {
         let running = instance.status == "RUNNING";
         if resized {
             if running {
-                client.stop_instance(id, change_key("stop")?).send().await.map_err(wrong)?;
+                client.stop_instance(id).send(change_key("stop")?).await.map_err(wrong)?;
             }
-            let call = client.update_instance(id, change_key("resize")?).platform_id(platform);
-            call.resources_spec(Account::resources(&spec)).send().await.map_err(wrong)?;
+            let call = client.update_instance(id).platform_id(platform);
+            call.resources_spec(Account::resources(&spec)).send(change_key("resize")?).await.map_err(wrong)?;
         }
         if !instance.boot_disk.disk_id.is_empty() {
             self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, resource).await?;
@@ -287,22 +288,25 @@ impl Driver for VmDriver {
         let interface = instance.network_interfaces.first();
         let has_public = interface.is_some_and(|interface| interface.primary_v4_address.one_to_one_nat.is_some());
         if has_public && !spec.public {
-            let call = client.remove_one_to_one_nat(id, change_key("private")?).network_interface_index(INTERFACE);
-            call.send().await.map_err(wrong)?;
+            let call = client.remove_one_to_one_nat(id).network_interface_index(INTERFACE);
+            call.send(change_key("private")?).await.map_err(wrong)?;
         } else if spec.public && !has_public {
-            let call = client.add_one_to_one_nat(id, change_key("public")?).network_interface_index(INTERFACE);
-            call.one_to_one_nat_spec(json!({ "ipVersion": "IPV4" })).send().await.map_err(wrong)?;
+            let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
+            call.one_to_one_nat_spec(json!({ "ipVersion": "IPV4" }))
+                .send(change_key("public")?)
+                .await
+                .map_err(wrong)?;
         }
         self.regroup(object, &instance, &spec, resource).await?;
         if resized || !running {
-            client.start_instance(id, change_key("start")?).send().await.map_err(wrong)?;
+            client.start_instance(id).send(change_key("start")?).await.map_err(wrong)?;
         }
         self.read(id).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
         let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_instance(id, key.clone()).send()).await
+        self.0.remove(|| self.0.client.delete_instance(id).send(key.clone())).await
     }
 }
 
@@ -325,9 +329,9 @@ impl VmDriver {
         let mut sorted = wanted.clone();
         sorted.sort_unstable();
         if present != sorted {
-            let call = self.0.client.update_network_interface(&object.id, change_key("regroup")?);
+            let call = self.0.client.update_network_interface(&object.id);
             let index = Map::from_iter([("networkInterfaceIndex".to_owned(), INTERFACE.into())]);
-            let sent = call.security_group_ids(wanted).also(index).send().await;
+            let sent = call.security_group_ids(wanted).also(index).send(change_key("regroup")?).await;
             sent.map_err(|error| explain(error, resource))?;
         }
         Ok(())

@@ -171,12 +171,12 @@ impl Driver for InstanceGroupDriver {
         };
         let [scale, deploy, allocation] = Self::policies(&spec, ids.zone);
         let labels = Account::labels(request);
-        let call = self.0.client.create_instance_group(idempotency_key(request.token, "create"));
+        let call = self.0.client.create_instance_group();
         let call = call.folder_id(&self.0.folder).labels(&labels).service_account_id(ids.service_account);
         let full_name = object_name(request.environment, name);
         let call = call.name(&full_name).instance_template(self.template(request.environment, name, &spec, &ids));
         let call = call.scale_policy(scale).deploy_policy(deploy).allocation_policy(allocation);
-        self.0.create(self, request, call.send()).await
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
@@ -193,18 +193,18 @@ impl Driver for InstanceGroupDriver {
         let [scale, deploy, allocation] = Self::policies(&spec, &zone);
         let key = idempotency_key(&crate::identity::random_text(20)?, "update");
         let account = present["serviceAccountId"].as_str().unwrap_or_default();
-        let call = self.0.client.update_instance_group(&object.id, key).service_account_id(account);
+        let call = self.0.client.update_instance_group(&object.id).service_account_id(account);
         let call = call.instance_template(template).scale_policy(scale).deploy_policy(deploy);
-        call.allocation_policy(allocation).send().await.map_err(|error| explain(error, resource))?;
+        call.allocation_policy(allocation).send(key).await.map_err(|error| explain(error, resource))?;
         if object.health == Health::Stopped {
             let key = idempotency_key(&crate::identity::random_text(20)?, "start");
-            self.0.client.start_instance_group(&object.id, key).send().await?;
+            self.0.client.start_instance_group(&object.id).send(key).await?;
         }
         self.read(&object.id).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
         let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_instance_group(id, key.clone()).send()).await
+        self.0.remove(|| self.0.client.delete_instance_group(id).send(key.clone())).await
     }
 }

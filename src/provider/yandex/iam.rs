@@ -31,9 +31,9 @@ impl Driver for ServiceAccountDriver {
     async fn create(&self, request: &Create<'_>) -> Result<Object> {
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
-        let call = self.0.client.create_service_account(idempotency_key(request.token, "create"));
+        let call = self.0.client.create_service_account();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels);
-        self.0.create(self, request, call.send()).await
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
@@ -42,7 +42,7 @@ impl Driver for ServiceAccountDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_service_account(id, key.clone()).send()).await
+        self.0.remove(|| self.0.client.delete_service_account(id).send(key.clone())).await
     }
 }
 
@@ -89,8 +89,8 @@ impl RoleBindingDriver {
         let _turn = self.one_at_a_time.lock().await;
         // Adding what is there and removing what is gone do nothing, so every call may have a key of its own.
         let key = idempotency_key(&identity::random_text(20)?, "bindings");
-        let call = self.account.client.update_folder_bindings(&self.account.folder, key);
-        call.access_binding_deltas(deltas).send().await?;
+        let call = self.account.client.update_folder_bindings(&self.account.folder);
+        call.access_binding_deltas(deltas).send(key).await?;
         Ok(())
     }
 }

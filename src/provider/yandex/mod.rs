@@ -18,7 +18,7 @@ use super::{Create, Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Objec
 use crate::{
     cloud::{
         retry::Attempts,
-        yandex::{Client, Credentials, Instance, Labels, Operation, Settings, YandexError, auth::Key},
+        yandex::{Client, Credentials, Instance, Labels, Operation, Settings, YandexError, auth::Key, idempotency_key},
     },
     config::{Environment, YandexSettings},
     error::{Context, Diagnostic, Error, Result},
@@ -33,6 +33,8 @@ use crate::{
 const LABEL_KIND: &str = "infra-kind";
 /// The label with an object's name within its environment.
 const LABEL_NAME: &str = "infra-name";
+/// How many failed operations of one intent are passed by.
+const FAILED_BEFORE: u32 = 5;
 /// How long a removal is tried again while something else is still being removed.
 const IN_USE: Duration = Duration::from_mins(2);
 
@@ -203,14 +205,22 @@ impl Account {
     }
 
     /// Makes an object, or finds the one that the same intent has made before.
-    async fn create(
-        &self, driver: &dyn Driver, request: &Create<'_>, call: impl Future<Output = Result<Operation, YandexError>>,
+    ///
+    /// The cloud answers a key that it knows with the operation of the first call, also when that one failed: after a failure
+    /// the intent goes on under a key that is made of the failed operation's id.
+    async fn create<F: Future<Output = Result<Operation, YandexError>>>(
+        &self, driver: &dyn Driver, request: &Create<'_>, call: impl Fn(String) -> F,
     ) -> Result<Object> {
-        let made = call.await;
-        match made {
-            Ok(_) => {}
-            Err(error) if error.already_exists() => {}
-            Err(error) => return Err(explain(error, request.resource)),
+        let mut purpose = "create".to_owned();
+        for round in 0.. {
+            match call(idempotency_key(request.token, &purpose)).await {
+                Ok(_) => break,
+                Err(error) if error.already_exists() => break,
+                Err(error) => match error.failed_before() {
+                    Some(operation) if round < FAILED_BEFORE => purpose = format!("create after {operation}"),
+                    _ => return Err(explain(error, request.resource)),
+                },
+            }
         }
         let address = &request.resource.address;
         let listed = driver.list(Some(request.environment)).await?;
@@ -245,7 +255,9 @@ impl Account {
 
 /// Adds to the cloud's words what they are about, and where the file asks for it.
 fn explain(error: YandexError, resource: &Resource) -> Error {
-    Error::from(error).context(format!("{} ({})", resource.address, resource.origin))
+    let settled = error.is_settled();
+    let error = Error::from(error).context(format!("{} ({})", resource.address, resource.origin));
+    if settled { error.settled() } else { error }
 }
 
 /// The name of an object in the folder.

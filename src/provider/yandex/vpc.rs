@@ -48,7 +48,7 @@ impl NetworkDriver {
     async fn close(&self, group: &str, spec: &NetworkSpec) -> Result<()> {
         let rules = network_rules(spec);
         let key = idempotency_key(&format!("{group}/{}", json!(rules)), "rules");
-        self.0.client.update_security_group(group, key).rule_specs(rules).send().await?;
+        self.0.client.update_security_group(group).rule_specs(rules).send(key).await?;
         Ok(())
     }
 }
@@ -67,10 +67,10 @@ impl Driver for NetworkDriver {
 
     async fn create(&self, request: &Create<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
-        let call = self.0.client.create_network(idempotency_key(request.token, "create"));
+        let call = self.0.client.create_network();
         let labels = Account::labels(request);
         let call = call.folder_id(&self.0.folder).name(&spec.name).labels(&labels);
-        let object = self.0.create(self, request, call.send()).await?;
+        let object = self.0.create(self, request, |key| call.clone().send(key)).await?;
         // The group's first rules let everything in: they are replaced before there is a machine.
         let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
         self.close(&group, &spec).await?;
@@ -84,7 +84,7 @@ impl Driver for NetworkDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_network(id, removal(id)).send()).await
+        self.0.remove(|| self.0.client.delete_network(id).send(removal(id))).await
     }
 }
 
@@ -103,9 +103,9 @@ impl Driver for GatewayDriver {
     async fn create(&self, request: &Create<'_>) -> Result<Object> {
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
-        let call = self.0.client.create_gateway(idempotency_key(request.token, "create")).folder_id(&self.0.folder);
+        let call = self.0.client.create_gateway().folder_id(&self.0.folder);
         let call = call.name(&name).labels(&labels).shared_egress_gateway_spec(json!({}));
-        self.0.create(self, request, call.send()).await
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
@@ -113,7 +113,7 @@ impl Driver for GatewayDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_gateway(id, removal(id)).send()).await
+        self.0.remove(|| self.0.client.delete_gateway(id).send(removal(id))).await
     }
 }
 
@@ -136,10 +136,10 @@ impl Driver for RouteTableDriver {
         let labels = Account::labels(request);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
         let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
-        let call = self.0.client.create_route_table(idempotency_key(request.token, "create"));
+        let call = self.0.client.create_route_table();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
         let call = call.static_routes(vec![json!({ "destinationPrefix": ANYWHERE, "gatewayId": gateway })]);
-        self.0.create(self, request, call.send()).await
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
@@ -147,7 +147,7 @@ impl Driver for RouteTableDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_route_table(id, removal(id)).send()).await
+        self.0.remove(|| self.0.client.delete_route_table(id).send(removal(id))).await
     }
 }
 
@@ -174,13 +174,13 @@ impl Driver for SubnetDriver {
         let of = |kind: KindName| request.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, need)| need);
         let network = of(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?;
         let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
-        let mut call = self.0.client.create_subnet(idempotency_key(request.token, "create"));
+        let mut call = self.0.client.create_subnet();
         call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(&network.id).zone_id(zone);
         call = call.v4_cidr_blocks(vec![&spec.cidr]);
         if let Some(table) = of(KindName::ROUTE_TABLE) {
             call = call.route_table_id(&table.id);
         }
-        self.0.create(self, request, call.send()).await
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
@@ -188,7 +188,7 @@ impl Driver for SubnetDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_subnet(id, removal(id)).send()).await
+        self.0.remove(|| self.0.client.delete_subnet(id).send(removal(id))).await
     }
 }
 
@@ -220,20 +220,21 @@ impl Driver for SecurityGroupDriver {
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
-        let call = self.0.client.create_security_group(idempotency_key(request.token, "create"));
+        let call = self.0.client.create_security_group();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
-        self.0.create(self, request, call.rule_specs(open_ports(&spec)).send()).await
+        let call = call.rule_specs(open_ports(&spec));
+        self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
         let rules = open_ports(&resource.spec()?);
         let key = idempotency_key(&format!("{}/{}", object.id, json!(rules)), "rules");
-        let sent = self.0.client.update_security_group(&object.id, key).rule_specs(rules).send().await;
+        let sent = self.0.client.update_security_group(&object.id).rule_specs(rules).send(key).await;
         sent.map_err(|error| explain(error, resource))?;
         Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_security_group(id, removal(id)).send()).await
+        self.0.remove(|| self.0.client.delete_security_group(id).send(removal(id))).await
     }
 }
