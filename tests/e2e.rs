@@ -78,12 +78,12 @@ impl Drop for Dev {
     }
 }
 
-fn engine() -> Client {
+pub(crate) fn engine() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::new(&endpoint(&infra::config::DockerSettings::default()).unwrap()).unwrap()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for file in infra::files::walk(from).unwrap() {
         let target = to.join(&file);
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -91,7 +91,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn http(ca: &str) -> reqwest::Client {
+pub(crate) fn http(ca: &str) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
     let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
@@ -99,7 +99,7 @@ fn http(ca: &str) -> reqwest::Client {
 }
 
 /// Waits until something holds, with a deadline.
-async fn eventually<F: Future<Output = bool>>(what: &str, seconds: u64, holds: impl Fn() -> F) -> Duration {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, seconds: u64, holds: impl Fn() -> F) -> Duration {
     let begun = Instant::now();
     while !holds().await {
         assert!(begun.elapsed() < Duration::from_secs(seconds), "{what} did not happen within {seconds} s");
@@ -109,7 +109,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, seconds: u64, holds: i
 }
 
 /// The counts of the machines in the summary of an apply: machine, ok, changed, failed, ...
-fn changed(printed: &Printed) -> Vec<(String, usize)> {
+pub(crate) fn changed(printed: &Printed) -> Vec<(String, usize)> {
     let lines = printed.err.lines().skip_while(|line| !line.starts_with("machine "));
     lines
         .skip(1)
@@ -121,7 +121,7 @@ fn changed(printed: &Printed) -> Vec<(String, usize)> {
         .collect()
 }
 
-fn total(printed: &Printed) -> usize {
+pub(crate) fn total(printed: &Printed) -> usize {
     changed(printed).iter().map(|(_, changed)| changed).sum()
 }
 
@@ -262,7 +262,8 @@ fn inventory(dev: &Dev) {
     assert_eq!(host["ansible_user"], "infra");
     // Ansible reaches the machines by OpenSSH's configuration, which exists and knows this one.
     let arguments = host["ansible_ssh_common_args"].as_str().unwrap();
-    let config = std::fs::read_to_string(arguments.strip_prefix("-F '").unwrap().trim_end_matches('\'')).unwrap();
+    let config = arguments.strip_prefix("-F '$PROJECT/").unwrap().trim_end_matches('\'');
+    let config = std::fs::read_to_string(dev.sandbox.path(config)).unwrap();
     assert!(config.contains(host["ansible_host"].as_str().unwrap()), "{config}");
     let config = dev.run(&["ssh-config"], 0).out;
     assert!(

@@ -9,20 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use infra::{
-    apply::Tally,
-    config::Environment,
-    provider::{Provider, yandex::Yandex},
-    state::Store,
-};
+use infra::{apply::Tally, config::Environment, provider::yandex::Yandex, state::Store};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::support::{
-    Printed, Sandbox,
-    commands::{command, environment},
-    repository,
-    yandex::{Cloud, FOLDER, Fault},
+use crate::{
+    e2e,
+    support::{
+        Printed, Sandbox,
+        commands::{command, environment},
+        repository,
+        yandex::{Cloud, FOLDER, Fault, containers::Containers},
+    },
 };
 
 const ORIGINAL: &str = include_str!("golden/original/config.yaml");
@@ -46,7 +44,7 @@ impl Project {
     }
 
     /// Runs the program; it may take the simulator's other threads to answer.
-    async fn run(&self, arguments: &[&str], code: i32) -> Printed {
+    fn run(&self, arguments: &[&str], code: i32) -> Printed {
         tokio::task::block_in_place(|| {
             let mut command = self.sandbox.command(arguments);
             command
@@ -67,7 +65,7 @@ fn lines(text: &str, sign: &str) -> Vec<String> {
 async fn yandex_the_original_environment_plans_unchanged() {
     let file = ORIGINAL.replace("b1gla0rq0g8628fo9b0o", FOLDER);
     let project = Project::new(&file).await;
-    let printed = project.run(&["plan", "dev", "--files-root", "terraform"], 0).await;
+    let printed = project.run(&["plan", "dev", "--files-root", "terraform"], 0);
     let created: Vec<String> =
         lines(&printed.out, "+ ").iter().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
     assert_eq!(
@@ -348,4 +346,65 @@ async fn yandex_many_machines_at_once_stay_within_the_clouds_limit() {
     );
     println!("40 machines took {:?}, {} operations at once", begun.elapsed(), cloud.most_at_once());
     assert!(cloud.most_at_once() <= 15 && cloud.most_at_once() > 10, "{}", cloud.most_at_once());
+}
+
+/// The shipped dev environment on simulated machines that are real: only the provider and the sizes of machines differ.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_yandex_the_dev_environment_from_nothing_to_nothing() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let owner = format!("e2e-yandex-{}", std::process::id());
+    let machines = Arc::new(Containers::new(&owner).await);
+    let project = Project::new("").await;
+    project.cloud.machines(Arc::<Containers>::clone(&machines));
+    e2e::copy(&repository().join("envs/dev"), &project.sandbox.path("envs/dev"));
+    let file = project.sandbox.path("envs/dev/config.yaml");
+    let edit = |pairs: &[(&str, &str)]| {
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        for (from, to) in pairs {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(&file, text).unwrap();
+    };
+    edit(&[
+        ("provider: docker", "provider: yandex\nfolder_id: b1gsimulated0folder00"),
+        ("10.5.0.0/24", "10.177.0.0/24"),
+        ("cores: 1, memory: 256M", "cores: 2, memory: 2"),
+        ("cores: 1, memory: 512M", "cores: 2, memory: 2"),
+        ("cores: 2, memory: 1,", "cores: 2, memory: 2,"),
+        ("    version: 15\n", "    version: 15\n    managed: false\n"),
+    ]);
+    let first = project.run(&["apply", "dev", "--yes"], 0);
+    println!("{}", first.err);
+    let output = |name: &str| project.run(&["output", "dev", name], 0).out.trim().to_owned();
+    let (url, client) = (output("application"), e2e::http(&output("ca")));
+    // Verified by the environment's own authority, on the address that the cloud told.
+    let pong = client.get(format!("{url}/ping")).send().await.unwrap();
+    assert_eq!((pong.status().as_u16(), pong.text().await.unwrap().as_str()), (200, "pong\n"));
+    let ssh = |host: &str, command: &str| project.run(&["ssh", "dev", host, "--", command], 0).out;
+    assert_eq!(ssh("bingo-1", "hostname").trim(), "bingo-1");
+    // What the user-data asked cloud-init for: a login without a password, and only the host key that we made.
+    let shown = ssh("postgres-main", "ls /etc/ssh/ssh_host_*; sudo sshd -T | grep -i '^passwordauthentication'");
+    assert_eq!(shown.matches("ssh_host_").count(), 2, "{shown}");
+    assert!(shown.contains("passwordauthentication no"), "{shown}");
+
+    let second = project.run(&["apply", "dev", "--yes"], 0);
+    assert_eq!(e2e::total(&second), 0, "{}", second.err);
+    assert!(second.err.contains("resources: 0 created, 0 changed, 0 destroyed"), "{}", second.err);
+
+    edit(&[("node_count: 2", "node_count: 3")]);
+    let up = project.run(&["apply", "dev", "--yes"], 0);
+    assert!(up.err.contains("resources: 0 created, 1 changed, 0 destroyed"), "{}", up.err);
+    let upstreams = "sudo grep -c 'server 10.*max_fails' /etc/nginx/nginx.conf";
+    assert_eq!(ssh("nginx-front", upstreams).trim(), "3");
+
+    // A member is lost, the cloud makes another one, and the next apply configures it.
+    tokio::task::block_in_place(|| project.cloud.lose("dev-bingo-2"));
+    project.run(&["apply", "dev", "--yes"], 0);
+    assert_eq!(ssh("bingo-2", "systemctl is-active bingo").trim(), "active");
+    assert_eq!(client.get(format!("{url}/ping")).send().await.unwrap().status().as_u16(), 200);
+
+    project.run(&["destroy", "dev", "--yes"], 0);
+    assert_eq!(project.cloud.names(), Vec::<String>::new());
+    assert_eq!(machines.left().await, 0);
 }

@@ -97,10 +97,11 @@ pub struct YandexSettings {
     pub image_folder: String,
     /// Images by family, for those who pin their own: image ids.
     pub images: IndexMap<String, String>,
-    /// The authorized key of a service account, relative to this file; without it YC_SERVICE_ACCOUNT_KEY_FILE, YC_TOKEN (an IAM
-    /// or OAuth token), and the service account of the machine that this runs on.
+    /// The authorized key of a service account, relative to this file; without it the variables
+    /// `YC_SERVICE_ACCOUNT_KEY_FILE` and `YC_TOKEN` (an IAM or OAuth token), and the service account of the machine that this runs on.
     pub service_account_key_file: Option<String>,
-    /// Where the addresses of all services are asked for, with its scheme; without it YC_ENDPOINT, then Yandex Cloud's own.
+    /// Where the addresses of all services are asked for, with its scheme; without it
+    /// `YC_ENDPOINT`, then Yandex Cloud's own.
     pub endpoint: Option<String>,
     /// Addresses of single services: `compute`, `vpc`, `iam`, ...
     pub endpoints: IndexMap<String, String>,

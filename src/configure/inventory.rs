@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     name::Name,
     playbook::Inventory,
+    resource::{Address, VmSpec},
     state::{State, Vault},
     template::Var,
 };
@@ -90,6 +91,19 @@ impl View<'_> {
         machine.and_then(|machine| machine.attributes.get(name).cloned()).unwrap_or(Value::Null)
     }
 
+    /// The outer ports of a public machine, by its own: the same ones, unless the provider says otherwise.
+    fn ports(&self, host: &Name) -> Value {
+        let published = self.attribute(host, "ports");
+        let address = Address::vm(host);
+        let resource = self.environment.resources.iter().find(|resource| resource.address == address);
+        match resource.and_then(|resource| resource.spec::<VmSpec>().ok()) {
+            Some(spec) if published.is_null() && spec.public => {
+                Value::Object(spec.ports.iter().map(|port| (port.to_string(), (*port).into())).collect())
+            }
+            _ => published,
+        }
+    }
+
     fn secret(&self, name: &str) -> Value {
         self.vault.get(name).map_or(Value::Null, |secret| secret.expose().into())
     }
@@ -100,7 +114,7 @@ impl View<'_> {
                 "name": name,
                 "address": self.attribute(name, "address"),
                 "public_address": self.attribute(name, "public_address"),
-                "ports": self.attribute(name, "ports"),
+                "ports": self.ports(name),
                 "groups": host.groups,
             })
         })

@@ -6,7 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Client, Operation, Request, Result, Service, objects::*};
+use super::{
+    Client, Operation, Request, Result, Service,
+    objects::{
+        AccessBinding, Address, Cluster, ClusterHost, Disk, DnsZone, Folder, Gateway, Image, Instance, InstanceGroup,
+        LoadBalancer, ManagedInstance, Network, Quota, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet,
+        TargetGroup,
+    },
+};
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;

@@ -24,7 +24,7 @@ use crate::{error::Error, secret::Secret};
 /// The address that tells those of all services.
 pub const ENDPOINT: &str = "https://api.cloud.yandex.net";
 /// How long one HTTP exchange may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call is tried again when the cloud is overloaded or cannot be reached.
 const BUDGET: Duration = Duration::from_mins(5);
 /// How often an operation is asked for, unless the server says otherwise.

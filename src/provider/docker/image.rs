@@ -37,6 +37,14 @@ pub(super) fn reference(settings: &DockerSettings, family: &str) -> Result<Strin
     }
 }
 
+/// The base image of this version, which machines boot that name no image of their own.
+///
+/// # Errors
+/// When what goes into it cannot be read on this machine.
+pub fn base_image() -> Result<String> {
+    reference(&DockerSettings::default(), BASE_FAMILY)
+}
+
 fn digest(script: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(PACKAGES.join(" "));

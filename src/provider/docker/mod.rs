@@ -23,7 +23,7 @@ use crate::{
     resource::{KindName, Resource, VmSpec},
 };
 
-pub use self::image::{INSTALL_TOOLS, missing_tools};
+pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
 
 /// The provider of one engine.
 pub struct Docker {

@@ -21,7 +21,8 @@ cache=/var/cache/infra
 mine=$cache/machines/$(hostname)-$(cat /etc/machine-id)
 find "$cache/machines" -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} + 2>/dev/null
 mkdir -p "$cache/pool" "$mine/partial"
-if [ ! -L /var/cache/apt/archives ]; then
+# An image that was made of a machine has that machine's link.
+if [ "$(readlink /var/cache/apt/archives)" != "$mine" ]; then
     rm -rf /var/cache/apt/archives
     ln -s "$mine" /var/cache/apt/archives
 fi

@@ -1,6 +1,7 @@
 //! A strict simulator of Yandex Cloud's REST API. What a request may hold comes from the service descriptors; names are unique,
 //! references must exist, what is in use cannot be removed, calls begin operations that take time, and faults come on demand.
 
+pub(crate) mod containers;
 pub(crate) mod rules;
 
 use std::{
@@ -510,8 +511,8 @@ impl World {
                 let interface = &mut value["networkInterfaces"][0];
                 match rpc {
                     "Start" => {
-                        value["status"] =
-                            if object.collection.ends_with("instances") { "RUNNING" } else { "ACTIVE" }.into()
+                        let status = if object.collection.ends_with("instances") { "RUNNING" } else { "ACTIVE" };
+                        value["status"] = status.into();
                     }
                     "Stop" => value["status"] = "STOPPED".into(),
                     "AddOneToOneNat" => {
@@ -519,7 +520,7 @@ impl World {
                             json!({ "address": interface["primaryV4Address"]["address"], "ipVersion": "IPV4" });
                     }
                     "RemoveOneToOneNat" => {
-                        drop(interface["primaryV4Address"].as_object_mut().unwrap().remove("oneToOneNat"))
+                        drop(interface["primaryV4Address"].as_object_mut().unwrap().remove("oneToOneNat"));
                     }
                     "UpdateNetworkInterface" => {
                         if fields["updateMask"] != "securityGroupIds" {

@@ -14,7 +14,6 @@ pub(crate) struct Method {
     pub(crate) rpc: String,
     pub(crate) service: String,
     pub(crate) request: String,
-    pub(crate) metadata: Option<String>,
     pub(crate) takes_body: bool,
     /// The values of the path's placeholders.
     pub(crate) parts: Vec<(String, String)>,
@@ -31,7 +30,6 @@ pub(crate) fn find(verb: &str, path: &str) -> Option<Method> {
                     rpc: method["rpc"].as_str().unwrap().to_owned(),
                     service: service["service"].as_str().unwrap().to_owned(),
                     request: method["request"].as_str().unwrap().to_owned(),
-                    metadata: method["operationMetadata"].as_str().map(str::to_owned),
                     takes_body: method["body"] == "*",
                     parts,
                 });
@@ -127,7 +125,7 @@ fn field(rule: &Value, given: &Value, path: &str, found: &mut Vec<String>) {
     if let Some(item) = kind.strip_suffix("[]") {
         let Some(items) = given.as_array() else { return found.push(format!("{path}: a list is expected")) };
         if let Some(size) = rule["size"].as_str()
-            && !in_range(size, items.len() as f64)
+            && !in_range(size, count(items.len()))
         {
             found.push(format!("{path}: {} elements are not {size}", items.len()));
         }
@@ -158,7 +156,7 @@ fn scalar(rule: &Value, kind: &str, given: &Value, path: &str, found: &mut Vec<S
             }
             if let Some(length) = rule["length"].as_str()
                 && !text.is_empty()
-                && !in_range(length, text.chars().count() as f64)
+                && !in_range(length, count(text.chars().count()))
             {
                 found.push(format!("{path}: the length {} is not {length}", text.chars().count()));
             }
@@ -209,6 +207,10 @@ fn pattern_holds(pattern: &str, text: &str, path: &str, found: &mut Vec<String>)
     }
 }
 
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap())
+}
+
 /// `<=50`, `>0`, `3-63`, `2,4,6` or one number.
 fn in_range(rule: &str, number: f64) -> bool {
     let parse = |text: &str| text.parse::<f64>().ok();
@@ -230,6 +232,6 @@ fn in_range(rule: &str, number: f64) -> bool {
             // Durations are checked by their form only.
             _ => true,
         },
-        None => parse(rule).is_none_or(|only| only == number),
+        None => parse(rule).is_none_or(|only| (only - number).abs() < f64::EPSILON),
     }
 }
