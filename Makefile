@@ -3,7 +3,7 @@
 TARGET := $(shell rustc --print host-tuple 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
 INFRA  := target/$(TARGET)/debug/infra
 
-.PHONY: demo test check ci setup build unit e2e bench clean-demo
+.PHONY: demo test check ci setup build moto unit e2e bench clean-demo
 
 ## demo: set up what is missing, build, apply the dev environment, and say what to open
 demo: setup build
@@ -12,7 +12,7 @@ demo: setup build
 	@echo "infra is $(CURDIR)/$(INFRA)"
 
 ## test: set up what is missing and run every test
-test: setup build
+test: setup build moto
 	cargo test --locked
 
 ## check: format and lints
@@ -24,7 +24,7 @@ check:
 ci: check test
 
 ## unit: the tests that need no Docker Engine
-unit:
+unit: moto
 	cargo test --locked --lib
 	cargo test --locked --test tests -- --skip e2e
 
@@ -34,6 +34,9 @@ e2e: setup build
 
 setup:
 	./setup.sh
+
+moto:
+	tests/moto.sh
 
 build:
 	cargo build --locked --bin infra --example bingo

@@ -179,7 +179,8 @@ async fn a_lost_state_leaves_nothing_that_destroy_does_not_find() {
 async fn a_plan_says_everything() {
     let folder = tempfile::tempdir().unwrap();
     let environment = environment(folder.path(), FILE);
-    let known = Known { state: None, pending: &BTreeMap::new(), observed: &[], forces: infra::plan::kind_forces };
+    let known =
+        Known { state: None, pending: &BTreeMap::new(), observed: &[], policy: infra::resource::Policy::default() };
     let changes = diff(&environment.resources, known).unwrap();
     assert!(changes.iter().all(|change| change.action == Action::Create && change.after.is_some()));
     let text = serde_json::to_string(&changes).unwrap();

@@ -7,6 +7,7 @@
     reason = "a test may panic, print, and run the program"
 )]
 
+mod aws;
 mod cli;
 mod docs;
 mod e2e;

@@ -177,7 +177,7 @@ impl Session {
     /// The plan from what exists to what the file asks for, or to nothing.
     pub(super) fn plan(&self, observed: &[Object], destroy: bool) -> Result<Plan> {
         let pending = self.store.journal().map(|journal| journal.pending().clone())?;
-        let known = Known { state: self.state.as_ref(), pending: &pending, observed, forces: self.provider.forces() };
+        let known = Known { state: self.state.as_ref(), pending: &pending, observed, policy: self.provider.policy() };
         let desired = if destroy { Vec::new() } else { self.provider.resources(&self.environment) };
         let playbooks: Vec<String> = self.environment.playbooks.iter().map(|(name, _)| name.clone()).collect();
         let configure = if destroy || playbooks.is_empty() {

@@ -21,6 +21,8 @@ pub(super) struct File {
     pub folder_id: Option<String>,
     /// Settings of the provider `yandex`.
     pub yandex: YandexSettings,
+    /// Settings of the provider `aws`.
+    pub aws: AwsSettings,
     /// Where `apply` writes an inventory that Ansible can read, relative to this file.
     pub inventory_file: Option<String>,
     /// The private network.
@@ -117,6 +119,46 @@ impl Default for YandexSettings {
             image_folder: "standard-images".to_owned(),
             images: IndexMap::new(),
             service_account_key_file: None,
+            endpoint: None,
+            endpoints: IndexMap::new(),
+        }
+    }
+}
+
+/// Settings of the provider `aws`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AwsSettings {
+    /// The region; without it that of the variables or of the profile.
+    pub region: Option<String>,
+    /// The zone of subnets that name none; without it the region's first.
+    pub zone: Option<String>,
+    /// The profile of the shared configuration files; without it the usual search for credentials.
+    pub profile: Option<String>,
+    /// A shared credentials file, relative to this file; without it `AWS_SHARED_CREDENTIALS_FILE`, then `~/.aws/credentials`.
+    pub shared_credentials_file: Option<String>,
+    /// The type of volumes that name none.
+    pub disk_type: String,
+    /// Images by family, for those who pin their own: image ids.
+    pub images: IndexMap<String, String>,
+    /// The name of the first device of the images.
+    pub root_device: String,
+    /// The address of all services; without it `AWS_ENDPOINT_URL`, then Amazon's own.
+    pub endpoint: Option<String>,
+    /// Addresses of single services: `ec2`, `ssm`, `sts`.
+    pub endpoints: IndexMap<String, String>,
+}
+
+impl Default for AwsSettings {
+    fn default() -> Self {
+        Self {
+            region: None,
+            zone: None,
+            profile: None,
+            shared_credentials_file: None,
+            disk_type: "gp3".to_owned(),
+            images: IndexMap::new(),
+            root_device: "/dev/xvda".to_owned(),
             endpoint: None,
             endpoints: IndexMap::new(),
         }

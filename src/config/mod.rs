@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::{
-    file::{DockerSettings, Managed, ProviderName, SecretSource, YandexSettings},
+    file::{AwsSettings, DockerSettings, Managed, ProviderName, SecretSource, YandexSettings},
     units::Cidr,
 };
 use crate::{
@@ -38,6 +38,8 @@ pub struct Environment {
     pub docker: DockerSettings,
     /// Settings of the provider `yandex`.
     pub yandex: YandexSettings,
+    /// Settings of the provider `aws`.
+    pub aws: AwsSettings,
     /// The network's name, when the file gives it one.
     pub network: Option<Name>,
     /// Subnets, disks and machines. What else a provider needs for them is the provider's own affair.

@@ -81,6 +81,7 @@ pub(super) fn resolve(
         provider,
         docker: file.docker,
         yandex: YandexSettings { folder_id: file.yandex.folder_id.or(file.folder_id), ..file.yandex },
+        aws: file.aws,
         network: file.network.name,
         resources,
         hosts,

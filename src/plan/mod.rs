@@ -11,7 +11,7 @@ use crate::{
     graph::Graph,
     name::Name,
     provider::{Health, Object},
-    resource::{Address, KindName, Resource},
+    resource::{Address, Policy, Resource},
     state::{Intent, State},
 };
 
@@ -142,14 +142,8 @@ pub struct Known<'a> {
     pub pending: &'a BTreeMap<Address, Intent>,
     /// What the provider listed.
     pub observed: &'a [Object],
-    /// Whether the provider can change a field of a kind only by a new object.
-    pub forces: fn(KindName, &str) -> bool,
-}
-
-/// What holds for every provider: the kind itself says which fields force a replacement.
-#[must_use]
-pub fn kind_forces(kind: KindName, field: &str) -> bool {
-    kind.kind().forces_replacement(field)
+    /// How the provider treats the kinds.
+    pub policy: Policy,
 }
 
 /// The changes from what is known to what is wanted.
@@ -243,7 +237,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         .filter(|name| known_spec.get(*name) != resource.spec.get(*name))
         .map(String::as_str)
         .collect();
-    if let Some(forcing) = differing.iter().find(|field| (known.forces)(address.kind, field)) {
+    if let Some(forcing) = differing.iter().find(|field| (known.policy.forces)(address.kind, field)) {
         change.action = Action::Replace;
         change.reason = format!("`{forcing}` cannot be changed in place");
     } else if !differing.is_empty() {
@@ -293,7 +287,7 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
     let entry = known.state.and_then(|state| state.resources.get(&object.address));
     let needs = entry.map_or_else(
         || {
-            let level = |address: &Address| address.kind.kind().level();
+            let level = |address: &Address| (known.policy.level)(address.kind);
             let others = known.observed.iter().map(|other| &other.address);
             others.filter(|other| level(other) < level(&object.address)).cloned().collect()
         },
@@ -372,7 +366,9 @@ mod tests {
 
     fn actions(desired: &[Resource], state: Option<&State>, observed: &[Object]) -> Vec<(String, Action)> {
         let pending = BTreeMap::new();
-        let changes = diff(desired, Known { state, pending: &pending, observed, forces: super::kind_forces }).unwrap();
+        let changes =
+            diff(desired, Known { state, pending: &pending, observed, policy: crate::resource::Policy::default() })
+                .unwrap();
         changes.into_iter().map(|change| (change.address.to_string(), change.action)).collect()
     }
 
@@ -416,10 +412,12 @@ mod tests {
         assert_eq!(actions(std::slice::from_ref(&vm), None, &observed)[0].1, Action::Replace);
         let intent = Intent { token: "token-7".into(), spec: vm.spec.clone(), needs: Vec::new() };
         let pending = BTreeMap::from([(vm.address.clone(), intent)]);
-        let known = Known { state: None, pending: &pending, observed: &observed, forces: super::kind_forces };
+        let known =
+            Known { state: None, pending: &pending, observed: &observed, policy: crate::resource::Policy::default() };
         assert_eq!(diff(std::slice::from_ref(&vm), known).unwrap()[0].action, Action::Adopt);
         let unfinished = [Object { health: Health::Unfinished, ..object("vm.a", "7") }];
-        let known = Known { state: None, pending: &pending, observed: &unfinished, forces: super::kind_forces };
+        let known =
+            Known { state: None, pending: &pending, observed: &unfinished, policy: crate::resource::Policy::default() };
         assert_eq!(diff(&[vm], known).unwrap()[0].action, Action::Replace);
     }
 

@@ -1,6 +1,7 @@
 //! Providers: each maps the kinds of resources to the calls of one cloud's client. One folder each; `fake` is a strict
 //! in-memory cloud for tests. May import `cloud`, `config`, `resource` and the vocabulary.
 
+pub mod aws;
 mod cloud_init;
 pub mod docker;
 pub mod fake;
@@ -17,7 +18,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Resource},
+    resource::{Address, KindName, Policy, Resource},
     secret::Secret,
 };
 
@@ -49,9 +50,9 @@ pub trait Provider: Send + Sync {
     /// What the provider makes of an environment: its machines and whatever they stand on there.
     fn resources(&self, environment: &Environment) -> Vec<Resource>;
 
-    /// Whether a field of a kind can only be changed by a new object. A plain function: plans know no provider.
-    fn forces(&self) -> fn(KindName, &str) -> bool {
-        |kind, field| kind.kind().forces_replacement(field)
+    /// How it treats the kinds.
+    fn policy(&self) -> Policy {
+        Policy::default()
     }
 
     /// Whether an update of these fields interrupts a machine.
@@ -197,7 +198,6 @@ pub fn open(environment: &Environment) -> Result<Box<dyn Provider>> {
     match environment.provider {
         ProviderName::Docker => Ok(Box::new(docker::Docker::open(&environment.docker)?)),
         ProviderName::Yandex => Ok(Box::new(yandex::Yandex::open(environment)?)),
-        ProviderName::Aws => Err(Error::usage("this version cannot provision on `aws`")
-            .hint("lay the local provider over the file: `--set provider=docker`")),
+        ProviderName::Aws => Ok(Box::new(aws::Aws::open(environment)?)),
     }
 }

@@ -39,6 +39,21 @@ pub trait Kind: Sync {
     fn summary(&self, spec: &Map<String, Value>) -> String;
 }
 
+/// How a provider treats the kinds. Plain functions: plans know no provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Whether a field of a kind can only be changed by a new object.
+    pub forces: fn(KindName, &str) -> bool,
+    /// How far up a kind stands: what it needs has lower levels, so that it goes first when nothing else is known.
+    pub level: fn(KindName) -> u8,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { forces: |kind, field| kind.kind().forces_replacement(field), level: |kind| kind.kind().level() }
+    }
+}
+
 /// All kinds.
 pub const KINDS: &[&dyn Kind] = &[
     &disk::Disk,

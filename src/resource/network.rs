@@ -12,6 +12,9 @@ pub struct NetworkSpec {
     pub name: String,
     /// The address ranges of its subnets; the machines in them reach each other.
     pub cidrs: Vec<String>,
+    /// Its own address range, where the provider wants one that covers them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cidr: Option<String>,
 }
 
 pub(super) struct Network;

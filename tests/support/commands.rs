@@ -31,7 +31,7 @@ pub(crate) async fn command(
     let observed = cloud.list(Some(&environment.name)).await?;
     let pending = store.journal()?.pending().clone();
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
-    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, forces: cloud.forces() };
+    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
     let plan = Plan {
         version: VERSION,
         environment: environment.name.clone(),

@@ -25,7 +25,7 @@ use crate::{
     event::Events,
     files,
     name::Name,
-    resource::{Address, KindName, Resource, VmSpec},
+    resource::{Address, KindName, Policy, Resource, VmSpec},
     secret::Secret,
 };
 
@@ -151,11 +151,14 @@ impl Provider for Yandex {
         layout::resources(environment)
     }
 
-    fn forces(&self) -> fn(KindName, &str) -> bool {
-        |kind, field| match kind {
-            KindName::VM => !compute::UPDATABLE.contains(&field),
-            KindName::DISK => field != "size_gb",
-            _ => kind.kind().forces_replacement(field),
+    fn policy(&self) -> Policy {
+        Policy {
+            forces: |kind, field| match kind {
+                KindName::VM => !compute::UPDATABLE.contains(&field),
+                KindName::DISK => field != "size_gb",
+                _ => kind.kind().forces_replacement(field),
+            },
+            ..Policy::default()
         }
     }
 

@@ -1,0 +1,303 @@
+//! Machines and networks: the EC2 API, version 2016-11-15. One builder a call; a builder's setters are the parameters.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Client, Result, Service, typed};
+
+/// Tags of an object.
+pub type Tags = BTreeMap<String, String>;
+
+/// `snake_case` as the API writes it: `cidr_block` is `CidrBlock`.
+fn pascal(name: &str) -> String {
+    let mut text = String::new();
+    for part in name.split('_') {
+        let mut letters = part.chars();
+        if let Some(first) = letters.next() {
+            text.extend(first.to_uppercase().chain(letters));
+        }
+    }
+    text
+}
+
+/// Whether a call may be sent again when nobody knows whether it was carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It changes nothing, or doing it twice is the same as doing it once.
+    Yes,
+    /// Only with a client token.
+    WithToken,
+    /// It must be looked up first.
+    No,
+}
+
+macro_rules! calls {
+    ($($(#[$about:meta])* $builder:ident = $begin:ident $again:ident { $($field:ident : $type:ty),* $(,)? })+) => {
+        $(
+            $(#[$about])*
+            #[derive(Clone)]
+            #[must_use = "call `send`"]
+            pub struct $builder<'a> {
+                client: &'a Client,
+                fields: Map<String, Value>,
+            }
+
+            impl $builder<'_> {
+                $(
+                    #[doc = concat!("Sets `", stringify!($field), "`.")]
+                    pub fn $field(mut self, value: $type) -> Self {
+                        self.fields.insert(pascal(stringify!($field)), json!(value));
+                        self
+                    }
+                )*
+
+                /// Tags the object in the moment in which it is made.
+                pub fn tags(mut self, kind: &str, tags: &Tags) -> Self {
+                    let tags: Vec<Value> =
+                        tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+                    self.fields.insert("TagSpecification".to_owned(), json!([{ "ResourceType": kind, "Tag": tags }]));
+                    self
+                }
+
+                /// Sends the call.
+                ///
+                /// # Errors
+                /// When the cloud refuses, or its answer is lost and the call must not be repeated blindly.
+                pub async fn send(self) -> Result<Value> {
+                    let repeatable = match Again::$again {
+                        Again::Yes => true,
+                        Again::WithToken => self.fields.contains_key("ClientToken"),
+                        Again::No => false,
+                    };
+                    self.client.query(Service::Ec2, stringify!($builder), &self.fields, repeatable).await
+                }
+            }
+
+            impl Client {
+                $(#[$about])*
+                pub fn $begin(&self) -> $builder<'_> {
+                    $builder { client: self, fields: Map::new() }
+                }
+            }
+        )+
+    };
+}
+
+calls! {
+    /// Makes a network.
+    CreateVpc = create_vpc No { cidr_block: &str }
+    /// Switches a feature of a network on, one a call.
+    ModifyVpcAttribute = modify_vpc_attribute Yes { vpc_id: &str, enable_dns_hostnames: Value, enable_dns_support: Value }
+    /// Removes a network.
+    DeleteVpc = delete_vpc Yes { vpc_id: &str }
+    /// Makes a gateway to the world.
+    CreateInternetGateway = create_internet_gateway No {}
+    /// Gives a network its gateway to the world.
+    AttachInternetGateway = attach_internet_gateway Yes { internet_gateway_id: &str, vpc_id: &str }
+    /// Takes the gateway to the world away from a network.
+    DetachInternetGateway = detach_internet_gateway Yes { internet_gateway_id: &str, vpc_id: &str }
+    /// Removes a gateway to the world.
+    DeleteInternetGateway = delete_internet_gateway Yes { internet_gateway_id: &str }
+    /// Makes a subnet.
+    CreateSubnet = create_subnet No { vpc_id: &str, cidr_block: &str, availability_zone: &str }
+    /// Removes a subnet.
+    DeleteSubnet = delete_subnet Yes { subnet_id: &str }
+    /// Makes a route table.
+    CreateRouteTable = create_route_table WithToken { vpc_id: &str, client_token: &str }
+    /// Adds a route.
+    CreateRoute = create_route Yes { route_table_id: &str, destination_cidr_block: &str, gateway_id: &str, nat_gateway_id: &str }
+    /// Gives a subnet its route table.
+    AssociateRouteTable = associate_route_table Yes { route_table_id: &str, subnet_id: &str }
+    /// Takes its route table away from a subnet.
+    DisassociateRouteTable = disassociate_route_table Yes { association_id: &str }
+    /// Removes a route table.
+    DeleteRouteTable = delete_route_table Yes { route_table_id: &str }
+    /// Makes a security group, which lets nothing in.
+    CreateSecurityGroup = create_security_group No { group_name: &str, group_description: &str, vpc_id: &str }
+    /// Lets something in.
+    AuthorizeSecurityGroupIngress = authorize_ingress Yes { group_id: &str, ip_permissions: Vec<Value> }
+    /// Lets something in no more.
+    RevokeSecurityGroupIngress = revoke_ingress Yes { group_id: &str, ip_permissions: Vec<Value> }
+    /// Removes a security group.
+    DeleteSecurityGroup = delete_security_group Yes { group_id: &str }
+    /// Reserves a public address.
+    AllocateAddress = allocate_address No { domain: &str }
+    /// Gives a public address back.
+    ReleaseAddress = release_address Yes { allocation_id: &str }
+    /// Makes a gateway for machines without a public address.
+    CreateNatGateway = create_nat_gateway WithToken { subnet_id: &str, allocation_id: &str, client_token: &str }
+    /// Removes a gateway for machines without a public address.
+    DeleteNatGateway = delete_nat_gateway Yes { nat_gateway_id: &str }
+    /// Makes a volume; its size is in GiB.
+    CreateVolume = create_volume WithToken { availability_zone: &str, size: u64, volume_type: &str, encrypted: bool, client_token: &str }
+    /// Changes a volume, which can only grow.
+    ModifyVolume = modify_volume Yes { volume_id: &str, size: u64 }
+    /// Gives a machine a volume.
+    AttachVolume = attach_volume Yes { volume_id: &str, instance_id: &str, device: &str }
+    /// Removes a volume.
+    DeleteVolume = delete_volume Yes { volume_id: &str }
+    /// Makes machines.
+    RunInstances = run_instances WithToken {
+        image_id: &str, instance_type: &str, min_count: u32, max_count: u32, client_token: &str, user_data: &str,
+        network_interface: Vec<Value>, block_device_mapping: Vec<Value>, metadata_options: Value,
+    }
+    /// Changes a machine; its type only while it is stopped.
+    ModifyInstanceAttribute = modify_instance_attribute Yes { instance_id: &str, instance_type: Value, group_id: Vec<&str> }
+    /// Starts machines.
+    StartInstances = start_instances Yes { instance_id: Vec<&str> }
+    /// Stops machines.
+    StopInstances = stop_instances Yes { instance_id: Vec<&str> }
+    /// Removes machines.
+    TerminateInstances = terminate_instances Yes { instance_id: Vec<&str> }
+    /// Tags objects.
+    CreateTags = create_tags Yes { resource_id: Vec<&str>, tag: Vec<Value> }
+}
+
+macro_rules! objects {
+    ($($(#[$about:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? })+) => {
+        $(
+            $(#[$about])*
+            #[derive(Clone, Debug, Default, Deserialize)]
+            #[serde(rename_all = "camelCase", default)]
+            pub struct $name {
+                $(
+                    #[doc = concat!("`", stringify!($field), "`.")]
+                    pub $field: $type,
+                )*
+            }
+        )+
+    };
+}
+
+objects! {
+    /// A tag.
+    Tag { key: String, value: String }
+    /// A network.
+    Vpc { vpc_id: String, cidr_block: String, state: String, tag_set: Vec<Tag> }
+    /// A gateway to the world.
+    InternetGateway { internet_gateway_id: String, attachment_set: Vec<GatewayAttachment>, tag_set: Vec<Tag> }
+    /// The network of a gateway.
+    GatewayAttachment { vpc_id: String, state: String }
+    /// A subnet.
+    Subnet { subnet_id: String, vpc_id: String, cidr_block: String, availability_zone: String, state: String, tag_set: Vec<Tag> }
+    /// A route table.
+    RouteTable { route_table_id: String, vpc_id: String, association_set: Vec<RouteTableAssociation>, tag_set: Vec<Tag> }
+    /// Who uses a route table.
+    RouteTableAssociation { route_table_association_id: String, subnet_id: String, main: String }
+    /// A security group.
+    SecurityGroup {
+        group_id: String, group_name: String, vpc_id: String, ip_permissions: Vec<Permission>, tag_set: Vec<Tag>,
+    }
+    /// What a security group lets in.
+    Permission { ip_protocol: String, from_port: String, to_port: String, ip_ranges: Vec<IpRange> }
+    /// An address range.
+    IpRange { cidr_ip: String }
+    /// A public address.
+    Address { allocation_id: String, public_ip: String, association_id: String, tag_set: Vec<Tag> }
+    /// A gateway for machines without a public address.
+    NatGateway { nat_gateway_id: String, state: String, create_time: String, nat_gateway_address_set: Vec<NatAddress>, tag_set: Vec<Tag> }
+    /// The public address of such a gateway.
+    NatAddress { allocation_id: String, public_ip: String }
+    /// A volume; its size is in GiB.
+    Volume { volume_id: String, size: String, status: String, create_time: String, attachment_set: Vec<VolumeAttachment>, tag_set: Vec<Tag> }
+    /// The machine of a volume.
+    VolumeAttachment { instance_id: String, status: String, device: String }
+    /// Machines that were made by one call.
+    Reservation { instances_set: Vec<Instance> }
+    /// A machine.
+    Instance {
+        instance_id: String, instance_type: String, instance_state: InstanceState, launch_time: String,
+        private_ip_address: String, ip_address: String, subnet_id: String, group_set: Vec<Group>, tag_set: Vec<Tag>,
+        root_device_name: String, block_device_mapping: Vec<Mapping>, state_reason: StateReason,
+    }
+    /// What a machine is doing.
+    InstanceState { name: String }
+    /// Why.
+    StateReason { message: String }
+    /// A security group of a machine.
+    Group { group_id: String }
+    /// A volume of a machine.
+    Mapping { device_name: String, ebs: Ebs }
+    /// That volume.
+    Ebs { volume_id: String }
+}
+
+/// Kinds that are listed by tags.
+pub trait Listed: serde::de::DeserializeOwned {
+    /// The action.
+    const ACTION: &'static str;
+    /// The field of the answer that holds the objects.
+    const KEY: &'static str;
+}
+
+macro_rules! listed {
+    ($($type:ident $action:literal $key:literal;)+) => {
+        $(impl Listed for $type {
+            const ACTION: &'static str = $action;
+            const KEY: &'static str = $key;
+        })+
+    };
+}
+
+listed! {
+    Vpc "DescribeVpcs" "vpcSet";
+    InternetGateway "DescribeInternetGateways" "internetGatewaySet";
+    Subnet "DescribeSubnets" "subnetSet";
+    RouteTable "DescribeRouteTables" "routeTableSet";
+    SecurityGroup "DescribeSecurityGroups" "securityGroupInfo";
+    Address "DescribeAddresses" "addressesSet";
+    NatGateway "DescribeNatGateways" "natGatewaySet";
+    Volume "DescribeVolumes" "volumeSet";
+    Reservation "DescribeInstances" "reservationSet";
+}
+
+impl Client {
+    /// All objects of a kind that pass the filters, page by page.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn list<T: Listed>(&self, filters: &[(&str, &str)]) -> Result<Vec<T>> {
+        let mut fields = Map::new();
+        let filters: Vec<Value> =
+            filters.iter().map(|(name, value)| json!({ "Name": name, "Value": [value] })).collect();
+        if !filters.is_empty() {
+            fields.insert("Filter".to_owned(), filters.into());
+        }
+        // Addresses come all at once: that action knows no pages.
+        if T::ACTION != "DescribeAddresses" {
+            fields.insert("MaxResults".to_owned(), 1000.into());
+        }
+        let mut all = Vec::new();
+        loop {
+            let mut page = self.query(Service::Ec2, T::ACTION, &fields, true).await?;
+            if let Some(items) = page.get_mut(T::KEY) {
+                all.extend(typed::<Vec<T>>(items.take())?);
+            }
+            match page.get("nextToken").and_then(Value::as_str) {
+                Some(token) if !token.is_empty() => drop(fields.insert("NextToken".to_owned(), token.into())),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// The machines that pass the filters.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn instances(&self, filters: &[(&str, &str)]) -> Result<Vec<Instance>> {
+        let reservations = self.list::<Reservation>(filters).await?;
+        Ok(reservations.into_iter().flat_map(|reservation| reservation.instances_set).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pascal;
+
+    #[test]
+    fn names_are_written_as_the_api_writes_them() {
+        assert_eq!((pascal("vpc_id").as_str(), pascal("ip_permissions").as_str()), ("VpcId", "IpPermissions"));
+    }
+}

@@ -1,0 +1,488 @@
+//! The APIs of Amazon Web Services: the calls that we need.
+//!
+//! EC2 and STS speak the query protocol (forms out, XML back), SSM speaks JSON. Names follow the service models that
+//! botocore ships; the rules of retries follow <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>.
+
+pub mod credentials;
+pub mod ec2;
+mod sign;
+mod xml;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use reqwest::{Response, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use self::{
+    credentials::{Chain, Keys, Sources},
+    sign::{Signed, authorization, encode},
+};
+use super::retry::{Attempts, retry_after};
+use crate::{
+    clock::Clock,
+    error::{Context, Error},
+    secret::Secret,
+};
+
+/// How long one HTTP exchange may take.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a call is tried again when the cloud is overloaded or cannot be reached.
+const BUDGET: Duration = Duration::from_mins(5);
+
+/// A service, with the name that its addresses and signatures have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Machines and networks.
+    Ec2,
+    /// Parameters, among them the ids of public images.
+    Ssm,
+    /// Temporary keys.
+    Sts,
+}
+
+impl Service {
+    /// Its name in addresses and signatures.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Ssm => "ssm",
+            Self::Sts => "sts",
+        }
+    }
+
+    /// The version of its query protocol.
+    fn version(self) -> &'static str {
+        match self {
+            Self::Ec2 => "2016-11-15",
+            Self::Sts => "2011-06-15",
+            Self::Ssm => "2014-11-06",
+        }
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub enum AwsError {
+    /// The cloud refused.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The cloud's code, as `InvalidVpcID.NotFound`.
+        code: String,
+        /// The cloud's words.
+        message: String,
+        /// The id that the cloud's support asks for.
+        request_id: Option<String>,
+    },
+    /// Nobody knows whether the call was carried out: it must be looked up before it is made again.
+    Unknown(Error),
+    /// The cloud could not be reached, or credentials could not be had.
+    Other(Error),
+}
+
+impl AwsError {
+    /// The cloud's code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused { code, .. } => code,
+            _ => "",
+        }
+    }
+
+    /// Whether the object does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.code().ends_with("NotFound") || self.code().contains(".NotFound") || self.code() == "NatGatewayNotFound"
+    }
+
+    /// Whether something else still uses the object.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(
+            self.code(),
+            "DependencyViolation" | "ResourceInUse" | "VolumeInUse" | "InvalidIPAddress.InUse" | "AuthFailure.InUse"
+        ) || self.code() == "IncorrectState"
+    }
+
+    /// Whether the rule or the association is there already.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.code().ends_with(".Duplicate")
+            || self.code().ends_with("AlreadyExists")
+            || self.code() == "Resource.AlreadyAssociated"
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(
+            self.code(),
+            "RequestLimitExceeded"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestThrottled"
+                | "TooManyRequestsException"
+                | "Unavailable"
+                | "ServiceUnavailable"
+                | "EC2ThrottledException"
+        )
+    }
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { code, message, request_id, .. } => {
+                write!(f, "aws: {} ({code}", message.trim())?;
+                match request_id {
+                    Some(id) => write!(f, ", request {id})"),
+                    None => write!(f, ")"),
+                }
+            }
+            Self::Unknown(error) | Self::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<Error> for AwsError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<AwsError> for Error {
+    fn from(error: AwsError) -> Self {
+        let text = error.to_string();
+        let hint = match &error {
+            AwsError::Unknown(_) | AwsError::Other(_) => match error {
+                AwsError::Unknown(error) | AwsError::Other(error) => return error,
+                AwsError::Refused { .. } => return Self::new(text),
+            },
+            AwsError::Refused { code, .. } => match code.as_str() {
+                "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
+                    "the caller lacks a permission: `aws sts decode-authorization-message` tells which"
+                }
+                "AuthFailure"
+                | "InvalidClientTokenId"
+                | "SignatureDoesNotMatch"
+                | "ExpiredToken"
+                | "RequestExpired" => {
+                    "the credentials are not accepted: see `aws.profile`, AWS_PROFILE and this machine's clock"
+                }
+                code if code.ends_with("LimitExceeded") => {
+                    "ask for more in the console (Service Quotas), or remove what uses it up"
+                }
+                "InsufficientInstanceCapacity" => {
+                    "the zone has no such machine left: choose another zone or another size"
+                }
+                _ => return Self::new(text),
+            },
+        };
+        Self::new(text).hint(hint)
+    }
+}
+
+/// The result of a call.
+pub type Result<T, E = AwsError> = std::result::Result<T, E>;
+
+/// How a client reaches the cloud.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The region.
+    pub region: String,
+    /// The address of all services.
+    pub endpoint: Option<String>,
+    /// Addresses of single services, by [`Service::name`].
+    pub endpoints: BTreeMap<String, String>,
+}
+
+/// A client. Clones share its connections and its keys.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    settings: Settings,
+    chain: Chain,
+}
+
+/// A signed exchange.
+struct Exchange<'a> {
+    service: Service,
+    content_type: &'a str,
+    target: Option<&'a str>,
+    body: String,
+    keys: &'a Keys,
+}
+
+impl Client {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(settings: Settings, sources: Sources) -> crate::error::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .timeout(CALL_TIMEOUT)
+            .user_agent(concat!("infra/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self(Arc::new(Inner { http, settings, chain: Chain::new(sources) })))
+    }
+
+    fn http(&self) -> &reqwest::Client {
+        &self.0.http
+    }
+
+    fn base(&self, service: Service) -> String {
+        let settings = &self.0.settings;
+        let own = settings.endpoints.get(service.name()).or(settings.endpoint.as_ref());
+        own.map_or_else(
+            || format!("https://{}.{}.amazonaws.com", service.name(), settings.region),
+            |endpoint| endpoint.trim_end_matches('/').to_owned(),
+        )
+    }
+
+    async fn exchange(&self, exchange: &Exchange<'_>) -> reqwest::Result<Response> {
+        let base = self.base(exchange.service);
+        let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest).to_owned();
+        let time = Clock::System.now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let mut headers = BTreeMap::from([
+            ("host".to_owned(), host),
+            ("x-amz-date".to_owned(), time.clone()),
+            ("content-type".to_owned(), exchange.content_type.to_owned()),
+        ]);
+        if let Some(target) = exchange.target {
+            headers.insert("x-amz-target".to_owned(), target.to_owned());
+        }
+        if let Some(session) = &exchange.keys.session {
+            headers.insert("x-amz-security-token".to_owned(), session.expose().to_owned());
+        }
+        let signed = Signed {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers,
+            body: exchange.body.as_bytes(),
+            region: &self.0.settings.region,
+            service: exchange.service.name(),
+            time: &time,
+        };
+        let mut request = self.0.http.post(format!("{base}/"));
+        request = request.header("Authorization", authorization(&signed, exchange.keys));
+        for (name, value) in signed.headers.iter().filter(|(name, _)| *name != "host") {
+            request = request.header(name, value);
+        }
+        request.body(exchange.body.clone()).send().await
+    }
+
+    /// Sends a call of the query protocol. A call that may be repeated is sent again when its fate is unknown; any other one
+    /// is only sent again when the cloud says that it was not carried out.
+    async fn query(
+        &self, service: Service, action: &str, fields: &Map<String, Value>, repeatable: bool,
+    ) -> Result<Value> {
+        let keys = |client: Self| async move { client.0.chain.keys(&client).await };
+        self.query_with(service, action, fields, repeatable, keys).await
+    }
+
+    async fn query_with<F: Future<Output = crate::error::Result<Keys>>>(
+        &self, service: Service, action: &str, fields: &Map<String, Value>, repeatable: bool, keys: impl Fn(Self) -> F,
+    ) -> Result<Value> {
+        let mut pairs =
+            vec![("Action".to_owned(), action.to_owned()), ("Version".to_owned(), service.version().to_owned())];
+        flatten("", &Value::Object(fields.clone()), &mut pairs);
+        let body = pairs
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect::<Vec<_>>()
+            .join("&");
+        let mut attempts = Attempts::within(BUDGET);
+        loop {
+            let keys = keys(self.clone()).await?;
+            let exchange = Exchange {
+                service,
+                content_type: "application/x-www-form-urlencoded; charset=utf-8",
+                target: None,
+                body: body.clone(),
+                keys: &keys,
+            };
+            let (error, asked, certain) = match self.exchange(&exchange).await {
+                Ok(response) if response.status().is_success() => match response.text().await {
+                    Ok(text) => return Ok(xml::parse(&text)?),
+                    Err(error) => (AwsError::Unknown(error.into()), None, false),
+                },
+                Ok(response) => {
+                    let asked = retry_after(response.headers());
+                    let server = response.status().is_server_error();
+                    let error = refusal(response).await;
+                    if !server && !error.is_throttled() {
+                        return Err(error);
+                    }
+                    let certain = error.is_throttled();
+                    (error, asked, certain)
+                }
+                Err(error) => {
+                    let certain = error.is_connect();
+                    (AwsError::Unknown(Error::from(error).context(format!("aws: {action}"))), None, certain)
+                }
+            };
+            if !certain && !repeatable {
+                return Err(AwsError::Unknown(error.into()));
+            }
+            if !attempts.pause(asked).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// A parameter of SSM, such as the id of a public image.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub async fn parameter(&self, name: &str) -> Result<String> {
+        let mut attempts = Attempts::within(BUDGET);
+        loop {
+            let keys = self.0.chain.keys(self).await?;
+            let exchange = Exchange {
+                service: Service::Ssm,
+                content_type: "application/x-amz-json-1.1",
+                target: Some("AmazonSSM.GetParameter"),
+                body: serde_json::json!({ "Name": name }).to_string(),
+                keys: &keys,
+            };
+            let error = match self.exchange(&exchange).await {
+                Ok(response) if response.status().is_success() => {
+                    let answer: Value = response.json().await.map_err(Error::from)?;
+                    let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
+                    return Ok(value.ok_or_else(|| Error::new("aws: a parameter without a value"))?.to_owned());
+                }
+                Ok(response) => {
+                    let server = response.status().is_server_error();
+                    let error = refusal(response).await;
+                    if !server && !error.is_throttled() {
+                        return Err(error);
+                    }
+                    error
+                }
+                Err(error) => AwsError::Other(error.into()),
+            };
+            if !attempts.pause(None).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Temporary keys of a role.
+    async fn assume_role(&self, keys: &Keys, role: &str, external_id: Option<&str>) -> crate::error::Result<Keys> {
+        let mut fields =
+            Map::from_iter([("RoleArn".to_owned(), role.into()), ("RoleSessionName".to_owned(), "infra".into())]);
+        fields.extend(external_id.map(|id| ("ExternalId".to_owned(), id.into())));
+        let given = |_| async { Ok(keys.clone()) };
+        let answer = self.query_with(Service::Sts, "AssumeRole", &fields, true, given).await;
+        let answer = answer.map_err(Error::from).context(|| format!("aws: the role `{role}` cannot be assumed"))?;
+        let credentials = answer.pointer("/AssumeRoleResult/Credentials").cloned().unwrap_or_default();
+        let text = |name: &str| credentials[name].as_str().unwrap_or_default().to_owned();
+        Ok(Keys {
+            id: text("AccessKeyId"),
+            secret: Secret::new(text("SecretAccessKey")),
+            session: Some(Secret::new(text("SessionToken"))),
+            expires: text("Expiration").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second),
+        })
+    }
+
+    /// Keys of a role for the token of a single sign-on.
+    async fn role_credentials(
+        &self, region: &str, token: &Secret, account: &str, role: &str,
+    ) -> crate::error::Result<Keys> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Answer {
+            role_credentials: Issued,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Issued {
+            access_key_id: String,
+            secret_access_key: Secret,
+            session_token: Secret,
+            expiration: i64,
+        }
+        let base = self.0.settings.endpoints.get("sso").cloned();
+        let base = base.unwrap_or_else(|| format!("https://portal.sso.{region}.amazonaws.com"));
+        let request = self.0.http.get(format!("{base}/federation/credentials"));
+        let request = request.query(&[("role_name", role), ("account_id", account)]);
+        let response = request.header("x-amz-sso_bearer_token", token.expose()).send().await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(Error::usage("aws: the login has expired").hint("log in again: `aws sso login`"));
+        }
+        let answer: Answer = response.error_for_status()?.json().await?;
+        let issued = answer.role_credentials;
+        Ok(Keys {
+            id: issued.access_key_id,
+            secret: issued.secret_access_key,
+            session: Some(issued.session_token),
+            expires: Some(issued.expiration / 1000),
+        })
+    }
+}
+
+/// Fields as the query protocol writes them: `Filter.1.Value.1=x`.
+fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
+    let name = |part: &str| if prefix.is_empty() { part.to_owned() } else { format!("{prefix}.{part}") };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, inner)| flatten(&name(key), inner, pairs)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| flatten(&name(&(at + 1).to_string()), item, pairs));
+        }
+        Value::Null => {}
+        Value::String(text) => pairs.push((prefix.to_owned(), text.clone())),
+        other => pairs.push((prefix.to_owned(), other.to_string())),
+    }
+}
+
+/// Reads a refusal, in XML or in JSON.
+async fn refusal(response: Response) -> AwsError {
+    let status = response.status().as_u16();
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut request_id = header("x-amzn-requestid").or_else(|| header("x-amz-request-id"));
+    let body = response.text().await.unwrap_or_default();
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (code, message) = if let Ok(json) = serde_json::from_str::<Value>(&body) {
+        let kind = text(json.get("__type"));
+        let message = text(json.get("message").or_else(|| json.get("Message")));
+        (kind.rsplit('#').next().unwrap_or_default().to_owned(), message)
+    } else {
+        let xml = xml::parse(&body).unwrap_or_default();
+        let error = xml.pointer("/Errors/Error").or_else(|| xml.get("Error")).cloned().unwrap_or_default();
+        let id = xml.get("RequestID").or_else(|| xml.get("RequestId")).and_then(Value::as_str).map(str::to_owned);
+        request_id = id.or(request_id);
+        (text(error.get("Code")), text(error.get("Message")))
+    };
+    let message = if message.is_empty() { format!("the answer was {status}") } else { message };
+    AwsError::Refused { status, code, message, request_id }
+}
+
+/// A typed answer.
+fn typed<T: DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value)
+        .map_err(|error| AwsError::Other(Error::from(error).context("aws: an answer of another form")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::flatten;
+
+    #[test]
+    fn fields_are_numbered_from_one() {
+        let mut pairs = Vec::new();
+        let fields = json!({ "Filter": [{ "Name": "tag:a", "Value": ["x", "y"] }], "MaxResults": 5, "DryRun": false });
+        flatten("", &fields, &mut pairs);
+        let text: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            text,
+            ["Filter.1.Name=tag:a", "Filter.1.Value.1=x", "Filter.1.Value.2=y", "MaxResults=5", "DryRun=false"]
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! Answers in XML as values: an element with elements in it is a mapping, one whose elements are all called `item` or `member`
+//! is a list, any other is a text. Empty elements are left out, since nobody can tell what they would be.
+
+use quick_xml::{Reader, events::Event};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// The content of the outermost element.
+///
+/// # Errors
+/// When the text is not XML.
+pub(super) fn parse(text: &str) -> Result<Value> {
+    let wrong = |error: String| Error::new(format!("aws: an answer that is not XML: {error}"));
+    let mut reader = Reader::from_str(text);
+    let mut stack: Vec<Element> = vec![Element::default()];
+    loop {
+        match reader.read_event().map_err(|error| wrong(error.to_string()))? {
+            Event::Start(start) => {
+                stack.push(Element { name: start.local_name().as_ref().to_owned(), ..Element::default() })
+            }
+            Event::Text(piece) => {
+                top(&mut stack).text += &piece;
+            }
+            Event::GeneralRef(reference) => {
+                let character = match reference.resolve_char_ref() {
+                    Ok(Some(character)) => character.to_string(),
+                    _ => quick_xml::escape::resolve_predefined_entity(&reference).unwrap_or_default().to_owned(),
+                };
+                top(&mut stack).text += &character;
+            }
+            Event::CData(data) => top(&mut stack).text += &data,
+            Event::End(_) => {
+                let ended = stack.pop().unwrap_or_default();
+                let name = ended.name.clone();
+                if let Some(value) = ended.value() {
+                    top(&mut stack).children.push((name, value));
+                }
+            }
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    let outermost = stack.into_iter().next().unwrap_or_default();
+    Ok(outermost.children.into_iter().next().map_or(Value::Null, |(_, value)| value))
+}
+
+#[derive(Default)]
+struct Element {
+    name: String,
+    text: String,
+    children: Vec<(String, Value)>,
+}
+
+fn top(stack: &mut [Element]) -> &mut Element {
+    stack.last_mut().expect("the outermost element stays")
+}
+
+impl Element {
+    fn value(self) -> Option<Value> {
+        if self.children.is_empty() {
+            let text = self.text.trim();
+            return (!text.is_empty()).then(|| text.into());
+        }
+        if self.children.iter().all(|(name, _)| matches!(name.as_str(), "item" | "member")) {
+            return Some(self.children.into_iter().map(|(_, value)| value).collect());
+        }
+        Some(Value::Object(Map::from_iter(self.children)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::parse;
+
+    #[test]
+    fn lists_mappings_texts_and_entities() {
+        let text = "<?xml version=\"1.0\"?><R xmlns=\"x\"><vpcSet><item><vpcId>vpc-1</vpcId><tagSet/></item></vpcSet>\
+                    <name>a &amp; b&#33;</name><empty/></R>";
+        assert_eq!(parse(text).unwrap(), json!({ "vpcSet": [{ "vpcId": "vpc-1" }], "name": "a & b!" }));
+        assert!(parse("<a><b></a>").is_err());
+    }
+}

@@ -1,0 +1,299 @@
+//! Volumes and machines.
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Value, json};
+
+use super::{Account, Create, Driver, Health, Object, explain, needed, network::DEFAULT_GROUP, object};
+use crate::{
+    cloud::aws::ec2::{Instance, Volume},
+    error::{Error, Result},
+    name::Name,
+    provider::cloud_init,
+    resource::{Address, DiskSpec, KindName, Resource, VmSpec},
+};
+
+/// Fields of a machine that are changed in place. Its cores and its memory are those of its class.
+pub(super) const UPDATABLE: &[&str] =
+    &["cores", "core_fraction", "memory_mb", "class", "disk_gb", "ports", "security_groups"];
+/// Where volumes are attached, one after the other.
+const DEVICES: &str = "fghijklmnop";
+
+/// Volumes beside a machine's first one.
+pub(super) struct DiskDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for DiskDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let (name, value) = Account::filter(environment);
+        let all = self.0.client.list::<Volume>(&[(&name, &value)]).await?;
+        let objects = all.iter().filter(|volume| volume.status != "deleting").filter_map(|volume| {
+            let mut object = object(&volume.tag_set, KindName::DISK, &volume.volume_id, &volume.create_time)?;
+            object.health = Health::Ready;
+            object.actual.insert("size_gb".to_owned(), volume.size.parse::<u64>().unwrap_or(0).into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: DiskSpec = request.resource.spec()?;
+        let tags = Account::tags(request);
+        let call = self.0.client.create_volume().size(spec.size_gb).client_token(request.token).tags("volume", &tags);
+        let call = call.availability_zone(spec.zone.as_deref().unwrap_or(&self.0.zone)).encrypted(true);
+        let call = call.volume_type(spec.disk_type.as_deref().unwrap_or(&self.0.settings.disk_type));
+        let made = call.send().await.map_err(|error| explain(error, request.resource))?;
+        let id = made.get("volumeId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.0.volume_is(&id, "available").await?;
+        self.0.made(self, request).await
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let spec: DiskSpec = resource.spec()?;
+        self.0.grow(&object.id, spec.size_gb, resource).await?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_volume().volume_id(id).send()).await
+    }
+}
+
+impl Account {
+    async fn volume(&self, id: &str) -> Result<Volume> {
+        let found = self.client.list::<Volume>(&[("volume-id", id)]).await?;
+        found.into_iter().next().ok_or_else(|| Error::new(format!("aws: the volume `{id}` is gone")))
+    }
+
+    async fn volume_is(&self, id: &str, state: &str) -> Result<()> {
+        let look = || async { Ok((self.volume(id).await?.status == state).then_some(())) };
+        self.settle(&format!("the volume `{id}`"), look).await
+    }
+
+    /// Makes a volume larger; making it smaller would lose data, so that is an error.
+    async fn grow(&self, id: &str, size_gb: u64, resource: &Resource) -> Result<()> {
+        let present: u64 = self.volume(id).await?.size.parse().unwrap_or(0);
+        if size_gb < present {
+            let place = format!("{} ({})", resource.address, resource.origin);
+            return Err(Error::usage(format!("{place}: a disk of {present} GB cannot become smaller"))
+                .hint("make a new one under another name, move the data, then remove the old one"));
+        }
+        if size_gb > present {
+            let call = self.client.modify_volume().volume_id(id).size(size_gb);
+            call.send().await.map_err(|error| explain(error, resource))?;
+        }
+        Ok(())
+    }
+
+    /// The image of a family: pinned by the file, or the newest one, as the vendor's public parameter tells.
+    async fn image(&self, family: &str) -> Result<String> {
+        if let Some(id) = self.settings.images.get(family) {
+            return Ok(id.clone());
+        }
+        let parameter = parameter(family).ok_or_else(|| {
+            Error::usage(format!("aws: the image family `{family}` is not known"))
+                .hint(format!("name the image's id: `aws: {{images: {{{family}: ami-...}}}}`"))
+        })?;
+        let found = self.client.parameter(&parameter).await;
+        found.map_err(|error| Error::from(error).context(format!("aws: the image family `{family}` (`{parameter}`)")))
+    }
+}
+
+/// Where the vendors of images publish the id of the newest one.
+fn parameter(family: &str) -> Option<String> {
+    let (vendor, version) = family.split_once('-')?;
+    match vendor {
+        "debian" => Some(format!("/aws/service/debian/release/{version}/latest/amd64")),
+        // `ubuntu-2204-lts` is 22.04.
+        "ubuntu" => {
+            let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+            let (year, month) = digits.split_at_checked(2).filter(|(_, month)| month.len() == 2)?;
+            let volumes = if year < "24" { "ebs-gp2" } else { "ebs-gp3" };
+            Some(format!(
+                "/aws/service/canonical/ubuntu/server/{year}.{month}/stable/current/amd64/hvm/{volumes}/ami-id"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Machines.
+pub(super) struct VmDriver(pub(super) Account);
+
+fn describe(instance: &Instance) -> Option<Object> {
+    let mut object = object(&instance.tag_set, KindName::VM, &instance.instance_id, &instance.launch_time)?;
+    match instance.instance_state.name.as_str() {
+        "terminated" | "shutting-down" => return None,
+        "stopped" | "stopping" if object.health == Health::Ready => object.health = Health::Stopped,
+        _ => {}
+    }
+    object.attributes.insert("address".to_owned(), instance.private_ip_address.as_str().into());
+    if !instance.ip_address.is_empty() {
+        object.attributes.insert("public_address".to_owned(), instance.ip_address.as_str().into());
+    }
+    object.actual.insert("class".to_owned(), instance.instance_type.as_str().into());
+    Some(object)
+}
+
+impl VmDriver {
+    async fn instance(&self, id: &str) -> Result<Option<Instance>> {
+        match self.0.client.instances(&[("instance-id", id)]).await {
+            Ok(found) => Ok(found.into_iter().next()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn state_is(&self, id: &str, wanted: &str) -> Result<()> {
+        let look = || async {
+            let state = self.instance(id).await?.map_or_else(|| "terminated".to_owned(), |i| i.instance_state.name);
+            if state == wanted {
+                return Ok(Some(()));
+            }
+            if state == "terminated" {
+                return Err(Error::new(format!("aws: the machine `{id}` was terminated while it was waited for")));
+            }
+            Ok(None)
+        };
+        self.0.settle(&format!("the machine `{id}`"), look).await
+    }
+
+    /// The security groups of a machine: that of the network, then those that open its ports.
+    async fn groups(&self, environment: &Name, spec: &VmSpec) -> Result<Vec<String>> {
+        let networks = super::network::NetworkDriver(self.0.clone()).list(Some(environment)).await?;
+        let own = super::network::SecurityGroupDriver(self.0.clone()).list(Some(environment)).await?;
+        let mut groups: Vec<String> =
+            networks.iter().filter_map(|network| network.attribute(DEFAULT_GROUP)).map(str::to_owned).collect();
+        for name in &spec.security_groups {
+            let address = KindName::SECURITY_GROUP.named(name);
+            let group = own.iter().find(|group| group.address == address);
+            groups.push(group.ok_or_else(|| Error::new(format!("`{address}` is gone")))?.id.clone());
+        }
+        Ok(groups)
+    }
+}
+
+#[async_trait]
+impl Driver for VmDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let (name, value) = Account::filter(environment);
+        let all = self.0.client.instances(&[(&name, &value)]).await?;
+        Ok(all.iter().filter_map(describe).collect())
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: VmSpec = request.resource.spec()?;
+        let wrong = |error| explain(error, request.resource);
+        let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
+        let subnet = needed(request, &Address::subnet(&spec.subnet))?;
+        let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
+        let mut groups = vec![network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
+        for group in &spec.security_groups {
+            groups.push(&needed(request, &KindName::SECURITY_GROUP.named(group))?.id);
+        }
+        let volumes: Vec<&str> = spec
+            .disks
+            .iter()
+            .map(|disk| needed(request, &Address::disk(disk)).map(|disk| disk.id.as_str()))
+            .collect::<Result<_>>()?;
+        // The id of a volume is the serial number of its device.
+        let devices: Vec<String> = volumes
+            .iter()
+            .map(|volume| format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", volume.replace('-', "")))
+            .collect();
+        let image = self.0.image(&spec.image).await?;
+        let user_data = BASE64.encode(cloud_init::user_data(&spec, boot, &devices));
+        let disk_type = spec.disk_type.as_ref().unwrap_or(&self.0.settings.disk_type);
+        let tags = Account::tags(request);
+        let call = self.0.client.run_instances().min_count(1).max_count(1).client_token(request.token);
+        let call = call.image_id(&image).instance_type(spec.class.as_deref().unwrap_or_default());
+        let call = call.user_data(&user_data).tags("instance", &tags);
+        let call = call.network_interface(vec![json!({
+            "DeviceIndex": 0, "SubnetId": subnet.id, "AssociatePublicIpAddress": spec.public, "SecurityGroupId": groups,
+            "DeleteOnTermination": true,
+        })]);
+        let call = call.block_device_mapping(vec![json!({
+            "DeviceName": self.0.settings.root_device,
+            "Ebs": { "VolumeSize": spec.disk_gb, "VolumeType": disk_type, "DeleteOnTermination": true, "Encrypted": true },
+        })]);
+        // Whoever gets a machine to fetch a page for him must not get its credentials that way.
+        let call = call.metadata_options(json!({ "HttpTokens": "required", "HttpPutResponseHopLimit": 1 }));
+        let made = call.send().await.map_err(wrong)?;
+        let id = made.pointer("/instancesSet/0/instanceId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.state_is(&id, "running").await?;
+        for (volume, letter) in volumes.iter().zip(DEVICES.chars()) {
+            let device = format!("/dev/sd{letter}");
+            let attached =
+                self.0.client.attach_volume().volume_id(volume).instance_id(&id).device(&device).send().await;
+            match attached {
+                Err(error) if error.code() != "VolumeInUse" => return Err(wrong(error)),
+                _ => {}
+            }
+        }
+        self.0.finish(&id).await?;
+        let mut object = self.0.made(self, request).await?;
+        object.attributes.insert("image".to_owned(), image.into());
+        Ok(object)
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let spec: VmSpec = resource.spec()?;
+        let wrong = |error| explain(error, resource);
+        let (id, client) = (object.id.as_str(), &self.0.client);
+        let gone = || Error::new("aws: the machine vanished while it was worked on");
+        let instance = self.instance(id).await?.ok_or_else(gone)?;
+        let class = spec.class.clone().unwrap_or_default();
+        let running = instance.instance_state.name == "running";
+        let resized = instance.instance_type != class;
+        if resized {
+            if running {
+                client.stop_instances().instance_id(vec![id]).send().await.map_err(wrong)?;
+            }
+            self.state_is(id, "stopped").await?;
+            let call = client.modify_instance_attribute().instance_id(id).instance_type(json!({ "Value": class }));
+            call.send().await.map_err(wrong)?;
+        }
+        let root =
+            instance.block_device_mapping.iter().find(|mapping| mapping.device_name == instance.root_device_name);
+        if let Some(root) = root {
+            self.0.grow(&root.ebs.volume_id, spec.disk_gb, resource).await?;
+        }
+        let environment: Name = object.environment.parse().map_err(Error::new)?;
+        let mut wanted = self.groups(&environment, &spec).await?;
+        let mut present: Vec<String> = instance.group_set.iter().map(|group| group.group_id.clone()).collect();
+        wanted.sort();
+        present.sort();
+        if wanted != present {
+            let groups = wanted.iter().map(String::as_str).collect();
+            client.modify_instance_attribute().instance_id(id).group_id(groups).send().await.map_err(wrong)?;
+        }
+        if resized || !running {
+            client.start_instances().instance_id(vec![id]).send().await.map_err(wrong)?;
+            self.state_is(id, "running").await?;
+        }
+        let instance = self.instance(id).await?.ok_or_else(gone)?;
+        describe(&instance).ok_or_else(gone)
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.terminate_instances().instance_id(vec![id]).send()).await?;
+        let look = || async {
+            let state = self.instance(id).await?.map_or_else(|| "terminated".to_owned(), |i| i.instance_state.name);
+            Ok((state == "terminated").then_some(()))
+        };
+        self.0.settle(&format!("the end of the machine `{id}`"), look).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameter;
+
+    #[test]
+    fn vendors_publish_the_newest_image() {
+        assert_eq!(parameter("debian-12").unwrap(), "/aws/service/debian/release/12/latest/amd64");
+        assert!(parameter("ubuntu-2204-lts").unwrap().contains("/22.04/stable/current/amd64/hvm/ebs-gp2/"));
+        assert!(parameter("ubuntu-2404-lts").unwrap().contains("ebs-gp3"));
+        assert_eq!(parameter("windows-11"), None);
+    }
+}

@@ -1,0 +1,309 @@
+//! Amazon Web Services: a network of its own for each environment, and the machines in it.
+//!
+//! Objects carry our labels as tags from the moment in which they are made. What takes several calls is tagged once more at
+//! its end: an object without that last tag was left half made, and is made anew.
+
+mod compute;
+mod layout;
+mod network;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Create, Driver, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use crate::{
+    cloud::{
+        aws::{
+            AwsError, Client, Settings,
+            credentials::Sources,
+            ec2::{Tag, Tags},
+        },
+        retry::Attempts,
+    },
+    config::{AwsSettings, Environment},
+    error::{Diagnostic, Error, Result},
+    event::Events,
+    name::Name,
+    resource::{Address, KindName, Policy, Resource},
+};
+
+/// The tag that says that an object was finished.
+const READY: &str = "infra-ready";
+/// The tag with what an object is for, where it is no resource of its own but a part of one.
+const PART: &str = "infra-part";
+/// How long a removal is tried again while something else is still being removed.
+const IN_USE: Duration = Duration::from_mins(5);
+/// How long an object may take to come to rest.
+const SETTLE: Duration = Duration::from_mins(15);
+/// How often it is looked at meanwhile.
+const POLL: Duration = Duration::from_secs(2);
+/// How often a call of unknown fate is looked up and made again.
+const UNKNOWN: u32 = 5;
+
+/// The provider of one account in one region.
+pub struct Aws {
+    account: Account,
+    network: network::NetworkDriver,
+    gateway: network::GatewayDriver,
+    route_table: network::RouteTableDriver,
+    subnet: network::SubnetDriver,
+    security_group: network::SecurityGroupDriver,
+    disk: compute::DiskDriver,
+    vm: compute::VmDriver,
+}
+
+/// The client and what every call needs beside it.
+#[derive(Clone)]
+struct Account {
+    client: Client,
+    settings: AwsSettings,
+    zone: String,
+}
+
+impl Aws {
+    /// The provider for the account and the region of an environment.
+    ///
+    /// # Errors
+    /// When no region is named.
+    pub fn open(environment: &Environment) -> Result<Self> {
+        let settings = environment.aws.clone();
+        let mut sources = Sources::of_process(settings.profile.clone());
+        if let Some(file) = &settings.shared_credentials_file {
+            let path = environment.folder.join(file).display().to_string();
+            sources.variables.insert("AWS_SHARED_CREDENTIALS_FILE".to_owned(), path);
+        }
+        let region = match settings.region.clone().or_else(|| sources.variable("AWS_REGION").map(str::to_owned)) {
+            Some(region) => Some(region),
+            None => sources.variable("AWS_DEFAULT_REGION").map(str::to_owned).or(sources.setting("region")?),
+        };
+        let region = region.ok_or_else(|| {
+            Error::usage("provider `aws` needs a region").hint("write `aws: {region: eu-central-1}`, or set AWS_REGION")
+        })?;
+        let mut endpoints: std::collections::BTreeMap<String, String> =
+            settings.endpoints.clone().into_iter().collect();
+        for service in ["ec2", "ssm", "sts", "sso"] {
+            if let Some(endpoint) = sources.variable(&format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase())) {
+                endpoints.entry(service.to_owned()).or_insert_with(|| endpoint.to_owned());
+            }
+        }
+        let endpoint = settings.endpoint.clone().or_else(|| sources.variable("AWS_ENDPOINT_URL").map(str::to_owned));
+        let zone = settings.zone.clone().unwrap_or_else(|| format!("{region}a"));
+        let client = Client::new(Settings { region, endpoint, endpoints }, sources)?;
+        let account = Account { client, settings, zone };
+        Ok(Self {
+            network: network::NetworkDriver(account.clone()),
+            gateway: network::GatewayDriver(account.clone()),
+            route_table: network::RouteTableDriver(account.clone()),
+            subnet: network::SubnetDriver(account.clone()),
+            security_group: network::SecurityGroupDriver(account.clone()),
+            disk: compute::DiskDriver(account.clone()),
+            vm: compute::VmDriver(account.clone()),
+            account,
+        })
+    }
+}
+
+#[async_trait]
+impl Provider for Aws {
+    fn name(&self) -> &'static str {
+        "aws"
+    }
+
+    fn concurrency(&self) -> usize {
+        16
+    }
+
+    fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
+        match kind {
+            KindName::NETWORK => Some(&self.network),
+            KindName::GATEWAY => Some(&self.gateway),
+            KindName::ROUTE_TABLE => Some(&self.route_table),
+            KindName::SUBNET => Some(&self.subnet),
+            KindName::SECURITY_GROUP => Some(&self.security_group),
+            KindName::DISK => Some(&self.disk),
+            KindName::VM => Some(&self.vm),
+            _ => None,
+        }
+    }
+
+    fn resources(&self, environment: &Environment) -> Vec<Resource> {
+        layout::resources(environment, &self.account.zone)
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            forces: |kind, field| match kind {
+                KindName::VM => !compute::UPDATABLE.contains(&field),
+                KindName::DISK => field != "size_gb",
+                KindName::NETWORK => true,
+                _ => kind.kind().forces_replacement(field),
+            },
+            // The gateway stands in a subnet here, and the table of routes leads to it.
+            level: |kind| match kind {
+                KindName::VM => 4,
+                KindName::ROUTE_TABLE => 3,
+                KindName::GATEWAY => 2,
+                KindName::SUBNET | KindName::SECURITY_GROUP => 1,
+                _ => 0,
+            },
+        }
+    }
+
+    fn interrupts(&self, kind: KindName, fields: &[&str]) -> bool {
+        kind == KindName::VM && fields.contains(&"class")
+    }
+
+    fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
+        layout::check(environment)
+    }
+
+    async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
+        Ok(())
+    }
+
+    async fn why_down(&self, id: &str) -> Option<Error> {
+        let found = self.account.client.instances(&[("instance-id", id)]).await.ok()?;
+        let Some(instance) = found.first() else { return Some(Error::new("the machine is gone")) };
+        let state = instance.instance_state.name.as_str();
+        let down = matches!(state, "stopped" | "stopping" | "terminated" | "shutting-down");
+        down.then(|| Error::new(format!("the machine is {state}: {}", instance.state_reason.message)))
+    }
+}
+
+impl Account {
+    /// The tags of an object. Its name is for people.
+    fn tags(request: &Create<'_>) -> Tags {
+        let mut tags: Tags = request.labels();
+        tags.insert("Name".to_owned(), format!("{}-{}", request.environment, request.resource.address.name));
+        tags
+    }
+
+    /// The tags of a part of an object: they do not make it an object of its own.
+    fn part_tags(request: &Create<'_>, part: &str) -> Tags {
+        let mut tags = Self::tags(request);
+        tags.remove(LABEL_ID);
+        tags.insert(PART.to_owned(), part.to_owned());
+        tags
+    }
+
+    /// The filter for objects of one environment or of all.
+    fn filter(environment: Option<&Name>) -> (String, String) {
+        match environment {
+            Some(name) => (format!("tag:{LABEL_ENV}"), name.to_string()),
+            None => ("tag-key".to_owned(), LABEL_ENV.to_owned()),
+        }
+    }
+
+    /// Says that an object is finished.
+    async fn finish(&self, id: &str) -> Result<()> {
+        let tag = vec![json!({ "Key": READY, "Value": "yes" })];
+        self.client.create_tags().resource_id(vec![id]).tag(tag).send().await?;
+        Ok(())
+    }
+
+    /// Makes something whose call cannot be repeated blindly: when its answer is lost, it is looked up by its tags first.
+    async fn make<C, F, G, H>(&self, call: C, id: &str, find: G) -> Result<String, AwsError>
+    where
+        C: Fn() -> F,
+        F: Future<Output = Result<Value, AwsError>>,
+        G: Fn() -> H,
+        H: Future<Output = Result<Option<String>>>,
+    {
+        for round in 0.. {
+            match call().await {
+                Ok(answer) => {
+                    let id = answer.pointer(id).and_then(Value::as_str);
+                    return id.map(str::to_owned).ok_or_else(|| Error::new("aws: an answer without an id").into());
+                }
+                Err(AwsError::Unknown(error)) if round < UNKNOWN => {
+                    tokio::time::sleep(POLL).await;
+                    if let Some(id) = find().await? {
+                        return Ok(id);
+                    }
+                    let _ = error;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new("aws: the call was never answered").into())
+    }
+
+    /// The object of a request, as it is after everything was done for it.
+    async fn made(&self, driver: &dyn Driver, request: &Create<'_>) -> Result<Object> {
+        let listed = driver.list(Some(request.environment)).await?;
+        let ours = |object: &Object| object.address == request.resource.address && object.token == request.token;
+        listed.into_iter().find(ours).ok_or_else(|| {
+            Error::new(format!("aws: `{}` vanished while it was made", request.resource.address))
+                .hint("another program may remove what it does not know; run the same command again")
+        })
+    }
+
+    /// Removes something; "already gone" is success. What still uses it may just be going away.
+    async fn remove<F: Future<Output = Result<Value, AwsError>>>(&self, call: impl Fn() -> F) -> Result<()> {
+        let mut attempts = Attempts::within(IN_USE);
+        loop {
+            match call().await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_in_use() => {
+                    if !attempts.pause(None).await {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks at something until it has come to rest.
+    async fn settle<T, F: Future<Output = Result<Option<T>>>>(&self, what: &str, look: impl Fn() -> F) -> Result<T> {
+        let end = Instant::now() + SETTLE;
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            if Instant::now() > end {
+                return Err(Error::new(format!("aws: {what} takes longer than {SETTLE:?}"))
+                    .hint("run the same command again: it goes on from what it finds"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// Adds to the cloud's words what they are about, and where the file asks for it.
+fn explain(error: AwsError, resource: &Resource) -> Error {
+    Error::from(error).context(format!("{} ({})", resource.address, resource.origin))
+}
+
+fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+    tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str())
+}
+
+/// The object that a set of tags describes, when they are ours and its kind is the one that is asked for.
+fn object(tags: &[Tag], kind: KindName, id: &str, created: &str) -> Option<Object> {
+    let address: Address = tag(tags, LABEL_ID)?.parse().ok()?;
+    if address.kind != kind {
+        return None;
+    }
+    let text = |key: &str| tag(tags, key).unwrap_or_default().to_owned();
+    Some(Object {
+        environment: text(LABEL_ENV),
+        address,
+        project: text(LABEL_PROJECT),
+        token: text(LABEL_TOKEN),
+        id: id.to_owned(),
+        created: created.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second),
+        health: if tag(tags, READY).is_some() { Health::Ready } else { Health::Unfinished },
+        attributes: serde_json::Map::new(),
+        actual: serde_json::Map::new(),
+    })
+}
+
+/// The object that a resource needs.
+fn needed<'a>(request: &'a Create<'_>, address: &Address) -> Result<&'a Object> {
+    request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
+}

@@ -1,0 +1,223 @@
+//! The provider `aws` against moto.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use infra::{apply::Tally, cloud::aws::ec2::Instance, config::Environment, provider::aws::Aws, state::Store};
+use tokio::sync::Notify;
+
+use crate::support::{
+    commands::{command, environment},
+    moto::{Fault, Moto, REGION},
+};
+
+/// Every kind, in one small environment.
+const FILE: &str = "
+provider: aws
+aws: {region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials, images: {debian-12: IMAGE, ubuntu-2204-lts: IMAGE}}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [web], ports: [80, 443]}}}
+instances:
+  bastion: {network: {nat: true}, resources: {memory: 2}}
+  web: {ansible_groups: [web], network: {nat: true}, resources: {memory: 2}}
+  db: {resources: {memory: 4, secondary_disk_size: 5}}
+instance_groups:
+  app: {node_count: 2, resources: {memory: 2}}
+";
+/// An image that moto has from the beginning.
+const IMAGE: &str = "ami-12c6146b";
+
+fn load(project: &Path, moto: &Moto, text: &str) -> (Environment, Aws) {
+    let text = text.replace("ENDPOINT", &moto.endpoint).replace("REGION", REGION).replace("IMAGE", IMAGE);
+    std::fs::create_dir_all(project.join("dev")).unwrap();
+    let keys = "[test]\naws_access_key_id = test\naws_secret_access_key = test\n";
+    std::fs::write(project.join("dev/credentials"), keys).unwrap();
+    let environment = environment(project, &text);
+    let provider = Aws::open(&environment).unwrap();
+    (environment, provider)
+}
+
+async fn apply(project: &Path, moto: &Moto, text: &str) -> Tally {
+    let (environment, provider) = load(project, moto, text);
+    command(project, &environment, &provider, false).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn destroy(project: &Path, moto: &Moto) -> Tally {
+    let (environment, provider) = load(project, moto, FILE);
+    command(project, &environment, &provider, true).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn tally(created: usize, changed: usize, destroyed: usize) -> Tally {
+    Tally { created, changed, destroyed }
+}
+
+/// The machine of a name.
+async fn machine(moto: &Moto, name: &str) -> Instance {
+    let found = moto.client().instances(&[("tag:Name", name)]).await.unwrap();
+    found.into_iter().find(|instance| instance.instance_state.name != "terminated").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_the_life_of_an_environment() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let before = moto.count().await;
+    assert_eq!(apply(project, &moto, FILE).await, tally(12, 0, 0));
+    let there = moto.count().await;
+    let more: Vec<(&str, usize)> =
+        there.iter().zip(&before).map(|((kind, after), (_, before))| (*kind, after - before)).collect();
+    assert_eq!(
+        more,
+        [
+            ("networks", 1),
+            ("subnets", 2),
+            ("internet gateways", 1),
+            // One for the private half of the subnet, and the network's main one for the rest.
+            ("route tables", 2),
+            ("security groups", 2),
+            ("addresses", 1),
+            ("gateways", 1),
+            // The second disk and the first disks of five machines.
+            ("volumes", 6),
+            ("machines", 5),
+        ]
+    );
+    // Only what asks for it has a public address, and only the web server is in a second group.
+    assert!(machine(&moto, "dev-db").await.ip_address.is_empty());
+    assert!(!machine(&moto, "dev-bastion").await.ip_address.is_empty());
+    assert_eq!(machine(&moto, "dev-db").await.group_set.len(), 1);
+    assert_eq!(machine(&moto, "dev-web").await.group_set.len(), 2);
+
+    // Nothing to do: one list a kind, and one for the networks' groups and the gateways' addresses each.
+    moto.actions();
+    assert_eq!(apply(project, &moto, FILE).await, tally(0, 0, 0));
+    let actions = moto.actions();
+    assert!(actions.iter().all(|action| action.starts_with("Describe")) && actions.len() == 9, "{actions:?}");
+
+    // In place: a larger class while the machine is stopped, a port more, a larger disk.
+    let id = machine(&moto, "dev-db").await.instance_id;
+    let grown = FILE.replace("memory: 4, secondary_disk_size: 5", "cores: 4, memory: 8, secondary_disk_size: 8");
+    moto.actions();
+    assert_eq!(apply(project, &moto, &grown).await, tally(0, 2, 0));
+    let actions = moto.actions();
+    assert!(
+        actions.contains(&"StopInstances".to_owned()) && actions.contains(&"StartInstances".to_owned()),
+        "{actions:?}"
+    );
+    let db = machine(&moto, "dev-db").await;
+    assert_eq!((db.instance_id.as_str(), db.instance_type.as_str()), (id.as_str(), "t3.xlarge"));
+    let opened = grown.replace("[80, 443]", "[80, 443, 8080]").replace("node_count: 2", "node_count: 3");
+    assert_eq!(apply(project, &moto, &opened).await, tally(2, 1, 1));
+    // Another image is another machine.
+    let other = opened.replace("db: {resources", "db: {image_family: ubuntu-2204-lts, resources");
+    apply(project, &moto, &other).await;
+    assert_ne!(machine(&moto, "dev-db").await.instance_id, id);
+
+    destroy(project, &moto).await;
+    assert_eq!(moto.count().await, before);
+    assert!(Store::new(project, &"dev".parse().unwrap()).read().unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_what_changes_behind_our_back_is_mended() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let before = moto.count().await;
+    apply(project, &moto, FILE).await;
+    let there = moto.count().await;
+    let (web, db) = (machine(&moto, "dev-web").await.instance_id, machine(&moto, "dev-db").await.instance_id);
+    moto.client().terminate_instances().instance_id(vec![&web]).send().await.unwrap();
+    moto.client().stop_instances().instance_id(vec![&db]).send().await.unwrap();
+    assert_eq!(apply(project, &moto, FILE).await, tally(1, 1, 0));
+    assert_eq!(machine(&moto, "dev-db").await.instance_state.name, "running");
+    assert_eq!(moto.count().await, there);
+    // The state is lost: what carries our tags is found, and goes.
+    std::fs::remove_dir_all(project.join(".infra")).unwrap();
+    destroy(project, &moto).await;
+    assert_eq!(moto.count().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_faults_that_pass_are_not_noticed() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let before = moto.count().await;
+    let count = AtomicUsize::new(0);
+    // moto knows no client tokens for subnets, networks and addresses, as the cloud itself: what is lost is looked up.
+    moto.faults(move |action| match (count.fetch_add(1, Ordering::SeqCst) % 7, action) {
+        (2, _) => Some(Fault::Throttle),
+        (5, "RunInstances" | "CreateNatGateway" | "CreateRouteTable" | "CreateVolume") => None,
+        (5, _) => Some(Fault::LoseAnswer),
+        _ => None,
+    });
+    assert_eq!(apply(folder.path(), &moto, FILE).await, tally(12, 0, 0));
+    moto.no_faults();
+    assert_eq!(apply(folder.path(), &moto, FILE).await, tally(0, 0, 0));
+    destroy(folder.path(), &moto).await;
+    assert_eq!(moto.count().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_crash_anywhere_is_gone_on_from() {
+    let mut tried = 0;
+    let moto = Moto::start().await;
+    let before = moto.count().await;
+    for nth in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path();
+        let (killed, count) = (Arc::new(Notify::new()), AtomicUsize::new(0));
+        let (strike, struck) = (Arc::clone(&killed), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&struck);
+        moto.faults(move |action| {
+            if !action.starts_with("Describe") && count.fetch_add(1, Ordering::SeqCst) == nth {
+                seen.fetch_add(1, Ordering::SeqCst);
+                // The program is gone while the call is on its way: it is carried out, but nobody hears of it.
+                strike.notify_one();
+            }
+            None
+        });
+        let (environment, provider) = load(project, &moto, SMALL);
+        tokio::select! {
+            result = command(project, &environment, &provider, false) => drop(result.unwrap()),
+            () = killed.notified() => {}
+        }
+        // A call that is still on its way arrives before the next command looks.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        moto.no_faults();
+        apply(project, &moto, SMALL).await;
+        let there = moto.count().await;
+        let machines = there.iter().zip(&before).map(|((_, after), (_, before))| after - before).collect::<Vec<_>>();
+        assert_eq!(machines, [1, 2, 1, 2, 1, 1, 1, 2, 1], "at {nth}: {there:?}");
+        assert_eq!(apply(project, &moto, SMALL).await, tally(0, 0, 0), "at {nth}");
+        destroy(project, &moto).await;
+        assert_eq!(moto.count().await, before, "at {nth}");
+        if struck.load(Ordering::SeqCst) == 0 {
+            break;
+        }
+        tried += 1;
+    }
+    println!("{tried} crashes, 0 orphans, 0 doubles");
+    assert!(tried >= 20, "{tried}");
+}
+
+/// As few objects as one machine needs.
+const SMALL: &str = "
+provider: aws
+aws: {region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials, images: {debian-12: IMAGE}}
+instances:
+  db: {resources: {memory: 4, secondary_disk_size: 5}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_refusal_is_told_with_its_place() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    moto.faults(|action| (action == "CreateVpc").then_some(Fault::Refuse));
+    let (environment, provider) = load(folder.path(), &moto, FILE);
+    let error = command(folder.path(), &environment, &provider, false).await.unwrap_err();
+    let text = format!("{error} {:?}", error.hints());
+    assert!(text.contains("out of order (UnauthorizedOperation, request simulated)"), "{text}");
+    assert!(text.contains("config.yaml:4:") && text.contains("lacks a permission"), "{text}");
+}

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Installs moto, a simulator of Amazon Web Services that was not written for this project, into target/moto.
+set -eu
+version=5.2.5
+[ -x target/moto/bin/moto_server ] && [ -e "target/moto/$version" ] && exit 0
+if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    echo "moto: installing python3-venv"
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update >/dev/null
+    $sudo apt-get install -y --no-install-recommends python3-venv >/dev/null
+fi
+echo "moto: installing version $version"
+rm -rf target/moto
+python3 -m venv target/moto
+target/moto/bin/pip install --quiet --disable-pip-version-check "moto[server]==$version"
+: >"target/moto/$version"
