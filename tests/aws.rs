@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::support::{
     commands::{command, environment},
+    ec2_model,
     moto::{Fault, Moto, REGION},
 };
 
@@ -89,8 +90,8 @@ async fn aws_the_life_of_an_environment() {
     // Only what asks for it has a public address, and only the web server is in a second group.
     assert!(machine(&moto, "dev-db").await.ip_address.is_empty());
     assert!(!machine(&moto, "dev-bastion").await.ip_address.is_empty());
-    assert_eq!(machine(&moto, "dev-db").await.group_set.len(), 1);
-    assert_eq!(machine(&moto, "dev-web").await.group_set.len(), 2);
+    assert_eq!(machine(&moto, "dev-db").await.groups().len(), 1);
+    assert_eq!(machine(&moto, "dev-web").await.groups().len(), 2);
 
     // Nothing to do: one list a kind, and one for the networks' groups and the gateways' addresses each.
     moto.actions();
@@ -220,4 +221,17 @@ async fn aws_a_refusal_is_told_with_its_place() {
     let text = format!("{error} {:?}", error.hints());
     assert!(text.contains("out of order (UnauthorizedOperation, request simulated)"), "{text}");
     assert!(text.contains("config.yaml:4:") && text.contains("lacks a permission"), "{text}");
+}
+
+#[test]
+fn aws_the_service_model_finds_wrong_names() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut request =
+        vec![pair("Action", "CreateVpc"), pair("Version", "2016-11-15"), pair("CidrBlock", "10.0.0.0/24")];
+    assert_eq!(ec2_model::check(&request), Vec::<String>::new());
+    request.push(pair("Cidr", "10.0.0.0/24"));
+    request.push(pair("TagSpecification.1.ResourceType", "no-such-kind"));
+    request.push(pair("DryRun", "perhaps"));
+    assert_eq!(ec2_model::check(&request).len(), 3);
+    assert_eq!(ec2_model::check(&[pair("Action", "DeleteSubnet"), pair("Version", "2016-11-15")]).len(), 1);
 }

@@ -408,3 +408,28 @@ async fn e2e_yandex_the_dev_environment_from_nothing_to_nothing() {
     assert_eq!(project.cloud.names(), Vec::<String>::new());
     assert_eq!(machines.left().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_doctor_tells_what_an_apply_needs() {
+    let project = Project::new(
+        &FILE.replace("ENDPOINT", "unused").replace("endpoint: 'unused', ", "").replace("KEY", "../../key.json"),
+    )
+    .await;
+    let printed = project.run(&["doctor", "dev"], 0);
+    for expected in [
+        "ok       credentials and folder: `simulated` (b1gsimulated0folder00) is active",
+        "ok       image family `debian-12`: fd8debian-12",
+        "ok       quota `vpc.networks.count`: 1 of 2 are used, and this environment takes 1",
+        "ok       quota `compute.instances.count`: 0 of 12 are used, and this environment takes 5",
+    ] {
+        assert!(printed.out.contains(expected), "{}", printed.out);
+    }
+    // One machine too many for the quota, and an image that does not exist.
+    let file = project.sandbox.path("envs/dev/config.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("node_count: 2", "node_count: 10, image_family: no-such-image")).unwrap();
+    let printed = project.run(&["doctor", "dev"], 1);
+    assert!(printed.out.contains("missing  image family `no-such-image`"), "{}", printed.out);
+    assert!(printed.out.contains("missing  quota `compute.instances.count`: 0 of 12"), "{}", printed.out);
+    assert!(project.cloud.calls().iter().all(|call| !call.changes()));
+}

@@ -1,58 +1,61 @@
 //! `infra doctor`: what is missing on this machine, and the command that mends it.
 
 use clap::Args;
-use serde_json::json;
 
+use super::session::{EnvironmentArgs, OverlayArgs, Session};
 use crate::{
     cloud::docker::{Client, Endpoint},
     config::DockerSettings,
-    error::Result,
-    provider::docker,
+    error::{Error, Result},
+    provider::{Finding, docker},
+    secret::Redactor,
     ui::{Mode, Ui},
 };
 
-/// Check what this machine needs for the local provider, and tell what mends what is missing
+/// Check what an apply needs: this machine's tools and engine, or a cloud's credentials, permissions and quotas
 #[derive(Args, Debug)]
-pub(super) struct Doctor {}
-
-struct Finding {
-    what: &'static str,
-    good: bool,
-    /// Whether nothing works without it.
-    needed: bool,
-    detail: String,
-    mend: String,
+pub(super) struct Doctor {
+    /// An environment, to check what its apply would need of its provider
+    environment: Option<String>,
+    /// The provider to check it for; without an environment only `docker` can be checked
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    #[command(flatten)]
+    overlay: OverlayArgs,
 }
 
 impl Doctor {
-    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let endpoint = docker::endpoint(&DockerSettings::default())?;
-        let mut findings = vec![engine(&endpoint).await?];
-        let missing = docker::missing_tools();
-        findings.push(Finding {
-            what: "mmdebstrap",
-            good: missing.is_empty(),
-            needed: false,
-            detail: "builds the base image where no image registry answers".to_owned(),
-            mend: docker::INSTALL_TOOLS.to_owned(),
-        });
-        findings.push(inotify());
-        let failed = findings.iter().any(|finding| finding.needed && !finding.good);
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let findings = match (&self.environment, self.provider.as_deref()) {
+            (None, None | Some("docker")) => machine().await?,
+            (None, Some(provider)) => {
+                return Err(Error::usage(format!("`{provider}` is checked for an environment"))
+                    .hint(format!("infra doctor ENV --provider {provider}")));
+            }
+            (Some(environment), provider) => {
+                let mut overlay = self.overlay.clone();
+                overlay.set.extend(provider.map(|provider| format!("provider={provider}")));
+                let arguments = EnvironmentArgs { environment: environment.clone(), overlay };
+                let session = Session::open(&arguments, redactor)?;
+                if session.provider.name() == "docker" {
+                    machine().await?
+                } else {
+                    session.provider.diagnose(&session.provider.resources(&session.environment)).await
+                }
+            }
+        };
+        let failed = findings.iter().any(|finding| finding.needed && !finding.ok);
         if ui.mode() == Mode::Json {
-            let list: Vec<_> = findings
-                .iter()
-                .map(|f| json!({ "check": f.what, "ok": f.good, "needed": f.needed, "detail": f.detail, "mend": f.mend }))
-                .collect();
-            ui.json(&list.into());
+            ui.json(&serde_json::to_value(&findings)?);
         } else {
             for finding in &findings {
-                let sign = match (finding.good, finding.needed) {
+                let sign = match (finding.ok, finding.needed) {
                     (true, _) => "ok     ",
                     (false, true) => "missing",
                     (false, false) => "warning",
                 };
-                let mut line = format!("{sign}  {}: {}\n", finding.what, finding.detail);
-                if !finding.good {
+                let mut line = format!("{sign}  {}: {}\n", finding.check, finding.detail);
+                if !finding.ok && !finding.mend.is_empty() {
                     line += &format!("         mend it: {}\n", finding.mend);
                 }
                 ui.result(&line);
@@ -62,9 +65,24 @@ impl Doctor {
     }
 }
 
+/// What this machine needs for the local provider.
+async fn machine() -> Result<Vec<Finding>> {
+    let missing = docker::missing_tools();
+    Ok(vec![
+        engine(&docker::endpoint(&DockerSettings::default())?).await?,
+        Finding {
+            check: "mmdebstrap".to_owned(),
+            ok: missing.is_empty(),
+            needed: false,
+            detail: "builds the base image where no image registry answers".to_owned(),
+            mend: docker::INSTALL_TOOLS.to_owned(),
+        },
+        inotify(),
+    ])
+}
+
 async fn engine(endpoint: &Endpoint) -> Result<Finding> {
-    let mut finding =
-        Finding { what: "Docker Engine", good: true, needed: true, detail: String::new(), mend: String::new() };
+    let mut finding = Finding::of("Docker Engine", Ok(String::new()));
     match Client::new(endpoint)?.info().await {
         Ok(info) => {
             let memory = info.mem_total / (1 << 20);
@@ -74,7 +92,7 @@ async fn engine(endpoint: &Endpoint) -> Result<Finding> {
             );
         }
         Err(error) => {
-            finding.good = false;
+            finding.ok = false;
             finding.detail = error.to_string();
             let Endpoint::Unix(path) = endpoint else {
                 "start the engine there, or unset DOCKER_HOST".clone_into(&mut finding.mend);
@@ -96,8 +114,8 @@ fn inotify() -> Finding {
     let text = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
     let limit: u32 = text.trim().parse().unwrap_or(0);
     Finding {
-        what: "inotify instances",
-        good: limit >= 512,
+        check: "inotify instances".to_owned(),
+        ok: limit >= 512,
         needed: false,
         detail: format!("{limit} a user, enough for about {} machines", limit / 5),
         mend: "sudo sysctl fs.inotify.max_user_instances=1024".to_owned(),

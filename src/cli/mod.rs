@@ -70,7 +70,7 @@ impl Command {
             Self::Run(command) => command.run(ui, redactor, diff).await,
             Self::Inventory(command) => command.run(ui, redactor),
             Self::Schema(command) => command.run(ui),
-            Self::Doctor(command) => command.run(ui).await,
+            Self::Doctor(command) => command.run(ui, redactor).await,
             Self::Completions(command) => command.run(ui),
         }
     }

@@ -71,6 +71,11 @@ pub trait Provider: Send + Sync {
     /// Makes ready what all objects share, such as images. Called before the first create of a plan.
     async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()>;
 
+    /// What an apply of these resources needs of the account: credentials, permissions, quotas.
+    async fn diagnose(&self, _wanted: &[Resource]) -> Vec<Finding> {
+        Vec::new()
+    }
+
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;
 
@@ -79,6 +84,33 @@ pub trait Provider: Send + Sync {
         let drivers = KindName::all().filter_map(|kind| self.driver(kind));
         let lists = futures::future::try_join_all(drivers.map(|driver| driver.list(environment))).await?;
         Ok(lists.into_iter().flatten().collect())
+    }
+}
+
+/// What was found out about something that an apply needs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub check: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// Whether nothing works without it.
+    pub needed: bool,
+    /// How it is.
+    pub detail: String,
+    /// What mends it.
+    pub mend: String,
+}
+
+impl Finding {
+    /// Something that is needed, from the call that asked for it.
+    #[must_use]
+    pub fn of(check: &str, asked: Result<String>) -> Self {
+        let (ok, detail, mend) = match asked {
+            Ok(detail) => (true, detail, String::new()),
+            Err(error) => (false, error.to_string(), error.hints().join("; ")),
+        };
+        Self { check: check.to_owned(), ok, needed: true, detail, mend }
     }
 }
 

@@ -19,7 +19,7 @@ use infra::cloud::aws::{
     ec2::{Address, InternetGateway, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
 };
 
-use super::repository;
+use super::{ec2_model, repository};
 
 /// The region of all tests.
 pub(crate) const REGION: &str = "eu-central-1";
@@ -41,6 +41,8 @@ type Faults = Box<dyn FnMut(&str) -> Option<Fault> + Send>;
 #[derive(Default)]
 struct Seen {
     actions: Vec<String>,
+    /// Requests that the service model does not allow.
+    mistakes: Vec<String>,
     faults: Option<Faults>,
 }
 
@@ -139,9 +141,29 @@ impl Moto {
 
 impl Drop for Moto {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let mistakes = std::mem::take(&mut self.seen().mistakes);
+            assert!(mistakes.is_empty(), "requests that the service model does not allow: {mistakes:#?}");
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Undoes percent-encoding.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first == b'%' && rest.len() >= 2 {
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
@@ -154,6 +176,14 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
     let fault = {
         let mut seen = proxy.seen.lock().unwrap();
         seen.actions.push(action.clone());
+        if uri.path() == "/" && headers.get("x-amz-target").is_none() {
+            let pairs: Vec<(String, String)> = text
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .map(|(name, value)| (name.to_owned(), decode(value)))
+                .collect();
+            seen.mistakes.extend(ec2_model::check(&pairs));
+        }
         seen.faults.as_mut().and_then(|faults| faults(&action))
     };
     let refuse = |status: u16, code: &str| {

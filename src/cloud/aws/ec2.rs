@@ -209,9 +209,12 @@ objects! {
     /// A machine.
     Instance {
         instance_id: String, instance_type: String, instance_state: InstanceState, launch_time: String,
-        private_ip_address: String, ip_address: String, subnet_id: String, group_set: Vec<Group>, tag_set: Vec<Tag>,
+        private_ip_address: String, ip_address: String, subnet_id: String, tag_set: Vec<Tag>,
+        network_interface_set: Vec<NetworkInterface>,
         root_device_name: String, block_device_mapping: Vec<Mapping>, state_reason: StateReason,
     }
+    /// How a machine is connected.
+    NetworkInterface { network_interface_id: String, group_set: Vec<Group> }
     /// What a machine is doing.
     InstanceState { name: String }
     /// Why.
@@ -222,6 +225,15 @@ objects! {
     Mapping { device_name: String, ebs: Ebs }
     /// That volume.
     Ebs { volume_id: String }
+}
+
+impl Instance {
+    /// The security groups of its first interface.
+    #[must_use]
+    pub fn groups(&self) -> Vec<&str> {
+        let first = self.network_interface_set.first();
+        first.into_iter().flat_map(|interface| &interface.group_set).map(|group| group.group_id.as_str()).collect()
+    }
 }
 
 /// Kinds that are listed by tags.

@@ -372,6 +372,16 @@ impl Client {
         }
     }
 
+    /// Who the credentials belong to: the caller's name and account, as one name.
+    ///
+    /// # Errors
+    /// When they are not accepted.
+    pub async fn caller_identity(&self) -> Result<String> {
+        let answer = self.query(Service::Sts, "GetCallerIdentity", &Map::new(), true).await?;
+        let name = answer.pointer("/GetCallerIdentityResult/Arn").and_then(Value::as_str).unwrap_or_default();
+        Ok(name.to_owned())
+    }
+
     /// Temporary keys of a role.
     async fn assume_role(&self, keys: &Keys, role: &str, external_id: Option<&str>) -> crate::error::Result<Keys> {
         let mut fields =

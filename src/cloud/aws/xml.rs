@@ -17,7 +17,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
     loop {
         match reader.read_event().map_err(|error| wrong(error.to_string()))? {
             Event::Start(start) => {
-                stack.push(Element { name: start.local_name().as_ref().to_owned(), ..Element::default() })
+                stack.push(Element { name: start.local_name().as_ref().to_owned(), ..Element::default() });
             }
             Event::Text(piece) => {
                 top(&mut stack).text += &piece;

@@ -86,7 +86,7 @@ impl Account {
     }
 
     /// The image of a family: pinned by the file, or the newest one, as the vendor's public parameter tells.
-    async fn image(&self, family: &str) -> Result<String> {
+    pub(super) async fn image(&self, family: &str) -> Result<String> {
         if let Some(id) = self.settings.images.get(family) {
             return Ok(id.clone());
         }
@@ -260,9 +260,9 @@ impl Driver for VmDriver {
         }
         let environment: Name = object.environment.parse().map_err(Error::new)?;
         let mut wanted = self.groups(&environment, &spec).await?;
-        let mut present: Vec<String> = instance.group_set.iter().map(|group| group.group_id.clone()).collect();
+        let mut present = instance.groups();
         wanted.sort();
-        present.sort();
+        present.sort_unstable();
         if wanted != present {
             let groups = wanted.iter().map(String::as_str).collect();
             client.modify_instance_attribute().instance_id(id).group_id(groups).send().await.map_err(wrong)?;

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Create, Driver, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use super::{Create, Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
 use crate::{
     cloud::{
         aws::{
@@ -27,7 +27,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Policy, Resource},
+    resource::{Address, KindName, Policy, Resource, VmSpec},
 };
 
 /// The tag that says that an object was finished.
@@ -162,6 +162,24 @@ impl Provider for Aws {
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
         Ok(())
+    }
+
+    async fn diagnose(&self, wanted: &[Resource]) -> Vec<Finding> {
+        let client = &self.account.client;
+        let mut findings = vec![Finding::of("credentials", client.caller_identity().await.map_err(Error::from))];
+        if !findings[0].ok {
+            return findings;
+        }
+        let networks = client.list::<crate::cloud::aws::ec2::Vpc>(&[]).await.map_err(Error::from);
+        findings.push(Finding::of("networks can be read", networks.map(|all| format!("{} in the region", all.len()))));
+        let mut families: Vec<String> =
+            wanted.iter().filter_map(|one| Some(one.spec::<VmSpec>().ok()?.image)).collect();
+        families.sort();
+        families.dedup();
+        for family in families {
+            findings.push(Finding::of(&format!("image family `{family}`"), self.account.image(&family).await));
+        }
+        findings
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    cloud::yandex::Quota,
     config::Environment,
     error::Diagnostic,
     name::Name,
+    provider::Finding,
     resource::{
         Address, GatewaySpec, InstanceGroupSpec, KindName, NetworkSpec, Resource, RoleBindingSpec, RouteTableSpec,
         SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
@@ -183,6 +185,44 @@ fn fractions(platform: &str) -> &'static [u32] {
         "highfreq-v3" => &[100],
         _ => &[20, 50, 100],
     }
+}
+
+/// Whether a quota has room for what these resources would take of it; nothing when they take nothing of it.
+pub(super) fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
+    let count = |kind: KindName| wanted.iter().filter(|one| one.address.kind == kind).count();
+    let members = || wanted.iter().filter_map(|one| Some((one.spec::<InstanceGroupSpec>().ok()?.count, one)));
+    let machines = || {
+        let single = wanted.iter().filter_map(|one| Some((1, one.spec::<VmSpec>().ok()?)));
+        single.chain(members().filter_map(|(count, one)| Some((count, one.spec::<InstanceGroupSpec>().ok()?.machine))))
+    };
+    let sum = |of: &dyn Fn(&VmSpec) -> u64| machines().map(|(count, spec)| u64::from(count) * of(&spec)).sum::<u64>();
+    let needed = match quota.quota_id.as_str() {
+        "vpc.networks.count" => count(KindName::NETWORK) as u64,
+        "vpc.subnets.count" => count(KindName::SUBNET) as u64,
+        "vpc.routeTables.count" => count(KindName::ROUTE_TABLE) as u64,
+        "vpc.gateways.count" => count(KindName::GATEWAY) as u64,
+        // The network brings one of its own.
+        "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + count(KindName::NETWORK)) as u64,
+        "vpc.externalAddresses.count" => sum(&|spec| u64::from(spec.public)),
+        "compute.instances.count" => sum(&|_| 1),
+        "compute.instanceCores.count" => sum(&|spec| u64::from(spec.cores)),
+        "compute.instanceMemory.size" => sum(&|spec| spec.memory_mb << 20),
+        "compute.instanceGroups.count" => count(KindName::INSTANCE_GROUP) as u64,
+        "compute.disks.count" => sum(&|_| 1) + count(KindName::DISK) as u64,
+        _ => return None,
+    };
+    if needed == 0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "quotas are told as fractions")]
+    let ok = quota.usage + needed as f64 <= quota.limit;
+    Some(Finding {
+        check: format!("quota `{}`", quota.quota_id),
+        ok,
+        needed: true,
+        detail: format!("{} of {} are used, and this environment takes {needed}", quota.usage, quota.limit),
+        mend: "ask for more in the console (Quotas), or remove what uses it up".to_owned(),
+    })
 }
 
 /// The share of its processors that a machine gets: a GB of memory a processor is the least that goes with whole ones.

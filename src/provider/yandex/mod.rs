@@ -14,7 +14,7 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{Create, Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use super::{Create, Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
 use crate::{
     cloud::{
         retry::Attempts,
@@ -25,7 +25,7 @@ use crate::{
     event::Events,
     files,
     name::Name,
-    resource::{Address, KindName, Policy, Resource, VmSpec},
+    resource::{Address, InstanceGroupSpec, KindName, Policy, Resource, VmSpec},
     secret::Secret,
 };
 
@@ -176,6 +176,44 @@ impl Provider for Yandex {
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
         Ok(())
+    }
+
+    async fn diagnose(&self, wanted: &[Resource]) -> Vec<Finding> {
+        let (client, folder) = (&self.account.client, &self.account.folder);
+        let found = client.folder(folder).await.map_err(Error::from);
+        let cloud = found.as_ref().map(|folder| folder.cloud_id.clone()).unwrap_or_default();
+        let mut findings = vec![Finding::of(
+            "credentials and folder",
+            found.map(|folder| format!("`{}` ({}) is {}", folder.name, folder.id, folder.status.to_ascii_lowercase())),
+        )];
+        if cloud.is_empty() {
+            return findings;
+        }
+        let networks = client.list::<crate::cloud::yandex::Network>(folder).await.map_err(Error::from);
+        findings.push(Finding::of("networks can be read", networks.map(|all| format!("{} in the folder", all.len()))));
+        let bindings = client.folder_bindings(folder).await.map_err(Error::from);
+        findings.push(Finding::of("roles can be read", bindings.map(|all| format!("{} in the folder", all.len()))));
+        let mut families: Vec<String> = wanted
+            .iter()
+            .filter_map(|one| one.spec::<VmSpec>().ok().or_else(|| Some(one.spec::<InstanceGroupSpec>().ok()?.machine)))
+            .map(|machine| machine.image)
+            .collect();
+        families.sort();
+        families.dedup();
+        for family in families {
+            let image = self.account.image(&family).await;
+            findings.push(Finding::of(&format!("image family `{family}`"), image));
+        }
+        for service in ["vpc", "compute"] {
+            match client.quotas(&cloud, service).await {
+                Ok(quotas) => findings.extend(quotas.iter().filter_map(|quota| layout::quota(quota, wanted))),
+                Err(error) => findings.push(Finding {
+                    needed: false,
+                    ..Finding::of(&format!("quotas of `{service}`"), Err(error.into()))
+                }),
+            }
+        }
+        findings
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {
