@@ -90,7 +90,7 @@ async fn yandex_the_original_environment_plans_unchanged() {
     assert_eq!(printed.err.matches("`family_id` is read as `image_family`").count(), 4, "{}", printed.err);
     // One list a kind, and nothing else: no object was asked for by itself.
     let calls: Vec<String> = project.cloud.calls().into_iter().map(|call| call.path).collect();
-    assert!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count() <= 10, "{calls:?}");
+    assert_eq!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count(), 11, "{calls:?}");
     assert_eq!(calls.iter().filter(|path| *path == "/iam/v1/tokens").count(), 1, "{calls:?}");
     assert_eq!(project.cloud.names(), Vec::<String>::new());
 }
@@ -170,14 +170,14 @@ async fn yandex_the_life_of_an_environment() {
     assert_eq!(cloud.object("dev-web")["networkInterfaces"][0]["securityGroupIds"].as_array().unwrap().len(), 2);
     assert!(cloud.object("dev-db")["networkInterfaces"][0]["primaryV4Address"].get("oneToOneNat").is_none());
 
-    // Nothing to do: reads only, one list a kind (each of one page or more).
+    // Nothing to do: reads only, one list a kind of object, one of the folder's roles and one of the group's machines.
     cloud.page(1000);
     cloud.forget_calls();
     assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
     let calls = cloud.calls();
     assert!(calls.iter().all(|call| !call.changes()), "{calls:?}");
     let lists = calls.iter().filter(|call| !call.path.contains("/iam/v1/tokens")).count();
-    assert_eq!(lists, 12, "{calls:?}");
+    assert_eq!(lists, 13, "{calls:?}");
 
     // In place: a group grows, a machine is resized while it is stopped, a port more is opened.
     let grown = FILE
@@ -432,4 +432,23 @@ async fn yandex_doctor_tells_what_an_apply_needs() {
     assert!(printed.out.contains("missing  image family `no-such-image`"), "{}", printed.out);
     assert!(printed.out.contains("missing  quota `compute.instances.count`: 0 of 12"), "{}", printed.out);
     assert!(project.cloud.calls().iter().all(|call| !call.changes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_front_of_several_machines_has_a_balancer() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    let front = "nginx:\n  front:\n    nodes: 2\n    resources: {memory: 2}\n    \
+                 upstreams: {app: {group: app, port: 80}}\n    locations: {/: {upstream: app}}\n";
+    let file = format!("{FILE}{front}");
+    assert_eq!(apply(project, &cloud, &file).await, tally(15, 0, 0));
+    let balancer = cloud.object("dev-front");
+    assert!(cloud.names().contains(&"targetGroups dev-front".to_owned()), "{:?}", cloud.names());
+    assert_eq!(balancer["labels"]["infra-name"], "front");
+    assert_eq!(apply(project, &cloud, &file).await, tally(0, 0, 0));
+    // One machine more behind it: the balancer stays, its targets change.
+    assert_eq!(apply(project, &cloud, &file.replace("nodes: 2", "nodes: 3")).await, tally(1, 1, 0));
+    assert!(cloud.names().contains(&"instances dev-nginx-front-3".to_owned()));
+    destroy(project, &cloud).await;
+    assert_eq!(cloud.names(), Vec::<String>::new());
 }

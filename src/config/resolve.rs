@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::{
-    BackupPolicy, Database, Environment, Front, FrontLocation, FrontUpstream, Group, Host, LoadOptions,
+    BackupPolicy, Database, Environment, Front, FrontLocation, FrontUpstream, Group, Host, LoadOptions, Managed,
     PostgresService, ProviderName, YandexSettings,
     file::{File, InstanceGroup, Metadata, Nginx, Nic, Postgres, Resources},
     units::Cidr,
@@ -415,6 +415,11 @@ impl Resolver<'_> {
         let mut services = IndexMap::new();
         for (name, service) in &file.postgres {
             let section = ["postgres", name.as_str()];
+            if service.managed == Managed::Always {
+                let mistake =
+                    self.mistake(&["postgres", name.as_str(), "managed"], "no provider has a managed database yet");
+                mistake.hint = Some("`managed: auto` and `managed: false` run it on a machine of its own".to_owned());
+            }
             let Ok(node) = format!("postgres-{name}").parse::<Name>() else {
                 self.mistake(&section, format!("`{name}` is too long: its machine is called `postgres-{name}`"));
                 continue;

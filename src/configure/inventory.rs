@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     name::Name,
     playbook::Inventory,
-    resource::{Address, VmSpec},
+    resource::{Address, KindName, VmSpec},
     state::{State, Vault},
     template::Var,
 };
@@ -167,6 +167,9 @@ impl View<'_> {
         };
         let field = if front.public { "public_address" } else { "address" };
         let address = node.map_or(Value::Null, |node| self.attribute(node, field));
+        // Several machines are reached through the balancer before them.
+        let balancer = self.state.resources.get(&KindName::LOAD_BALANCER.named(name));
+        let address = balancer.and_then(|balancer| balancer.attributes.get(field).cloned()).unwrap_or(address);
         let address = address.as_str().unwrap_or_default();
         let (http, https) = (public(front.http_port), public(front.https_port));
         value["http_url"] =

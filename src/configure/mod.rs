@@ -17,6 +17,7 @@ use crate::{
     event::Events,
     identity,
     playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, World},
+    resource::KindName,
     secret::Secret,
     state::{State, Vault},
     template::{Engine, Scope},
@@ -72,6 +73,9 @@ pub fn prepare_secrets(environment: &Environment, state: &State, vault: &mut Vau
                 names.extend(address.map(str::to_owned));
             }
         }
+        let balancer = state.resources.get(&KindName::LOAD_BALANCER.named(name));
+        let address = balancer.and_then(|balancer| balancer.attributes.get("public_address")?.as_str());
+        names.extend(address.map(str::to_owned));
         names.sort();
         names.dedup();
         // Certificates last two years, and are made anew in every year.

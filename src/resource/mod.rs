@@ -4,6 +4,7 @@
 mod disk;
 mod gateway;
 mod instance_group;
+mod load_balancer;
 mod network;
 mod role_binding;
 mod route_table;
@@ -18,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
-    disk::DiskSpec, gateway::GatewaySpec, instance_group::InstanceGroupSpec, network::NetworkSpec,
-    role_binding::RoleBindingSpec, route_table::RouteTableSpec, security_group::SecurityGroupSpec,
-    service_account::ServiceAccountSpec, subnet::SubnetSpec, vm::VmSpec,
+    disk::DiskSpec, gateway::GatewaySpec, instance_group::InstanceGroupSpec, load_balancer::LoadBalancerSpec,
+    network::NetworkSpec, role_binding::RoleBindingSpec, route_table::RouteTableSpec,
+    security_group::SecurityGroupSpec, service_account::ServiceAccountSpec, subnet::SubnetSpec, vm::VmSpec,
 };
 use crate::name::Name;
 
@@ -59,6 +60,7 @@ pub const KINDS: &[&dyn Kind] = &[
     &disk::Disk,
     &gateway::Gateway,
     &instance_group::InstanceGroup,
+    &load_balancer::LoadBalancer,
     &network::Network,
     &role_binding::RoleBinding,
     &route_table::RouteTable,
@@ -92,6 +94,8 @@ impl KindName {
     pub const SERVICE_ACCOUNT: Self = Self("service_account");
     /// The kind of role bindings.
     pub const ROLE_BINDING: Self = Self("role_binding");
+    /// The kind of network load balancers.
+    pub const LOAD_BALANCER: Self = Self("load_balancer");
     /// The kind of instance groups.
     pub const INSTANCE_GROUP: Self = Self("instance_group");
 

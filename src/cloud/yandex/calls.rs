@@ -56,7 +56,7 @@ macro_rules! calls {
                 $(
                     #[doc = concat!("Sets `", stringify!($field), "`.")]
                     pub fn $field(mut self, value: $type) -> Self {
-                        let name = camel(stringify!($field));
+                        let name = camel(stringify!($field).trim_start_matches("r#"));
                         if Method::$method == Method::PATCH {
                             let mask = self.body.get("updateMask").and_then(Value::as_str).unwrap_or_default();
                             let mask = if mask.is_empty() { name.clone() } else { format!("{mask},{name}") };
@@ -192,7 +192,7 @@ calls! {
     /// Makes a network load balancer.
     CreateLoadBalancer = create_load_balancer() POST LoadBalancer "/load-balancer/v1/networkLoadBalancers" within 10 min
     {
-        folder_id: &str, name: &str, labels: &Labels, region_id: &str, listener_specs: Vec<Value>,
+        folder_id: &str, name: &str, labels: &Labels, region_id: &str, r#type: &str, listener_specs: Vec<Value>,
         attached_target_groups: Vec<Value>,
     }
     /// Changes a network load balancer; listeners and groups are replaced as a whole.

@@ -29,6 +29,8 @@ const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 const BUDGET: Duration = Duration::from_mins(5);
 /// How often an operation is asked for, unless the server says otherwise.
 const POLL: Duration = Duration::from_secs(1);
+/// An operation is not asked for more often than this, whatever the server says.
+const LEAST_POLL: Duration = Duration::from_millis(50);
 /// How many operations on disks, machines and groups a folder may have at a time.
 const COMPUTE_OPERATIONS: usize = 15;
 /// How often the id of a fresh operation may be unknown: the services agree with each other after a while.
@@ -537,7 +539,7 @@ impl Client {
                 Ok(response) if response.status().is_success() => {
                     let hint = response.headers().get("x-operation-poll-interval");
                     let hint = hint.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-                    pause = hint.map_or(POLL, Duration::from_secs);
+                    pause = hint.map_or(POLL, Duration::from_secs).max(LEAST_POLL);
                     // An operation may have failed and still be rolling back: it has ended when it says so.
                     match response.json::<Operation>().await {
                         Ok(operation) if operation.done => return Ok(operation),

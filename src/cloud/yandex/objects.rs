@@ -116,7 +116,10 @@ objects! {
     /// A network load balancer.
     LoadBalancer {
         id: String, name: String, created_at: String, labels: Labels, status: String, listeners: Vec<Listener>,
+        attached_target_groups: Vec<AttachedTargetGroup>,
     }
+    /// The machines of a balancer.
+    AttachedTargetGroup { target_group_id: String }
     /// A port that a balancer listens on.
     Listener { name: String, address: String, port: String, target_port: String }
     /// A group of balanced machines.

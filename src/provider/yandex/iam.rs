@@ -71,6 +71,21 @@ impl RoleBindingDriver {
         Ok(roles)
     }
 
+    /// The bindings of these accounts.
+    pub(super) async fn of(&self, accounts: &[Object]) -> Result<Vec<Object>> {
+        if accounts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
+        let roles = self.roles(&ids).await?;
+        let objects = accounts.iter().filter_map(|account| {
+            let roles = roles.get(&account.id)?;
+            let actual = serde_json::Map::from_iter([("roles".to_owned(), json!(roles))]);
+            Some(Object { address: KindName::ROLE_BINDING.named(&account.address.name), actual, ..account.clone() })
+        });
+        Ok(objects.collect())
+    }
+
     async fn change(&self, account: &str, add: &[String], remove: &[String]) -> Result<()> {
         let deltas: Vec<Value> = [("ADD", add), ("REMOVE", remove)]
             .into_iter()
@@ -99,17 +114,7 @@ impl RoleBindingDriver {
 impl Driver for RoleBindingDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let accounts = ServiceAccountDriver(self.account.clone()).list(environment).await?;
-        if accounts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
-        let roles = self.roles(&ids).await?;
-        let objects = accounts.into_iter().filter_map(|account| {
-            let roles = roles.get(&account.id)?;
-            let actual = serde_json::Map::from_iter([("roles".to_owned(), json!(roles))]);
-            Some(Object { address: KindName::ROLE_BINDING.named(&account.address.name), actual, ..account })
-        });
-        Ok(objects.collect())
+        self.of(&accounts).await
     }
 
     async fn create(&self, request: &Create<'_>) -> Result<Object> {

@@ -10,8 +10,8 @@ use crate::{
     name::Name,
     provider::Finding,
     resource::{
-        Address, GatewaySpec, InstanceGroupSpec, KindName, NetworkSpec, Resource, RoleBindingSpec, RouteTableSpec,
-        SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
+        Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, Resource, RoleBindingSpec,
+        RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
     },
 };
 
@@ -71,6 +71,14 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
     }
     accounts(environment, &mut all);
     machines(environment, &network, &zones, &mut all);
+    // A front of several machines is reached through a balancer before them.
+    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
+        let needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
+        let origin =
+            all.iter().find(|one| needs.contains(&one.address)).map_or_else(String::new, |one| one.origin.clone());
+        let spec = LoadBalancerSpec { members: front.nodes.clone(), ports: vec![front.http_port, front.https_port] };
+        all.push(resource(KindName::LOAD_BALANCER.named(name), &spec, needs, &origin));
+    }
     all
 }
 
@@ -281,10 +289,6 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
                 format!("from {} MB to {} MB", least * u64::from(spec.cores), most * u64::from(spec.cores)),
             );
         }
-    }
-    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
-        let message = format!("`nginx.{name}` has {} nodes: balancing them is not built yet", front.nodes.len());
-        found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
     }
     found.extend(warnings);
     found

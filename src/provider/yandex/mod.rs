@@ -3,6 +3,7 @@
 //! Objects carry our labels, in the letters that labels may have there. Names are unique in a folder, so the names of objects
 //! begin with the environment's.
 
+mod balancer;
 mod compute;
 mod group;
 mod iam;
@@ -51,6 +52,7 @@ pub struct Yandex {
     disk: compute::DiskDriver,
     vm: compute::VmDriver,
     instance_group: group::InstanceGroupDriver,
+    load_balancer: balancer::LoadBalancerDriver,
 }
 
 /// The client and what every call needs beside it.
@@ -91,6 +93,7 @@ impl Yandex {
             disk: compute::DiskDriver(account.clone()),
             vm: compute::VmDriver(account.clone()),
             instance_group: group::InstanceGroupDriver(account.clone()),
+            load_balancer: balancer::LoadBalancerDriver(account.clone()),
             account,
         })
     }
@@ -143,6 +146,7 @@ impl Provider for Yandex {
             KindName::DISK => Some(&self.disk),
             KindName::VM => Some(&self.vm),
             KindName::INSTANCE_GROUP => Some(&self.instance_group),
+            KindName::LOAD_BALANCER => Some(&self.load_balancer),
             _ => None,
         }
     }
@@ -214,6 +218,20 @@ impl Provider for Yandex {
             }
         }
         findings
+    }
+
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let others =
+            KindName::all().filter(|kind| !matches!(*kind, KindName::SERVICE_ACCOUNT | KindName::ROLE_BINDING));
+        let others = others.filter_map(|kind| self.driver(kind)).map(|driver| driver.list(environment));
+        let accounts = async {
+            // What the accounts may do is read for those that there are: one list of them serves both.
+            let mut accounts = self.service_account.list(environment).await?;
+            accounts.extend(self.role_binding.of(&accounts).await?);
+            Ok(accounts)
+        };
+        let (others, accounts) = tokio::try_join!(futures::future::try_join_all(others), accounts)?;
+        Ok(others.into_iter().flatten().chain(accounts).collect())
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {

@@ -596,6 +596,18 @@ impl World {
             "/compute/v1/disks" => value["status"] = "READY".into(),
             "/compute/v1/instances" => value = self.instance(id, fields)?,
             "/compute/v1/instanceGroups" => self.group(id, &mut value)?,
+            "/load-balancer/v1/networkLoadBalancers" => {
+                for group in fields["attachedTargetGroups"].as_array().into_iter().flatten() {
+                    self.exists("TargetGroup", &group["targetGroupId"])?;
+                }
+                let address = format!("198.51.100.{}", self.next % 250 + 1);
+                let listeners = fields["listenerSpecs"].as_array().into_iter().flatten().map(|listener| {
+                    json!({ "name": listener["name"], "address": address, "port": listener["port"],
+                        "targetPort": listener["targetPort"], "protocol": listener["protocol"] })
+                });
+                value["listeners"] = listeners.collect();
+                value["status"] = "ACTIVE".into();
+            }
             _ => value["status"] = "ACTIVE".into(),
         }
         self.objects.insert(id.to_owned(), Object { collection: collection.to_owned(), value: value.clone() });

@@ -1,0 +1,165 @@
+//! Network load balancers, each with the target group that names its machines.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{Account, Create, Driver, Health, LABEL_KIND, LABEL_TOKEN, Object, explain, needed, object, object_name};
+use crate::{
+    cloud::yandex::{Instance, LoadBalancer, TargetGroup, idempotency_key},
+    error::{Error, Result},
+    identity,
+    name::Name,
+    resource::{Address, KindName, LoadBalancerSpec, Resource},
+};
+
+/// The kind in the label of a target group: it is a part of its balancer, no resource of its own.
+const TARGET_GROUP: &str = "target_group";
+
+/// Load balancers.
+pub(super) struct LoadBalancerDriver(pub(super) Account);
+
+fn listeners(spec: &LoadBalancerSpec) -> Vec<Value> {
+    let listener = |port: &u16| {
+        json!({
+            "name": format!("tcp-{port}"), "port": port.to_string(), "targetPort": port.to_string(), "protocol": "TCP",
+            "externalAddressSpec": { "ipVersion": "IPV4" },
+        })
+    };
+    spec.ports.iter().map(listener).collect()
+}
+
+fn attached(group: &str, spec: &LoadBalancerSpec) -> Vec<Value> {
+    let port = spec.ports.first().copied().unwrap_or_default().to_string();
+    vec![json!({
+        "targetGroupId": group,
+        "healthChecks": [{
+            "name": "answers", "interval": "2s", "timeout": "1s", "unhealthyThreshold": "2", "healthyThreshold": "2",
+            "tcpOptions": { "port": port },
+        }],
+    })]
+}
+
+impl LoadBalancerDriver {
+    /// The region of the zone that machines are in unless they name another one: all zones are in one region.
+    fn region(&self) -> &str {
+        let zone = self.0.settings.zone.as_str();
+        zone.rsplit_once('-').map_or(zone, |(region, _)| region)
+    }
+
+    /// Where machines are, as a target group names them.
+    async fn targets(&self, ids: &[&str]) -> Result<Vec<Value>> {
+        let mut targets = Vec::new();
+        for id in ids {
+            let instance: Instance = self.0.client.describe(id).await?;
+            targets.extend(instance.network_interfaces.first().map(
+                |interface| json!({ "subnetId": interface.subnet_id, "address": interface.primary_v4_address.address }),
+            ));
+        }
+        Ok(targets)
+    }
+
+    /// The target group of a request: the one that the same intent has made before, or a new one.
+    async fn group(&self, request: &Create<'_>, spec: &LoadBalancerSpec) -> Result<String> {
+        let present = self.0.client.list::<TargetGroup>(&self.0.folder).await?;
+        let ours = |group: &&TargetGroup| group.labels.get(LABEL_TOKEN).is_some_and(|token| token == request.token);
+        if let Some(group) = present.iter().find(ours) {
+            return Ok(group.id.clone());
+        }
+        let ids: Vec<&str> = spec
+            .members
+            .iter()
+            .map(|member| needed(request, &Address::vm(member)).map(|machine| machine.id.as_str()))
+            .collect::<Result<_>>()?;
+        let mut labels = Account::labels(request);
+        labels.insert(LABEL_KIND.to_owned(), TARGET_GROUP.to_owned());
+        let name = object_name(request.environment, &request.resource.address.name);
+        let call = self.0.client.create_target_group().folder_id(&self.0.folder).name(&name).labels(&labels);
+        let call = call.region_id(self.region()).targets(self.targets(&ids).await?);
+        let made = call.send(idempotency_key(request.token, "target group")).await;
+        let made = made.map_err(|error| explain(error, request.resource))?;
+        Ok(made.id_of("targetGroupId").unwrap_or_default().to_owned())
+    }
+}
+
+#[async_trait]
+impl Driver for LoadBalancerDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let (client, folder) = (&self.0.client, &self.0.folder);
+        let (balancers, groups) =
+            tokio::try_join!(client.list::<LoadBalancer>(folder), client.list::<TargetGroup>(folder))?;
+        let kind = KindName::LOAD_BALANCER;
+        let mut objects: Vec<Object> = balancers
+            .iter()
+            .filter_map(|one| {
+                let mut object = object(&one.labels, kind, environment, &one.id, &one.created_at)?;
+                let address = one.listeners.first().map(|listener| listener.address.clone()).unwrap_or_default();
+                object.attributes.insert("public_address".to_owned(), address.into());
+                Some(object)
+            })
+            .collect();
+        // A group whose balancer was never made, or is gone already.
+        let lonely = groups.iter().filter(|group| {
+            let used = balancers.iter().flat_map(|one| &one.attached_target_groups);
+            group.labels.get(LABEL_KIND).is_some_and(|kind| kind == TARGET_GROUP)
+                && !used.into_iter().any(|used| used.target_group_id == group.id)
+        });
+        objects.extend(lonely.filter_map(|group| {
+            let mut labels = group.labels.clone();
+            labels.insert(LABEL_KIND.to_owned(), kind.as_str().to_owned());
+            let object = object(&labels, kind, environment, &group.id, &group.created_at)?;
+            Some(Object { health: Health::Unfinished, ..object })
+        }));
+        Ok(objects)
+    }
+
+    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+        let spec: LoadBalancerSpec = request.resource.spec()?;
+        let group = self.group(request, &spec).await?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let call = self.0.client.create_load_balancer().folder_id(&self.0.folder).name(&name).labels(&labels);
+        let call = call.region_id(self.region()).r#type("EXTERNAL").listener_specs(listeners(&spec));
+        let call = call.attached_target_groups(attached(&group, &spec));
+        self.0.create(self, request, |key| call.clone().send(key)).await
+    }
+
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
+        let spec: LoadBalancerSpec = resource.spec()?;
+        let wrong = |error| explain(error, resource);
+        let client = &self.0.client;
+        let balancer: LoadBalancer = client.describe(&object.id).await?;
+        let group = balancer.attached_target_groups.first().map(|group| group.target_group_id.clone());
+        let group = group.ok_or_else(|| Error::new("yandex: the balancer has no target group"))?;
+        let environment: Name = object.environment.parse().map_err(Error::new)?;
+        let machines = super::compute::VmDriver(self.0.clone()).list(Some(&environment)).await?;
+        let ids: Vec<&str> = spec
+            .members
+            .iter()
+            .filter_map(|member| machines.iter().find(|machine| machine.address == Address::vm(member)))
+            .map(|machine| machine.id.as_str())
+            .collect();
+        let key = || Ok::<_, Error>(idempotency_key(&identity::random_text(20)?, "balancer"));
+        let call = client.update_target_group(&group).targets(self.targets(&ids).await?);
+        call.send(key()?).await.map_err(wrong)?;
+        let call = client.update_load_balancer(&object.id).listener_specs(listeners(&spec));
+        call.attached_target_groups(attached(&group, &spec)).send(key()?).await.map_err(wrong)?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let client = &self.0.client;
+        let groups = match client.describe::<LoadBalancer>(id).await {
+            Ok(balancer) => balancer.attached_target_groups.into_iter().map(|group| group.target_group_id).collect(),
+            // What is removed may be the target group of a balancer that was never made.
+            Err(error) if error.is_not_found() => vec![id.to_owned()],
+            Err(error) => return Err(error.into()),
+        };
+        let key = idempotency_key(id, "delete");
+        self.0.remove(|| client.delete_load_balancer(id).send(key.clone())).await?;
+        for group in groups {
+            let key = idempotency_key(&group, "delete");
+            self.0.remove(|| client.delete_target_group(&group).send(key.clone())).await?;
+        }
+        Ok(())
+    }
+}
