@@ -11,10 +11,16 @@ use std::{
 use infra::{apply::Tally, cloud::aws::ec2::Instance, config::Environment, provider::aws::Aws, state::Store};
 use tokio::sync::Notify;
 
-use crate::support::{
-    commands::{command, environment},
-    ec2_model,
-    moto::{Fault, Moto, REGION},
+use crate::{
+    e2e,
+    support::{
+        Sandbox,
+        commands::{command, environment},
+        containers::{Containers, Machines},
+        ec2_model,
+        moto::{Fault, Moto, REGION},
+        repository,
+    },
 };
 
 /// Every kind, in one small environment.
@@ -234,4 +240,54 @@ fn aws_the_service_model_finds_wrong_names() {
     request.push(pair("DryRun", "perhaps"));
     assert_eq!(ec2_model::check(&request).len(), 3);
     assert_eq!(ec2_model::check(&[pair("Action", "DeleteSubnet"), pair("Version", "2016-11-15")]).len(), 1);
+}
+
+/// The shipped dev environment on moto's machines, which are real here: only the provider and the sizes of machines differ.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_aws_the_dev_environment_from_nothing_to_nothing() {
+    let moto = Moto::start().await;
+    let machines = Arc::new(Containers::new(&format!("e2e-aws-{}", std::process::id())).await);
+    moto.machines(Arc::<Containers>::clone(&machines), "10.178.0.0/24");
+    let before = moto.count().await;
+    let sandbox = Sandbox::new();
+    e2e::copy(&repository().join("envs/dev"), &sandbox.path("envs/dev"));
+    sandbox.write("envs/dev/credentials", "[test]\naws_access_key_id = test\naws_secret_access_key = test\n");
+    let file = sandbox.path("envs/dev/config.yaml");
+    let provider = format!(
+        "provider: aws\naws: {{region: {REGION}, endpoint: '{}', profile: test, shared_credentials_file: credentials, \
+         images: {{debian-12: {IMAGE}}}}}",
+        moto.endpoint
+    );
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("provider: docker", &provider).replace("10.5.0.0/24", "10.178.0.0/24")).unwrap();
+    let run = |arguments: &[&str]| tokio::task::block_in_place(|| sandbox.run(arguments, 0));
+
+    let first = run(&["apply", "dev", "--yes"]);
+    println!("{}", first.err);
+    let output = |name: &str| run(&["output", "dev", name]).out.trim().to_owned();
+    let (url, client) = (output("application"), e2e::http(&output("ca")));
+    let pong = client.get(format!("{url}/ping")).send().await.unwrap();
+    assert_eq!((pong.status().as_u16(), pong.text().await.unwrap().as_str()), (200, "pong\n"));
+    let second = run(&["apply", "dev", "--yes"]);
+    assert_eq!(e2e::total(&second), 0, "{}", second.err);
+    assert!(second.err.contains("resources: 0 created, 0 changed, 0 destroyed"), "{}", second.err);
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("node_count: 2", "node_count: 3")).unwrap();
+    let up = run(&["apply", "dev", "--yes"]);
+    assert!(up.err.contains("resources: 1 created, 0 changed, 0 destroyed"), "{}", up.err);
+    let upstreams = "sudo grep -c 'server 10.*max_fails' /etc/nginx/nginx.conf";
+    assert_eq!(run(&["ssh", "dev", "nginx-front", "--", upstreams]).out.trim(), "3");
+
+    // A machine is lost: it is made anew and configured.
+    let lost = machine(&moto, "dev-bingo-2").await.instance_id;
+    moto.client().terminate_instances().instance_id(vec![&lost]).send().await.unwrap();
+    tokio::task::block_in_place(|| machines.delete(&lost));
+    run(&["apply", "dev", "--yes"]);
+    assert_eq!(run(&["ssh", "dev", "bingo-2", "--", "systemctl is-active bingo"]).out.trim(), "active");
+    assert_eq!(client.get(format!("{url}/ping")).send().await.unwrap().status().as_u16(), 200);
+
+    run(&["destroy", "dev", "--yes"]);
+    assert_eq!(moto.count().await, before);
+    assert_eq!(machines.left().await, 0);
 }

@@ -18,8 +18,9 @@ use crate::{
     support::{
         Printed, Sandbox,
         commands::{command, environment},
+        containers::Containers,
         repository,
-        yandex::{Cloud, FOLDER, Fault, containers::Containers},
+        yandex::{Cloud, FOLDER, Fault},
     },
 };
 
@@ -451,4 +452,16 @@ async fn yandex_a_front_of_several_machines_has_a_balancer() {
     assert!(cloud.names().contains(&"instances dev-nginx-front-3".to_owned()));
     destroy(project, &cloud).await;
     assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_the_shipped_production_environment_plans() {
+    let file = std::fs::read_to_string(repository().join("envs/prod/config.yaml")).unwrap();
+    let file = file.replace("b1g00000000000000000", FOLDER).replace("key.json", "../../key.json");
+    let project = Project::new(&file).await;
+    let printed = project.run(&["plan", "dev"], 0);
+    assert!(printed.out.contains("+ load_balancer.front  ports 80, 443 over 2 machines"), "{}", printed.out);
+    assert!(printed.out.contains("+ instance_group.bingo  3 of debian-12, 2 cores, 4096 MB"), "{}", printed.out);
+    assert!(printed.out.contains("resources: 15 to create"), "{}", printed.out);
+    assert!(!printed.err.contains("warning"), "{}", printed.err);
 }

@@ -5,3 +5,11 @@ pub mod aws;
 pub mod docker;
 pub mod retry;
 pub mod yandex;
+
+use std::time::Duration;
+
+/// An HTTP client for a cloud's API.
+fn http() -> crate::error::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(Duration::from_mins(1));
+    Ok(builder.user_agent(concat!("infra/", env!("CARGO_PKG_VERSION"))).build()?)
+}

@@ -141,8 +141,6 @@ pub struct AwsSettings {
     pub disk_type: String,
     /// Images by family, for those who pin their own: image ids.
     pub images: IndexMap<String, String>,
-    /// The name of the first device of the images.
-    pub root_device: String,
     /// The address of all services; without it `AWS_ENDPOINT_URL`, then Amazon's own.
     pub endpoint: Option<String>,
     /// Addresses of single services: `ec2`, `ssm`, `sts`.
@@ -158,7 +156,6 @@ impl Default for AwsSettings {
             shared_credentials_file: None,
             disk_type: "gp3".to_owned(),
             images: IndexMap::new(),
-            root_device: "/dev/xvda".to_owned(),
             endpoint: None,
             endpoints: IndexMap::new(),
         }

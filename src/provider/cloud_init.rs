@@ -12,14 +12,35 @@ use crate::resource::VmSpec;
 const COMPOSE: &str = include_str!("compose.sh");
 /// The unit of that service.
 const COMPOSE_UNIT: &str = include_str!("compose.service");
+/// Mounts disks that are attached while the machine boots already.
+const DISKS: &str = include_str!("disks.sh");
 /// Separates the parts of the user-data.
 const BOUNDARY: &str = "==infra-user-data==";
 
-/// The user-data of a machine. `devices` are the paths of its further disks, in the order of the specification.
-pub(super) fn user_data(spec: &VmSpec, boot: &Boot, devices: &[String]) -> String {
+/// The paths of a machine's further disks, in the order of the specification.
+pub(super) enum Devices {
+    /// They are there when the machine boots.
+    Present(Vec<String>),
+    /// They are attached when it runs.
+    Later(Vec<String>),
+}
+
+/// The user-data of a machine.
+pub(super) fn user_data(spec: &VmSpec, boot: &Boot, devices: &Devices) -> String {
+    let present = match devices {
+        Devices::Present(devices) => devices.as_slice(),
+        Devices::Later(_) => &[],
+    };
     // JSON is YAML, and needs no rules of quoting of its own.
-    let ours = format!("#cloud-config\n{}\n", cloud_config(spec, boot, devices));
+    let ours = format!("#cloud-config\n{}\n", cloud_config(spec, boot, present));
     let mut parts = vec![("cloud-config", ours)];
+    if let Devices::Later(devices) = devices
+        && !devices.is_empty()
+    {
+        let lines: String =
+            devices.iter().zip(&spec.disks).map(|(device, disk)| format!("{device} /mnt/{disk}\n")).collect();
+        parts.push(("x-shellscript", DISKS.replace("@DISKS@\n", &lines)));
+    }
     if spec.compose.is_some() {
         parts.push(("x-shellscript", COMPOSE.to_owned()));
     }
@@ -76,7 +97,7 @@ fn cloud_config(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Value {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Boot, user_data};
+    use super::{Boot, Devices, user_data};
     use crate::{resource::VmSpec, secret::Secret};
 
     fn spec(more: Value) -> VmSpec {
@@ -98,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_plain_machine_has_one_part() {
-        let text = user_data(&spec(json!({})), &boot(), &["/dev/disk/by-id/virtio-data0".to_owned()]);
+        let devices = Devices::Present(vec!["/dev/disk/by-id/virtio-data0".to_owned()]);
+        let text = user_data(&spec(json!({})), &boot(), &devices);
         let config: Value = serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
         assert_eq!(config["ssh_keys"]["ed25519_private"], "PRIVATE");
         assert_eq!(config["users"][0]["name"], "infra");
@@ -109,9 +131,16 @@ mod tests {
     #[test]
     fn a_script_and_a_compose_file_are_parts_of_their_own() {
         let more = json!({ "user_data": "#!/bin/sh\necho hello\n", "compose": "services: {}\n" });
-        let text = user_data(&spec(more), &boot(), &[]);
+        let text = user_data(&spec(more), &boot(), &Devices::Later(Vec::new()));
         assert_eq!(text.matches("text/x-shellscript").count(), 2);
         assert_eq!(text.matches("text/cloud-config").count(), 1);
         assert!(text.contains("echo hello") && text.contains("infra-compose.service"));
+    }
+
+    #[test]
+    fn a_disk_that_comes_later_is_waited_for() {
+        let text = user_data(&spec(json!({})), &boot(), &Devices::Later(vec!["/dev/disk/by-id/nvme-x".to_owned()]));
+        assert!(text.contains("\n/dev/disk/by-id/nvme-x /mnt/db-data\n"), "{text}");
+        assert!(!text.contains("fs_setup"));
     }
 }

@@ -123,11 +123,19 @@ pub trait Driver: Send + Sync {
     /// Makes an object. Calling it twice with one token makes one object.
     async fn create(&self, request: &Create<'_>) -> Result<Object>;
 
-    /// Changes an object in place, to fields that do not force a replacement, and starts it if it stands still.
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object>;
+    /// Changes an object in place, to fields that do not force a replacement, and starts it if it stands still. A kind whose
+    /// every field forces a replacement has nothing to do here.
+    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+        Ok(object.clone())
+    }
 
     /// Removes an object.
     async fn delete(&self, id: &str) -> Result<()>;
+}
+
+/// The driver of a kind, from a provider's list of them.
+fn driver(drivers: &[(KindName, Box<dyn Driver>)], kind: KindName) -> Option<&dyn Driver> {
+    drivers.iter().find(|(name, _)| *name == kind).map(|(_, driver)| driver.as_ref())
 }
 
 /// What a create call needs to know.

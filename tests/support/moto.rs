@@ -13,13 +13,14 @@ use axum::{
     extract::State,
     http::{HeaderMap, Response, Uri},
 };
+use base64::Engine as _;
 use infra::cloud::aws::{
     Client, Settings,
     credentials::Sources,
     ec2::{Address, InternetGateway, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
 };
 
-use super::{ec2_model, repository};
+use super::{containers::Machines, ec2_model, repository};
 
 /// The region of all tests.
 pub(crate) const REGION: &str = "eu-central-1";
@@ -44,6 +45,10 @@ struct Seen {
     /// Requests that the service model does not allow.
     mistakes: Vec<String>,
     faults: Option<Faults>,
+    /// What makes machines real, and the range of the network that they are in.
+    machines: Option<(Arc<dyn Machines>, String)>,
+    /// The address of each machine that moto has given a public one, by that.
+    public: Vec<(String, String)>,
 }
 
 #[derive(Clone)]
@@ -101,6 +106,11 @@ impl Moto {
         self.seen().faults = Some(Box::new(faults));
     }
 
+    /// Machines are real from now on, in one network of this range.
+    pub(crate) fn machines(&self, machines: Arc<dyn Machines>, range: &str) {
+        self.seen().machines = Some((machines, range.to_owned()));
+    }
+
     pub(crate) fn no_faults(&self) {
         self.seen().faults = None;
     }
@@ -147,6 +157,46 @@ impl Drop for Moto {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Proxy {
+    /// Makes and removes real machines as moto's come and go. A machine has the private address that moto gave it, and its
+    /// public address is the same one, since moto's leads nowhere.
+    fn real(&self, action: &str, request: &str, answer: String) -> String {
+        let Some((machines, range)) = self.seen.lock().unwrap().machines.clone() else { return answer };
+        let field = |name: &str| {
+            let pairs = request.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(value)).next()
+        };
+        let element = |text: &str, name: &str| {
+            let (_, rest) = text.split_once(&format!("<{name}>"))?;
+            Some(rest.split_once("</")?.0.to_owned())
+        };
+        match action {
+            "RunInstances" => {
+                let id = element(&answer, "instanceId").unwrap();
+                let address = element(&answer, "privateIpAddress").unwrap();
+                let user_data = field("UserData").unwrap_or_default();
+                let user_data = base64::engine::general_purpose::STANDARD.decode(user_data).unwrap();
+                let user_data = String::from_utf8(user_data).unwrap();
+                machines.create(&id, &id, ("vpc", &range), Some(&address), &user_data);
+            }
+            "TerminateInstances" => machines.delete(&field("InstanceId.1").unwrap()),
+            "DeleteVpc" => machines.delete_subnet("vpc"),
+            _ => {}
+        }
+        let mut seen = self.seen.lock().unwrap();
+        for part in answer.split("<instanceId>").skip(1) {
+            if let (Some(private), Some(public)) = (element(part, "privateIpAddress"), element(part, "ipAddress"))
+                && private != public
+            {
+                seen.public.push((public, private));
+            }
+        }
+        seen.public.iter().fold(answer, |text, (public, private)| {
+            text.replace(&format!("<ipAddress>{public}</ipAddress>"), &format!("<ipAddress>{private}</ipAddress>"))
+        })
     }
 }
 
@@ -203,7 +253,13 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
         request = request.header(name, value);
     }
     let answer = request.send().await.unwrap();
-    let (status, bytes) = (answer.status().as_u16(), answer.bytes().await.unwrap());
+    let (status, mut bytes) = (answer.status().as_u16(), answer.bytes().await.unwrap());
+    if status == 200 && headers.get("x-amz-target").is_none() {
+        let answer = String::from_utf8_lossy(&bytes).into_owned();
+        let proxy = proxy.clone();
+        // What runs real machines may take its time: not on a thread that serves others.
+        bytes = tokio::task::spawn_blocking(move || Bytes::from(proxy.real(&action, &text, answer))).await.unwrap();
+    }
     if fault == Some(Fault::LoseAnswer) {
         return Response::builder().status(502).body(Body::from("<html>bad gateway")).unwrap();
     }

@@ -204,6 +204,8 @@ objects! {
     Volume { volume_id: String, size: String, status: String, create_time: String, attachment_set: Vec<VolumeAttachment>, tag_set: Vec<Tag> }
     /// The machine of a volume.
     VolumeAttachment { instance_id: String, status: String, device: String }
+    /// An image.
+    Image { image_id: String, root_device_name: String, image_state: String }
     /// Machines that were made by one call.
     Reservation { instances_set: Vec<Instance> }
     /// A machine.
@@ -262,6 +264,7 @@ listed! {
     Address "DescribeAddresses" "addressesSet";
     NatGateway "DescribeNatGateways" "natGatewaySet";
     Volume "DescribeVolumes" "volumeSet";
+    Image "DescribeImages" "imagesSet";
     Reservation "DescribeInstances" "reservationSet";
 }
 

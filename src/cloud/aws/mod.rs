@@ -25,8 +25,6 @@ use crate::{
     secret::Secret,
 };
 
-/// How long one HTTP exchange may take.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call is tried again when the cloud is overloaded or cannot be reached.
 const BUDGET: Duration = Duration::from_mins(5);
 
@@ -222,11 +220,7 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(settings: Settings, sources: Sources) -> crate::error::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(CALL_TIMEOUT)
-            .user_agent(concat!("infra/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = super::http()?;
         Ok(Self(Arc::new(Inner { http, settings, chain: Chain::new(sources) })))
     }
 

@@ -23,8 +23,6 @@ use crate::{error::Error, secret::Secret};
 
 /// The address that tells those of all services.
 pub const ENDPOINT: &str = "https://api.cloud.yandex.net";
-/// How long one HTTP exchange may take.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a call is tried again when the cloud is overloaded or cannot be reached.
 const BUDGET: Duration = Duration::from_mins(5);
 /// How often an operation is asked for, unless the server says otherwise.
@@ -353,11 +351,7 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(settings: Settings, credentials: Credentials) -> crate::error::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(CALL_TIMEOUT)
-            .user_agent(concat!("infra/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = super::http()?;
         Ok(Self(Arc::new(Inner {
             http,
             settings,

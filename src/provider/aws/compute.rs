@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Account, Create, Driver, Health, Object, explain, needed, network::DEFAULT_GROUP, object};
 use crate::{
-    cloud::aws::ec2::{Instance, Volume},
+    cloud::aws::ec2::{Image, Instance, Volume},
     error::{Error, Result},
     name::Name,
-    provider::cloud_init,
+    provider::cloud_init::{self, Devices},
     resource::{Address, DiskSpec, KindName, Resource, VmSpec},
 };
 
@@ -202,7 +202,12 @@ impl Driver for VmDriver {
             .map(|volume| format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", volume.replace('-', "")))
             .collect();
         let image = self.0.image(&spec.image).await?;
-        let user_data = BASE64.encode(cloud_init::user_data(&spec, boot, &devices));
+        let images = self.0.client.list::<Image>(&[("image-id", &image)]).await.map_err(wrong)?;
+        let found = images.first().ok_or_else(|| {
+            Error::new(format!("aws: there is no image `{image}` in this region"))
+                .hint("image ids differ between regions")
+        })?;
+        let user_data = BASE64.encode(cloud_init::user_data(&spec, boot, &Devices::Later(devices)));
         let disk_type = spec.disk_type.as_ref().unwrap_or(&self.0.settings.disk_type);
         let tags = Account::tags(request);
         let call = self.0.client.run_instances().min_count(1).max_count(1).client_token(request.token);
@@ -213,7 +218,7 @@ impl Driver for VmDriver {
             "DeleteOnTermination": true,
         })]);
         let call = call.block_device_mapping(vec![json!({
-            "DeviceName": self.0.settings.root_device,
+            "DeviceName": found.root_device_name,
             "Ebs": { "VolumeSize": spec.disk_gb, "VolumeType": disk_type, "DeleteOnTermination": true, "Encrypted": true },
         })]);
         // Whoever gets a machine to fetch a page for him must not get its credentials that way.

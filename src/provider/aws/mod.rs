@@ -46,13 +46,7 @@ const UNKNOWN: u32 = 5;
 /// The provider of one account in one region.
 pub struct Aws {
     account: Account,
-    network: network::NetworkDriver,
-    gateway: network::GatewayDriver,
-    route_table: network::RouteTableDriver,
-    subnet: network::SubnetDriver,
-    security_group: network::SecurityGroupDriver,
-    disk: compute::DiskDriver,
-    vm: compute::VmDriver,
+    drivers: Vec<(KindName, Box<dyn Driver>)>,
 }
 
 /// The client and what every call needs beside it.
@@ -94,13 +88,15 @@ impl Aws {
         let client = Client::new(Settings { region, endpoint, endpoints }, sources)?;
         let account = Account { client, settings, zone };
         Ok(Self {
-            network: network::NetworkDriver(account.clone()),
-            gateway: network::GatewayDriver(account.clone()),
-            route_table: network::RouteTableDriver(account.clone()),
-            subnet: network::SubnetDriver(account.clone()),
-            security_group: network::SecurityGroupDriver(account.clone()),
-            disk: compute::DiskDriver(account.clone()),
-            vm: compute::VmDriver(account.clone()),
+            drivers: vec![
+                (KindName::NETWORK, Box::new(network::NetworkDriver(account.clone()))),
+                (KindName::GATEWAY, Box::new(network::GatewayDriver(account.clone()))),
+                (KindName::ROUTE_TABLE, Box::new(network::RouteTableDriver(account.clone()))),
+                (KindName::SUBNET, Box::new(network::SubnetDriver(account.clone()))),
+                (KindName::SECURITY_GROUP, Box::new(network::SecurityGroupDriver(account.clone()))),
+                (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
+                (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
+            ],
             account,
         })
     }
@@ -117,16 +113,7 @@ impl Provider for Aws {
     }
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
-        match kind {
-            KindName::NETWORK => Some(&self.network),
-            KindName::GATEWAY => Some(&self.gateway),
-            KindName::ROUTE_TABLE => Some(&self.route_table),
-            KindName::SUBNET => Some(&self.subnet),
-            KindName::SECURITY_GROUP => Some(&self.security_group),
-            KindName::DISK => Some(&self.disk),
-            KindName::VM => Some(&self.vm),
-            _ => None,
-        }
+        super::driver(&self.drivers, kind)
     }
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {

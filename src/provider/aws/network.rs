@@ -110,10 +110,6 @@ impl Driver for NetworkDriver {
         self.0.made(self, request).await
     }
 
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
-    }
-
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
         for gateway in client.list::<InternetGateway>(&[("attachment.vpc-id", id)]).await? {
@@ -218,10 +214,6 @@ impl Driver for GatewayDriver {
         self.0.made(self, request).await
     }
 
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
-    }
-
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
         let mut addresses = Vec::new();
@@ -267,10 +259,6 @@ impl Driver for RouteTableDriver {
         or_there(route.nat_gateway_id(gateway).send().await).map_err(wrong)?;
         self.0.finish(&id).await?;
         self.0.made(self, request).await
-    }
-
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
@@ -321,10 +309,6 @@ impl Driver for SubnetDriver {
         }
         self.0.finish(&id).await?;
         self.0.made(self, request).await
-    }
-
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -8,7 +8,6 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::Create,
-    resource::Resource,
 };
 
 pub(super) struct DiskDriver {
@@ -32,10 +31,6 @@ impl Driver for DiskDriver {
             Error::new(format!("docker: a volume `{name}` exists that this environment did not make"))
                 .hint(format!("remove it, if nobody needs its content: `docker volume rm {name}`"))
         })
-    }
-
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::Create,
-    resource::{Resource, SubnetSpec},
+    resource::SubnetSpec,
 };
 
 pub(super) struct SubnetDriver {
@@ -59,10 +59,6 @@ impl Driver for SubnetDriver {
             Error::new(format!("docker: a network `{name}` exists that this environment did not make"))
                 .hint(format!("remove it: `docker network rm {name}`"))
         })
-    }
-
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

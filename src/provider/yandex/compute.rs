@@ -14,7 +14,10 @@ use crate::{
     error::{Error, Result},
     identity,
     name::Name,
-    provider::{Boot, cloud_init},
+    provider::{
+        Boot,
+        cloud_init::{self, Devices},
+    },
     resource::{Address, DiskSpec, KindName, Resource, VmSpec},
 };
 
@@ -126,7 +129,7 @@ impl Account {
     pub(super) fn metadata(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Labels {
         let paths: Vec<String> = devices.iter().map(|name| format!("/dev/disk/by-id/virtio-{name}")).collect();
         Labels::from([
-            ("user-data".to_owned(), cloud_init::user_data(spec, boot, &paths)),
+            ("user-data".to_owned(), cloud_init::user_data(spec, boot, &Devices::Present(paths))),
             ("serial-port-enable".to_owned(), "0".to_owned()),
         ])
     }

@@ -36,10 +36,6 @@ impl Driver for ServiceAccountDriver {
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
-    }
-
     async fn delete(&self, id: &str) -> Result<()> {
         let key = idempotency_key(id, "delete");
         self.0.remove(|| self.0.client.delete_service_account(id).send(key.clone())).await

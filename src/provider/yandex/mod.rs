@@ -42,17 +42,9 @@ const IN_USE: Duration = Duration::from_mins(2);
 /// The provider of one folder.
 pub struct Yandex {
     account: Account,
-    network: vpc::NetworkDriver,
-    gateway: vpc::GatewayDriver,
-    route_table: vpc::RouteTableDriver,
-    subnet: vpc::SubnetDriver,
-    security_group: vpc::SecurityGroupDriver,
+    drivers: Vec<(KindName, Box<dyn Driver>)>,
     service_account: iam::ServiceAccountDriver,
     role_binding: iam::RoleBindingDriver,
-    disk: compute::DiskDriver,
-    vm: compute::VmDriver,
-    instance_group: group::InstanceGroupDriver,
-    load_balancer: balancer::LoadBalancerDriver,
 }
 
 /// The client and what every call needs beside it.
@@ -83,17 +75,19 @@ impl Yandex {
         let client = Client::new(Settings { endpoint, endpoints }, credentials(environment)?)?;
         let account = Account { client, folder, settings };
         Ok(Self {
-            network: vpc::NetworkDriver(account.clone()),
-            gateway: vpc::GatewayDriver(account.clone()),
-            route_table: vpc::RouteTableDriver(account.clone()),
-            subnet: vpc::SubnetDriver(account.clone()),
-            security_group: vpc::SecurityGroupDriver(account.clone()),
+            drivers: vec![
+                (KindName::NETWORK, Box::new(vpc::NetworkDriver(account.clone()))),
+                (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
+                (KindName::ROUTE_TABLE, Box::new(vpc::RouteTableDriver(account.clone()))),
+                (KindName::SUBNET, Box::new(vpc::SubnetDriver(account.clone()))),
+                (KindName::SECURITY_GROUP, Box::new(vpc::SecurityGroupDriver(account.clone()))),
+                (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
+                (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
+                (KindName::INSTANCE_GROUP, Box::new(group::InstanceGroupDriver(account.clone()))),
+                (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
+            ],
             service_account: iam::ServiceAccountDriver(account.clone()),
             role_binding: iam::RoleBindingDriver::new(account.clone()),
-            disk: compute::DiskDriver(account.clone()),
-            vm: compute::VmDriver(account.clone()),
-            instance_group: group::InstanceGroupDriver(account.clone()),
-            load_balancer: balancer::LoadBalancerDriver(account.clone()),
             account,
         })
     }
@@ -136,18 +130,9 @@ impl Provider for Yandex {
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
         match kind {
-            KindName::NETWORK => Some(&self.network),
-            KindName::GATEWAY => Some(&self.gateway),
-            KindName::ROUTE_TABLE => Some(&self.route_table),
-            KindName::SUBNET => Some(&self.subnet),
-            KindName::SECURITY_GROUP => Some(&self.security_group),
             KindName::SERVICE_ACCOUNT => Some(&self.service_account),
             KindName::ROLE_BINDING => Some(&self.role_binding),
-            KindName::DISK => Some(&self.disk),
-            KindName::VM => Some(&self.vm),
-            KindName::INSTANCE_GROUP => Some(&self.instance_group),
-            KindName::LOAD_BALANCER => Some(&self.load_balancer),
-            _ => None,
+            _ => super::driver(&self.drivers, kind),
         }
     }
 

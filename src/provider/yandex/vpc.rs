@@ -108,10 +108,6 @@ impl Driver for GatewayDriver {
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
-    }
-
     async fn delete(&self, id: &str) -> Result<()> {
         self.0.remove(|| self.0.client.delete_gateway(id).send(removal(id))).await
     }
@@ -140,10 +136,6 @@ impl Driver for RouteTableDriver {
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
         let call = call.static_routes(vec![json!({ "destinationPrefix": ANYWHERE, "gatewayId": gateway })]);
         self.0.create(self, request, |key| call.clone().send(key)).await
-    }
-
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
@@ -181,10 +173,6 @@ impl Driver for SubnetDriver {
             call = call.route_table_id(&table.id);
         }
         self.0.create(self, request, |key| call.clone().send(key)).await
-    }
-
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
-        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -1,7 +1,6 @@
 //! A strict simulator of Yandex Cloud's REST API. What a request may hold comes from the service descriptors; names are unique,
 //! references must exist, what is in use cannot be removed, calls begin operations that take time, and faults come on demand.
 
-pub(crate) mod containers;
 pub(crate) mod rules;
 
 use std::{
@@ -20,6 +19,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use self::rules::{check, find};
+use super::containers::Machines;
 
 /// The one folder.
 pub(crate) const FOLDER: &str = "b1gsimulated0folder00";
@@ -52,14 +52,6 @@ pub(crate) enum Fault {
 
 /// Decides about a call's fault, given how many such calls came before.
 type Faults = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
-
-/// What makes a machine real: given its id, its addresses and its user-data.
-pub(crate) trait Machines: Send + Sync {
-    /// Makes a machine in a subnet (id and range) and tells its address.
-    fn create(&self, id: &str, hostname: &str, subnet: (&str, &str), user_data: &str) -> String;
-    fn delete(&self, id: &str);
-    fn delete_subnet(&self, id: &str);
-}
 
 #[derive(Clone, Debug)]
 struct Object {
@@ -680,7 +672,7 @@ impl World {
         let user_data = fields["metadata"]["user-data"].as_str().unwrap_or_default();
         let range = subnet.value["v4CidrBlocks"][0].as_str().unwrap();
         let address = match &self.machines {
-            Some(machines) => machines.create(id, &hostname, (subnet_id.as_str().unwrap(), range), user_data),
+            Some(machines) => machines.create(id, &hostname, (subnet_id.as_str().unwrap(), range), None, user_data),
             None => {
                 let base = range.rsplit_once('.').unwrap().0;
                 format!("{base}.{}", self.next % 250 + 3)

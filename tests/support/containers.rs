@@ -12,7 +12,15 @@ use infra::{
 };
 use tokio::runtime::Handle;
 
-use super::Machines;
+/// What makes the machines of a simulated cloud real. These calls block.
+pub(crate) trait Machines: Send + Sync {
+    /// Makes a machine in a subnet (id and range), at an address of that or at the next free one, and tells its address.
+    fn create(&self, id: &str, hostname: &str, subnet: (&str, &str), address: Option<&str>, user_data: &str) -> String;
+    /// Removes a machine.
+    fn delete(&self, id: &str);
+    /// Removes a subnet.
+    fn delete_subnet(&self, id: &str);
+}
 
 /// The label that all of a test's containers and networks carry.
 const LABEL: &str = "infra-simulated";
@@ -24,6 +32,8 @@ pub(crate) struct Containers {
     owner: String,
     /// The last number of the next machine's address.
     next: AtomicUsize,
+    /// Held while a network is looked for and made.
+    networks: tokio::sync::Mutex<()>,
 }
 
 impl Containers {
@@ -46,7 +56,13 @@ impl Containers {
                 client.build_image(&image, archive.into_inner().unwrap(), |line| line.clone_into(&mut last)).await;
             built.unwrap_or_else(|error| panic!("{error}: {last}"));
         }
-        Self { client, image, owner: owner.to_owned(), next: AtomicUsize::new(10) }
+        Self {
+            client,
+            image,
+            owner: owner.to_owned(),
+            next: AtomicUsize::new(10),
+            networks: tokio::sync::Mutex::default(),
+        }
     }
 
     fn label(&self) -> String {
@@ -67,15 +83,20 @@ impl Containers {
         containers + self.client.list_networks(Some(&self.label())).await.unwrap().len()
     }
 
-    async fn make(&self, id: &str, hostname: &str, subnet: (&str, &str), user_data: &str) -> String {
+    async fn make(
+        &self, id: &str, hostname: &str, subnet: (&str, &str), address: Option<&str>, user_data: &str,
+    ) -> String {
         let network = self.network(subnet.0);
+        let one_at_a_time = self.networks.lock().await;
         let networks = self.client.list_networks(Some(&self.label())).await.unwrap();
         if !networks.iter().any(|other| other.name == network) {
             let create = self.client.create_network(&network).cidr(subnet.1).labels(&self.labels());
             create.send().await.unwrap_or_else(|error| panic!("{error}"));
         }
+        drop(one_at_a_time);
         let number = self.next.fetch_add(1, Ordering::SeqCst);
-        let address = format!("{}.{number}", subnet.1.rsplit_once('.').unwrap().0);
+        let next = format!("{}.{number}", subnet.1.rsplit_once('.').unwrap().0);
+        let address = address.map_or(next, str::to_owned);
         let name = format!("{}-{id}", self.owner);
         let create = self
             .client
@@ -122,8 +143,8 @@ fn add(archive: &mut tar::Builder<Vec<u8>>, path: &str, text: &str) {
 }
 
 impl Machines for Containers {
-    fn create(&self, id: &str, hostname: &str, subnet: (&str, &str), user_data: &str) -> String {
-        Handle::current().block_on(self.make(id, hostname, subnet, user_data))
+    fn create(&self, id: &str, hostname: &str, subnet: (&str, &str), address: Option<&str>, user_data: &str) -> String {
+        Handle::current().block_on(self.make(id, hostname, subnet, address, user_data))
     }
 
     fn delete(&self, id: &str) {
