@@ -14,10 +14,9 @@ use tokio::sync::Notify;
 use crate::{
     e2e,
     support::{
-        Sandbox,
+        Sandbox, aws_model,
         commands::{command, environment},
         containers::{Containers, Machines},
-        ec2_model,
         moto::{Fault, Moto, REGION},
         repository,
     },
@@ -99,11 +98,11 @@ async fn aws_the_life_of_an_environment() {
     assert_eq!(machine(&moto, "dev-db").await.groups().len(), 1);
     assert_eq!(machine(&moto, "dev-web").await.groups().len(), 2);
 
-    // Nothing to do: one list a kind, and one for the networks' groups and the gateways' addresses each.
+    // Nothing to do: one list a kind, and one each for the networks' groups, the gateways' addresses and the balancers' groups.
     moto.actions();
     assert_eq!(apply(project, &moto, FILE).await, tally(0, 0, 0));
     let actions = moto.actions();
-    assert!(actions.iter().all(|action| action.starts_with("Describe")) && actions.len() == 9, "{actions:?}");
+    assert!(actions.iter().all(|action| action.starts_with("Describe")) && actions.len() == 11, "{actions:?}");
 
     // In place: a larger class while the machine is stopped, a port more, a larger disk.
     let id = machine(&moto, "dev-db").await.instance_id;
@@ -219,6 +218,28 @@ instances:
 ";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn aws_a_front_of_several_machines_has_a_balancer() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let before = moto.count().await;
+    let front = "nginx:\n  front:\n    nodes: 2\n    resources: {memory: 2}\n    \
+                 upstreams: {app: {group: app, port: 80}}\n    locations: {/: {upstream: app}}\n";
+    let file = format!("{FILE}{front}");
+    assert_eq!(apply(project, &moto, &file).await, tally(15, 0, 0));
+    let groups = moto.client().target_groups().await.unwrap();
+    assert_eq!(groups.len(), 2);
+    assert_eq!(moto.client().targets(&groups[0].target_group_arn).await.unwrap().len(), 2);
+    assert_eq!(apply(project, &moto, &file).await, tally(0, 0, 0));
+    // One machine more behind it: the balancer stays, its targets change.
+    assert_eq!(apply(project, &moto, &file.replace("nodes: 2", "nodes: 3")).await, tally(1, 1, 0));
+    assert_eq!(moto.client().targets(&groups[1].target_group_arn).await.unwrap().len(), 3);
+    destroy(project, &moto).await;
+    assert_eq!(moto.count().await, before);
+    assert!(moto.client().load_balancers().await.unwrap().is_empty());
+    assert!(moto.client().target_groups().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn aws_a_refusal_is_told_with_its_place() {
     let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
     moto.faults(|action| (action == "CreateVpc").then_some(Fault::Refuse));
@@ -234,12 +255,12 @@ fn aws_the_service_model_finds_wrong_names() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut request =
         vec![pair("Action", "CreateVpc"), pair("Version", "2016-11-15"), pair("CidrBlock", "10.0.0.0/24")];
-    assert_eq!(ec2_model::check(&request), Vec::<String>::new());
+    assert_eq!(aws_model::check(&request), Vec::<String>::new());
     request.push(pair("Cidr", "10.0.0.0/24"));
     request.push(pair("TagSpecification.1.ResourceType", "no-such-kind"));
     request.push(pair("DryRun", "perhaps"));
-    assert_eq!(ec2_model::check(&request).len(), 3);
-    assert_eq!(ec2_model::check(&[pair("Action", "DeleteSubnet"), pair("Version", "2016-11-15")]).len(), 1);
+    assert_eq!(aws_model::check(&request).len(), 3);
+    assert_eq!(aws_model::check(&[pair("Action", "DeleteSubnet"), pair("Version", "2016-11-15")]).len(), 1);
 }
 
 /// The shipped dev environment on moto's machines, which are real here: only the provider and the sizes of machines differ.

@@ -1,8 +1,8 @@
 //! A project in a temporary folder, and the real program run in it.
 
+pub(crate) mod aws_model;
 pub(crate) mod commands;
 pub(crate) mod containers;
-pub(crate) mod ec2_model;
 pub(crate) mod moto;
 pub(crate) mod yandex;
 

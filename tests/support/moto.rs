@@ -20,7 +20,7 @@ use infra::cloud::aws::{
     ec2::{Address, InternetGateway, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
 };
 
-use super::{containers::Machines, ec2_model, repository};
+use super::{aws_model, containers::Machines, repository};
 
 /// The region of all tests.
 pub(crate) const REGION: &str = "eu-central-1";
@@ -232,7 +232,7 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
                 .filter_map(|pair| pair.split_once('='))
                 .map(|(name, value)| (name.to_owned(), decode(value)))
                 .collect();
-            seen.mistakes.extend(ec2_model::check(&pairs));
+            seen.mistakes.extend(aws_model::check(&pairs));
         }
         seen.faults.as_mut().and_then(|faults| faults(&action))
     };

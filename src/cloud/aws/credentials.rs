@@ -71,6 +71,7 @@ const VARIABLES: &[&str] = &[
     "AWS_ENDPOINT_URL_SSM",
     "AWS_ENDPOINT_URL_STS",
     "AWS_ENDPOINT_URL_SSO",
+    "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2",
 ];
 
 impl Sources {

@@ -5,6 +5,7 @@
 
 pub mod credentials;
 pub mod ec2;
+pub mod elb;
 mod sign;
 mod xml;
 
@@ -37,6 +38,8 @@ pub enum Service {
     Ssm,
     /// Temporary keys.
     Sts,
+    /// Load balancers.
+    ElasticLoadBalancing,
 }
 
 impl Service {
@@ -47,6 +50,7 @@ impl Service {
             Self::Ec2 => "ec2",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
+            Self::ElasticLoadBalancing => "elasticloadbalancing",
         }
     }
 
@@ -56,7 +60,13 @@ impl Service {
             Self::Ec2 => "2016-11-15",
             Self::Sts => "2011-06-15",
             Self::Ssm => "2014-11-06",
+            Self::ElasticLoadBalancing => "2015-12-01",
         }
+    }
+
+    /// Whether the elements of a list are called `member`, as everywhere but in EC2.
+    fn has_members(self) -> bool {
+        self != Self::Ec2
     }
 }
 
@@ -284,7 +294,7 @@ impl Client {
     ) -> Result<Value> {
         let mut pairs =
             vec![("Action".to_owned(), action.to_owned()), ("Version".to_owned(), service.version().to_owned())];
-        flatten("", &Value::Object(fields.clone()), &mut pairs);
+        flatten("", &Value::Object(fields.clone()), service.has_members(), &mut pairs);
         let body = pairs
             .iter()
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
@@ -430,13 +440,17 @@ impl Client {
     }
 }
 
-/// Fields as the query protocol writes them: `Filter.1.Value.1=x`.
-fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
+/// Fields as the query protocol writes them: `Filter.1.Value.1=x`, or with members `Tags.member.1.Key=x`.
+fn flatten(prefix: &str, value: &Value, members: bool, pairs: &mut Vec<(String, String)>) {
     let name = |part: &str| if prefix.is_empty() { part.to_owned() } else { format!("{prefix}.{part}") };
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, inner)| flatten(&name(key), inner, pairs)),
+        Value::Object(fields) => fields.iter().for_each(|(key, inner)| flatten(&name(key), inner, members, pairs)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| flatten(&name(&(at + 1).to_string()), item, pairs));
+            let member = if members { "member." } else { "" };
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(at, item)| flatten(&name(&format!("{member}{}", at + 1)), item, members, pairs));
         }
         Value::Null => {}
         Value::String(text) => pairs.push((prefix.to_owned(), text.clone())),
@@ -482,8 +496,11 @@ mod tests {
     fn fields_are_numbered_from_one() {
         let mut pairs = Vec::new();
         let fields = json!({ "Filter": [{ "Name": "tag:a", "Value": ["x", "y"] }], "MaxResults": 5, "DryRun": false });
-        flatten("", &fields, &mut pairs);
+        flatten("", &fields, false, &mut pairs);
         let text: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut members = Vec::new();
+        flatten("", &json!({ "Tags": [{ "Key": "a" }] }), true, &mut members);
+        assert_eq!(members, [("Tags.member.1.Key".to_owned(), "a".to_owned())]);
         assert_eq!(
             text,
             ["Filter.1.Name=tag:a", "Filter.1.Value.1=x", "Filter.1.Value.2=y", "MaxResults=5", "DryRun=false"]

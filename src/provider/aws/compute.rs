@@ -120,7 +120,7 @@ fn parameter(family: &str) -> Option<String> {
 /// Machines.
 pub(super) struct VmDriver(pub(super) Account);
 
-fn describe(instance: &Instance) -> Option<Object> {
+pub(super) fn describe(instance: &Instance) -> Option<Object> {
     let mut object = object(&instance.tag_set, KindName::VM, &instance.instance_id, &instance.launch_time)?;
     match instance.instance_state.name.as_str() {
         "terminated" | "shutting-down" => return None,

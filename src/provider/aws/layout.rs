@@ -8,8 +8,8 @@ use crate::{
     error::Diagnostic,
     name::Name,
     resource::{
-        Address, DiskSpec, GatewaySpec, KindName, NetworkSpec, Resource, RouteTableSpec, SecurityGroupSpec, SubnetSpec,
-        VmSpec, spec_fields,
+        Address, DiskSpec, GatewaySpec, KindName, LoadBalancerSpec, NetworkSpec, Resource, RouteTableSpec,
+        SecurityGroupSpec, SubnetSpec, VmSpec, spec_fields,
     },
 };
 
@@ -113,6 +113,23 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
         zones.insert(subnet.address.name.clone(), zone);
     }
     machines(environment, &network, &zones, &mut all);
+    // A front of several machines is reached through a balancer before them.
+    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
+        let mut needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
+        let machines = all.iter().filter(|one| needs.contains(&one.address));
+        let origin = machines.clone().next().map_or_else(String::new, |one| one.origin.clone());
+        // The balancer itself stands where the world comes in: in the public halves of its machines' subnets.
+        let mut subnets: Vec<Address> = machines
+            .filter_map(|one| one.spec::<VmSpec>().ok())
+            .map(|spec| Address::subnet(&if spec.public { spec.subnet } else { public(&spec.subnet) }))
+            .collect();
+        subnets.sort();
+        subnets.dedup();
+        needs.extend(subnets);
+        needs.push(network_address.clone());
+        let spec = LoadBalancerSpec { members: front.nodes.clone(), ports: vec![front.http_port, front.https_port] };
+        all.push(resource(KindName::LOAD_BALANCER.named(name), &spec, needs, &origin));
+    }
     all
 }
 
@@ -188,10 +205,6 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     for subnet in ranges(environment).iter().filter(|cidr| cidr.prefix > 27) {
         let message = format!("`{subnet}` is too small: this cloud needs two halves of at least 16 addresses (`/27`)");
         found.push(Diagnostic::error(None, message));
-    }
-    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
-        let message = format!("`nginx.{name}` has {} nodes: balancing them is not built yet", front.nodes.len());
-        found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
     }
     for (name, (_, mark)) in &environment.service_accounts {
         let message = format!("the service account `{name}` means nothing to provider `aws` yet");

@@ -3,6 +3,7 @@
 //! Objects carry our labels as tags from the moment in which they are made. What takes several calls is tagged once more at
 //! its end: an object without that last tag was left half made, and is made anew.
 
+mod balancer;
 mod compute;
 mod layout;
 mod network;
@@ -78,8 +79,15 @@ impl Aws {
         })?;
         let mut endpoints: std::collections::BTreeMap<String, String> =
             settings.endpoints.clone().into_iter().collect();
-        for service in ["ec2", "ssm", "sts", "sso"] {
-            if let Some(endpoint) = sources.variable(&format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase())) {
+        let variables = [
+            ("ec2", "AWS_ENDPOINT_URL_EC2"),
+            ("ssm", "AWS_ENDPOINT_URL_SSM"),
+            ("sts", "AWS_ENDPOINT_URL_STS"),
+            ("sso", "AWS_ENDPOINT_URL_SSO"),
+            ("elasticloadbalancing", "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2"),
+        ];
+        for (service, variable) in variables {
+            if let Some(endpoint) = sources.variable(variable) {
                 endpoints.entry(service.to_owned()).or_insert_with(|| endpoint.to_owned());
             }
         }
@@ -96,6 +104,7 @@ impl Aws {
                 (KindName::SECURITY_GROUP, Box::new(network::SecurityGroupDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
+                (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
             ],
             account,
         })
@@ -130,6 +139,7 @@ impl Provider for Aws {
             },
             // The gateway stands in a subnet here, and the table of routes leads to it.
             level: |kind| match kind {
+                KindName::LOAD_BALANCER => 5,
                 KindName::VM => 4,
                 KindName::ROUTE_TABLE => 3,
                 KindName::GATEWAY => 2,

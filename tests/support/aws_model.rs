@@ -1,5 +1,5 @@
-//! The rules of EC2's requests, from the service model that botocore ships: which parameters a call has, of which type, and
-//! which it must have. moto itself takes anything.
+//! The rules of requests, from the service models that botocore ships: which parameters a call has, of which type, and which
+//! it must have. moto itself takes anything.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -7,22 +7,24 @@ use serde_json::Value;
 
 use super::repository;
 
-static MODEL: LazyLock<Value> = LazyLock::new(|| {
-    let path = repository().join("target/moto/ec2.json");
+fn read(name: &str) -> Value {
+    let path = repository().join("target/moto").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-});
+}
+
+static EC2: LazyLock<Value> = LazyLock::new(|| read("ec2.json"));
+static ELB: LazyLock<Value> = LazyLock::new(|| read("elbv2.json"));
 
 /// The mistakes of a request of the query protocol, as pairs of names and values.
 pub(crate) fn check(pairs: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
     let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let action = value("Action").unwrap_or_default();
-    let operation = &MODEL["operations"][action];
+    let model = [&*EC2, &*ELB].into_iter().find(|model| model["metadata"]["apiVersion"].as_str() == value("Version"));
+    let Some(model) = model else { return vec![format!("{action}: another version of the API")] };
+    let operation = &model["operations"][action];
     if operation.is_null() {
         return vec![format!("{action}: unknown action")];
-    }
-    if value("Version") != MODEL["metadata"]["apiVersion"].as_str() {
-        found.push(format!("{action}: another version of the API"));
     }
     let input = operation["input"]["shape"].as_str().unwrap();
     let parameters = pairs.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version"));
@@ -30,22 +32,25 @@ pub(crate) fn check(pairs: &[(String, String)]) -> Vec<String> {
     for (name, value) in parameters {
         given.insert(name.split('.').next().unwrap());
         let parts: Vec<&str> = name.split('.').collect();
-        if let Err(mistake) = walk(input, &parts, value) {
+        if let Err(mistake) = walk(model, input, &parts, value) {
             found.push(format!("{action}: {name}: {mistake}"));
         }
     }
-    let shape = &MODEL["shapes"][input];
+    let shape = &model["shapes"][input];
     for required in shape["required"].as_array().into_iter().flatten() {
         let member = required.as_str().unwrap();
-        if !given.contains(wire_name(member, &shape["members"][member]).as_str()) {
+        if !given.contains(wire_name(model, member, &shape["members"][member]).as_str()) {
             found.push(format!("{action}: {member} is required"));
         }
     }
     found
 }
 
-/// The name of a member on the wire, by the rules of the protocol `ec2`.
-fn wire_name(name: &str, member: &Value) -> String {
+/// The name of a member on the wire, by the rules of the protocols `ec2` and `query`.
+fn wire_name(model: &Value, name: &str, member: &Value) -> String {
+    if model["metadata"]["protocol"] == "query" {
+        return member["locationName"].as_str().unwrap_or(name).to_owned();
+    }
     if let Some(query) = member["queryName"].as_str() {
         return query.to_owned();
     }
@@ -54,18 +59,22 @@ fn wire_name(name: &str, member: &Value) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn walk(shape: &str, parts: &[&str], value: &str) -> Result<(), String> {
-    let shape = &MODEL["shapes"][shape];
+fn walk(model: &Value, shape: &str, parts: &[&str], value: &str) -> Result<(), String> {
+    let shape = &model["shapes"][shape];
     match (shape["type"].as_str().unwrap(), parts) {
         ("structure", [name, rest @ ..]) => {
             let members = shape["members"].as_object().unwrap();
-            let found = members.iter().find(|(key, member)| wire_name(key, member) == *name);
+            let found = members.iter().find(|(key, member)| wire_name(model, key, member) == *name);
             let (_, member) = found.ok_or_else(|| format!("there is no `{name}`"))?;
-            walk(member["shape"].as_str().unwrap(), rest, value)
+            walk(model, member["shape"].as_str().unwrap(), rest, value)
+        }
+        ("list", ["member", number, rest @ ..]) if model["metadata"]["protocol"] == "query" => {
+            number.parse::<u32>().map_err(|_| format!("`{number}` is not a number of an element"))?;
+            walk(model, shape["member"]["shape"].as_str().unwrap(), rest, value)
         }
         ("list", [number, rest @ ..]) => {
             number.parse::<u32>().map_err(|_| format!("`{number}` is not a number of an element"))?;
-            walk(shape["member"]["shape"].as_str().unwrap(), rest, value)
+            walk(model, shape["member"]["shape"].as_str().unwrap(), rest, value)
         }
         ("integer" | "long", []) => value.parse::<i64>().map(drop).map_err(|_| format!("`{value}` is no number")),
         ("boolean", []) => value.parse::<bool>().map(drop).map_err(|_| format!("`{value}` is not true or false")),

@@ -1,0 +1,197 @@
+//! Network load balancers: the Elastic Load Balancing API, version 2015-12-01.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Client, Result, Service, ec2::Tags, typed};
+
+/// How many objects' tags are asked for at a time.
+const TAGS_AT_A_TIME: usize = 20;
+
+macro_rules! objects {
+    ($($(#[$about:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? })+) => {
+        $(
+            $(#[$about])*
+            #[derive(Clone, Debug, Default, Deserialize)]
+            #[serde(rename_all = "PascalCase", default)]
+            pub struct $name {
+                $(
+                    #[doc = concat!("`", stringify!($field), "`.")]
+                    pub $field: $type,
+                )*
+            }
+        )+
+    };
+}
+
+objects! {
+    /// A load balancer.
+    LoadBalancer { load_balancer_arn: String, load_balancer_name: String, d_n_s_name: String, created_time: String, state: State }
+    /// What a balancer is doing.
+    State { code: String }
+    /// A group of balanced machines, for one port.
+    TargetGroup { target_group_arn: String, target_group_name: String, port: String, load_balancer_arns: Vec<String> }
+    /// A tag.
+    Tag { key: String, value: String }
+    /// The tags of an object.
+    TagDescription { resource_arn: String, tags: Vec<Tag> }
+    /// How a target is.
+    TargetHealthDescription { target: Target }
+    /// A balanced machine.
+    Target { id: String }
+}
+
+/// Tags as this API writes them.
+fn list(tags: &Tags) -> Value {
+    tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
+}
+
+impl Client {
+    async fn balancing(&self, action: &str, fields: Value) -> Result<Value> {
+        let fields: Map<String, Value> = fields.as_object().cloned().unwrap_or_default();
+        // Names are unique, and making what is there already is no error: every call may be repeated.
+        let mut answer = self.query(Service::ElasticLoadBalancing, action, &fields, true).await?;
+        Ok(answer.get_mut(format!("{action}Result")).map_or(Value::Null, Value::take))
+    }
+
+    async fn balancing_pages<T: serde::de::DeserializeOwned>(&self, action: &str, key: &str) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        let mut fields = json!({ "PageSize": 400 });
+        loop {
+            let mut page = self.balancing(action, fields.clone()).await?;
+            if let Some(items) = page.get_mut(key) {
+                all.extend(typed::<Vec<T>>(items.take())?);
+            }
+            match page.get("NextMarker").and_then(Value::as_str) {
+                Some(marker) if !marker.is_empty() => fields["Marker"] = marker.into(),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// All load balancers of the account in the region.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn load_balancers(&self) -> Result<Vec<LoadBalancer>> {
+        self.balancing_pages("DescribeLoadBalancers", "LoadBalancers").await
+    }
+
+    /// All target groups of the account in the region.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn target_groups(&self) -> Result<Vec<TargetGroup>> {
+        self.balancing_pages("DescribeTargetGroups", "TargetGroups").await
+    }
+
+    /// The tags of balancers and target groups.
+    ///
+    /// # Errors
+    /// When one of them does not exist.
+    pub async fn balancing_tags(&self, arns: &[&str]) -> Result<Vec<TagDescription>> {
+        let mut all = Vec::new();
+        for arns in arns.chunks(TAGS_AT_A_TIME) {
+            let mut answer = self.balancing("DescribeTags", json!({ "ResourceArns": arns })).await?;
+            if let Some(items) = answer.get_mut("TagDescriptions") {
+                all.extend(typed::<Vec<TagDescription>>(items.take())?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Tags a balancer or a target group.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn tag_balancing(&self, arn: &str, tags: &Tags) -> Result<()> {
+        self.balancing("AddTags", json!({ "ResourceArns": [arn], "Tags": list(tags) })).await.map(drop)
+    }
+
+    /// Makes a group for one TCP port of machines, or finds it by its name.
+    ///
+    /// # Errors
+    /// When a group of that name has other settings.
+    pub async fn create_target_group(&self, name: &str, port: u16, vpc: &str, tags: &Tags) -> Result<String> {
+        let fields = json!({
+            "Name": name, "Protocol": "TCP", "Port": port, "VpcId": vpc, "TargetType": "instance",
+            "HealthCheckProtocol": "TCP", "HealthCheckIntervalSeconds": 10, "Tags": list(tags),
+        });
+        let answer = self.balancing("CreateTargetGroup", fields).await?;
+        Ok(answer.pointer("/TargetGroups/0/TargetGroupArn").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Makes a network load balancer that the world can reach, or finds it by its name.
+    ///
+    /// # Errors
+    /// When a balancer of that name has other settings.
+    pub async fn create_load_balancer(&self, name: &str, subnets: &[&str], tags: &Tags) -> Result<String> {
+        let fields = json!({
+            "Name": name, "Type": "network", "Scheme": "internet-facing", "Subnets": subnets, "Tags": list(tags),
+        });
+        let answer = self.balancing("CreateLoadBalancer", fields).await?;
+        Ok(answer.pointer("/LoadBalancers/0/LoadBalancerArn").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Lets a balancer listen on a TCP port.
+    ///
+    /// # Errors
+    /// When it listens there already, for another group.
+    pub async fn create_listener(&self, balancer: &str, port: u16, group: &str) -> Result<()> {
+        let fields = json!({
+            "LoadBalancerArn": balancer, "Protocol": "TCP", "Port": port,
+            "DefaultActions": [{ "Type": "forward", "TargetGroupArn": group }],
+        });
+        self.balancing("CreateListener", fields).await.map(drop)
+    }
+
+    /// The ids of the machines of a group.
+    ///
+    /// # Errors
+    /// When the group does not exist.
+    pub async fn targets(&self, group: &str) -> Result<Vec<String>> {
+        let mut answer = self.balancing("DescribeTargetHealth", json!({ "TargetGroupArn": group })).await?;
+        let items = answer.get_mut("TargetHealthDescriptions").map_or(Value::Array(Vec::new()), Value::take);
+        Ok(typed::<Vec<TargetHealthDescription>>(items)?.into_iter().map(|one| one.target.id).collect())
+    }
+
+    /// Adds machines to a group.
+    ///
+    /// # Errors
+    /// When the group or a machine does not exist.
+    pub async fn register_targets(&self, group: &str, machines: &[&str]) -> Result<()> {
+        self.targets_call("RegisterTargets", group, machines).await
+    }
+
+    /// Takes machines out of a group.
+    ///
+    /// # Errors
+    /// When the group does not exist.
+    pub async fn deregister_targets(&self, group: &str, machines: &[&str]) -> Result<()> {
+        self.targets_call("DeregisterTargets", group, machines).await
+    }
+
+    async fn targets_call(&self, action: &str, group: &str, machines: &[&str]) -> Result<()> {
+        if machines.is_empty() {
+            return Ok(());
+        }
+        let targets: Value = machines.iter().map(|id| json!({ "Id": id })).collect();
+        self.balancing(action, json!({ "TargetGroupArn": group, "Targets": targets })).await.map(drop)
+    }
+
+    /// Removes a balancer and its listeners.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one that does not exist is no error.
+    pub async fn delete_load_balancer(&self, arn: &str) -> Result<Value> {
+        self.balancing("DeleteLoadBalancer", json!({ "LoadBalancerArn": arn })).await
+    }
+
+    /// Removes a target group that no balancer uses.
+    ///
+    /// # Errors
+    /// When a balancer uses it.
+    pub async fn delete_target_group(&self, arn: &str) -> Result<Value> {
+        self.balancing("DeleteTargetGroup", json!({ "TargetGroupArn": arn })).await
+    }
+}
