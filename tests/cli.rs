@@ -117,3 +117,21 @@ fn help_schema_and_completions_are_there() {
     assert!(sandbox.run(&["schema"], 0).out.contains("\"instance_groups\""));
     assert!(sandbox.run(&["completions", "bash"], 0).out.contains("_infra"));
 }
+
+#[test]
+fn what_a_cloud_does_not_sell_is_told_at_its_place() {
+    let sandbox = Sandbox::new().file(
+        "envs/dev/config.yaml",
+        "provider: yandex\nfolder_id: b1gx\ninstances:\n  a: {resources: {cores: 3, memory: 4}}\n  b: {resources: {memory: 1}}\n",
+    );
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(
+        printed.err.contains("config.yaml:4:3: error: Yandex Cloud has no machines with 3 cores"),
+        "{}",
+        printed.err
+    );
+    sandbox
+        .write("envs/dev/config.yaml", "provider: aws\naws: {region: x}\ninstances: {a: {resources: {cores: 500}}}\n");
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(printed.err.contains("config.yaml:3:13: error: no class of machines has 500 cores"), "{}", printed.err);
+}

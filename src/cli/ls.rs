@@ -49,6 +49,10 @@ impl Ls {
                 .filter(|object| object.address.kind == KindName::VM)
                 .map(|object| object.address.name.to_string())
                 .collect();
+            // Other providers are not asked: what the state knows of them is shown.
+            let known = state.iter().flat_map(|state| state.resources.keys());
+            let known = known.filter(|address| address.kind == KindName::VM).map(|address| address.name.to_string());
+            let hosts: BTreeSet<String> = hosts.into_iter().chain(known).collect();
             let oldest = objects.iter().map(|object| object.created).min();
             let created = state.as_ref().map(|state| state.created.as_second()).or(oldest);
             let age = created.map(|created| u64::try_from(Clock::System.now().as_second() - created).unwrap_or(0));

@@ -87,6 +87,8 @@ pub struct Host {
     pub public: bool,
     /// The login on it.
     pub login: String,
+    /// Where the file asks for it.
+    pub mark: yaml::Mark,
 }
 
 /// A group of equal machines, which some providers keep alive by themselves.

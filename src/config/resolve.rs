@@ -48,7 +48,6 @@ pub(super) fn resolve(
         groups: IndexMap::new(),
         subnets: Vec::new(),
         firewall: Vec::new(),
-        host_marks: IndexMap::new(),
     };
     resolver.network(&file);
     resolver.machines(&file);
@@ -115,7 +114,6 @@ struct Resolver<'a> {
     groups: IndexMap<Name, Group>,
     subnets: Vec<Name>,
     firewall: Vec<(Vec<String>, Vec<u16>)>,
-    host_marks: IndexMap<Name, Mark>,
 }
 
 /// One machine before its defaults are filled in.
@@ -283,7 +281,7 @@ impl Resolver<'_> {
     fn machine(&mut self, machine: Machine<'_>) {
         let section = machine.section;
         let mark = self.mark(&section);
-        if let Some(other) = self.host_marks.get(&machine.name).map(ToString::to_string) {
+        if let Some(other) = self.hosts.get(&machine.name).map(|host| host.mark.to_string()) {
             self.mistake(&section, format!("two machines are called `{}`; the other one is at {other}", machine.name));
             return;
         }
@@ -327,8 +325,7 @@ impl Resolver<'_> {
             security_groups: Vec::new(),
         };
         self.add(Address::vm(&machine.name), &spec, needs, &section);
-        self.host_marks.insert(machine.name.clone(), mark);
-        self.hosts.insert(machine.name, Host { groups: machine.groups, public: spec.public, login });
+        self.hosts.insert(machine.name, Host { groups: machine.groups, public: spec.public, login, mark });
     }
 
     fn subnet_of(&mut self, machine: &Machine<'_>) -> Option<Name> {

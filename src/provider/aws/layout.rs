@@ -191,9 +191,9 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         if let Ok(spec) = one.spec::<VmSpec>()
             && class(&spec).is_none()
         {
-            let message =
-                format!("{}: no class of machines has {} cores and {} MB", one.origin, spec.cores, spec.memory_mb);
-            found.push(Diagnostic::error(None, message).hint("take fewer cores or less memory"));
+            let message = format!("no class of machines has {} cores and {} MB", spec.cores, spec.memory_mb);
+            let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
+            found.push(Diagnostic::error(place, message).hint("take fewer cores or less memory"));
         }
     }
     if cover(&ranges(environment)).is_some_and(|whole| whole.prefix < 16) {

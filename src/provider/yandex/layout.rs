@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     cloud::yandex::Quota,
     config::Environment,
-    error::Diagnostic,
+    error::{Diagnostic, Location},
     name::Name,
     provider::Finding,
     resource::{
@@ -239,13 +239,18 @@ fn fraction(spec: &VmSpec) -> u32 {
     if spec.core_fraction == 100 && little { 50 } else { spec.core_fraction }
 }
 
+/// Where the file asks for a machine.
+fn place(environment: &Environment, machine: &Name) -> Option<Location> {
+    environment.hosts.get(machine).map(|host| host.mark.location())
+}
+
 /// What of an environment this cloud does not sell, as far as its documentation tells.
 pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut warnings = Vec::new();
     let platform = &environment.yandex.platform;
-    let mut mistake = |origin: &str, message: String, hint: String| {
-        found.push(Diagnostic::error(None, format!("{origin}: {message}")).hint(hint));
+    let mut mistake = |name: &Name, message: String, hint: String| {
+        found.push(Diagnostic::error(place(environment, name), message).hint(hint));
     };
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
@@ -257,34 +262,34 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         if !allowed.contains(&spec.core_fraction) {
             let known = allowed.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             mistake(
-                &one.origin,
+                &one.address.name,
                 format!("`{platform}` has no machines with `core_fraction: {}`", spec.core_fraction),
                 format!("choose one of {known}"),
             );
         }
         if spec.cores < 2 || spec.cores % 2 != 0 {
             mistake(
-                &one.origin,
+                &one.address.name,
                 format!("Yandex Cloud has no machines with {} cores", spec.cores),
                 "choose 2, 4, 6, ...".to_owned(),
             );
         } else if spec.core_fraction < 100 && spec.cores > 4 {
             let message = format!("a machine with `core_fraction: {}` has 2 or 4 cores", spec.core_fraction);
-            mistake(&one.origin, message, "take fewer cores, or all of them: `core_fraction: 100`".to_owned());
+            mistake(&one.address.name, message, "take fewer cores, or all of them: `core_fraction: 100`".to_owned());
         }
         let per_core = spec.memory_mb / u64::from(spec.cores.max(1));
         let fraction = fraction(&spec);
         if fraction != spec.core_fraction {
             let message = format!(
-                "{}: {} whole processors go with at least {} GB in this cloud: the machine gets `core_fraction: {fraction}`",
-                one.origin, spec.cores, spec.cores
+                "{} whole processors go with at least {} GB in this cloud: the machine gets `core_fraction: {fraction}`",
+                spec.cores, spec.cores
             );
-            warnings.push(Diagnostic::warning(None, message));
+            warnings.push(Diagnostic::warning(place(environment, &one.address.name), message));
         }
         let (least, most) = if fraction == 100 { (1024, 16 * 1024) } else { (512, 4 * 1024) };
         if per_core < least || per_core > most {
             mistake(
-                &one.origin,
+                &one.address.name,
                 format!("{} MB of memory do not go with {} cores", spec.memory_mb, spec.cores),
                 format!("from {} MB to {} MB", least * u64::from(spec.cores), most * u64::from(spec.cores)),
             );

@@ -106,7 +106,9 @@ fn credentials(environment: &Environment) -> Result<Credentials> {
         None => environment.folder.join(path),
     });
     if let Some(path) = path.or_else(|| variable("YC_SERVICE_ACCOUNT_KEY_FILE").map(PathBuf::from)) {
-        let key = Key::parse(&files::read_text(&path)?).context(|| format!("`{}`", path.display()))?;
+        let hint = "make one: `yc iam key create --service-account-name NAME --output key.json`";
+        let text = files::read_text(&path).map_err(|error| error.hint(hint))?;
+        let key = Key::parse(&text).context(|| format!("`{}`", path.display()))?;
         return Ok(Credentials::Key(key));
     }
     Ok(match variable("YC_IAM_TOKEN").or_else(|| variable("YC_TOKEN")) {
