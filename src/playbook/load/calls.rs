@@ -1,0 +1,159 @@
+//! What a task calls: a module or an action that exists, with arguments that it knows and templates that can be read.
+
+use serde_json::Value;
+
+use super::Loader;
+use crate::{
+    error::{Diagnostic, did_you_mean},
+    modules,
+    playbook::{
+        actions,
+        arguments::split_pairs,
+        model::{Common, Task},
+    },
+    template::is_template,
+    yaml::{Content, Key, Node},
+};
+
+/// A module or an action.
+enum Known {
+    Module(&'static dyn modules::Module),
+    Action(&'static actions::Action),
+}
+
+impl Known {
+    fn find(name: &str) -> Option<Self> {
+        modules::find(name).map(Self::Module).or_else(|| actions::find(name).map(Self::Action))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Module(module) => module.name(),
+            Self::Action(action) => action.name,
+        }
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        match self {
+            Self::Module(module) => module.arguments(),
+            Self::Action(action) => action.arguments,
+        }
+    }
+
+    fn free_form(&self) -> bool {
+        match self {
+            Self::Module(module) => module.free_form(),
+            Self::Action(action) => action.free_form,
+        }
+    }
+}
+
+impl Loader {
+    /// The module of a task and its arguments, in any of the ways in which they can be written.
+    pub(super) fn module(&self, key: &Key, value: &Node, task: &mut Task) -> Option<()> {
+        let mut name = key.name.clone();
+        let mut text = value.as_str().map(str::to_owned);
+        let mut fields = value.entries();
+        let mut rest;
+        if matches!(name.as_str(), "action" | "local_action") {
+            if name == "local_action" {
+                task.common.delegate_to = Some("localhost".into());
+            }
+            match (&text, fields) {
+                (Some(words), _) => {
+                    let (first, after) = words.trim().split_once(char::is_whitespace).unwrap_or((words.trim(), ""));
+                    name = first.to_owned();
+                    text = Some(after.to_owned());
+                }
+                (None, Some(entries)) => {
+                    name = value.get("module").and_then(Node::as_str).unwrap_or_default().to_owned();
+                    rest = entries.to_vec();
+                    rest.retain(|(key, _)| key.name != "module");
+                    fields = Some(&rest);
+                }
+                _ => {}
+            }
+        }
+        let Some(known) = modules::short_name(&name).and_then(Known::find) else {
+            self.mistake(unknown_module(&name, key));
+            return None;
+        };
+        task.module = known.name().to_owned();
+        let allowed = known.arguments();
+        match (text, fields) {
+            (_, Some(entries)) => {
+                for (key, node) in entries {
+                    // A name that is a template cannot be checked now; a text of arguments likewise.
+                    let fits = allowed.is_empty() || allowed.contains(&key.name.as_str()) || is_template(&key.name);
+                    if !fits {
+                        let mut diagnostic = Diagnostic::error(
+                            key.mark.location(),
+                            format!("`{}` has no argument `{}`", task.module, key.name),
+                        );
+                        if let Some(close) = did_you_mean(&key.name, allowed.iter().copied()) {
+                            diagnostic = diagnostic.hint(format!("did you mean `{close}`?"));
+                        }
+                        self.mistake(diagnostic);
+                    }
+                    self.check_templates(node);
+                    task.arguments.insert(key.name.clone(), node.to_value());
+                }
+            }
+            (Some(text), None) => {
+                if let Err(error) = self.engine.check(&text) {
+                    self.mistake(value.error(error.to_string()));
+                }
+                let (pairs, free) = split_pairs(&text, allowed, known.free_form());
+                task.arguments.extend(pairs);
+                task.free_form = free;
+                if task.free_form.is_some() && !known.free_form() {
+                    self.mistake(value.error(format!("`{}` takes named arguments, not a text", task.module)));
+                }
+            }
+            (None, None) => {
+                if let Content::Sequence(_) = value.content {
+                    self.mistake(value.error(format!("`{}` takes named arguments, not a list", task.module)));
+                }
+            }
+        }
+        // Those that came by `args:` have not been looked at yet.
+        let direct = |name: &str| fields.is_some_and(|fields| fields.iter().any(|(key, _)| key.name == name));
+        let fits = |name: &str| allowed.is_empty() || allowed.contains(&name) || is_template(name);
+        for name in task.arguments.keys().filter(|name| !direct(name) && !fits(name)) {
+            self.mistake(Diagnostic::error(
+                task.mark.location(),
+                format!("`{}` has no argument `{name}`", task.module),
+            ));
+        }
+        if let Some(Value::Object(_)) = task.arguments.get("apply")
+            && let Some(node) = value.get("apply").and_then(Node::entries)
+        {
+            task.apply = Some(Box::new(self.common(node, &Common::default())));
+        }
+        Some(())
+    }
+
+    pub(super) fn check_templates(&self, node: &Node) {
+        match &node.content {
+            Content::String(text) => {
+                if let Err(error) = self.engine.check(text) {
+                    self.mistake(node.error(error.to_string()));
+                }
+            }
+            Content::Sequence(items) => items.iter().for_each(|item| self.check_templates(item)),
+            Content::Mapping(entries) => entries.iter().for_each(|(_, node)| self.check_templates(node)),
+            _ => {}
+        }
+    }
+}
+
+fn unknown_module(name: &str, key: &Key) -> Diagnostic {
+    let known =
+        modules::MODULES.iter().map(|module| module.name()).chain(actions::ACTIONS.iter().map(|action| action.name));
+    let diagnostic = Diagnostic::error(key.mark.location(), format!("the module `{name}` is not supported"));
+    let short = name.rsplit('.').next().unwrap_or(name);
+    match did_you_mean(short, known) {
+        Some(close) if close != short => diagnostic.hint(format!("did you mean `{close}`?")),
+        _ => diagnostic,
+    }
+}

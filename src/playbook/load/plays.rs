@@ -1,0 +1,176 @@
+//! Plays: their keywords, sections and hosts.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Map;
+
+use super::{Collect, Loader, flatten, list, texts};
+use crate::{
+    error::Result,
+    files,
+    playbook::model::{Common, Entry, Play},
+    yaml::{self, Node},
+};
+
+const PLAY_KEYWORDS: &[&str] = &[
+    "any_errors_fatal",
+    "become",
+    "become_method",
+    "become_user",
+    "collections",
+    "connection",
+    "environment",
+    "force_handlers",
+    "gather_facts",
+    "gather_subset",
+    "handlers",
+    "hosts",
+    "ignore_errors",
+    "max_fail_percentage",
+    "name",
+    "no_log",
+    "post_tasks",
+    "pre_tasks",
+    "remote_user",
+    "roles",
+    "run_once",
+    "serial",
+    "strategy",
+    "tags",
+    "tasks",
+    "vars",
+    "vars_files",
+];
+
+impl Loader {
+    pub(super) fn playbook(&self, path: &Path, plays: &mut Vec<Play>) -> Result<()> {
+        let node = self.read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        let Some(items) = node.items() else {
+            self.mistake(node.error("a playbook is a list of plays"));
+            return Ok(());
+        };
+        for item in items {
+            if let Some(import) = item.get("import_playbook").or_else(|| item.get("ansible.builtin.import_playbook")) {
+                let name = import.as_str().unwrap_or_default();
+                let mut folders = vec![folder.clone()];
+                folders.extend(self.search.playbooks.iter().cloned());
+                match files::find(&folders, Path::new(name)) {
+                    Some(path) => self.playbook(&path, plays)?,
+                    None => self.mistake(import.error(format!("there is no playbook `{name}`"))),
+                }
+                continue;
+            }
+            if let Some(play) = self.play(item, &folder)? {
+                plays.push(play);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn play(&self, node: &Node, folder: &Path) -> Result<Option<Play>> {
+        let Some(entries) = node.entries() else {
+            self.mistake(node.error(format!("a play is a mapping, this is {}", node.kind())));
+            return Ok(None);
+        };
+        self.keywords(entries, PLAY_KEYWORDS, "play");
+        let hosts = node.get("hosts").map(texts).unwrap_or_default();
+        if hosts.is_empty() {
+            self.mistake(node.error("a play needs `hosts`"));
+        }
+        let mut play = Play {
+            name: node.get("name").and_then(Node::as_str).map_or_else(|| hosts.join(","), str::to_owned),
+            hosts,
+            gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
+            free: node.get("strategy").and_then(Node::as_str).is_some_and(|name| name.ends_with("free")),
+            serial: node.get("serial").map(texts).unwrap_or_default(),
+            any_errors_fatal: node
+                .get("any_errors_fatal")
+                .is_some_and(|node| crate::template::is_true(&node.to_value())),
+            vars: node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default(),
+            vars_files: node.get("vars_files").map(list).unwrap_or_default(),
+            sections: Vec::new(),
+            handlers: Vec::new(),
+            roles: Vec::new(),
+            common: Common::default(),
+            folder: folder.to_owned(),
+            mark: node.mark.clone(),
+        };
+        let common = self.common(entries, &Common::default());
+        let common = Common { vars: Map::new(), ..common };
+        let mut collect = Collect { once: true, ..Collect::default() };
+        let mut section = |key: &str| -> Result<Vec<Entry>> {
+            node.get(key).map_or_else(|| Ok(Vec::new()), |node| self.entries(node, &common, folder, &mut collect))
+        };
+        let (before, after, tasks) = (section("pre_tasks")?, section("post_tasks")?, section("tasks")?);
+        let mut middle = Vec::new();
+        for item in node.get("roles").and_then(Node::items).unwrap_or_default() {
+            middle.extend(self.role_entry(item, &common, folder, &mut collect)?);
+        }
+        middle.extend(tasks);
+        play.sections = vec![before, middle, after];
+        if let Some(handlers) = node.get("handlers") {
+            let entries = self.entries(handlers, &common, folder, &mut collect)?;
+            flatten(&entries, &mut collect.handlers);
+        }
+        play.common = common;
+        play.handlers = collect.handlers;
+        play.roles = collect.roles;
+        Ok(Some(play))
+    }
+}
+
+/// The hosts that match the patterns of a play, in the order of the inventory.
+#[must_use]
+pub fn match_hosts(patterns: &[String], hosts: &[String], groups: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut chosen: Vec<String> = Vec::new();
+    let patterns = patterns.iter().flat_map(|pattern| pattern.split([',', ':']));
+    for pattern in patterns.map(str::trim).filter(|pattern| !pattern.is_empty()) {
+        let (operator, name) = match pattern.chars().next() {
+            Some(sign @ ('!' | '&')) => (sign, &pattern[1..]),
+            _ => ('+', pattern),
+        };
+        let members = |host: &String| {
+            name == "all"
+                || wildcard(name, host)
+                || groups.iter().any(|(group, members)| wildcard(name, group) && members.contains(host))
+        };
+        match operator {
+            '!' => chosen.retain(|host| !members(host)),
+            '&' => chosen.retain(members),
+            _ => chosen.extend(hosts.iter().filter(|host| members(host)).cloned()),
+        }
+    }
+    hosts.iter().filter(|host| chosen.contains(host)).cloned().collect()
+}
+
+/// `*` stands for any text.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
+            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| wildcard(tail, &rest[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::match_hosts;
+
+    #[test]
+    fn patterns_add_remove_and_intersect() {
+        let hosts: Vec<String> = ["a", "b", "web-1", "web-2"].map(String::from).into();
+        let groups = BTreeMap::from([("web".to_owned(), vec!["web-1".to_owned(), "web-2".to_owned()])]);
+        let matched = |pattern: &str| match_hosts(&[pattern.to_owned()], &hosts, &groups).join(" ");
+        assert_eq!(matched("all"), "a b web-1 web-2");
+        assert_eq!(matched("web"), "web-1 web-2");
+        assert_eq!(matched("all:!web"), "a b");
+        assert_eq!(matched("web,a"), "a web-1 web-2");
+        assert_eq!(matched("all:&web:!web-1"), "web-2");
+        assert_eq!(matched("*-2"), "web-2");
+        assert_eq!(matched("nobody"), "");
+    }
+}
