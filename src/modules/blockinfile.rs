@@ -3,36 +3,25 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Flag, Module, Operation, Text,
-    attributes::{Attributes, Mode},
-    lineinfile::{Edit, Presence, join, pattern},
+    Arguments, Module, Operation, Text,
+    edit::{EditArguments, Presence},
+    lineinfile::{join, pattern},
 };
 use crate::error::Result;
 
 pub(super) struct Blockinfile;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct BlockArguments {
-    #[serde(alias = "dest", alias = "name", alias = "destfile")]
-    path: Text,
     #[serde(alias = "content", default)]
     block: Text,
     marker: Option<Text>,
     marker_begin: Option<Text>,
     marker_end: Option<Text>,
-    #[serde(default)]
-    state: Presence,
     insertafter: Option<Text>,
     insertbefore: Option<Text>,
-    #[serde(default)]
-    create: Flag,
-    #[serde(default)]
-    backup: Flag,
-    validate: Option<Text>,
-    mode: Option<Mode>,
-    owner: Option<Text>,
-    group: Option<Text>,
+    #[serde(flatten)]
+    file: EditArguments,
 }
 
 impl Module for Blockinfile {
@@ -65,19 +54,8 @@ impl Module for Blockinfile {
 
     fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: BlockArguments = super::read(task.named)?;
-        Ok(Box::new(Edit {
-            path: arguments.path.0.clone(),
-            create: arguments.create.0,
-            backup: arguments.backup.0,
-            validate: arguments.validate.as_ref().map(|text| text.0.clone()),
-            attributes: Attributes {
-                mode: arguments.mode.clone(),
-                owner: arguments.owner.as_ref().map(|owner| owner.0.clone()),
-                group: arguments.group.as_ref().map(|group| group.0.clone()),
-            },
-            absent_is_fine: arguments.state == Presence::Absent,
-            edit: Box::new(move |text| edit(&arguments, text)),
-        }))
+        let file = arguments.file.clone();
+        Ok(Box::new(file.edit(move |text| edit(&arguments, text))))
     }
 }
 
@@ -86,7 +64,7 @@ fn edit(arguments: &BlockArguments, text: &str) -> Result<String> {
     let mark = |word: &Option<Text>, usual: &str| marker.replace("{mark}", word.as_ref().map_or(usual, Text::as_str));
     let (begin, end) = (mark(&arguments.marker_begin, "BEGIN"), mark(&arguments.marker_end, "END"));
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let present = arguments.state == Presence::Present && !arguments.block.0.is_empty();
+    let present = arguments.file.state == Presence::Present && !arguments.block.0.is_empty();
     let block: Vec<String> = if present {
         let inner = arguments.block.0.trim_end_matches('\n').lines().map(str::to_owned);
         std::iter::once(begin.clone()).chain(inner).chain([end.clone()]).collect()

@@ -4,53 +4,30 @@ use fancy_regex::Regex;
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
-    attributes::{self, Attributes, Mode, Present, Seen},
-    content::NewContent,
-    entry, probe_failed,
+    Arguments, Flag, Module, Operation, Text,
+    edit::{EditArguments, Presence},
 };
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
     template::expand,
 };
 
 pub(super) struct Lineinfile;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct LineArguments {
-    #[serde(alias = "dest", alias = "name", alias = "destfile")]
-    path: Text,
     line: Option<Text>,
     #[serde(alias = "regex")]
     regexp: Option<Text>,
     search_string: Option<Text>,
-    #[serde(default)]
-    state: Presence,
     insertafter: Option<Text>,
     insertbefore: Option<Text>,
     #[serde(default)]
     firstmatch: Flag,
     #[serde(default)]
     backrefs: Flag,
-    #[serde(default)]
-    create: Flag,
-    #[serde(default)]
-    backup: Flag,
-    validate: Option<Text>,
-    mode: Option<Mode>,
-    owner: Option<Text>,
-    group: Option<Text>,
-}
-
-/// Whether something shall be there.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Presence {
-    #[default]
-    Present,
-    Absent,
+    #[serde(flatten)]
+    file: EditArguments,
 }
 
 impl Module for Lineinfile {
@@ -84,82 +61,18 @@ impl Module for Lineinfile {
 
     fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: LineArguments = super::read(task.named)?;
-        if arguments.state == Presence::Present && arguments.line.is_none() {
+        if arguments.file.state == Presence::Present && arguments.line.is_none() {
             return Err(Error::usage("`line` is missing: it is the line that shall be there"));
         }
-        if arguments.state == Presence::Absent
+        if arguments.file.state == Presence::Absent
             && arguments.line.is_none()
             && arguments.regexp.is_none()
             && arguments.search_string.is_none()
         {
             return Err(Error::usage("`state: absent` needs `line` or `regexp`"));
         }
-        Ok(Box::new(Edit {
-            path: arguments.path.0.clone(),
-            create: arguments.create.0,
-            backup: arguments.backup.0,
-            validate: arguments.validate.as_ref().map(|text| text.0.clone()),
-            attributes: Attributes {
-                mode: arguments.mode.clone(),
-                owner: arguments.owner.as_ref().map(|owner| owner.0.clone()),
-                group: arguments.group.as_ref().map(|group| group.0.clone()),
-            },
-            absent_is_fine: arguments.state == Presence::Absent,
-            edit: Box::new(move |text| edit(&arguments, text)),
-        }))
-    }
-}
-
-/// A function from a text to the text that it shall be.
-pub(super) type EditText = dyn Fn(&str) -> Result<String> + Send + Sync;
-
-/// An edit of a text file: shared by `lineinfile` and `blockinfile`.
-pub(super) struct Edit {
-    pub(super) path: String,
-    pub(super) create: bool,
-    pub(super) backup: bool,
-    pub(super) validate: Option<String>,
-    pub(super) attributes: Attributes,
-    pub(super) absent_is_fine: bool,
-    pub(super) edit: Box<EditText>,
-}
-
-impl Operation for Edit {
-    fn probe(&self) -> Option<String> {
-        let path = quote(&self.path);
-        Some(format!("{}; [ -f {path} ] && cat {path} || :", attributes::probe(&self.path, true)))
-    }
-
-    fn decide(&self, seen: &Output) -> Result<Decision> {
-        let end = seen.stdout.iter().position(|byte| *byte == b'\n').ok_or_else(|| probe_failed(seen))?;
-        let state = attributes::parse(&String::from_utf8_lossy(&seen.stdout[..end]))?;
-        let before = String::from_utf8(seen.stdout[end + 1..].to_vec())
-            .map_err(|_| Error::new(format!("`{}` is not UTF-8 text", self.path)))?;
-        let present: Option<&Present> = match &state {
-            Seen::Present(present) if present.is_folder() => {
-                return Err(Error::new(format!("`{}` is a folder", self.path)));
-            }
-            Seen::Present(present) => Some(present),
-            Seen::Absent if self.absent_is_fine => return Ok(Decision::unchanged(entry("path", self.path.as_str()))),
-            Seen::Absent if !self.create => {
-                return Err(Error::new(format!("`{}` does not exist; `create: true` makes it", self.path)));
-            }
-            Seen::Absent => None,
-        };
-        let after = (self.edit)(&before)?;
-        let result = entry("path", self.path.as_str());
-        if after == before && present.is_some() {
-            let commands = self.attributes.commands(&self.path, present);
-            return Ok(if commands.is_empty() { Decision::unchanged(result) } else { Decision::run(commands, result) });
-        }
-        let new = NewContent {
-            path: &self.path,
-            bytes: after.into(),
-            attributes: &self.attributes,
-            validate: self.validate.as_deref(),
-            backup: self.backup,
-        };
-        Ok(Decision { changed: true, steps: new.steps(present), result, diffs: vec![new.diff()] })
+        let file = arguments.file.clone();
+        Ok(Box::new(file.edit(move |text| edit(&arguments, text))))
     }
 }
 
@@ -178,7 +91,7 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
     };
     let has_pattern = regexp.is_some() || arguments.search_string.is_some();
     let wanted = arguments.line.as_ref().map(|line| line.0.trim_end_matches('\n').to_owned());
-    if arguments.state == Presence::Absent {
+    if arguments.file.state == Presence::Absent {
         lines.retain(|line| if has_pattern { !matches(line) } else { Some(line) != wanted.as_ref() });
         return Ok(join(&lines));
     }

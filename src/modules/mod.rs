@@ -9,6 +9,7 @@ mod blockinfile;
 mod command;
 mod content;
 mod copy;
+mod edit;
 mod file;
 mod group;
 mod lineinfile;

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text, entry,
-    lineinfile::Presence,
+    Arguments, Decision, Flag, Module, Operation, Text,
+    edit::Presence,
+    entry,
     postgresql::{Login, ident, literal, rows},
 };
 use crate::{error::Result, remote::Output};

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Arguments, Decision, Flag, List, Module, Operation, Text,
-    lineinfile::Presence,
+    edit::Presence,
     postgresql::{Login, ident, literal, rows},
 };
 use crate::{

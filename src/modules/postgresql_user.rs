@@ -5,8 +5,9 @@ use ring::{digest, hmac, pbkdf2};
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text, entry,
-    lineinfile::Presence,
+    Arguments, Decision, Flag, Module, Operation, Text,
+    edit::Presence,
+    entry,
     postgresql::{Login, ident, literal, rows},
 };
 use crate::{

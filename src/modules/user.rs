@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Arguments, Decision, Flag, List, Module, Operation, Text, entry, lineinfile::Presence};
+use super::{Arguments, Decision, Flag, List, Module, Operation, Text, edit::Presence, entry};
 use crate::{
     error::Result,
     remote::{Output, quote},
