@@ -224,8 +224,15 @@ async fn yandex_what_changes_behind_our_back_is_mended() {
     cloud.edit("dev-db", |machine| machine["resources"]["memory"] = (2_i64 << 30).to_string().into());
     cloud.edit("dev-bastion", |machine| machine["status"] = "STOPPED".into());
     cloud.edit("dev-ports-80-443", |group| group["rules"][0]["ports"] = json!({ "fromPort": "23", "toPort": "23" }));
+    let network = format!("default-sg-{}", cloud.object("dev")["id"].as_str().unwrap());
+    cloud.edit(&network, |group| {
+        let open =
+            json!({ "direction": "INGRESS", "protocolName": "ANY", "cidrBlocks": { "v4CidrBlocks": ["0.0.0.0/0"] } });
+        group["rules"].as_array_mut().unwrap().push(open);
+    });
     cloud.lose("dev-web");
-    assert_eq!(apply(project, &cloud, FILE).await, tally(1, 3, 0));
+    assert_eq!(apply(project, &cloud, FILE).await, tally(1, 4, 0));
+    assert_eq!(cloud.object(&network)["rules"].as_array().unwrap().len(), 3);
     assert_eq!(cloud.object("dev-db")["resources"]["memory"], (4_i64 << 30).to_string());
     assert_eq!(cloud.object("dev-bastion")["status"], "RUNNING");
     // The cloud itself heals its groups: the new machine is known by the second look.
@@ -309,6 +316,10 @@ async fn yandex_a_crash_or_a_failed_operation_anywhere_is_gone_on_from() {
             cloud.no_faults();
             apply(project, &cloud, FILE).await;
             assert_eq!(cloud.names().len(), 15, "{fault:?} at {nth}: {:?}", cloud.names());
+            // Closed, wherever the program was gone.
+            let network = cloud.object("dev")["id"].as_str().unwrap().to_owned();
+            let rules = cloud.object(&format!("default-sg-{network}"))["rules"].clone();
+            assert_eq!(rules[1]["cidrBlocks"]["v4CidrBlocks"], json!(["10.1.0.0/24"]), "{fault:?} at {nth}: {rules}");
             assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0), "{fault:?} at {nth}");
             destroy(project, &cloud).await;
             assert_eq!(cloud.names(), Vec::<String>::new(), "{fault:?} at {nth}");

@@ -45,7 +45,9 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
     let network = network_of(environment);
     let mut all = Vec::new();
     let subnets = environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET);
-    let cidrs = subnets.clone().filter_map(|subnet| Some(subnet.spec::<SubnetSpec>().ok()?.cidr)).collect();
+    let mut cidrs: Vec<String> =
+        subnets.clone().filter_map(|subnet| Some(subnet.spec::<SubnetSpec>().ok()?.cidr)).collect();
+    cidrs.sort();
     let origin = subnets.clone().next().map_or_else(String::new, |subnet| subnet.origin.clone());
     // A network that the file names has that name in the cloud; another copy of the environment has one of its own.
     let cloud_name = match &environment.network {

@@ -43,6 +43,9 @@ const IN_USE: Duration = Duration::from_mins(2);
 pub struct Yandex {
     account: Account,
     drivers: Vec<(KindName, Box<dyn Driver>)>,
+    // These are listed two and two.
+    network: vpc::NetworkDriver,
+    security_group: vpc::SecurityGroupDriver,
     service_account: iam::ServiceAccountDriver,
     role_binding: iam::RoleBindingDriver,
 }
@@ -76,16 +79,16 @@ impl Yandex {
         let account = Account { client, folder, settings };
         Ok(Self {
             drivers: vec![
-                (KindName::NETWORK, Box::new(vpc::NetworkDriver(account.clone()))),
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
                 (KindName::ROUTE_TABLE, Box::new(vpc::RouteTableDriver(account.clone()))),
                 (KindName::SUBNET, Box::new(vpc::SubnetDriver(account.clone()))),
-                (KindName::SECURITY_GROUP, Box::new(vpc::SecurityGroupDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
                 (KindName::INSTANCE_GROUP, Box::new(group::InstanceGroupDriver(account.clone()))),
                 (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
             ],
+            network: vpc::NetworkDriver(account.clone()),
+            security_group: vpc::SecurityGroupDriver(account.clone()),
             service_account: iam::ServiceAccountDriver(account.clone()),
             role_binding: iam::RoleBindingDriver::new(account.clone()),
             account,
@@ -132,6 +135,8 @@ impl Provider for Yandex {
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
         match kind {
+            KindName::NETWORK => Some(&self.network),
+            KindName::SECURITY_GROUP => Some(&self.security_group),
             KindName::SERVICE_ACCOUNT => Some(&self.service_account),
             KindName::ROLE_BINDING => Some(&self.role_binding),
             _ => super::driver(&self.drivers, kind),
@@ -208,17 +213,16 @@ impl Provider for Yandex {
     }
 
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let others =
-            KindName::all().filter(|kind| !matches!(*kind, KindName::SERVICE_ACCOUNT | KindName::ROLE_BINDING));
-        let others = others.filter_map(|kind| self.driver(kind)).map(|driver| driver.list(environment));
+        let others = self.drivers.iter().map(|(_, driver)| driver.list(environment));
         let accounts = async {
             // What the accounts may do is read for those that there are: one list of them serves both.
             let mut accounts = self.service_account.list(environment).await?;
             accounts.extend(self.role_binding.of(&accounts).await?);
             Ok(accounts)
         };
-        let (others, accounts) = tokio::try_join!(futures::future::try_join_all(others), accounts)?;
-        Ok(others.into_iter().flatten().chain(accounts).collect())
+        let networks = vpc::networks_and_groups(&self.account, environment);
+        let (others, accounts, networks) = tokio::try_join!(futures::future::try_join_all(others), accounts, networks)?;
+        Ok(others.into_iter().flatten().chain(accounts).chain(networks).collect())
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{Account, Create, Driver, Object, explain, needed, object, object_name};
 use crate::{
-    cloud::yandex::{Gateway, Network, RouteTable, SecurityGroup, Subnet, idempotency_key},
+    cloud::yandex::{Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet, idempotency_key},
     error::{Error, Result},
+    identity,
     name::Name,
     resource::{KindName, NetworkSpec, Resource, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
 };
@@ -44,10 +45,62 @@ fn network_rules(spec: &NetworkSpec) -> Vec<Value> {
     ]
 }
 
+/// The networks, each with the ranges that its own group lets in. A rule that we did not make shows among them, so that the
+/// group is closed again.
+fn network_objects(networks: &[Network], groups: &[SecurityGroup], environment: Option<&Name>) -> Vec<Object> {
+    let describe = |network: &Network| {
+        let mut object = object(&network.labels, KindName::NETWORK, environment, &network.id, &network.created_at)?;
+        object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
+        if let Some(group) = groups.iter().find(|group| group.id == network.default_security_group_id) {
+            let mut inward: Vec<String> = group.rules.iter().filter_map(inward_ranges).flatten().collect();
+            inward.sort();
+            object.actual.insert("cidrs".to_owned(), json!(inward));
+        }
+        Some(object)
+    };
+    networks.iter().filter_map(describe).collect()
+}
+
+/// What a rule lets in, beside SSH: address ranges, with the ports when it names some.
+fn inward_ranges(rule: &SecurityRule) -> Option<Vec<String>> {
+    if rule.direction != "INGRESS" {
+        return None;
+    }
+    let ranges = rule.cidr_blocks.as_ref().map(|blocks| blocks.v4_cidr_blocks.clone()).unwrap_or_default();
+    match &rule.ports {
+        None => Some(ranges),
+        Some(ports) if ports.from_port == 22 && ports.to_port == 22 && ranges == [ANYWHERE] => None,
+        Some(ports) => {
+            Some(ranges.iter().map(|range| format!("{range}:{}-{}", ports.from_port, ports.to_port)).collect())
+        }
+    }
+}
+
+/// The security groups beside those of networks.
+fn group_objects(groups: &[SecurityGroup], environment: Option<&Name>) -> Vec<Object> {
+    let describe = |one: &SecurityGroup| {
+        let mut object = object(&one.labels, KindName::SECURITY_GROUP, environment, &one.id, &one.created_at)?;
+        let mut ports: Vec<i64> = one.rules.iter().filter_map(|rule| Some(rule.ports.as_ref()?.from_port)).collect();
+        ports.sort_unstable();
+        object.actual.insert("ports".to_owned(), json!(ports));
+        Some(object)
+    };
+    groups.iter().filter_map(describe).collect()
+}
+
+/// Networks and security groups: one list of the groups serves both.
+pub(super) async fn networks_and_groups(account: &Account, environment: Option<&Name>) -> Result<Vec<Object>> {
+    let (client, folder) = (&account.client, &account.folder);
+    let (networks, groups) = tokio::try_join!(client.list::<Network>(folder), client.list::<SecurityGroup>(folder))?;
+    let mut objects = network_objects(&networks, &groups, environment);
+    objects.extend(group_objects(&groups, environment));
+    Ok(objects)
+}
+
 impl NetworkDriver {
     async fn close(&self, group: &str, spec: &NetworkSpec) -> Result<()> {
         let rules = network_rules(spec);
-        let key = idempotency_key(&format!("{group}/{}", json!(rules)), "rules");
+        let key = idempotency_key(&identity::random_text(20)?, "rules");
         self.0.client.update_security_group(group).rule_specs(rules).send(key).await?;
         Ok(())
     }
@@ -56,13 +109,10 @@ impl NetworkDriver {
 #[async_trait]
 impl Driver for NetworkDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let networks = self.0.client.list::<Network>(&self.0.folder).await?;
-        let objects = networks.iter().filter_map(|network| {
-            let mut object = object(&network.labels, KindName::NETWORK, environment, &network.id, &network.created_at)?;
-            object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
-            Some(object)
-        });
-        Ok(objects.collect())
+        let (client, folder) = (&self.0.client, &self.0.folder);
+        let (networks, groups) =
+            tokio::try_join!(client.list::<Network>(folder), client.list::<SecurityGroup>(folder))?;
+        Ok(network_objects(&networks, &groups, environment))
     }
 
     async fn create(&self, request: &Create<'_>) -> Result<Object> {
@@ -71,7 +121,8 @@ impl Driver for NetworkDriver {
         let labels = Account::labels(request);
         let call = call.folder_id(&self.0.folder).name(&spec.name).labels(&labels);
         let object = self.0.create(self, request, |key| call.clone().send(key)).await?;
-        // The group's first rules let everything in: they are replaced before there is a machine.
+        // The group's first rules let everything in: they are replaced before there is a machine. After a crash in between the
+        // rules do not show as wanted, and `update` replaces them.
         let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
         self.close(&group, &spec).await?;
         Ok(object)
@@ -192,15 +243,7 @@ fn open_ports(spec: &SecurityGroupSpec) -> Vec<Value> {
 impl Driver for SecurityGroupDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<SecurityGroup>(&self.0.folder).await?;
-        let objects = all.iter().filter_map(|one| {
-            let mut object = object(&one.labels, KindName::SECURITY_GROUP, environment, &one.id, &one.created_at)?;
-            let mut ports: Vec<i64> =
-                one.rules.iter().filter_map(|rule| Some(rule.ports.as_ref()?.from_port)).collect();
-            ports.sort_unstable();
-            object.actual.insert("ports".to_owned(), json!(ports));
-            Some(object)
-        });
-        Ok(objects.collect())
+        Ok(group_objects(&all, environment))
     }
 
     async fn create(&self, request: &Create<'_>) -> Result<Object> {
@@ -216,7 +259,7 @@ impl Driver for SecurityGroupDriver {
 
     async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
         let rules = open_ports(&resource.spec()?);
-        let key = idempotency_key(&format!("{}/{}", object.id, json!(rules)), "rules");
+        let key = idempotency_key(&identity::random_text(20)?, "rules");
         let sent = self.0.client.update_security_group(&object.id).rule_specs(rules).send(key).await;
         sent.map_err(|error| explain(error, resource))?;
         Ok(object.clone())
