@@ -4,11 +4,11 @@ set -eu
 version=5.2.5
 [ -x target/moto/bin/moto_server ] && [ -e "target/moto/$version" ] && [ -e target/moto/elbv2.json ] && exit 0
 if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
-    echo "moto: installing python3-venv"
+    echo "moto: installing Python"
     sudo=
     [ "$(id -u)" = 0 ] || sudo=sudo
     $sudo apt-get update >/dev/null
-    $sudo apt-get install -y --no-install-recommends python3-venv >/dev/null
+    $sudo apt-get install -y --no-install-recommends python3 python3-venv >/dev/null
 fi
 echo "moto: installing version $version"
 rm -rf target/moto
