@@ -233,12 +233,11 @@ impl Account {
                     let id = answer.pointer(id).and_then(Value::as_str);
                     return id.map(str::to_owned).ok_or_else(|| Error::new("aws: an answer without an id").into());
                 }
-                Err(AwsError::Unknown(error)) if round < UNKNOWN => {
+                Err(AwsError::Unknown(_)) if round < UNKNOWN => {
                     tokio::time::sleep(POLL).await;
                     if let Some(id) = find().await? {
                         return Ok(id);
                     }
-                    let _ = error;
                 }
                 Err(error) => return Err(error),
             }

@@ -265,8 +265,7 @@ impl Driver for VmDriver {
         Ok(object)
     }
 
-    async fn update(&self, object: &Object, request: &Resource) -> Result<Object> {
-        let resource = request;
+    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
         let spec = machine(resource)?;
         let (id, client) = (object.id.as_str(), &self.0.client);
         let instance: Instance = client.describe(id).await?;

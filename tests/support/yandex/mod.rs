@@ -587,7 +587,7 @@ impl World {
             }
             "/compute/v1/disks" => value["status"] = "READY".into(),
             "/compute/v1/instances" => value = self.instance(id, fields)?,
-            "/compute/v1/instanceGroups" => self.group(id, &mut value)?,
+            "/compute/v1/instanceGroups" => self.group(&mut value)?,
             "/load-balancer/v1/networkLoadBalancers" => {
                 for group in fields["attachedTargetGroups"].as_array().into_iter().flatten() {
                     self.exists("TargetGroup", &group["targetGroupId"])?;
@@ -697,7 +697,7 @@ impl World {
         }))
     }
 
-    fn group(&mut self, id: &str, value: &mut Value) -> Result<(), Refused> {
+    fn group(&self, value: &mut Value) -> Result<(), Refused> {
         let account = &value["serviceAccountId"];
         if !self.bindings.iter().any(|binding| binding["subject"]["id"] == *account) {
             return Err(Refused(403, 7, "the service account has no role to manage machines".to_owned()));
@@ -708,7 +708,6 @@ impl World {
         {
             return Err(invalid("maxUnavailable and maxExpansion are both 0"));
         }
-        let _ = id;
         let size = size(value).to_string();
         value["status"] = "ACTIVE".into();
         value["managedInstancesState"] = json!({ "targetSize": size, "runningActualCount": size });
