@@ -57,6 +57,12 @@ pub fn random_text(length: usize) -> Result<String> {
     Ok(text)
 }
 
+/// Bytes as hexadecimal digits, in small letters.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A new ed25519 key pair.
 ///
 /// # Errors

@@ -133,5 +133,5 @@ pub(super) fn digest(environment: &Environment) -> Result<String> {
     hash.update(format!("{:?}", environment.extra_vars));
     let specs: Vec<_> = environment.resources.iter().map(|resource| &resource.spec).collect();
     hash.update(serde_json::to_string(&specs)?);
-    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::identity::hex(&hash.finalize()[..16]))
 }

@@ -78,5 +78,5 @@ fn beside(path: &str) -> String {
 
 /// Ansible's checksum of a file.
 pub(super) fn sha1(bytes: &[u8]) -> String {
-    sha1::Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::identity::hex(&sha1::Sha1::digest(bytes))
 }

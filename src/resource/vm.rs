@@ -51,9 +51,6 @@ pub struct VmSpec {
     pub security_groups: Vec<Name>,
 }
 
-/// The fields that every provider changes in place.
-pub(super) const UPDATABLE: &[&str] = &["cores", "core_fraction", "memory_mb"];
-
 pub(super) struct Vm;
 
 impl Kind for Vm {
@@ -66,7 +63,7 @@ impl Kind for Vm {
     }
 
     fn forces_replacement(&self, field: &str) -> bool {
-        !UPDATABLE.contains(&field)
+        !matches!(field, "cores" | "core_fraction" | "memory_mb")
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

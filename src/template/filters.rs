@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use sha1::Digest;
 
 use super::{chain, lazy};
-use crate::yaml;
+use crate::{identity::hex, yaml};
 
 type Answer = Result<Value, Error>;
 
@@ -451,10 +451,6 @@ fn b64encode(value: &Value) -> String {
 fn b64decode(value: &Value) -> Answer {
     let bytes = STANDARD.decode(text(value).trim()).map_err(|error| wrong(format!("not base64: {error}")))?;
     String::from_utf8(bytes).map(Value::from).map_err(|_| wrong("b64decode: not UTF-8 text"))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn hash(value: &Value, algorithm: Option<String>) -> Answer {

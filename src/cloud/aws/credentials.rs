@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::{
     clock::Clock,
     error::{Context, Error, Result},
-    files,
+    files, identity,
     secret::Secret,
 };
 
@@ -274,7 +274,7 @@ impl Chain {
         let home = self.sources.home.as_deref().unwrap_or_else(|| Path::new("/"));
         let digest: String = {
             use sha1::{Digest, Sha1};
-            Sha1::digest(session.unwrap_or(start)).iter().map(|byte| format!("{byte:02x}")).collect()
+            identity::hex(&Sha1::digest(session.unwrap_or(start)))
         };
         let path = home.join(".aws/sso/cache").join(format!("{digest}.json"));
         let again = || format!("log in: `aws sso login --profile {name}`");

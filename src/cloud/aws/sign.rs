@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use ring::{digest, hmac};
 
 use super::credentials::Keys;
+use crate::identity::hex;
 
 /// What of a request is signed.
 pub(super) struct Signed<'a> {
@@ -20,13 +21,6 @@ pub(super) struct Signed<'a> {
     pub(super) service: &'a str,
     /// As `20150830T123600Z`.
     pub(super) time: &'a str,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -10,6 +10,7 @@ use crate::{
         elb::{TagDescription, TargetGroup},
     },
     error::{Error, Result},
+    identity,
     name::Name,
     resource::{Address, KindName, LoadBalancerSpec, Resource},
 };
@@ -24,7 +25,7 @@ pub(super) struct LoadBalancerDriver(pub(super) Account);
 
 /// The name of a balancer, or of its group for a port: the same for the same intent.
 fn unique_name(token: &str, port: Option<u16>) -> String {
-    let digest: String = Sha256::digest(token).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = identity::hex(&Sha256::digest(token)[..8]);
     port.map_or_else(|| format!("{PREFIX}{digest}"), |port| format!("{PREFIX}{digest}-{port}"))
 }
 

@@ -49,10 +49,7 @@ fn digest(script: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(PACKAGES.join(" "));
     hash.update(script);
-    hash.finalize().iter().take(6).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    crate::identity::hex(&hash.finalize()[..6])
 }
 
 /// Makes sure that the engine has an image.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Account, Create, Driver, Health, Object, explain, machine, needed, object, object_name, vpc::DEFAULT_GROUP,
+    Account, Create, Driver, Health, Object, explain, needed, object, object_name,
+    vpc::{DEFAULT_GROUP, networks_and_groups},
 };
 use crate::{
     cloud::yandex::{Disk, Instance, Labels, idempotency_key},
@@ -227,7 +228,7 @@ impl Driver for VmDriver {
     }
 
     async fn create(&self, request: &Create<'_>) -> Result<Object> {
-        let spec = machine(request.resource)?;
+        let spec: VmSpec = request.resource.spec()?;
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
         let name = object_name(request.environment, &request.resource.address.name);
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
@@ -266,7 +267,7 @@ impl Driver for VmDriver {
     }
 
     async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec = machine(resource)?;
+        let spec: VmSpec = resource.spec()?;
         let (id, client) = (object.id.as_str(), &self.0.client);
         let instance: Instance = client.describe(id).await?;
         let wrong = |error| explain(error, resource);
@@ -316,12 +317,11 @@ impl VmDriver {
     /// Puts a machine into the security groups that its ports ask for.
     async fn regroup(&self, object: &Object, instance: &Instance, spec: &VmSpec, resource: &Resource) -> Result<()> {
         let environment: Name = object.environment.parse().map_err(Error::new)?;
-        let own = super::vpc::SecurityGroupDriver(self.0.clone()).list(Some(&environment)).await?;
-        let networks = super::vpc::NetworkDriver(self.0.clone()).list(Some(&environment)).await?;
-        let mut wanted: Vec<&str> = networks.iter().filter_map(|network| network.attribute(DEFAULT_GROUP)).collect();
+        let found = networks_and_groups(&self.0, Some(&environment)).await?;
+        let mut wanted: Vec<&str> = found.iter().filter_map(|network| network.attribute(DEFAULT_GROUP)).collect();
         for name in &spec.security_groups {
             let address = KindName::SECURITY_GROUP.named(name);
-            let group = own.iter().find(|group| group.address == address);
+            let group = found.iter().find(|group| group.address == address);
             wanted
                 .push(group.map(|group| group.id.as_str()).ok_or_else(|| Error::new(format!("`{address}` is gone")))?);
         }

@@ -24,7 +24,7 @@ use crate::{
     config::{Environment, YandexSettings},
     error::{Context, Diagnostic, Error, Result},
     event::Events,
-    files,
+    files, identity,
     name::Name,
     resource::{Address, InstanceGroupSpec, KindName, Policy, Resource, VmSpec},
     secret::Secret,
@@ -238,7 +238,7 @@ impl Provider for Yandex {
 
 /// Where a project lies, in letters that a label may have.
 fn project_digest(project: &str) -> String {
-    Sha256::digest(project).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+    identity::hex(&Sha256::digest(project)[..10])
 }
 
 impl Account {
@@ -319,7 +319,7 @@ fn object_name(environment: &Name, name: &Name) -> String {
         return full;
     }
     // What is cut off lives on in a digest, so that two long names stay two.
-    let digest: String = Sha256::digest(&full).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let digest = identity::hex(&Sha256::digest(&full)[..4]);
     format!("{}-{digest}", full[..54].trim_end_matches('-'))
 }
 
@@ -346,11 +346,6 @@ fn object(labels: &Labels, kind: KindName, environment: Option<&Name>, id: &str,
 /// The id of an object that a resource needs.
 fn needed<'a>(request: &'a Create<'_>, address: &Address) -> Result<&'a Object> {
     request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
-}
-
-/// The machine that a resource describes.
-fn machine(resource: &Resource) -> Result<VmSpec> {
-    resource.spec()
 }
 
 #[cfg(test)]
