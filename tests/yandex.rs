@@ -91,7 +91,7 @@ async fn yandex_the_original_environment_plans_unchanged() {
     assert_eq!(printed.err.matches("`family_id` is read as `image_family`").count(), 4, "{}", printed.err);
     // One list a kind, and nothing else: no object was asked for by itself.
     let calls: Vec<String> = project.cloud.calls().into_iter().map(|call| call.path).collect();
-    assert_eq!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count(), 11, "{calls:?}");
+    assert_eq!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count(), 12, "{calls:?}");
     assert_eq!(calls.iter().filter(|path| *path == "/iam/v1/tokens").count(), 1, "{calls:?}");
     assert_eq!(project.cloud.names(), Vec::<String>::new());
 }
@@ -178,7 +178,7 @@ async fn yandex_the_life_of_an_environment() {
     let calls = cloud.calls();
     assert!(calls.iter().all(|call| !call.changes()), "{calls:?}");
     let lists = calls.iter().filter(|call| !call.path.contains("/iam/v1/tokens")).count();
-    assert_eq!(lists, 13, "{calls:?}");
+    assert_eq!(lists, 14, "{calls:?}");
 
     // In place: a group grows, a machine is resized while it is stopped, a port more is opened.
     let grown = FILE
@@ -384,7 +384,7 @@ async fn e2e_yandex_the_dev_environment_from_nothing_to_nothing() {
         ("cores: 1, memory: 256M", "cores: 2, memory: 2"),
         ("cores: 1, memory: 512M", "cores: 2, memory: 2"),
         ("cores: 2, memory: 1,", "cores: 2, memory: 2,"),
-        ("    version: 15\n", "    version: 15\n    managed: false\n"),
+        ("secondary_disk_size: 5", "secondary_disk_size: 10"),
     ]);
     let first = project.run(&["apply", "dev", "--yes"], 0);
     println!("{}", first.err);
@@ -395,8 +395,13 @@ async fn e2e_yandex_the_dev_environment_from_nothing_to_nothing() {
     assert_eq!((pong.status().as_u16(), pong.text().await.unwrap().as_str()), (200, "pong\n"));
     let ssh = |host: &str, command: &str| project.run(&["ssh", "dev", host, "--", command], 0).out;
     assert_eq!(ssh("bingo-1", "hostname").trim(), "bingo-1");
+    // The database is the cloud's own: no machine of ours, and the application has filled it.
+    assert!(project.cloud.names().contains(&"clusters dev-main".to_owned()), "{:?}", project.cloud.names());
+    assert!(!project.cloud.names().iter().any(|name| name.contains("postgres")), "{:?}", project.cloud.names());
+    let movies = client.get(format!("{url}/db_dummy")).send().await.unwrap();
+    assert_eq!(movies.status().as_u16(), 200);
     // What the user-data asked cloud-init for: a login without a password, and only the host key that we made.
-    let shown = ssh("postgres-main", "ls /etc/ssh/ssh_host_*; sudo sshd -T | grep -i '^passwordauthentication'");
+    let shown = ssh("bingo-1", "ls /etc/ssh/ssh_host_*; sudo sshd -T | grep -i '^passwordauthentication'");
     assert_eq!(shown.matches("ssh_host_").count(), 2, "{shown}");
     assert!(shown.contains("passwordauthentication no"), "{shown}");
 
@@ -465,6 +470,109 @@ async fn yandex_a_front_of_several_machines_has_a_balancer() {
     assert_eq!(cloud.names(), Vec::<String>::new());
 }
 
+/// A managed database, beside what stands around it.
+const MANAGED: &str = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+secrets: {chosen: {generate: 12}}
+postgres:
+  main:
+    version: 15
+    managed: true
+    resources: {cores: 2, memory: 8, disk_size: 20}
+    settings: {shared_buffers: 2GB, jit: 'off', synchronous_commit: 'on', statement_timeout: 30s}
+    users: {app: , report: {password: chosen}}
+    databases: {app: {owner: app, extensions: [pg_trgm]}}
+    backup: {schedule: '30 3 * * *', keep: 14d}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_managed_database() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    assert_eq!(apply(project, &cloud, MANAGED).await, tally(5, 0, 0));
+    let cluster = cloud.object("dev-main");
+    assert_eq!(
+        cluster["config"],
+        json!({
+            "version": "15",
+            "resources": {
+                "resourcePresetId": "s3-c2-m8", "diskTypeId": "network-ssd", "diskSize": (20_i64 << 30).to_string(),
+            },
+            "postgresqlConfig_15": {
+                "sharedBuffers": (2_i64 << 30).to_string(), "jit": false, "synchronousCommit": "SYNCHRONOUS_COMMIT_ON",
+                "statementTimeout": "30000",
+            },
+            "backupWindowStart": { "hours": 3, "minutes": 30 },
+            "backupRetainPeriodDays": "14",
+        })
+    );
+    assert_eq!(cluster["users"][1]["name"], "report");
+    assert_eq!(cluster["users"][1]["password"].as_str().unwrap().len(), 12);
+    assert_eq!(cluster["users"][0]["permissions"], json!([{ "databaseName": "app" }]));
+    assert_eq!(cluster["securityGroupIds"], json!([cloud.object("dev")["defaultSecurityGroupId"]]));
+    // Passwords are in the cloud and in the sealed state, nowhere else.
+    let password = cluster["users"][0]["password"].as_str().unwrap();
+    let state = std::fs::read_to_string(project.join(".infra/dev/state.json")).unwrap();
+    assert!(!state.contains(password));
+    cloud.forget_calls();
+    assert_eq!(apply(project, &cloud, MANAGED).await, tally(0, 0, 0));
+    assert!(cloud.calls().iter().all(|call| !call.changes()));
+
+    // In place: the version, the class and the disk, a setting, one database and one login more.
+    let changed = MANAGED
+        .replace("version: 15", "version: 16")
+        .replace("cores: 2, memory: 8, disk_size: 20", "cores: 4, memory: 16, disk_size: 30")
+        .replace("statement_timeout: 30s", "statement_timeout: 1min")
+        .replace("users: {app: ,", "users: {app: , second: ,")
+        .replace("databases: {app: {", "databases: {second: {owner: second}, app: {")
+        .replace("[pg_trgm]", "[pg_trgm, uuid-ossp]");
+    assert_eq!(apply(project, &cloud, &changed).await, tally(0, 1, 0));
+    let after = cloud.object("dev-main");
+    assert_eq!(after["id"], cluster["id"]);
+    assert_eq!(
+        (&after["config"]["version"], &after["config"]["postgresqlConfig_16"]["statementTimeout"]),
+        (&json!("16"), &json!("60000"))
+    );
+    assert_eq!(after["config"]["resources"]["resourcePresetId"], "s3-c4-m16");
+    assert_eq!(after["databases"][1], json!({ "name": "second", "owner": "second", "extensions": [] }));
+    assert_eq!(after["databases"][0]["extensions"], json!([{ "name": "pg_trgm" }, { "name": "uuid-ossp" }]));
+    let reaches = |user: usize| after["users"][user]["permissions"].as_array().unwrap().len();
+    assert_eq!((reaches(0), reaches(1), reaches(2)), (2, 2, 2));
+    assert_eq!(apply(project, &cloud, &changed).await, tally(0, 0, 0));
+    // Somebody gave it a smaller class: it gets its own again. A database that nobody asks for any more stays.
+    cloud.edit("dev-main", |cluster| cluster["config"]["resources"]["resourcePresetId"] = "s3-c2-m8".into());
+    assert_eq!(apply(project, &cloud, &changed).await, tally(0, 1, 0));
+    assert_eq!(cloud.object("dev-main")["config"]["resources"]["resourcePresetId"], "s3-c4-m16");
+    assert_eq!(apply(project, &cloud, &changed.replace("second: {owner: second}, ", "")).await, tally(0, 1, 0));
+    assert_eq!(cloud.object("dev-main")["databases"].as_array().unwrap().len(), 2);
+
+    destroy(project, &cloud).await;
+    assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_what_a_managed_database_cannot_have_is_told_before_anything_is_made() {
+    let file = MANAGED
+        .replace("endpoint: 'ENDPOINT', service_account_key_file: KEY", "service_account_key_file: ../../key.json")
+        .replace("shared_buffers: 2GB", "shared_buffers: plenty, data_directory: /data")
+        .replace("cores: 2", "cores: 200")
+        .replace("keep: 14d", "keep: 2d");
+    let project = Project::new(&file).await;
+    let printed = project.run(&["plan", "dev"], 2);
+    for expected in [
+        "no class of hosts has 200 cores and 8192 MB",
+        "the setting `shared_buffers`: `plenty` is not a number",
+        "the setting `data_directory` is the managed service's own affair: it is left out",
+        "backups are kept for 7 days here",
+        "config.yaml:7:3",
+    ] {
+        assert!(printed.err.contains(expected), "{expected}: {}", printed.err);
+    }
+    assert!(project.cloud.calls().iter().all(|call| !call.changes()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_the_shipped_production_environment_plans() {
     let file = std::fs::read_to_string(repository().join("envs/prod/config.yaml")).unwrap();
@@ -473,6 +581,6 @@ async fn yandex_the_shipped_production_environment_plans() {
     let printed = project.run(&["plan", "dev"], 0);
     assert!(printed.out.contains("+ load_balancer.front  ports 80, 443 over 2 machines"), "{}", printed.out);
     assert!(printed.out.contains("+ instance_group.bingo  3 of debian-12, 2 cores, 4096 MB"), "{}", printed.out);
-    assert!(printed.out.contains("resources: 15 to create"), "{}", printed.out);
+    assert!(printed.out.contains("resources: 14 to create"), "{}", printed.out);
     assert!(!printed.err.contains("warning"), "{}", printed.err);
 }

@@ -15,8 +15,9 @@ use crate::{
     graph::{Graph, Outcome},
     identity,
     plan::{Action, Change, Plan},
-    provider::{Boot, Create, Driver, Object, Provider},
-    resource::{Address, InstanceGroupSpec, KindName, Resource, VmSpec},
+    provider::{Boot, Driver, Object, Provider, Request},
+    resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
+    secret::Secret,
     state::{Entry, Intent, Journal, State, Store, Vault},
 };
 
@@ -27,6 +28,12 @@ pub const LOGIN_KEY: &str = "ssh";
 #[must_use]
 pub fn host_key(host: &str) -> String {
     format!("host/{host}")
+}
+
+/// The vault's name for a secret of the environment file.
+#[must_use]
+pub fn secret(name: &str) -> String {
+    format!("secret/{name}")
 }
 
 /// What an apply works with: everything that is written is written through it.
@@ -200,7 +207,11 @@ impl<'a> Run<'a> {
                 Ok(Tally::default())
             }
             (Action::Update, Some(object)) => {
-                let work = driver.update(object, resource);
+                let work = async {
+                    let token = token()?;
+                    let request = self.request(&mut self.books(), plan, resource, &token)?;
+                    driver.update(object, &request).await
+                };
                 let object = self.events.watch(&subject, "changing", "changed", work).await?;
                 let mut books = self.books();
                 self.record(&mut books, resource, &object)?;
@@ -216,20 +227,15 @@ impl<'a> Run<'a> {
     }
 
     async fn create(&self, plan: &Plan, change: &Change, resource: &Resource, driver: &dyn Driver) -> Result<()> {
-        let (token, boot, needs) = {
+        let reused = change.token.clone().filter(|_| change.action == Action::Create);
+        let token = reused.map_or_else(token, Ok)?;
+        let request = {
             let mut books = self.books();
-            // Keys are on disk before the machine that carries them, so that a crash never leaves one we cannot trust.
-            let boot = boot(&mut books.vault, resource)?;
-            self.save(&mut books)?;
-            let reused = change.token.clone().filter(|_| change.action == Action::Create);
-            // The labels of some clouds hold small letters only.
-            let token = reused.map_or_else(|| Ok(identity::random_text(24)?.to_ascii_lowercase()), Ok::<_, Error>)?;
+            let request = self.request(&mut books, plan, resource, &token)?;
             let intent = Intent { token: token.clone(), spec: resource.spec.clone(), needs: resource.needs.clone() };
             books.journal.creating(&change.address, &intent)?;
-            (token, boot, needs(&books.state, plan, resource)?)
+            request
         };
-        let request =
-            Create { environment: &plan.environment, project: &plan.project, token: &token, resource, needs, boot };
         let made = driver.create(&request).await;
         if made.as_ref().is_err_and(Error::is_settled) {
             self.books().journal.done(&change.address)?;
@@ -238,6 +244,24 @@ impl<'a> Run<'a> {
         let mut books = self.books();
         self.record(&mut books, resource, &object)?;
         books.journal.done(&change.address)
+    }
+
+    /// What a driver needs to know. Keys are on disk before the machine that carries them, so that a crash never leaves one
+    /// that we cannot trust.
+    fn request<'r>(
+        &self, books: &mut Books, plan: &'r Plan, resource: &'r Resource, token: &'r str,
+    ) -> Result<Request<'r>> {
+        let boot = boot(&mut books.vault, resource)?;
+        self.save(books)?;
+        Ok(Request {
+            environment: &plan.environment,
+            project: &plan.project,
+            token,
+            resource,
+            needs: needs(&books.state, plan, resource)?,
+            boot,
+            secrets: secrets(&books.vault, resource)?,
+        })
     }
 
     fn record(&self, books: &mut Books, resource: &Resource, object: &Object) -> Result<()> {
@@ -323,6 +347,24 @@ impl<'a> Run<'a> {
         Err(Error::new(format!("{} objects are left: {}", left.len(), names.join(", ")))
             .hint(format!("run `infra destroy {}` again; it goes on where this one stopped", plan.environment)))
     }
+}
+
+/// A token that no other intent has; the labels of some clouds hold small letters only.
+fn token() -> Result<String> {
+    Ok(identity::random_text(24)?.to_ascii_lowercase())
+}
+
+/// The secrets that a resource names.
+fn secrets(vault: &Vault, resource: &Resource) -> Result<BTreeMap<String, Secret>> {
+    if resource.address.kind != KindName::POSTGRES {
+        return Ok(BTreeMap::new());
+    }
+    let spec: PostgresSpec = resource.spec()?;
+    let named = |name: &String| {
+        let value = vault.get(&secret(name)).cloned();
+        Ok((name.clone(), value.ok_or_else(|| Error::new(format!("the secret `{name}` was never made")))?))
+    };
+    spec.users.values().map(named).collect()
 }
 
 /// The keys of a machine, made on first use and kept for as long as the environment lives.

@@ -102,10 +102,11 @@ impl Apply {
             events,
             cancel.clone(),
         )?;
+        run.with_vault(|vault| configure::prepare_secrets(&session.environment, vault))?;
         let mut tally = phase(events, "resources", run.build(plan)).await?;
         let state = run.state();
         let vault = run.with_vault(|vault| {
-            configure::prepare_secrets(&session.environment, &state, vault)?;
+            configure::prepare_certificates(&session.environment, &state, vault)?;
             Ok(vault.clone())
         })?;
         let mut recap = Recap::default();

@@ -62,6 +62,12 @@ pub enum ProviderName {
 }
 
 impl ProviderName {
+    /// Whether it runs PostgreSQL as a service of its own.
+    #[must_use]
+    pub fn manages_postgres(self) -> bool {
+        matches!(self, Self::Yandex | Self::Aws)
+    }
+
     /// The name as it is written in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -198,6 +204,8 @@ pub(super) struct FirewallRule {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Resources {
+    /// The provider's own class of machines, such as `standard-v3` or `m6i.large`; without it one that fits.
+    pub class: Option<String>,
     /// Virtual processors.
     #[schemars(range(min = 1, max = 512))]
     pub cores: u32,
@@ -217,6 +225,7 @@ pub(super) struct Resources {
 impl Default for Resources {
     fn default() -> Self {
         Self {
+            class: None,
             cores: 2,
             core_fraction: 100,
             memory: Size { mb: 1024 },

@@ -110,14 +110,14 @@ pub struct Group {
     pub mark: yaml::Mark,
 }
 
-/// A database service on a machine of the environment.
+/// A database service: on a machine of the environment, or managed by the provider.
 #[derive(Clone, Debug, Serialize)]
 pub struct PostgresService {
-    /// The machine.
-    pub node: Name,
+    /// The machine; none when the provider manages the service.
+    pub node: Option<Name>,
     /// The major version.
     pub version: u32,
-    /// The TCP port.
+    /// The TCP port on its machine.
     pub port: u16,
     /// Server settings.
     pub settings: IndexMap<String, Value>,
@@ -128,6 +128,9 @@ pub struct PostgresService {
     pub databases: IndexMap<String, Database>,
     /// Dumps, when they are made.
     pub backup: Option<BackupPolicy>,
+    /// Where the file asks for it.
+    #[serde(skip)]
+    pub mark: yaml::Mark,
 }
 
 /// A database of a service.

@@ -9,13 +9,15 @@ use serde_json::{Map, Value};
 use super::{
     BackupPolicy, Database, Environment, Front, FrontLocation, FrontUpstream, Group, Host, LoadOptions, Managed,
     PostgresService, ProviderName, YandexSettings,
-    file::{File, InstanceGroup, Metadata, Nginx, Nic, Postgres, Resources},
+    file::{File, InstanceGroup, Metadata, Nginx, Nic, Postgres, PostgresUser, Resources},
     units::Cidr,
 };
 use crate::{
     error::{Context, Diagnostic, Result, did_you_mean},
     name::Name,
-    resource::{Address, DiskSpec, Resource, SubnetSpec, VmSpec, spec_fields},
+    resource::{
+        Address, BackupSpec, DatabaseSpec, DiskSpec, KindName, PostgresSpec, Resource, SubnetSpec, VmSpec, spec_fields,
+    },
     yaml::{self, Mark, Node},
 };
 
@@ -39,7 +41,13 @@ pub(super) fn resolve(
             "invalid".parse().expect("a valid name")
         }
     };
+    let provider = match (file.provider, file.folder_id.as_ref().or(file.yandex.folder_id.as_ref())) {
+        (Some(provider), _) => provider,
+        (None, Some(_)) => ProviderName::Yandex,
+        (None, None) => ProviderName::Docker,
+    };
     let mut resolver = Resolver {
+        provider,
         root,
         files_root: options.files_root.clone().unwrap_or_else(|| folder.clone()),
         found,
@@ -64,11 +72,6 @@ pub(super) fn resolve(
     let extra_vars = super::parse_vars(&options.vars)?;
     let mut vars = file.vars;
     vars.extend(extra_vars.clone());
-    let provider = match (file.provider, file.folder_id.as_ref().or(file.yandex.folder_id.as_ref())) {
-        (Some(provider), _) => provider,
-        (None, Some(_)) => ProviderName::Yandex,
-        (None, None) => ProviderName::Docker,
-    };
     let mut secrets = file.secrets;
     for password in postgres.values().flat_map(|service| service.users.values()) {
         secrets.entry(password.clone()).or_insert(super::SecretSource::Generate(24));
@@ -106,6 +109,7 @@ pub(super) fn resolve(
 }
 
 struct Resolver<'a> {
+    provider: ProviderName,
     root: &'a Node,
     files_root: PathBuf,
     found: &'a mut Vec<Diagnostic>,
@@ -321,7 +325,7 @@ impl Resolver<'_> {
                 .and_then(|compose| std::fs::read_to_string(self.path(&compose.file)).ok()),
             zone: machine.zone.map(str::to_owned),
             disk_type: machine.resources.disk_type.clone(),
-            class: None,
+            class: machine.resources.class.clone(),
             security_groups: Vec::new(),
         };
         self.add(Address::vm(&machine.name), &spec, needs, &section);
@@ -412,10 +416,16 @@ impl Resolver<'_> {
         let mut services = IndexMap::new();
         for (name, service) in &file.postgres {
             let section = ["postgres", name.as_str()];
-            if service.managed == Managed::Always {
-                let mistake =
-                    self.mistake(&["postgres", name.as_str(), "managed"], "no provider has a managed database yet");
-                mistake.hint = Some("`managed: auto` and `managed: false` run it on a machine of its own".to_owned());
+            let provider = self.provider;
+            if service.managed == Managed::Always && !provider.manages_postgres() {
+                let message = format!("provider `{}` has no managed database", provider.as_str());
+                self.mistake(&["postgres", name.as_str(), "managed"], message).hint =
+                    Some("`managed: auto` and `managed: false` run it on a machine of its own".to_owned());
+            }
+            if service.managed != Managed::Never && provider.manages_postgres() {
+                self.managed_postgres(name, service);
+                services.insert(name.clone(), self.postgres_service(name, None, service));
+                continue;
             }
             let Ok(node) = format!("postgres-{name}").parse::<Name>() else {
                 self.mistake(&section, format!("`{name}` is too long: its machine is called `postgres-{name}`"));
@@ -434,12 +444,64 @@ impl Resolver<'_> {
                 zone: None,
                 ports: Vec::new(),
             });
-            services.insert(name.clone(), self.postgres_service(name, node, service));
+            services.insert(name.clone(), self.postgres_service(name, Some(node), service));
         }
         services
     }
 
-    fn postgres_service(&mut self, name: &Name, node: Name, service: &Postgres) -> PostgresService {
+    /// A service that the provider runs: no machine of ours.
+    fn managed_postgres(&mut self, name: &Name, service: &Postgres) {
+        let section = ["postgres", name.as_str()];
+        let machine = Machine {
+            name: name.clone(),
+            section,
+            resources: &service.resources,
+            image_family: None,
+            network: &service.network,
+            metadata: &Metadata::default(),
+            groups: Vec::new(),
+            zone: None,
+            ports: Vec::new(),
+        };
+        let Some(subnet) = self.subnet_of(&machine) else { return };
+        if service.users.is_empty() && !service.databases.is_empty() {
+            let mistake =
+                self.mistake(&section, format!("the databases of `{name}` need an owner, and it has no users"));
+            mistake.hint = Some("name one: `users: {app: }`".to_owned());
+        }
+        let first = service.users.keys().next().cloned().unwrap_or_default();
+        let databases = service.databases.iter().map(|(database, settings)| {
+            let owner = settings.owner.clone().unwrap_or_else(|| first.clone());
+            (database.clone(), DatabaseSpec { owner, extensions: settings.extensions.clone() })
+        });
+        let backup = service.backup.as_ref().map(|backup| {
+            // The service asks for a time of day; days of the week are its own affair.
+            let mut fields = backup.schedule.0.split_whitespace().map(|field| field.parse().ok());
+            let [minute, hour] = [fields.next().flatten(), fields.next().flatten()];
+            let keep_days = (backup.keep.0.as_secs() / 86400).max(1);
+            BackupSpec { hour: hour.unwrap_or(0), minute: minute.unwrap_or(0), keep_days }
+        });
+        let resources = &service.resources;
+        let spec = PostgresSpec {
+            version: service.version,
+            cores: resources.cores,
+            memory_mb: resources.memory.mb,
+            class: resources.class.clone(),
+            // A second disk is where data lies.
+            disk_gb: resources.secondary_disk_size.unwrap_or(resources.disk_size).gb(),
+            disk_type: resources.disk_type.clone(),
+            subnet: subnet.clone(),
+            zone: None,
+            public: service.network.nat,
+            settings: service.settings.clone().into_iter().collect(),
+            users: service.users.iter().map(|(user, login)| (user.clone(), password_of(name, user, login))).collect(),
+            databases: databases.collect(),
+            backup,
+        };
+        self.add(KindName::POSTGRES.named(name), &spec, vec![Address::subnet(&subnet)], &section);
+    }
+
+    fn postgres_service(&mut self, name: &Name, node: Option<Name>, service: &Postgres) -> PostgresService {
         let users: Vec<String> = service.users.keys().cloned().collect();
         for (database, settings) in &service.databases {
             if let Some(owner) = settings.owner.as_ref().filter(|owner| !users.contains(owner)) {
@@ -448,6 +510,7 @@ impl Resolver<'_> {
             }
         }
         PostgresService {
+            mark: self.mark(&["postgres", name.as_str()]),
             node,
             version: service.version,
             port: 5432,
@@ -455,9 +518,7 @@ impl Resolver<'_> {
             users: service
                 .users
                 .iter()
-                .map(|(user, settings)| {
-                    (user.clone(), settings.password.clone().unwrap_or_else(|| format!("postgres_{name}_{user}")))
-                })
+                .map(|(user, settings)| (user.clone(), password_of(name, user, settings)))
                 .collect(),
             databases: service
                 .databases
@@ -589,6 +650,11 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The secret that holds the password of a login.
+fn password_of(service: &Name, user: &str, settings: &PostgresUser) -> String {
+    settings.password.clone().unwrap_or_else(|| format!("postgres_{service}_{user}"))
 }
 
 /// A group name as playbooks may use it in an expression: `dev-bingo` is `dev_bingo`.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::{AUTHORITY, machine, secret_name};
+use super::{AUTHORITY, machine};
 use crate::{
+    apply::secret,
     config::{Environment, Front, PostgresService},
     error::Error,
     name::Name,
@@ -30,6 +31,9 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
             groups.entry(upstream.group.clone()).or_default();
         }
     }
+    if !environment.postgres.is_empty() {
+        groups.entry("postgres".to_owned()).or_default();
+    }
     for (name, host) in &environment.hosts {
         for group in &host.groups {
             let members = groups.entry(group.clone()).or_default();
@@ -42,7 +46,7 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
     let secrets: BTreeMap<String, String> = environment
         .secrets
         .keys()
-        .filter_map(|name| Some((name.clone(), vault.get(&secret_name(name))?.expose().to_owned())))
+        .filter_map(|name| Some((name.clone(), vault.get(&secret(name))?.expose().to_owned())))
         .collect();
     vars.insert(
         "secret".to_owned(),
@@ -131,13 +135,18 @@ impl View<'_> {
         vars
     }
 
-    fn postgres(&self, _: &Name, service: &PostgresService) -> Value {
+    fn postgres(&self, name: &Name, service: &PostgresService) -> Value {
         let mut value = json!(service);
-        let host = self.attribute(&service.node, "address");
+        let managed = self.state.resources.get(&KindName::POSTGRES.named(name)).map(|entry| &entry.attributes);
+        let host = match &service.node {
+            Some(node) => self.attribute(node, "address"),
+            None => managed.and_then(|attributes| attributes.get("host").cloned()).unwrap_or(Value::Null),
+        };
+        let port = managed.and_then(|attributes| attributes.get("port").cloned()).unwrap_or(service.port.into());
         let users: Map<String, Value> = service
             .users
             .iter()
-            .map(|(user, secret)| (user.clone(), json!({ "password": self.secret(&secret_name(secret)) })))
+            .map(|(user, name)| (user.clone(), json!({ "password": self.secret(&secret(name)) })))
             .collect();
         // The first database and its owner are what most applications want.
         let database = service.databases.first();
@@ -146,11 +155,13 @@ impl View<'_> {
         let password = user.as_ref().and_then(|user| users.get(user)?.get("password").cloned()).unwrap_or(Value::Null);
         if let (Some((database, _)), Some(user)) = (database, &user) {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let dsn = format!("postgres://{user}:{}@{}:{}/{database}", text(&password), text(&host), service.port);
+            let dsn = format!("postgres://{user}:{}@{}:{port}/{database}", text(&password), text(&host));
             value["dsn"] = dsn.into();
             value["database"] = database.as_str().into();
         }
         value["host"] = host;
+        value["port"] = port;
+        value["managed"] = service.node.is_none().into();
         value["users"] = users.into();
         value["user"] = json!(user);
         value["password"] = password;

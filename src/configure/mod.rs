@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{connections::Pool, inventory::inventory};
 pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
+    apply,
     config::{Environment, SecretSource},
     error::{Context, Error, Result},
     event::Events,
@@ -26,18 +27,13 @@ use crate::{
 /// The vault's name for the environment's certificate authority.
 const AUTHORITY: &str = "ca";
 
-/// The vault's name for a secret of the environment file.
-fn secret_name(name: &str) -> String {
-    format!("secret/{name}")
-}
-
-/// Makes or reads every secret of the environment, and the certificates of its fronts.
+/// Makes or reads every secret of the environment: the provider may be told some of them.
 ///
 /// # Errors
 /// When a variable or a file of a secret is missing.
-pub fn prepare_secrets(environment: &Environment, state: &State, vault: &mut Vault) -> Result<()> {
+pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<()> {
     for (name, source) in &environment.secrets {
-        let key = secret_name(name);
+        let key = apply::secret(name);
         match source {
             SecretSource::Generate(length) => drop(vault.ensure(&key, || identity::random_text(*length as usize))?),
             SecretSource::Env(variable) => {
@@ -57,6 +53,14 @@ pub fn prepare_secrets(environment: &Environment, state: &State, vault: &mut Vau
             }
         }
     }
+    Ok(())
+}
+
+/// Makes the certificates of the environment's fronts, which name their addresses.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn prepare_certificates(environment: &Environment, state: &State, vault: &mut Vault) -> Result<()> {
     if environment.nginx.is_empty() {
         return Ok(());
     }

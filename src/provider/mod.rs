@@ -5,6 +5,7 @@ pub mod aws;
 mod cloud_init;
 pub mod docker;
 pub mod fake;
+mod postgres_settings;
 pub mod yandex;
 
 use std::collections::BTreeMap;
@@ -121,11 +122,11 @@ pub trait Driver: Send + Sync {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>>;
 
     /// Makes an object. Calling it twice with one token makes one object.
-    async fn create(&self, request: &Create<'_>) -> Result<Object>;
+    async fn create(&self, request: &Request<'_>) -> Result<Object>;
 
-    /// Changes an object in place, to fields that do not force a replacement, and starts it if it stands still. A kind whose
-    /// every field forces a replacement has nothing to do here.
-    async fn update(&self, object: &Object, _resource: &Resource) -> Result<Object> {
+    /// Changes an object in place, to fields that do not force a replacement, and starts it if it stands still. The token is
+    /// this change's own. A kind whose every field forces a replacement has nothing to do here.
+    async fn update(&self, object: &Object, _request: &Request<'_>) -> Result<Object> {
         Ok(object.clone())
     }
 
@@ -138,9 +139,9 @@ fn driver(drivers: &[(KindName, Box<dyn Driver>)], kind: KindName) -> Option<&dy
     drivers.iter().find(|(name, _)| *name == kind).map(|(_, driver)| driver.as_ref())
 }
 
-/// What a create call needs to know.
+/// What a call that makes or changes an object needs to know.
 #[derive(Debug)]
-pub struct Create<'a> {
+pub struct Request<'a> {
     /// The environment.
     pub environment: &'a Name,
     /// The project folder, for the label.
@@ -153,9 +154,11 @@ pub struct Create<'a> {
     pub needs: BTreeMap<Address, Object>,
     /// What a machine is given before its first boot.
     pub boot: Option<Boot>,
+    /// The secrets that the resource names, by their names.
+    pub secrets: BTreeMap<String, Secret>,
 }
 
-impl Create<'_> {
+impl Request<'_> {
     /// The labels of the object.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {

@@ -6,6 +6,7 @@ mod gateway;
 mod instance_group;
 mod load_balancer;
 mod network;
+mod postgres;
 mod role_binding;
 mod route_table;
 mod security_group;
@@ -19,9 +20,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
-    disk::DiskSpec, gateway::GatewaySpec, instance_group::InstanceGroupSpec, load_balancer::LoadBalancerSpec,
-    network::NetworkSpec, role_binding::RoleBindingSpec, route_table::RouteTableSpec,
-    security_group::SecurityGroupSpec, service_account::ServiceAccountSpec, subnet::SubnetSpec, vm::VmSpec,
+    disk::DiskSpec,
+    gateway::GatewaySpec,
+    instance_group::InstanceGroupSpec,
+    load_balancer::LoadBalancerSpec,
+    network::NetworkSpec,
+    postgres::{BackupSpec, DatabaseSpec, PostgresSpec},
+    role_binding::RoleBindingSpec,
+    route_table::RouteTableSpec,
+    security_group::SecurityGroupSpec,
+    service_account::ServiceAccountSpec,
+    subnet::SubnetSpec,
+    vm::VmSpec,
 };
 use crate::name::Name;
 
@@ -62,6 +72,7 @@ pub const KINDS: &[&dyn Kind] = &[
     &instance_group::InstanceGroup,
     &load_balancer::LoadBalancer,
     &network::Network,
+    &postgres::Postgres,
     &role_binding::RoleBinding,
     &route_table::RouteTable,
     &security_group::SecurityGroup,
@@ -96,6 +107,8 @@ impl KindName {
     pub const ROLE_BINDING: Self = Self("role_binding");
     /// The kind of network load balancers.
     pub const LOAD_BALANCER: Self = Self("load_balancer");
+    /// The kind of managed PostgreSQL services.
+    pub const POSTGRES: Self = Self("postgres");
     /// The kind of instance groups.
     pub const INSTANCE_GROUP: Self = Self("instance_group");
 

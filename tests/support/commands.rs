@@ -58,6 +58,9 @@ pub(crate) async fn command(
     });
     let events = Events::ignored();
     let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new())?;
+    if !destroy {
+        run.with_vault(|vault| infra::configure::prepare_secrets(environment, vault))?;
+    }
     let mut tally = run.build(&plan).await?;
     tally = tally.plus(run.remove(&plan).await?);
     if destroy {

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{
     Client, Operation, Request, Result, Service,
     objects::{
-        AccessBinding, Address, Cluster, ClusterHost, Disk, DnsZone, Folder, Gateway, Image, Instance, InstanceGroup,
-        LoadBalancer, ManagedInstance, Network, Quota, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet,
-        TargetGroup,
+        AccessBinding, Address, Cluster, ClusterDatabase, ClusterUser, Disk, DnsZone, Folder, Gateway, Image, Instance,
+        InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota, Registry, RouteTable, SecurityGroup,
+        ServiceAccount, Subnet, TargetGroup,
     },
 };
 
@@ -31,9 +31,10 @@ fn camel(name: &str) -> String {
     text
 }
 
-/// Whether a call has a body at all: removals have none, nor has the start of a group.
+/// Whether a call has a body at all: removals have none, nor has the start of a group or of a cluster.
 fn takes_body(method: &Method, path: &str) -> bool {
-    method != Method::DELETE && !(path.contains("/instanceGroups/") && path.ends_with(":start"))
+    let nothing = path.ends_with(":start") && (path.contains("/instanceGroups/") || path.contains("/clusters/"));
+    method != Method::DELETE && !nothing
 }
 
 macro_rules! calls {
@@ -211,22 +212,30 @@ calls! {
     /// Makes a PostgreSQL cluster.
     CreateCluster = create_cluster() POST ManagedPostgresql "/managed-postgresql/v1/clusters" within 40 min
     {
-        folder_id: &str, name: &str, labels: &Labels, environment: &str, network_id: &str, config_spec: Value,
-        database_specs: Vec<Value>, user_specs: Vec<Value>, host_specs: Vec<Value>,
+        folder_id: &str, name: &str, labels: &Labels, environment: &str, network_id: &str, security_group_ids: Vec<&str>,
+        config_spec: Value, database_specs: Vec<Value>, user_specs: Vec<Value>, host_specs: Vec<Value>,
     }
     /// Changes a PostgreSQL cluster.
     UpdateCluster = update_cluster(id) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{id}" within 60 min
-    { labels: &Labels }
+    { config_spec: Value }
+    /// Starts a PostgreSQL cluster that stands still.
+    StartCluster = start_cluster(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}:start" within 20 min {}
     /// Removes a PostgreSQL cluster.
     DeleteCluster = delete_cluster(id) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{id}" within 20 min {}
     /// Makes a database of a cluster.
     CreateDatabase = create_database(cluster) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases" within 15 min
     { database_spec: Value }
+    /// Changes a database of a cluster.
+    UpdateDatabase = update_database(cluster, name) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases/{name}" within 15 min
+    { extensions: Value }
     /// Removes a database of a cluster.
     DeleteDatabase = delete_database(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases/{name}" within 15 min {}
     /// Makes a login of a cluster.
     CreateUser = create_user(cluster) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users" within 15 min
     { user_spec: Value }
+    /// Changes a login of a cluster.
+    UpdateUser = update_user(cluster, name) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min
+    { password: &str, permissions: Value }
     /// Removes a login of a cluster.
     DeleteUser = delete_user(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min {}
     /// Makes a registry of container images.
@@ -343,13 +352,22 @@ impl Client {
         self.get(Service::Compute, format!("/compute/v1/instanceGroups/{id}"), query).await
     }
 
-    /// The hosts of a PostgreSQL cluster.
+    /// The databases of a PostgreSQL cluster.
     ///
     /// # Errors
     /// When the cloud refuses or does not answer.
-    pub async fn cluster_hosts(&self, cluster: &str) -> Result<Vec<ClusterHost>> {
-        let path = format!("/managed-postgresql/v1/clusters/{cluster}/hosts");
-        self.pages(Service::ManagedPostgresql, &path, "hosts", &[]).await
+    pub async fn cluster_databases(&self, cluster: &str) -> Result<Vec<ClusterDatabase>> {
+        let path = format!("/managed-postgresql/v1/clusters/{cluster}/databases");
+        self.pages(Service::ManagedPostgresql, &path, "databases", &[]).await
+    }
+
+    /// The logins of a PostgreSQL cluster.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn cluster_users(&self, cluster: &str) -> Result<Vec<ClusterUser>> {
+        let path = format!("/managed-postgresql/v1/clusters/{cluster}/users");
+        self.pages(Service::ManagedPostgresql, &path, "users", &[]).await
     }
 
     /// The quotas of a cloud for one service, with what is used.

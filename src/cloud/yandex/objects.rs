@@ -125,9 +125,19 @@ objects! {
     /// A group of balanced machines.
     TargetGroup { id: String, name: String, created_at: String, labels: Labels }
     /// A PostgreSQL cluster.
-    Cluster { id: String, name: String, created_at: String, labels: Labels, status: String, health: String }
-    /// A host of a PostgreSQL cluster.
-    ClusterHost { name: String, zone_id: String, role: String, health: String }
+    Cluster {
+        id: String, name: String, created_at: String, labels: Labels, status: String, health: String, config: ClusterConfig,
+    }
+    /// The settings of a PostgreSQL cluster.
+    ClusterConfig { version: String, resources: ClusterResources }
+    /// What the hosts of a PostgreSQL cluster are made of; the size of the disk is in bytes.
+    ClusterResources { resource_preset_id: String, #[serde(deserialize_with = "number")] disk_size: i64, disk_type_id: String }
+    /// A database of a PostgreSQL cluster.
+    ClusterDatabase { name: String, owner: String, extensions: Vec<Extension> }
+    /// An extension of a database.
+    Extension { name: String }
+    /// A login of a PostgreSQL cluster.
+    ClusterUser { name: String }
     /// A registry of container images.
     Registry { id: String, name: String, created_at: String, labels: Labels, status: String }
     /// A zone of names.

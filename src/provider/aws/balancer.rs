@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{Account, Create, Driver, Health, LABEL_ENV, Object, PART, READY, explain, needed, object};
+use super::{Account, Driver, Health, Object, PART, READY, Request, explain, needed, object};
 use crate::{
     cloud::aws::{
         ec2::{Tag, Tags},
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     identity,
     name::Name,
-    resource::{Address, KindName, LoadBalancerSpec, Resource},
+    resource::{Address, KindName, LoadBalancerSpec},
 };
 
 /// Names of balancers and groups begin so; they are unique in the account, and 32 letters long at most.
@@ -34,6 +34,13 @@ fn tags_of<'a>(all: &'a [TagDescription], arn: &str) -> Vec<Tag> {
     let tags =
         |one: &'a TagDescription| one.tags.iter().map(|tag| Tag { key: tag.key.clone(), value: tag.value.clone() });
     found.map(|one| tags(one).collect()).unwrap_or_default()
+}
+
+/// The ids of the machines that are balanced.
+fn members<'a>(request: &'a Request<'_>) -> Result<Vec<&'a str>> {
+    let spec: LoadBalancerSpec = request.resource.spec()?;
+    let machine = |member: &Name| needed(request, &Address::vm(member)).map(|machine| machine.id.as_str());
+    spec.members.iter().map(machine).collect()
 }
 
 impl LoadBalancerDriver {
@@ -82,7 +89,7 @@ impl Driver for LoadBalancerDriver {
         Ok(made.chain(left).filter(ours).collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: LoadBalancerSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let client = &self.0.client;
@@ -91,11 +98,7 @@ impl Driver for LoadBalancerDriver {
         };
         let network = of(KindName::NETWORK).next().ok_or_else(|| Error::new("the balancer has no network"))?;
         let subnets: Vec<&str> = of(KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
-        let machines: Vec<&str> = spec
-            .members
-            .iter()
-            .map(|member| needed(request, &Address::vm(member)).map(|machine| machine.id.as_str()))
-            .collect::<Result<_>>()?;
+        let machines = members(request)?;
         let tags = Account::tags(request);
         let mut group_tags = tags.clone();
         group_tags.insert(PART.to_owned(), GROUP_PART.to_owned());
@@ -120,19 +123,10 @@ impl Driver for LoadBalancerDriver {
         self.0.made(self, request).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: LoadBalancerSpec = resource.spec()?;
-        let filter = format!("tag:{LABEL_ENV}");
-        let all = self.0.client.instances(&[(&filter, &object.environment)]).await?;
-        let machines: Vec<Object> = all.iter().filter_map(super::compute::describe).collect();
-        let wanted: Vec<&str> = spec
-            .members
-            .iter()
-            .filter_map(|member| machines.iter().find(|machine| machine.address == Address::vm(member)))
-            .map(|machine| machine.id.as_str())
-            .collect();
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let machines = members(request)?;
         for group in self.groups_of(&object.id).await? {
-            self.fill(&group.target_group_arn, &wanted).await?;
+            self.fill(&group.target_group_arn, &machines).await?;
         }
         Ok(object.clone())
     }

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 
-use super::{Account, Create, Driver, Health, Object, explain, needed, network::DEFAULT_GROUP, object};
+use super::{Account, Driver, Health, Object, Request, explain, needed, network::DEFAULT_GROUP, object};
 use crate::{
     cloud::aws::ec2::{Image, Instance, Volume},
     error::{Error, Result},
     name::Name,
     provider::cloud_init::{self, Devices},
-    resource::{Address, DiskSpec, KindName, Resource, VmSpec},
+    resource::{Address, DiskSpec, KindName, VmSpec},
 };
 
 /// Fields of a machine that are changed in place. Its cores and its memory are those of its class.
@@ -36,7 +36,7 @@ impl Driver for DiskDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: DiskSpec = request.resource.spec()?;
         let tags = Account::tags(request);
         let call = self.0.client.create_volume().size(spec.size_gb).client_token(request.token).tags("volume", &tags);
@@ -48,9 +48,9 @@ impl Driver for DiskDriver {
         self.0.made(self, request).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: DiskSpec = resource.spec()?;
-        self.0.grow(&object.id, spec.size_gb, resource).await?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: DiskSpec = request.resource.spec()?;
+        self.0.grow(&object.id, spec.size_gb, request).await?;
         Ok(object.clone())
     }
 
@@ -71,16 +71,16 @@ impl Account {
     }
 
     /// Makes a volume larger; making it smaller would lose data, so that is an error.
-    async fn grow(&self, id: &str, size_gb: u64, resource: &Resource) -> Result<()> {
+    async fn grow(&self, id: &str, size_gb: u64, request: &Request<'_>) -> Result<()> {
         let present: u64 = self.volume(id).await?.size.parse().unwrap_or(0);
         if size_gb < present {
-            let place = format!("{} ({})", resource.address, resource.origin);
+            let place = format!("{} ({})", request.resource.address, request.resource.origin);
             return Err(Error::usage(format!("{place}: a disk of {present} GB cannot become smaller"))
                 .hint("make a new one under another name, move the data, then remove the old one"));
         }
         if size_gb > present {
             let call = self.client.modify_volume().volume_id(id).size(size_gb);
-            call.send().await.map_err(|error| explain(error, resource))?;
+            call.send().await.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())
     }
@@ -157,20 +157,16 @@ impl VmDriver {
         };
         self.0.settle(&format!("the machine `{id}`"), look).await
     }
+}
 
-    /// The security groups of a machine: that of the network, then those that open its ports.
-    async fn groups(&self, environment: &Name, spec: &VmSpec) -> Result<Vec<String>> {
-        let networks = super::network::NetworkDriver(self.0.clone()).list(Some(environment)).await?;
-        let own = super::network::SecurityGroupDriver(self.0.clone()).list(Some(environment)).await?;
-        let mut groups: Vec<String> =
-            networks.iter().filter_map(|network| network.attribute(DEFAULT_GROUP)).map(str::to_owned).collect();
-        for name in &spec.security_groups {
-            let address = KindName::SECURITY_GROUP.named(name);
-            let group = own.iter().find(|group| group.address == address);
-            groups.push(group.ok_or_else(|| Error::new(format!("`{address}` is gone")))?.id.clone());
-        }
-        Ok(groups)
+/// The security groups of a machine: that of the network, then those that open its ports.
+pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
+    let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
+    let mut groups = vec![network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
+    for group in &spec.security_groups {
+        groups.push(&needed(request, &KindName::SECURITY_GROUP.named(group))?.id);
     }
+    Ok(groups)
 }
 
 #[async_trait]
@@ -181,16 +177,12 @@ impl Driver for VmDriver {
         Ok(all.iter().filter_map(describe).collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
-        let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
-        let mut groups = vec![network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
-        for group in &spec.security_groups {
-            groups.push(&needed(request, &KindName::SECURITY_GROUP.named(group))?.id);
-        }
+        let groups = security_groups(request, &spec)?;
         let volumes: Vec<&str> = spec
             .disks
             .iter()
@@ -241,9 +233,9 @@ impl Driver for VmDriver {
         Ok(object)
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: VmSpec = resource.spec()?;
-        let wrong = |error| explain(error, resource);
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: VmSpec = request.resource.spec()?;
+        let wrong = |error| explain(error, request.resource);
         let (id, client) = (object.id.as_str(), &self.0.client);
         let gone = || Error::new("aws: the machine vanished while it was worked on");
         let instance = self.instance(id).await?.ok_or_else(gone)?;
@@ -261,16 +253,14 @@ impl Driver for VmDriver {
         let root =
             instance.block_device_mapping.iter().find(|mapping| mapping.device_name == instance.root_device_name);
         if let Some(root) = root {
-            self.0.grow(&root.ebs.volume_id, spec.disk_gb, resource).await?;
+            self.0.grow(&root.ebs.volume_id, spec.disk_gb, request).await?;
         }
-        let environment: Name = object.environment.parse().map_err(Error::new)?;
-        let mut wanted = self.groups(&environment, &spec).await?;
+        let mut wanted = security_groups(request, &spec)?;
         let mut present = instance.groups();
         wanted.sort();
         present.sort_unstable();
         if wanted != present {
-            let groups = wanted.iter().map(String::as_str).collect();
-            client.modify_instance_attribute().instance_id(id).group_id(groups).send().await.map_err(wrong)?;
+            client.modify_instance_attribute().instance_id(id).group_id(wanted).send().await.map_err(wrong)?;
         }
         if resized || !running {
             client.start_instances().instance_id(vec![id]).send().await.map_err(wrong)?;

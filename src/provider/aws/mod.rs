@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Create, Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use super::{Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request};
 use crate::{
     cloud::{
         aws::{
@@ -190,14 +190,14 @@ impl Provider for Aws {
 
 impl Account {
     /// The tags of an object. Its name is for people.
-    fn tags(request: &Create<'_>) -> Tags {
+    fn tags(request: &Request<'_>) -> Tags {
         let mut tags: Tags = request.labels();
         tags.insert("Name".to_owned(), format!("{}-{}", request.environment, request.resource.address.name));
         tags
     }
 
     /// The tags of a part of an object: they do not make it an object of its own.
-    fn part_tags(request: &Create<'_>, part: &str) -> Tags {
+    fn part_tags(request: &Request<'_>, part: &str) -> Tags {
         let mut tags = Self::tags(request);
         tags.remove(LABEL_ID);
         tags.insert(PART.to_owned(), part.to_owned());
@@ -246,7 +246,7 @@ impl Account {
     }
 
     /// The object of a request, as it is after everything was done for it.
-    async fn made(&self, driver: &dyn Driver, request: &Create<'_>) -> Result<Object> {
+    async fn made(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Object> {
         let listed = driver.list(Some(request.environment)).await?;
         let ours = |object: &Object| object.address == request.resource.address && object.token == request.token;
         listed.into_iter().find(ours).ok_or_else(|| {
@@ -318,6 +318,6 @@ fn object(tags: &[Tag], kind: KindName, id: &str, created: &str) -> Option<Objec
 }
 
 /// The object that a resource needs.
-fn needed<'a>(request: &'a Create<'_>, address: &Address) -> Result<&'a Object> {
+fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object> {
     request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Create, Driver, Object, PART, explain, needed, object, tag};
+use super::{Account, Driver, Object, PART, Request, explain, needed, object, tag};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::{Health, LABEL_TOKEN},
-    resource::{KindName, NetworkSpec, Resource, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
+    resource::{KindName, NetworkSpec, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
 };
 
 /// The world.
@@ -44,7 +44,7 @@ pub(super) struct NetworkDriver(pub(super) Account);
 
 impl NetworkDriver {
     /// What a network has beside itself, each step such that doing it twice does nothing more.
-    async fn furnish(&self, request: &Create<'_>, vpc: &str, spec: &NetworkSpec) -> Result<(), AwsError> {
+    async fn furnish(&self, request: &Request<'_>, vpc: &str, spec: &NetworkSpec) -> Result<(), AwsError> {
         let client = &self.0.client;
         let on = json!({ "Value": true });
         client.modify_vpc_attribute().vpc_id(vpc).enable_dns_hostnames(on).send().await?;
@@ -95,7 +95,7 @@ impl Driver for NetworkDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let whole = spec.cidr.as_deref().ok_or_else(|| Error::new("the network has no address range"))?;
@@ -137,7 +137,7 @@ impl Driver for NetworkDriver {
 pub(super) struct GatewayDriver(pub(super) Account);
 
 impl GatewayDriver {
-    async fn address(&self, request: &Create<'_>) -> Result<String, AwsError> {
+    async fn address(&self, request: &Request<'_>) -> Result<String, AwsError> {
         let client = &self.0.client;
         let token = request.token;
         let find = || async move {
@@ -193,7 +193,7 @@ impl Driver for GatewayDriver {
         Ok(objects)
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let wrong = |error| explain(error, request.resource);
         let subnet = request.needs.iter().find(|(address, _)| address.kind == KindName::SUBNET).map(|(_, need)| need);
         let subnet = &subnet.ok_or_else(|| Error::new("the gateway has no subnet"))?.id;
@@ -246,7 +246,7 @@ impl Driver for RouteTableDriver {
         Ok(all.iter().filter_map(|one| object(&one.tag_set, KindName::ROUTE_TABLE, &one.route_table_id, "")).collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: RouteTableSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
@@ -291,7 +291,7 @@ impl Driver for SubnetDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let of = |kind: KindName| request.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, need)| need);
@@ -335,7 +335,7 @@ impl Driver for SecurityGroupDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SecurityGroupSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
@@ -356,9 +356,9 @@ impl Driver for SecurityGroupDriver {
         self.0.made(self, request).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: SecurityGroupSpec = resource.spec()?;
-        let wrong = |error| explain(error, resource);
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: SecurityGroupSpec = request.resource.spec()?;
+        let wrong = |error| explain(error, request.resource);
         let present = self.0.client.list::<SecurityGroup>(&[("group-id", &object.id)]).await?;
         let rules = present.iter().flat_map(|group| &group.ip_permissions);
         let present: Vec<u16> = rules.filter_map(|rule| rule.from_port.parse().ok()).collect();

@@ -7,7 +7,7 @@ use crate::{
     cloud::docker::Client,
     error::{Error, Result},
     name::Name,
-    provider::Create,
+    provider::Request,
 };
 
 pub(super) struct DiskDriver {
@@ -24,7 +24,7 @@ impl Driver for DiskDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let name = object_name(request.environment, &request.resource.address.name);
         self.client.create_volume(&name, &request.labels()).await?;
         adopt(self, request.environment, request.token).await?.ok_or_else(|| {

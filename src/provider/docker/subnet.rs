@@ -8,7 +8,7 @@ use crate::{
     config::Cidr,
     error::{Error, Result},
     name::Name,
-    provider::Create,
+    provider::Request,
     resource::SubnetSpec,
 };
 
@@ -34,7 +34,7 @@ impl Driver for SubnetDriver {
             .collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
         let wanted: Cidr = spec.cidr.parse().map_err(Error::usage)?;
         let name = object_name(request.environment, &request.resource.address.name);
@@ -72,7 +72,7 @@ impl Driver for SubnetDriver {
 impl SubnetDriver {
     /// The network of a request. The engine lets two calls at the same time make two networks of one name, as when a
     /// killed command's call is still being carried out: the oldest one stays.
-    async fn only(&self, request: &Create<'_>) -> Result<Option<Object>> {
+    async fn only(&self, request: &Request<'_>) -> Result<Option<Object>> {
         let mut same: Vec<Object> = self.list(Some(request.environment)).await?;
         same.retain(|object| object.address == request.resource.address);
         same.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));

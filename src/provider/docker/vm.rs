@@ -12,8 +12,8 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
-    provider::{Boot, Create},
-    resource::{Address, Resource, VmSpec},
+    provider::{Boot, Request},
+    resource::{Address, VmSpec},
 };
 
 /// The volume with the package downloads of all environments.
@@ -45,7 +45,7 @@ impl Driver for VmDriver {
         Ok(containers.iter().filter_map(describe).collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
         let info = self.client.info().await?;
@@ -82,8 +82,8 @@ impl Driver for VmDriver {
         Err(Error::new("docker: no free port or address could be kept long enough to start the container"))
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: VmSpec = resource.spec()?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: VmSpec = request.resource.spec()?;
         let (nano_cpus, memory) = limits(&spec, &self.client.info().await?);
         self.client.update_container(&object.id, nano_cpus, memory).await?;
         self.client.start_container(&object.id).await?;
@@ -102,7 +102,7 @@ impl Driver for VmDriver {
 }
 
 impl VmDriver {
-    async fn container(&self, request: &Create<'_>, spec: &VmSpec, info: &Info) -> Result<CreateContainer<'_>> {
+    async fn container(&self, request: &Request<'_>, spec: &VmSpec, info: &Info) -> Result<CreateContainer<'_>> {
         let host = request.resource.address.name.as_str();
         let subnet = request
             .needs
@@ -147,7 +147,7 @@ impl VmDriver {
 
     /// Removes networks of the subnet's name that are not the one we know: a killed command's call, which the engine
     /// carried out after we had looked.
-    async fn remove_twins(&self, request: &Create<'_>, spec: &VmSpec) -> Result<()> {
+    async fn remove_twins(&self, request: &Request<'_>, spec: &VmSpec) -> Result<()> {
         let address = Address::subnet(&spec.subnet);
         let known = request.needs.get(&address).map_or("", |subnet| subnet.id.as_str());
         let drivers = super::subnet::SubnetDriver { client: self.client.clone() };

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::{Create, Driver, Health, Object, Provider};
+use super::{Driver, Health, Object, Provider, Request};
 use crate::{
     config::Environment,
     error::{Diagnostic, Error, Result},
@@ -88,7 +88,7 @@ impl Fake {
         }
     }
 
-    fn insert(&self, request: &Create<'_>) -> Result<Object> {
+    fn insert(&self, request: &Request<'_>) -> Result<Object> {
         let mut world = self.world();
         let resource = request.resource;
         if let Some((object, _)) = world.objects.values().find(|(object, _)| object.token == request.token) {
@@ -192,7 +192,7 @@ impl Driver for Fake {
         Ok(all.filter(|object| environment.is_none_or(|name| object.environment == name.as_str())).collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let subject = request.resource.address.to_string();
         self.call("create", subject.clone(), false).await?;
         let object = self.insert(request)?;
@@ -200,8 +200,8 @@ impl Driver for Fake {
         Ok(object)
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let subject = resource.address.to_string();
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let subject = request.resource.address.to_string();
         self.call("update", subject.clone(), false).await?;
         let found = self.world().objects.get(&object.id).map(|(object, _)| object.clone());
         let object = found.ok_or_else(|| Error::new(format!("fake: `{subject}` does not exist")))?;

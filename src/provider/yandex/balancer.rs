@@ -3,13 +3,12 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Create, Driver, Health, LABEL_KIND, LABEL_TOKEN, Object, explain, needed, object, object_name};
+use super::{Account, Driver, Health, LABEL_KIND, LABEL_TOKEN, Object, Request, explain, needed, object, object_name};
 use crate::{
     cloud::yandex::{Instance, LoadBalancer, TargetGroup, idempotency_key},
     error::{Error, Result},
-    identity,
     name::Name,
-    resource::{Address, KindName, LoadBalancerSpec, Resource},
+    resource::{Address, KindName, LoadBalancerSpec},
 };
 
 /// The kind in the label of a target group: it is a part of its balancer, no resource of its own.
@@ -47,10 +46,10 @@ impl LoadBalancerDriver {
     }
 
     /// Where machines are, as a target group names them.
-    async fn targets(&self, ids: &[&str]) -> Result<Vec<Value>> {
+    async fn targets(&self, request: &Request<'_>, spec: &LoadBalancerSpec) -> Result<Vec<Value>> {
         let mut targets = Vec::new();
-        for id in ids {
-            let instance: Instance = self.0.client.describe(id).await?;
+        for member in &spec.members {
+            let instance: Instance = self.0.client.describe(&needed(request, &Address::vm(member))?.id).await?;
             targets.extend(instance.network_interfaces.first().map(
                 |interface| json!({ "subnetId": interface.subnet_id, "address": interface.primary_v4_address.address }),
             ));
@@ -59,22 +58,17 @@ impl LoadBalancerDriver {
     }
 
     /// The target group of a request: the one that the same intent has made before, or a new one.
-    async fn group(&self, request: &Create<'_>, spec: &LoadBalancerSpec) -> Result<String> {
+    async fn group(&self, request: &Request<'_>, spec: &LoadBalancerSpec) -> Result<String> {
         let present = self.0.client.list::<TargetGroup>(&self.0.folder).await?;
         let ours = |group: &&TargetGroup| group.labels.get(LABEL_TOKEN).is_some_and(|token| token == request.token);
         if let Some(group) = present.iter().find(ours) {
             return Ok(group.id.clone());
         }
-        let ids: Vec<&str> = spec
-            .members
-            .iter()
-            .map(|member| needed(request, &Address::vm(member)).map(|machine| machine.id.as_str()))
-            .collect::<Result<_>>()?;
         let mut labels = Account::labels(request);
         labels.insert(LABEL_KIND.to_owned(), TARGET_GROUP.to_owned());
         let name = object_name(request.environment, &request.resource.address.name);
         let call = self.0.client.create_target_group().folder_id(&self.0.folder).name(&name).labels(&labels);
-        let call = call.region_id(self.region()).targets(self.targets(&ids).await?);
+        let call = call.region_id(self.region()).targets(self.targets(request, spec).await?);
         let made = call.send(idempotency_key(request.token, "target group")).await;
         let made = made.map_err(|error| explain(error, request.resource))?;
         Ok(made.id_of("targetGroupId").unwrap_or_default().to_owned())
@@ -112,7 +106,7 @@ impl Driver for LoadBalancerDriver {
         Ok(objects)
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: LoadBalancerSpec = request.resource.spec()?;
         let group = self.group(request, &spec).await?;
         let name = object_name(request.environment, &request.resource.address.name);
@@ -123,26 +117,18 @@ impl Driver for LoadBalancerDriver {
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: LoadBalancerSpec = resource.spec()?;
-        let wrong = |error| explain(error, resource);
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: LoadBalancerSpec = request.resource.spec()?;
+        let wrong = |error| explain(error, request.resource);
         let client = &self.0.client;
         let balancer: LoadBalancer = client.describe(&object.id).await?;
         let group = balancer.attached_target_groups.first().map(|group| group.target_group_id.clone());
         let group = group.ok_or_else(|| Error::new("yandex: the balancer has no target group"))?;
-        let environment: Name = object.environment.parse().map_err(Error::new)?;
-        let machines = super::compute::VmDriver(self.0.clone()).list(Some(&environment)).await?;
-        let ids: Vec<&str> = spec
-            .members
-            .iter()
-            .filter_map(|member| machines.iter().find(|machine| machine.address == Address::vm(member)))
-            .map(|machine| machine.id.as_str())
-            .collect();
-        let key = || Ok::<_, Error>(idempotency_key(&identity::random_text(20)?, "balancer"));
-        let call = client.update_target_group(&group).targets(self.targets(&ids).await?);
-        call.send(key()?).await.map_err(wrong)?;
+        let call = client.update_target_group(&group).targets(self.targets(request, &spec).await?);
+        call.send(idempotency_key(request.token, "targets")).await.map_err(wrong)?;
         let call = client.update_load_balancer(&object.id).listener_specs(listeners(&spec));
-        call.attached_target_groups(attached(&group, &spec)).send(key()?).await.map_err(wrong)?;
+        let call = call.attached_target_groups(attached(&group, &spec));
+        call.send(idempotency_key(request.token, "balancer")).await.map_err(wrong)?;
         Ok(object.clone())
     }
 

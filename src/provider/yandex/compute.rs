@@ -6,20 +6,16 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{
-    Account, Create, Driver, Health, Object, explain, needed, object, object_name,
-    vpc::{DEFAULT_GROUP, networks_and_groups},
-};
+use super::{Account, Driver, Health, Object, Request, explain, needed, object, object_name, vpc::DEFAULT_GROUP};
 use crate::{
     cloud::yandex::{Disk, Instance, Labels, idempotency_key},
     error::{Error, Result},
-    identity,
     name::Name,
     provider::{
         Boot,
         cloud_init::{self, Devices},
     },
-    resource::{Address, DiskSpec, KindName, Resource, VmSpec},
+    resource::{Address, DiskSpec, KindName, VmSpec},
 };
 
 /// Bytes of a GiB.
@@ -33,11 +29,6 @@ pub(super) const STOPPED: &[&str] = &["cores", "core_fraction", "memory_mb", "cl
 const SETTLE: Duration = Duration::from_mins(10);
 /// A machine's one network interface.
 const INTERFACE: &str = "0";
-
-/// The key of a change: every change is an intent of its own, since the same change may be wanted again later.
-fn change_key(purpose: &str) -> Result<String> {
-    Ok(idempotency_key(&identity::random_text(20)?, purpose))
-}
 
 /// Disks beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
@@ -55,7 +46,7 @@ impl Driver for DiskDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: DiskSpec = request.resource.spec()?;
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
@@ -67,9 +58,9 @@ impl Driver for DiskDriver {
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: DiskSpec = resource.spec()?;
-        self.0.grow(&object.id, spec.size_gb, resource).await?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: DiskSpec = request.resource.spec()?;
+        self.0.grow(&object.id, spec.size_gb, request).await?;
         Ok(object.clone())
     }
 
@@ -81,21 +72,21 @@ impl Driver for DiskDriver {
 
 impl Account {
     /// Makes a disk larger; making it smaller would lose data, so that is an error.
-    async fn grow(&self, id: &str, size_gb: u64, resource: &Resource) -> Result<()> {
+    async fn grow(&self, id: &str, size_gb: u64, request: &Request<'_>) -> Result<()> {
         let disk: Disk = self.client.describe(id).await?;
         let (present, wanted) = (u64::try_from(disk.size).unwrap_or(0), size_gb * GIB);
         if wanted < present {
             return Err(Error::usage(format!(
                 "{} ({}): a disk of {} GB cannot become smaller",
-                resource.address,
-                resource.origin,
+                request.resource.address,
+                request.resource.origin,
                 present / GIB
             ))
             .hint("make a new one under another name, move the data, then remove the old one"));
         }
         if wanted > present {
             let call = self.client.update_disk(id).size(wanted.to_string());
-            call.send(change_key("grow")?).await.map_err(|error| explain(error, resource))?;
+            call.send(idempotency_key(request.token, id)).await.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())
     }
@@ -137,7 +128,7 @@ impl Account {
 }
 
 /// The security groups of a machine: that of the network, then those that open its ports.
-pub(super) fn security_groups<'a>(request: &'a Create<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
+pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
     let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
     let network = network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
     let mut groups = vec![network];
@@ -227,7 +218,7 @@ impl Driver for VmDriver {
         Ok(objects)
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
         let name = object_name(request.environment, &request.resource.address.name);
@@ -266,11 +257,12 @@ impl Driver for VmDriver {
         Ok(object)
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: VmSpec = resource.spec()?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: VmSpec = request.resource.spec()?;
+        let key = |step: &str| idempotency_key(request.token, step);
         let (id, client) = (object.id.as_str(), &self.0.client);
         let instance: Instance = client.describe(id).await?;
-        let wrong = |error| explain(error, resource);
+        let wrong = |error| explain(error, request.resource);
         let platform = spec.class.as_deref().unwrap_or(&self.0.settings.platform);
         let number = |number: i64| u64::try_from(number).unwrap_or(0);
         let resized = number(instance.resources.cores) != u64::from(spec.cores)
@@ -280,29 +272,26 @@ impl Driver for VmDriver {
         let running = instance.status == "RUNNING";
         if resized {
             if running {
-                client.stop_instance(id).send(change_key("stop")?).await.map_err(wrong)?;
+                client.stop_instance(id).send(key("stop")).await.map_err(wrong)?;
             }
             let call = client.update_instance(id).platform_id(platform);
-            call.resources_spec(Account::resources(&spec)).send(change_key("resize")?).await.map_err(wrong)?;
+            call.resources_spec(Account::resources(&spec)).send(key("resize")).await.map_err(wrong)?;
         }
         if !instance.boot_disk.disk_id.is_empty() {
-            self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, resource).await?;
+            self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, request).await?;
         }
         let interface = instance.network_interfaces.first();
         let has_public = interface.is_some_and(|interface| interface.primary_v4_address.one_to_one_nat.is_some());
         if has_public && !spec.public {
             let call = client.remove_one_to_one_nat(id).network_interface_index(INTERFACE);
-            call.send(change_key("private")?).await.map_err(wrong)?;
+            call.send(key("private")).await.map_err(wrong)?;
         } else if spec.public && !has_public {
             let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
-            call.one_to_one_nat_spec(json!({ "ipVersion": "IPV4" }))
-                .send(change_key("public")?)
-                .await
-                .map_err(wrong)?;
+            call.one_to_one_nat_spec(json!({ "ipVersion": "IPV4" })).send(key("public")).await.map_err(wrong)?;
         }
-        self.regroup(object, &instance, &spec, resource).await?;
+        self.regroup(&instance, &spec, request).await?;
         if resized || !running {
-            client.start_instance(id).send(change_key("start")?).await.map_err(wrong)?;
+            client.start_instance(id).send(key("start")).await.map_err(wrong)?;
         }
         self.read(id).await
     }
@@ -315,26 +304,19 @@ impl Driver for VmDriver {
 
 impl VmDriver {
     /// Puts a machine into the security groups that its ports ask for.
-    async fn regroup(&self, object: &Object, instance: &Instance, spec: &VmSpec, resource: &Resource) -> Result<()> {
-        let environment: Name = object.environment.parse().map_err(Error::new)?;
-        let found = networks_and_groups(&self.0, Some(&environment)).await?;
-        let mut wanted: Vec<&str> = found.iter().filter_map(|network| network.attribute(DEFAULT_GROUP)).collect();
-        for name in &spec.security_groups {
-            let address = KindName::SECURITY_GROUP.named(name);
-            let group = found.iter().find(|group| group.address == address);
-            wanted
-                .push(group.map(|group| group.id.as_str()).ok_or_else(|| Error::new(format!("`{address}` is gone")))?);
-        }
+    async fn regroup(&self, instance: &Instance, spec: &VmSpec, request: &Request<'_>) -> Result<()> {
+        let wanted = security_groups(request, spec)?;
         let mut present: Vec<&str> =
             instance.network_interfaces.iter().flat_map(|i| &i.security_group_ids).map(String::as_str).collect();
         present.sort_unstable();
         let mut sorted = wanted.clone();
         sorted.sort_unstable();
         if present != sorted {
-            let call = self.0.client.update_network_interface(&object.id);
+            let call = self.0.client.update_network_interface(&instance.id);
             let index = Map::from_iter([("networkInterfaceIndex".to_owned(), INTERFACE.into())]);
-            let sent = call.security_group_ids(wanted).also(index).send(change_key("regroup")?).await;
-            sent.map_err(|error| explain(error, resource))?;
+            let sent =
+                call.security_group_ids(wanted).also(index).send(idempotency_key(request.token, "regroup")).await;
+            sent.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())
     }

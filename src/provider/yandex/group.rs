@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Account, Create, Driver, Health, LABEL_ENV, Object,
+    Account, Driver, Health, LABEL_ENV, Object, Request,
     compute::{addresses, security_groups},
     explain, needed, object, object_name,
 };
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::MEMBERS,
-    resource::{Address, InstanceGroupSpec, KindName, Resource},
+    resource::{Address, InstanceGroupSpec, KindName},
 };
 
 /// The label of a member that names its group.
@@ -151,7 +151,7 @@ impl Driver for InstanceGroupDriver {
         Ok(objects)
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: InstanceGroupSpec = request.resource.spec()?;
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("machines cannot be made without their keys"))?;
         let name = &request.resource.address.name;
@@ -179,8 +179,8 @@ impl Driver for InstanceGroupDriver {
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: InstanceGroupSpec = resource.spec()?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: InstanceGroupSpec = request.resource.spec()?;
         // The service wants the whole template whenever anything changes: what is not to change is read from it.
         let present: Value = self.0.client.group_as_it_is(&object.id).await?;
         let mut template = present["instanceTemplate"].clone();
@@ -191,13 +191,13 @@ impl Driver for InstanceGroupDriver {
         let zone =
             present["allocationPolicy"]["zones"][0]["zoneId"].as_str().unwrap_or(&self.0.settings.zone).to_owned();
         let [scale, deploy, allocation] = Self::policies(&spec, &zone);
-        let key = idempotency_key(&crate::identity::random_text(20)?, "update");
+        let key = idempotency_key(request.token, "update");
         let account = present["serviceAccountId"].as_str().unwrap_or_default();
         let call = self.0.client.update_instance_group(&object.id).service_account_id(account);
         let call = call.instance_template(template).scale_policy(scale).deploy_policy(deploy);
-        call.allocation_policy(allocation).send(key).await.map_err(|error| explain(error, resource))?;
+        call.allocation_policy(allocation).send(key).await.map_err(|error| explain(error, request.resource))?;
         if object.health == Health::Stopped {
-            let key = idempotency_key(&crate::identity::random_text(20)?, "start");
+            let key = idempotency_key(request.token, "start");
             self.0.client.start_instance_group(&object.id).send(key).await?;
         }
         self.read(&object.id).await

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{Account, Create, Driver, Object, needed, object, object_name};
+use super::{Account, Driver, Object, Request, needed, object, object_name};
 use crate::{
     cloud::yandex::{ServiceAccount, idempotency_key},
     error::Result,
     identity,
     name::Name,
-    resource::{KindName, Resource, RoleBindingSpec},
+    resource::{KindName, RoleBindingSpec},
 };
 
 /// Service accounts.
@@ -28,7 +28,7 @@ impl Driver for ServiceAccountDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
         let call = self.0.client.create_service_account();
@@ -113,7 +113,7 @@ impl Driver for RoleBindingDriver {
         self.of(&accounts).await
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: RoleBindingSpec = request.resource.spec()?;
         let account = needed(request, &KindName::SERVICE_ACCOUNT.named(&spec.service_account))?;
         let changed = self.change(&account.id, &spec.roles, &[]).await;
@@ -122,8 +122,8 @@ impl Driver for RoleBindingDriver {
         Ok(Object { address: request.resource.address.clone(), ..account.clone() })
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: RoleBindingSpec = resource.spec()?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: RoleBindingSpec = request.resource.spec()?;
         let present = self.roles(&[&object.id]).await?.remove(&object.id).unwrap_or_default();
         let add: Vec<String> = spec.roles.iter().filter(|role| !present.contains(role)).cloned().collect();
         let remove: Vec<String> = present.iter().filter(|role| !spec.roles.contains(role)).cloned().collect();

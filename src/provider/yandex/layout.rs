@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{postgres, postgres_settings};
 use crate::{
     cloud::yandex::Quota,
     config::Environment,
@@ -10,8 +11,8 @@ use crate::{
     name::Name,
     provider::Finding,
     resource::{
-        Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, Resource, RoleBindingSpec,
-        RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
+        Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
+        RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
     },
 };
 
@@ -144,6 +145,14 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
                     spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
                     one.spec = spec_fields(&spec);
                 }
+                made.push(one);
+            }
+            KindName::POSTGRES => {
+                let Ok(mut spec) = one.spec::<PostgresSpec>() else { continue };
+                postgres::complete(&mut spec);
+                spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
+                one.needs.push(KindName::NETWORK.named(network));
+                one.spec = spec_fields(&spec);
                 made.push(one);
             }
             _ => {}
@@ -298,5 +307,42 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         }
     }
     found.extend(warnings);
+    let services = environment.resources.iter().filter_map(|one| Some((one, one.spec::<PostgresSpec>().ok()?)));
+    for (one, spec) in services.filter(|(one, _)| one.address.kind == KindName::POSTGRES) {
+        check_postgres(environment, one, &spec, &mut found);
+    }
     found
+}
+
+/// What of a managed database this cloud does otherwise than the file asks.
+fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
+    let place = environment.postgres.get(&one.address.name).map(|service| service.mark.location());
+    let mut completed = spec.clone();
+    postgres::complete(&mut completed);
+    if completed.class.is_none() {
+        let message = format!("no class of hosts has {} cores and {} MB", spec.cores, spec.memory_mb);
+        found.push(Diagnostic::error(place.clone(), message).hint("take fewer cores or less memory"));
+    }
+    if completed.disk_gb != spec.disk_gb {
+        let message = format!("a managed database has at least {} GB here", completed.disk_gb);
+        found.push(Diagnostic::warning(place.clone(), message));
+    }
+    if let (Some(asked), Some(kept)) = (&spec.backup, &completed.backup)
+        && asked.keep_days != kept.keep_days
+    {
+        let message = format!("backups are kept for {} days here", kept.keep_days);
+        found.push(Diagnostic::warning(place.clone(), message));
+    }
+    for (name, value) in &spec.settings {
+        match postgres_settings::convert(name, value) {
+            Ok(_) => {}
+            Err(postgres_settings::Wrong::Value(why)) => {
+                found.push(Diagnostic::error(place.clone(), format!("the setting `{name}`: {why}")));
+            }
+            Err(postgres_settings::Wrong::NotOurs) => {
+                let message = format!("the setting `{name}` is the managed service's own affair: it is left out");
+                found.push(Diagnostic::warning(place.clone(), message));
+            }
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod compute;
 mod group;
 mod iam;
 mod layout;
+mod postgres;
+mod postgres_settings;
 mod vpc;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,7 +17,7 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{Create, Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use super::{Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request};
 use crate::{
     cloud::{
         retry::Attempts,
@@ -85,6 +87,7 @@ impl Yandex {
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
                 (KindName::INSTANCE_GROUP, Box::new(group::InstanceGroupDriver(account.clone()))),
+                (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
                 (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
             ],
             network: vpc::NetworkDriver(account.clone()),
@@ -243,7 +246,7 @@ fn project_digest(project: &str) -> String {
 
 impl Account {
     /// The labels of an object.
-    fn labels(request: &Create<'_>) -> Labels {
+    fn labels(request: &Request<'_>) -> Labels {
         let address = &request.resource.address;
         Labels::from([
             (LABEL_ENV.to_owned(), request.environment.to_string()),
@@ -259,7 +262,7 @@ impl Account {
     /// The cloud answers a key that it knows with the operation of the first call, also when that one failed: after a failure
     /// the intent goes on under a key that is made of the failed operation's id.
     async fn create<F: Future<Output = Result<Operation, YandexError>>>(
-        &self, driver: &dyn Driver, request: &Create<'_>, call: impl Fn(String) -> F,
+        &self, driver: &dyn Driver, request: &Request<'_>, call: impl Fn(String) -> F,
     ) -> Result<Object> {
         let mut purpose = "create".to_owned();
         for round in 0.. {
@@ -344,7 +347,7 @@ fn object(labels: &Labels, kind: KindName, environment: Option<&Name>, id: &str,
 }
 
 /// The id of an object that a resource needs.
-fn needed<'a>(request: &'a Create<'_>, address: &Address) -> Result<&'a Object> {
+fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object> {
     request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
 }
 

@@ -3,13 +3,12 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Create, Driver, Object, explain, needed, object, object_name};
+use super::{Account, Driver, Object, Request, explain, needed, object, object_name};
 use crate::{
     cloud::yandex::{Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet, idempotency_key},
     error::{Error, Result},
-    identity,
     name::Name,
-    resource::{KindName, NetworkSpec, Resource, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
+    resource::{KindName, NetworkSpec, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
 };
 
 /// The world.
@@ -98,9 +97,9 @@ pub(super) async fn networks_and_groups(account: &Account, environment: Option<&
 }
 
 impl NetworkDriver {
-    async fn close(&self, group: &str, spec: &NetworkSpec) -> Result<()> {
+    async fn close(&self, group: &str, spec: &NetworkSpec, token: &str) -> Result<()> {
         let rules = network_rules(spec);
-        let key = idempotency_key(&identity::random_text(20)?, "rules");
+        let key = idempotency_key(token, "rules");
         self.0.client.update_security_group(group).rule_specs(rules).send(key).await?;
         Ok(())
     }
@@ -115,7 +114,7 @@ impl Driver for NetworkDriver {
         Ok(network_objects(&networks, &groups, environment))
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
         let call = self.0.client.create_network();
         let labels = Account::labels(request);
@@ -124,13 +123,13 @@ impl Driver for NetworkDriver {
         // The group's first rules let everything in: they are replaced before there is a machine. After a crash in between the
         // rules do not show as wanted, and `update` replaces them.
         let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
-        self.close(&group, &spec).await?;
+        self.close(&group, &spec, request.token).await?;
         Ok(object)
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let spec: NetworkSpec = resource.spec()?;
-        self.close(object.attribute(DEFAULT_GROUP).unwrap_or_default(), &spec).await?;
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: NetworkSpec = request.resource.spec()?;
+        self.close(object.attribute(DEFAULT_GROUP).unwrap_or_default(), &spec, request.token).await?;
         Ok(object.clone())
     }
 
@@ -151,7 +150,7 @@ impl Driver for GatewayDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
         let call = self.0.client.create_gateway().folder_id(&self.0.folder);
@@ -177,7 +176,7 @@ impl Driver for RouteTableDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: RouteTableSpec = request.resource.spec()?;
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
@@ -210,7 +209,7 @@ impl Driver for SubnetDriver {
         Ok(objects.collect())
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
@@ -246,7 +245,7 @@ impl Driver for SecurityGroupDriver {
         Ok(group_objects(&all, environment))
     }
 
-    async fn create(&self, request: &Create<'_>) -> Result<Object> {
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SecurityGroupSpec = request.resource.spec()?;
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
@@ -257,11 +256,11 @@ impl Driver for SecurityGroupDriver {
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
-    async fn update(&self, object: &Object, resource: &Resource) -> Result<Object> {
-        let rules = open_ports(&resource.spec()?);
-        let key = idempotency_key(&identity::random_text(20)?, "rules");
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let rules = open_ports(&request.resource.spec()?);
+        let key = idempotency_key(request.token, "rules");
         let sent = self.0.client.update_security_group(&object.id).rule_specs(rules).send(key).await;
-        sent.map_err(|error| explain(error, resource))?;
+        sent.map_err(|error| explain(error, request.resource))?;
         Ok(object.clone())
     }
 

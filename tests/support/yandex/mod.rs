@@ -1,6 +1,7 @@
 //! A strict simulator of Yandex Cloud's REST API. What a request may hold comes from the service descriptors; names are unique,
 //! references must exist, what is in use cannot be removed, calls begin operations that take time, and faults come on demand.
 
+mod postgres;
 pub(crate) mod rules;
 
 use std::{
@@ -429,6 +430,9 @@ impl World {
                 .collect();
             return Ok(json!({ "instances": members }));
         }
+        if let Some(answer) = self.read_cluster(method, path) {
+            return answer;
+        }
         if method.rpc == "Get" {
             let id = &method.parts[0].1;
             let object = self.objects.get(id).ok_or_else(|| not_found("Object", id))?;
@@ -484,6 +488,9 @@ impl World {
             let id = self.id(prefix);
             let value = self.create(collection, &id, fields)?;
             return Ok((json!({ *field: id }), public(&value)));
+        }
+        if let Some(changed) = self.change_cluster(method, path, fields) {
+            return changed;
         }
         let id = method.parts[0].1.clone();
         let object = self.objects.get(&id).cloned().ok_or_else(|| not_found("Object", &id))?;
@@ -588,6 +595,7 @@ impl World {
             "/compute/v1/disks" => value["status"] = "READY".into(),
             "/compute/v1/instances" => value = self.instance(id, fields)?,
             "/compute/v1/instanceGroups" => self.group(&mut value)?,
+            postgres::CLUSTERS => self.cluster(id, &mut value)?,
             "/load-balancer/v1/networkLoadBalancers" => {
                 for group in fields["attachedTargetGroups"].as_array().into_iter().flatten() {
                     self.exists("TargetGroup", &group["targetGroupId"])?;
@@ -843,6 +851,11 @@ impl World {
                     machines.delete(id);
                 }
             }
+            postgres::CLUSTERS => {
+                if let Some(machines) = &self.machines {
+                    machines.delete(id);
+                }
+            }
             "/vpc/v1/subnets" => {
                 if let Some(machines) = &self.machines {
                     machines.delete_subnet(id);
@@ -872,8 +885,17 @@ fn public(value: &Value) -> Value {
     let mut value = value.clone();
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, value| {
-            !matches!(name.as_str(), "groupOf" | "index" | "bootOf" | "ruleSpecs" | "sharedEgressGatewaySpec")
-                && *value != json!(false)
+            let hidden = [
+                "groupOf",
+                "index",
+                "bootOf",
+                "ruleSpecs",
+                "sharedEgressGatewaySpec",
+                "users",
+                "databases",
+                "hostSpecs",
+            ];
+            !hidden.contains(&name.as_str()) && *value != json!(false)
         });
     }
     value

@@ -1,0 +1,276 @@
+//! Managed PostgreSQL: one cluster for each service, with its databases and logins.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Account, Driver, Health, Object, Request, explain, needed, object, object_name, postgres_settings,
+    vpc::DEFAULT_GROUP,
+};
+use crate::{
+    cloud::yandex::{Cluster, idempotency_key},
+    error::{Error, Result},
+    name::Name,
+    resource::{Address, KindName, PostgresSpec},
+};
+
+/// The port of the connection pooler, through which clusters are reached.
+const PORT: u16 = 6432;
+/// The smallest disk, in GiB.
+const SMALLEST_DISK: u64 = 10;
+/// How long backups are kept, in days: the least and the most.
+const KEPT: (u64, u64) = (7, 60);
+
+/// Classes of hosts, the cheapest first: name, processors, memory in MB
+/// (<https://yandex.cloud/docs/managed-postgresql/concepts/instance-types>).
+const CLASSES: &[(&str, u32, u64)] = &[
+    ("c3-c2-m4", 2, 4 << 10),
+    ("s3-c2-m8", 2, 8 << 10),
+    ("c3-c4-m8", 4, 8 << 10),
+    ("m3-c2-m16", 2, 16 << 10),
+    ("s3-c4-m16", 4, 16 << 10),
+    ("c3-c8-m16", 8, 16 << 10),
+    ("m3-c4-m32", 4, 32 << 10),
+    ("s3-c8-m32", 8, 32 << 10),
+    ("s3-c12-m48", 12, 48 << 10),
+    ("m3-c8-m64", 8, 64 << 10),
+    ("s3-c16-m64", 16, 64 << 10),
+    ("s3-c24-m96", 24, 96 << 10),
+    ("s3-c32-m128", 32, 128 << 10),
+    ("s3-c48-m192", 48, 192 << 10),
+    ("s3-c64-m256", 64, 256 << 10),
+];
+
+/// The cheapest class that has what a service asks for.
+pub(super) fn class(spec: &PostgresSpec) -> Option<&'static str> {
+    let fits = |(_, cores, memory): &&(&str, u32, u64)| *cores >= spec.cores && *memory >= spec.memory_mb;
+    CLASSES.iter().find(fits).map(|(name, ..)| *name)
+}
+
+/// What a service becomes here, where the file leaves it open or asks for less than the least.
+pub(super) fn complete(spec: &mut PostgresSpec) {
+    if spec.class.is_none() {
+        spec.class = class(spec).map(str::to_owned);
+    }
+    spec.disk_type.get_or_insert_with(|| "network-ssd".to_owned());
+    spec.disk_gb = spec.disk_gb.max(SMALLEST_DISK);
+    if let Some(backup) = &mut spec.backup {
+        backup.keep_days = backup.keep_days.clamp(KEPT.0, KEPT.1);
+    }
+}
+
+/// PostgreSQL clusters.
+pub(super) struct PostgresDriver(pub(super) Account);
+
+/// The name of the message field that holds the settings of a version.
+fn config_field(version: u32) -> String {
+    format!("postgresqlConfig_{version}")
+}
+
+fn resources(spec: &PostgresSpec) -> Value {
+    json!({
+        "resourcePresetId": spec.class, "diskTypeId": spec.disk_type, "diskSize": (spec.disk_gb << 30).to_string(),
+    })
+}
+
+/// The settings of a cluster but its version, by the names of their fields.
+fn config(spec: &PostgresSpec) -> Map<String, Value> {
+    let mut config = Map::from_iter([("resources".to_owned(), resources(spec))]);
+    let settings = postgres_settings::config(&spec.settings);
+    if !settings.is_empty() {
+        config.insert(config_field(spec.version), settings.into());
+    }
+    if let Some(backup) = &spec.backup {
+        let start = json!({ "hours": backup.hour, "minutes": backup.minute });
+        config.insert("backupWindowStart".to_owned(), start);
+        config.insert("backupRetainPeriodDays".to_owned(), backup.keep_days.to_string().into());
+    }
+    config
+}
+
+/// A login as the service takes it. Each may use each database, as on a server of one's own.
+fn user(request: &Request<'_>, spec: &PostgresSpec, name: &str) -> Result<Value> {
+    let secret = spec.users.get(name).and_then(|secret| request.secrets.get(secret));
+    let password = secret.ok_or_else(|| Error::new(format!("the login `{name}` has no password")))?;
+    let permissions: Vec<Value> = spec.databases.keys().map(|name| json!({ "databaseName": name })).collect();
+    Ok(json!({ "name": name, "password": password.expose(), "permissions": permissions }))
+}
+
+fn extensions(names: &[String]) -> Value {
+    names.iter().map(|name| json!({ "name": name })).collect()
+}
+
+impl PostgresDriver {
+    fn describe(cluster: &Cluster, environment: Option<&Name>) -> Option<Object> {
+        let kind = KindName::POSTGRES;
+        let mut object = object(&cluster.labels, kind, environment, &cluster.id, &cluster.created_at)?;
+        object.health = match cluster.status.as_str() {
+            "STOPPED" | "STOPPING" => Health::Stopped,
+            "ERROR" => Health::Unfinished,
+            _ => Health::Ready,
+        };
+        let host = format!("c-{}.rw.mdb.yandexcloud.net", cluster.id);
+        object.attributes = Map::from_iter([("host".to_owned(), host.into()), ("port".to_owned(), PORT.into())]);
+        let (config, size) = (&cluster.config, cluster.config.resources.disk_size);
+        if let Ok(version) = config.version.parse::<u32>() {
+            object.actual.insert("version".to_owned(), version.into());
+        }
+        object.actual.insert("class".to_owned(), config.resources.resource_preset_id.as_str().into());
+        object.actual.insert("disk_gb".to_owned(), u64::try_from(size >> 30).unwrap_or(0).into());
+        Some(object)
+    }
+
+    /// Makes the logins and databases that are missing, and gives those that are there what they lack. What nobody asks for
+    /// any more stays: data is not lost because a line is gone.
+    async fn furnish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Result<()> {
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let key = |step: String| idempotency_key(request.token, &step);
+        let (users, databases) =
+            tokio::try_join!(client.cluster_users(cluster), client.cluster_databases(cluster)).map_err(wrong)?;
+        let missing = |name: &&String| !users.iter().any(|user| user.name == **name);
+        // A login may only be allowed into databases that exist, and a database must have an owner that exists.
+        for name in spec.users.keys().filter(missing) {
+            let mut user = user(request, spec, name)?;
+            user["permissions"] = json!([]);
+            client.create_user(cluster).user_spec(user).send(key(format!("user {name}"))).await.map_err(wrong)?;
+        }
+        for (name, wanted) in &spec.databases {
+            let (step, listed) = (format!("database {name}"), extensions(&wanted.extensions));
+            match databases.iter().find(|database| database.name == *name) {
+                None => {
+                    let database = json!({ "name": name, "owner": wanted.owner, "extensions": listed });
+                    client.create_database(cluster).database_spec(database).send(key(step)).await.map_err(wrong)?;
+                }
+                Some(present) if present.owner != wanted.owner => {
+                    return Err(Error::usage(format!(
+                        "{} ({}): the database `{name}` belongs to `{}`, and the service cannot give it to `{}`",
+                        request.resource.address, request.resource.origin, present.owner, wanted.owner
+                    ))
+                    .hint("make one under another name, and move the data"));
+                }
+                Some(present) => {
+                    let known = |name: &String| present.extensions.iter().any(|extension| extension.name == *name);
+                    if !wanted.extensions.iter().all(known) {
+                        client
+                            .update_database(cluster, name)
+                            .extensions(listed)
+                            .send(key(step))
+                            .await
+                            .map_err(wrong)?;
+                    }
+                }
+            }
+        }
+        for name in spec.users.keys() {
+            let wanted = user(request, spec, name)?;
+            let call = client.update_user(cluster, name).permissions(wanted["permissions"].clone());
+            let call = call.password(wanted["password"].as_str().unwrap_or_default());
+            call.send(key(format!("permissions {name}"))).await.map_err(wrong)?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Driver for PostgresDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Cluster>(&self.0.folder).await?;
+        Ok(all.iter().filter_map(|cluster| Self::describe(cluster, environment)).collect())
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let spec: PostgresSpec = request.resource.spec()?;
+        let subnet = needed(request, &Address::subnet(&spec.subnet))?;
+        let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
+        let (_, network) = network.ok_or_else(|| Error::new("the service has no network"))?;
+        let group = network.attribute(DEFAULT_GROUP).unwrap_or_default();
+        let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let mut config = config(&spec);
+        config.insert("version".to_owned(), spec.version.to_string().into());
+        let users = spec.users.keys().map(|name| user(request, &spec, name)).collect::<Result<_>>()?;
+        let databases = spec.databases.iter().map(|(name, database)| {
+            json!({ "name": name, "owner": database.owner, "extensions": extensions(&database.extensions) })
+        });
+        let call = self.0.client.create_cluster().folder_id(&self.0.folder).name(&name).labels(&labels);
+        let call = call.environment("PRODUCTION").network_id(&network.id).security_group_ids(vec![group]);
+        let call = call.config_spec(config.into()).database_specs(databases.collect()).user_specs(users);
+        let call = call.host_specs(vec![json!({
+            "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
+        })]);
+        self.0.create(self, request, |key| call.clone().send(key)).await
+    }
+
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: PostgresSpec = request.resource.spec()?;
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let id = object.id.as_str();
+        let key = |step: &str| idempotency_key(request.token, step);
+        let mask = |mask: String| Map::from_iter([("updateMask".to_owned(), mask.into())]);
+        if object.health == Health::Stopped {
+            client.start_cluster(id).send(key("start")).await.map_err(wrong)?;
+        }
+        let present: Cluster = client.describe(id).await.map_err(wrong)?;
+        if present.config.version != spec.version.to_string() {
+            // The service changes the version in a call of its own, one step upwards at a time.
+            let call = client.update_cluster(id).config_spec(json!({ "version": spec.version.to_string() }));
+            let call = call.also(mask("configSpec.version".to_owned()));
+            call.send(key("version")).await.map_err(wrong)?;
+        }
+        let config = config(&spec);
+        let named: Vec<String> = config.iter().flat_map(|(name, value)| paths(name, value)).collect();
+        let call = client.update_cluster(id).config_spec(config.into()).also(mask(named.join(",")));
+        call.send(key("config")).await.map_err(wrong)?;
+        self.furnish(id, request, &spec).await?;
+        let cluster: Cluster = client.describe(id).await.map_err(wrong)?;
+        let described = Self::describe(&cluster, None);
+        described.ok_or_else(|| Error::new("yandex: the cluster lost its labels while it was worked on"))
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let key = idempotency_key(id, "delete");
+        self.0.remove(|| self.0.client.delete_cluster(id).send(key.clone())).await
+    }
+}
+
+/// The paths of a field of the settings in a mask: single settings are named each, so that the others stay as they are.
+fn paths(name: &str, value: &Value) -> Vec<String> {
+    match value.as_object() {
+        Some(fields) if name.starts_with("postgresqlConfig_") || name == "resources" => {
+            fields.keys().map(|field| format!("configSpec.{name}.{field}")).collect()
+        }
+        _ => vec![format!("configSpec.{name}")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{PostgresSpec, complete};
+
+    #[test]
+    fn a_service_gets_the_cheapest_class_that_fits_and_no_less_than_the_least() {
+        let mut spec = PostgresSpec {
+            version: 15,
+            cores: 2,
+            memory_mb: 1024,
+            class: None,
+            disk_gb: 5,
+            disk_type: None,
+            subnet: "main".parse().unwrap(),
+            zone: None,
+            public: false,
+            settings: serde_json::Map::new(),
+            users: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            backup: None,
+        };
+        complete(&mut spec);
+        assert_eq!((spec.class.as_deref(), spec.disk_gb), (Some("c3-c2-m4"), 10));
+        spec = PostgresSpec { class: None, cores: 4, memory_mb: 9 << 10, ..spec };
+        complete(&mut spec);
+        assert_eq!(spec.class.as_deref(), Some("s3-c4-m16"));
+    }
+}
