@@ -31,8 +31,9 @@ instances:
   bastion: {network: {nat: true}, resources: {memory: 2}}
   web: {ansible_groups: [web], network: {nat: true}, resources: {memory: 2}}
   db: {resources: {memory: 4, secondary_disk_size: 5}}
+service_accounts: {robots: {roles: [viewer, AmazonS3FullAccess]}}
 instance_groups:
-  app: {node_count: 2, resources: {memory: 2}}
+  app: {node_count: 2, service_account: robots, resources: {memory: 2}}
 ";
 /// An image that moto has from the beginning.
 const IMAGE: &str = "ami-12c6146b";
@@ -72,7 +73,7 @@ async fn aws_the_life_of_an_environment() {
     let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
     let project = folder.path();
     let before = moto.count().await;
-    assert_eq!(apply(project, &moto, FILE).await, tally(12, 0, 0));
+    assert_eq!(apply(project, &moto, FILE).await, tally(13, 0, 0));
     let there = moto.count().await;
     let more: Vec<(&str, usize)> =
         there.iter().zip(&before).map(|((kind, after), (_, before))| (*kind, after - before)).collect();
@@ -90,6 +91,11 @@ async fn aws_the_life_of_an_environment() {
             // The second disk and the first disks of five machines.
             ("volumes", 6),
             ("machines", 5),
+            ("templates", 1),
+            ("groups", 1),
+            ("roles", 1),
+            ("databases", 0),
+            ("groups of subnets", 0),
         ]
     );
     // Only what asks for it has a public address, and only the web server is in a second group.
@@ -159,7 +165,7 @@ async fn aws_faults_that_pass_are_not_noticed() {
         (5, _) => Some(Fault::LoseAnswer),
         _ => None,
     });
-    assert_eq!(apply(folder.path(), &moto, FILE).await, tally(12, 0, 0));
+    assert_eq!(apply(folder.path(), &moto, FILE).await, tally(13, 0, 0));
     moto.no_faults();
     assert_eq!(apply(folder.path(), &moto, FILE).await, tally(0, 0, 0));
     destroy(folder.path(), &moto).await;
@@ -196,7 +202,7 @@ async fn aws_a_crash_anywhere_is_gone_on_from() {
         apply(project, &moto, SMALL).await;
         let there = moto.count().await;
         let machines = there.iter().zip(&before).map(|((_, after), (_, before))| after - before).collect::<Vec<_>>();
-        assert_eq!(machines, [1, 2, 1, 2, 1, 1, 1, 2, 1], "at {nth}: {there:?}");
+        assert_eq!(machines, [1, 2, 1, 2, 1, 1, 1, 2, 1, 0, 0, 0, 0, 0], "at {nth}: {there:?}");
         assert_eq!(apply(project, &moto, SMALL).await, tally(0, 0, 0), "at {nth}");
         destroy(project, &moto).await;
         assert_eq!(moto.count().await, before, "at {nth}");

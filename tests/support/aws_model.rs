@@ -12,15 +12,19 @@ fn read(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-static EC2: LazyLock<Value> = LazyLock::new(|| read("ec2.json"));
-static ELB: LazyLock<Value> = LazyLock::new(|| read("elbv2.json"));
+static MODELS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let names = ["ec2", "elbv2", "autoscaling", "iam", "sts", "rds"];
+    names.iter().map(|name| read(&format!("{name}.json"))).collect()
+});
 
 /// The mistakes of a request of the query protocol, as pairs of names and values.
 pub(crate) fn check(pairs: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
     let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let action = value("Action").unwrap_or_default();
-    let model = [&*EC2, &*ELB].into_iter().find(|model| model["metadata"]["apiVersion"].as_str() == value("Version"));
+    // Services are told by the versions of their APIs, as far as those differ; two have the action otherwise.
+    let version = |model: &&Value| model["metadata"]["apiVersion"].as_str() == value("Version");
+    let model = MODELS.iter().filter(version).max_by_key(|model| model["operations"].get(action).is_some());
     let Some(model) = model else { return vec![format!("{action}: another version of the API")] };
     let operation = &model["operations"][action];
     if operation.is_null() {
@@ -68,7 +72,13 @@ fn walk(model: &Value, shape: &str, parts: &[&str], value: &str) -> Result<(), S
             let (_, member) = found.ok_or_else(|| format!("there is no `{name}`"))?;
             walk(model, member["shape"].as_str().unwrap(), rest, value)
         }
-        ("list", ["member", number, rest @ ..]) if model["metadata"]["protocol"] == "query" => {
+        ("list", [element, number, rest @ ..])
+            if model["metadata"]["protocol"] == "query" && shape["flattened"] != true =>
+        {
+            let name = shape["member"]["locationName"].as_str().unwrap_or("member");
+            if *element != name {
+                return Err(format!("elements of this list are called `{name}`, not `{element}`"));
+            }
             number.parse::<u32>().map_err(|_| format!("`{number}` is not a number of an element"))?;
             walk(model, shape["member"]["shape"].as_str().unwrap(), rest, value)
         }

@@ -2,6 +2,7 @@
 //! some of them fail.
 
 use std::{
+    collections::BTreeSet,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -17,7 +18,9 @@ use base64::Engine as _;
 use infra::cloud::aws::{
     Client, Settings,
     credentials::Sources,
-    ec2::{Address, InternetGateway, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
+    ec2::{
+        Address, InternetGateway, LaunchTemplate, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Volume, Vpc,
+    },
 };
 
 use super::{aws_model, containers::Machines, repository};
@@ -47,6 +50,8 @@ struct Seen {
     faults: Option<Faults>,
     /// What makes machines real, and the range of the network that they are in.
     machines: Option<(Arc<dyn Machines>, String)>,
+    /// The machines that are real.
+    real: BTreeSet<String>,
     /// The address of each machine that moto has given a public one, by that.
     public: Vec<(String, String)>,
 }
@@ -145,6 +150,11 @@ impl Moto {
             ("gateways", gateways.iter().filter(|gateway| gateway.state != "deleted").count()),
             ("volumes", self.all::<Volume>().await.len()),
             ("machines", running.count()),
+            ("templates", self.all::<LaunchTemplate>().await.len()),
+            ("groups", self.client.auto_scaling_groups(None).await.unwrap().len()),
+            ("roles", self.client.roles("/infra/").await.unwrap().len()),
+            ("databases", self.client.db_instances().await.unwrap().len()),
+            ("groups of subnets", self.client.db_subnet_groups().await.unwrap().len()),
         ]
     }
 }
@@ -160,33 +170,68 @@ impl Drop for Moto {
     }
 }
 
+/// The text of the first element of a name.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once("</")?.0.to_owned())
+}
+
 impl Proxy {
-    /// Makes and removes real machines as moto's come and go. A machine has the private address that moto gave it, and its
-    /// public address is the same one, since moto's leads nowhere.
-    fn real(&self, action: &str, request: &str, answer: String) -> String {
-        let Some((machines, range)) = self.seen.lock().unwrap().machines.clone() else { return answer };
-        let field = |name: &str| {
-            let pairs = request.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(value)).next()
-        };
-        let element = |text: &str, name: &str| {
-            let (_, rest) = text.split_once(&format!("<{name}>"))?;
-            Some(rest.split_once("</")?.0.to_owned())
-        };
-        match action {
-            "RunInstances" => {
-                let id = element(&answer, "instanceId").unwrap();
-                let address = element(&answer, "privateIpAddress").unwrap();
-                let user_data = field("UserData").unwrap_or_default();
-                let user_data = base64::engine::general_purpose::STANDARD.decode(user_data).unwrap();
-                let user_data = String::from_utf8(user_data).unwrap();
-                machines.create(&id, &id, ("vpc", &range), Some(&address), &user_data);
+    /// Asks moto itself.
+    async fn ask(&self, service: &str, query: &str) -> String {
+        let scope = format!("Credential=test/20260101/{REGION}/{service}/aws4_request");
+        let request = self.http.post(format!("{}/", self.target)).body(query.to_owned());
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let request =
+            request.header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=x"));
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Makes and removes real machines as moto's have come and gone. A machine has the private address that moto gave it.
+    async fn reconcile(&self) {
+        let Some((machines, range)) = self.seen.lock().unwrap().machines.clone() else { return };
+        let listed = self.ask("ec2", "Action=DescribeInstances&Version=2016-11-15").await;
+        let mut running = Vec::new();
+        for part in listed.split("<instanceId>").skip(1) {
+            let id = part.split_once("</").unwrap().0.to_owned();
+            let state = part.split_once("<instanceState>").and_then(|(_, rest)| element(rest, "name"));
+            if state.is_some_and(|state| state == "running")
+                && let Some(address) = element(part, "privateIpAddress")
+            {
+                running.push((id, address));
             }
-            "TerminateInstances" => machines.delete(&field("InstanceId.1").unwrap()),
-            "DeleteVpc" => machines.delete_subnet("vpc"),
-            _ => {}
         }
+        let (gone, new) = {
+            let mut seen = self.seen.lock().unwrap();
+            let gone: Vec<String> =
+                seen.real.iter().filter(|id| !running.iter().any(|(other, _)| other == *id)).cloned().collect();
+            let new: Vec<(String, String)> = running.into_iter().filter(|(id, _)| !seen.real.contains(id)).collect();
+            seen.real.retain(|id| !gone.contains(id));
+            seen.real.extend(new.iter().map(|(id, _)| id.clone()));
+            (gone, new)
+        };
+        for (id, address) in new {
+            let query =
+                format!("Action=DescribeInstanceAttribute&Version=2016-11-15&Attribute=userData&InstanceId={id}");
+            let answer = self.ask("ec2", &query).await;
+            let encoded = answer.split_once("<userData>").and_then(|(_, rest)| element(rest, "value")).unwrap();
+            let user_data = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).unwrap();
+            let (machines, range) = (Arc::clone(&machines), range.clone());
+            let made = tokio::task::spawn_blocking(move || {
+                machines.create(&id, &id, ("vpc", &range), Some(&address), &String::from_utf8(user_data).unwrap());
+            });
+            made.await.unwrap();
+        }
+        let removed = tokio::task::spawn_blocking(move || gone.iter().for_each(|id| machines.delete(id)));
+        removed.await.unwrap();
+    }
+
+    /// Public addresses are the private ones, since moto's lead nowhere.
+    fn readdressed(&self, answer: String) -> String {
         let mut seen = self.seen.lock().unwrap();
+        if seen.machines.is_none() {
+            return answer;
+        }
         for part in answer.split("<instanceId>").skip(1) {
             if let (Some(private), Some(public)) = (element(part, "privateIpAddress"), element(part, "ipAddress"))
                 && private != public
@@ -198,7 +243,41 @@ impl Proxy {
             text.replace(&format!("<ipAddress>{public}</ipAddress>"), &format!("<ipAddress>{private}</ipAddress>"))
         })
     }
+
+    /// What moto does not have: the exchange of the machines of a group. Its machines go, and the group makes others.
+    async fn exchange(&self, action: &str, request: &str) -> Option<String> {
+        let refresh = "<InstanceRefreshId>refresh-1</InstanceRefreshId>";
+        match action {
+            "StartInstanceRefresh" => {
+                let name = request.split('&').find_map(|pair| pair.strip_prefix("AutoScalingGroupName="))?;
+                let query = format!(
+                    "Action=DescribeAutoScalingGroups&Version=2011-01-01&AutoScalingGroupNames.member.1={name}"
+                );
+                let groups = self.ask("autoscaling", &query).await;
+                let ids = groups.split("<InstanceId>").skip(1).map(|part| part.split_once("</").unwrap().0);
+                for id in ids {
+                    self.ask("ec2", &format!("Action=TerminateInstances&Version=2016-11-15&InstanceId.1={id}")).await;
+                }
+                self.reconcile().await;
+                Some(format!("<R><StartInstanceRefreshResult>{refresh}</StartInstanceRefreshResult></R>"))
+            }
+            "DescribeInstanceRefreshes" => Some(format!(
+                "<R><DescribeInstanceRefreshesResult><InstanceRefreshes><member>{refresh}<Status>Successful</Status>\
+                 </member></InstanceRefreshes></DescribeInstanceRefreshesResult></R>"
+            )),
+            _ => None,
+        }
+    }
 }
+
+/// Calls after which machines may have come or gone.
+const MOVES_MACHINES: &[&str] = &[
+    "RunInstances",
+    "TerminateInstances",
+    "CreateAutoScalingGroup",
+    "UpdateAutoScalingGroup",
+    "DeleteAutoScalingGroup",
+];
 
 /// Undoes percent-encoding.
 fn decode(text: &str) -> String {
@@ -248,6 +327,9 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
         Some(Fault::Refuse) => return refuse(400, "UnauthorizedOperation"),
         _ => {}
     }
+    if let Some(answer) = proxy.exchange(&action, &text).await {
+        return Response::builder().status(200).body(Body::from(answer)).unwrap();
+    }
     let mut request = proxy.http.post(format!("{}{}", proxy.target, uri.path())).body(body);
     for (name, value) in headers.iter().filter(|(name, _)| !matches!(name.as_str(), "host" | "content-length")) {
         request = request.header(name, value);
@@ -255,10 +337,15 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
     let answer = request.send().await.unwrap();
     let (status, mut bytes) = (answer.status().as_u16(), answer.bytes().await.unwrap());
     if status == 200 && headers.get("x-amz-target").is_none() {
-        let answer = String::from_utf8_lossy(&bytes).into_owned();
-        let proxy = proxy.clone();
-        // What runs real machines may take its time: not on a thread that serves others.
-        bytes = tokio::task::spawn_blocking(move || Bytes::from(proxy.real(&action, &text, answer))).await.unwrap();
+        if MOVES_MACHINES.contains(&action.as_str()) {
+            proxy.reconcile().await;
+        }
+        if action == "DeleteVpc" {
+            let machines = proxy.seen.lock().unwrap().machines.clone();
+            let removed = tokio::task::spawn_blocking(move || machines.inspect(|(m, _)| m.delete_subnet("vpc")));
+            drop(removed.await.unwrap());
+        }
+        bytes = Bytes::from(proxy.readdressed(String::from_utf8_lossy(&bytes).into_owned()));
     }
     if fault == Some(Fault::LoseAnswer) {
         return Response::builder().status(502).body(Body::from("<html>bad gateway")).unwrap();

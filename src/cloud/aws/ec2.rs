@@ -53,6 +53,12 @@ macro_rules! calls {
                     }
                 )*
 
+                /// Sets several parameters, by the names that the API has for them.
+                pub fn parameters(mut self, fields: Map<String, Value>) -> Self {
+                    self.fields.extend(fields);
+                    self
+                }
+
                 /// Tags the object in the moment in which it is made.
                 pub fn tags(mut self, kind: &str, tags: &Tags) -> Self {
                     let tags: Vec<Value> =
@@ -151,6 +157,12 @@ calls! {
     StopInstances = stop_instances Yes { instance_id: Vec<&str> }
     /// Removes machines.
     TerminateInstances = terminate_instances Yes { instance_id: Vec<&str> }
+    /// Makes a template of machines.
+    CreateLaunchTemplate = create_launch_template WithToken { launch_template_name: &str, launch_template_data: Value, client_token: &str }
+    /// Makes a new version of a template.
+    CreateLaunchTemplateVersion = create_launch_template_version WithToken { launch_template_id: &str, launch_template_data: Value, client_token: &str }
+    /// Removes a template with all of its versions.
+    DeleteLaunchTemplate = delete_launch_template Yes { launch_template_id: &str }
     /// Tags objects.
     CreateTags = create_tags Yes { resource_id: Vec<&str>, tag: Vec<Value> }
 }
@@ -206,6 +218,8 @@ objects! {
     VolumeAttachment { instance_id: String, status: String, device: String }
     /// An image.
     Image { image_id: String, root_device_name: String, image_state: String }
+    /// A template of machines.
+    LaunchTemplate { launch_template_id: String, launch_template_name: String, create_time: String, tag_set: Vec<Tag> }
     /// Machines that were made by one call.
     Reservation { instances_set: Vec<Instance> }
     /// A machine.
@@ -266,6 +280,7 @@ listed! {
     Volume "DescribeVolumes" "volumeSet";
     Image "DescribeImages" "imagesSet";
     Reservation "DescribeInstances" "reservationSet";
+    LaunchTemplate "DescribeLaunchTemplates" "launchTemplates";
 }
 
 impl Client {
@@ -282,7 +297,9 @@ impl Client {
         }
         // Addresses come all at once: that action knows no pages.
         if T::ACTION != "DescribeAddresses" {
-            fields.insert("MaxResults".to_owned(), 1000.into());
+            // Templates come in smaller pages than the rest.
+            let most = if T::ACTION == "DescribeLaunchTemplates" { 200 } else { 1000 };
+            fields.insert("MaxResults".to_owned(), most.into());
         }
         let mut all = Vec::new();
         loop {

@@ -1,7 +1,7 @@
 //! Network load balancers: the Elastic Load Balancing API, version 2015-12-01.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Client, Result, Service, ec2::Tags, typed};
 
@@ -48,25 +48,12 @@ fn list(tags: &Tags) -> Value {
 
 impl Client {
     async fn balancing(&self, action: &str, fields: Value) -> Result<Value> {
-        let fields: Map<String, Value> = fields.as_object().cloned().unwrap_or_default();
-        // Names are unique, and making what is there already is no error: every call may be repeated.
-        let mut answer = self.query(Service::ElasticLoadBalancing, action, &fields, true).await?;
-        Ok(answer.get_mut(format!("{action}Result")).map_or(Value::Null, Value::take))
+        self.call(Service::ElasticLoadBalancing, action, fields).await
     }
 
     async fn balancing_pages<T: serde::de::DeserializeOwned>(&self, action: &str, key: &str) -> Result<Vec<T>> {
-        let mut all = Vec::new();
-        let mut fields = json!({ "PageSize": 400 });
-        loop {
-            let mut page = self.balancing(action, fields.clone()).await?;
-            if let Some(items) = page.get_mut(key) {
-                all.extend(typed::<Vec<T>>(items.take())?);
-            }
-            match page.get("NextMarker").and_then(Value::as_str) {
-                Some(marker) if !marker.is_empty() => fields["Marker"] = marker.into(),
-                _ => return Ok(all),
-            }
-        }
+        let fields = json!({ "PageSize": 400 });
+        self.call_pages(Service::ElasticLoadBalancing, action, fields, key, ["Marker", "NextMarker"]).await
     }
 
     /// All load balancers of the account in the region.

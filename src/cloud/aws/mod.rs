@@ -3,9 +3,12 @@
 //! EC2 and STS speak the query protocol (forms out, XML back), SSM speaks JSON. Names follow the service models that
 //! botocore ships; the rules of retries follow <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>.
 
+pub mod autoscaling;
 pub mod credentials;
 pub mod ec2;
 pub mod elb;
+pub mod iam;
+pub mod rds;
 mod sign;
 mod xml;
 
@@ -29,6 +32,9 @@ use crate::{
 /// How long a call is tried again when the cloud is overloaded or cannot be reached.
 const BUDGET: Duration = Duration::from_mins(5);
 
+/// The region that calls of global services are signed for.
+const GLOBAL_REGION: &str = "us-east-1";
+
 /// A service, with the name that its addresses and signatures have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -40,6 +46,12 @@ pub enum Service {
     Sts,
     /// Load balancers.
     ElasticLoadBalancing,
+    /// Managed databases.
+    Rds,
+    /// Groups of machines.
+    AutoScaling,
+    /// Roles of machines.
+    Iam,
 }
 
 impl Service {
@@ -51,6 +63,9 @@ impl Service {
             Self::Ssm => "ssm",
             Self::Sts => "sts",
             Self::ElasticLoadBalancing => "elasticloadbalancing",
+            Self::Rds => "rds",
+            Self::AutoScaling => "autoscaling",
+            Self::Iam => "iam",
         }
     }
 
@@ -61,12 +76,20 @@ impl Service {
             Self::Sts => "2011-06-15",
             Self::Ssm => "2014-11-06",
             Self::ElasticLoadBalancing => "2015-12-01",
+            Self::Rds => "2014-10-31",
+            Self::AutoScaling => "2011-01-01",
+            Self::Iam => "2010-05-08",
         }
     }
 
-    /// Whether the elements of a list are called `member`, as everywhere but in EC2.
+    /// Whether the elements of a list are called `member`. EC2 gives them no name, and RDS a name of each list's own.
     fn has_members(self) -> bool {
-        self != Self::Ec2
+        !matches!(self, Self::Ec2 | Self::Rds)
+    }
+
+    /// Whether there is one for all regions.
+    fn is_global(self) -> bool {
+        self == Self::Iam
     }
 }
 
@@ -103,7 +126,10 @@ impl AwsError {
     /// Whether the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.code().ends_with("NotFound") || self.code().contains(".NotFound") || self.code() == "NatGatewayNotFound"
+        let code = self.code();
+        code.ends_with("NotFound")
+            || code.contains(".NotFound")
+            || matches!(code, "NatGatewayNotFound" | "DBSubnetGroupNotFoundFault" | "NoSuchEntity")
     }
 
     /// Whether something else still uses the object.
@@ -111,7 +137,15 @@ impl AwsError {
     pub fn is_in_use(&self) -> bool {
         matches!(
             self.code(),
-            "DependencyViolation" | "ResourceInUse" | "VolumeInUse" | "InvalidIPAddress.InUse" | "AuthFailure.InUse"
+            "DependencyViolation"
+                | "ResourceInUse"
+                | "VolumeInUse"
+                | "InvalidIPAddress.InUse"
+                | "AuthFailure.InUse"
+                | "DeleteConflict"
+                | "InvalidDBSubnetGroupStateFault"
+                | "InvalidDBParameterGroupState"
+                | "ScalingActivityInProgress"
         ) || self.code() == "IncorrectState"
     }
 
@@ -120,6 +154,7 @@ impl AwsError {
     pub fn is_duplicate(&self) -> bool {
         self.code().ends_with(".Duplicate")
             || self.code().ends_with("AlreadyExists")
+            || self.code().ends_with("AlreadyExistsException")
             || self.code() == "Resource.AlreadyAssociated"
     }
 
@@ -242,7 +277,10 @@ impl Client {
         let settings = &self.0.settings;
         let own = settings.endpoints.get(service.name()).or(settings.endpoint.as_ref());
         own.map_or_else(
-            || format!("https://{}.{}.amazonaws.com", service.name(), settings.region),
+            || match service.is_global() {
+                true => format!("https://{}.amazonaws.com", service.name()),
+                false => format!("https://{}.{}.amazonaws.com", service.name(), settings.region),
+            },
             |endpoint| endpoint.trim_end_matches('/').to_owned(),
         )
     }
@@ -268,7 +306,7 @@ impl Client {
             query: "",
             headers,
             body: exchange.body.as_bytes(),
-            region: &self.0.settings.region,
+            region: if exchange.service.is_global() { GLOBAL_REGION } else { &self.0.settings.region },
             service: exchange.service.name(),
             time: &time,
         };
@@ -335,6 +373,32 @@ impl Client {
             }
             if !attempts.pause(asked).await {
                 return Err(error);
+            }
+        }
+    }
+
+    /// A call of a service whose answers are wrapped in `<ActionResult>`. Such calls name what they make, so that each may be
+    /// repeated: what is there already is told so.
+    async fn call(&self, service: Service, action: &str, fields: Value) -> Result<Value> {
+        let Value::Object(fields) = fields else { return Err(Error::new("aws: parameters are a mapping").into()) };
+        let mut answer = self.query(service, action, &fields, true).await?;
+        Ok(answer.get_mut(format!("{action}Result")).map_or(Value::Null, Value::take))
+    }
+
+    /// All objects of a list, page by page: the next page is asked for with what the answer calls `next`, under the name
+    /// `marker`.
+    async fn call_pages<T: DeserializeOwned>(
+        &self, service: Service, action: &str, mut fields: Value, key: &str, [marker, next]: [&str; 2],
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        loop {
+            let mut page = self.call(service, action, fields.clone()).await?;
+            if let Some(items) = page.get_mut(key) {
+                all.extend(typed::<Vec<T>>(items.take())?);
+            }
+            match page.get(next).and_then(Value::as_str) {
+                Some(token) if !token.is_empty() => fields[marker] = token.into(),
+                _ => return Ok(all),
             }
         }
     }
@@ -471,7 +535,7 @@ async fn refusal(response: Response) -> AwsError {
         (kind.rsplit('#').next().unwrap_or_default().to_owned(), message)
     } else {
         let xml = xml::parse(&body).unwrap_or_default();
-        let error = xml.pointer("/Errors/Error").or_else(|| xml.get("Error")).cloned().unwrap_or_default();
+        let error = xml.pointer("/Errors/0").or_else(|| xml.get("Error")).cloned().unwrap_or_default();
         let id = xml.get("RequestID").or_else(|| xml.get("RequestId")).and_then(Value::as_str).map(str::to_owned);
         request_id = id.or(request_id);
         (text(error.get("Code")), text(error.get("Message")))

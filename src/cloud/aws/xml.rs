@@ -1,5 +1,5 @@
 //! Answers in XML as values: an element with elements in it is a mapping, one whose elements are all called `item` or `member`
-//! is a list, any other is a text. Empty elements are left out, since nobody can tell what they would be.
+//! is a list, as is `Things` whose elements are all called `Thing`; any other is a text. Empty elements are left out, since nobody can tell what they would be.
 
 use quick_xml::{Reader, events::Event};
 use serde_json::{Map, Value};
@@ -62,7 +62,12 @@ impl Element {
             let text = self.text.trim();
             return (!text.is_empty()).then(|| text.into());
         }
-        if self.children.iter().all(|(name, _)| matches!(name.as_str(), "item" | "member")) {
+        let element = |name: &str| {
+            matches!(name, "item" | "member")
+                || self.name.strip_suffix('s') == Some(name)
+                || matches!((self.name.as_str(), name), ("TagList", "Tag"))
+        };
+        if self.children.iter().all(|(name, _)| element(name)) {
             return Some(self.children.into_iter().map(|(_, value)| value).collect());
         }
         Some(Value::Object(Map::from_iter(self.children)))
@@ -80,6 +85,9 @@ mod tests {
         let text = "<?xml version=\"1.0\"?><R xmlns=\"x\"><vpcSet><item><vpcId>vpc-1</vpcId><tagSet/></item></vpcSet>\
                     <name>a &amp; b&#33;</name><empty/></R>";
         assert_eq!(parse(text).unwrap(), json!({ "vpcSet": [{ "vpcId": "vpc-1" }], "name": "a & b!" }));
+        let text =
+            "<R><DBInstances><DBInstance><TagList><Tag><Key>a</Key></Tag></TagList></DBInstance></DBInstances></R>";
+        assert_eq!(parse(text).unwrap(), json!({ "DBInstances": [{ "TagList": [{ "Key": "a" }] }] }));
         assert!(parse("<a><b></a>").is_err());
     }
 }

@@ -1,33 +1,23 @@
 //! Network load balancers, each with a target group for each of its ports.
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 
-use super::{Account, Driver, Health, Object, PART, READY, Request, explain, needed, object};
+use super::{Account, Driver, Health, Object, PART, PREFIX, READY, Request, explain, needed, object, unique_name};
 use crate::{
     cloud::aws::{
         ec2::{Tag, Tags},
         elb::{TagDescription, TargetGroup},
     },
     error::{Error, Result},
-    identity,
     name::Name,
     resource::{Address, KindName, LoadBalancerSpec},
 };
 
-/// Names of balancers and groups begin so; they are unique in the account, and 32 letters long at most.
-const PREFIX: &str = "infra-";
 /// The part of a balancer that is a target group.
 const GROUP_PART: &str = "target-group";
 
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
-
-/// The name of a balancer, or of its group for a port: the same for the same intent.
-fn unique_name(token: &str, port: Option<u16>) -> String {
-    let digest = identity::hex(&Sha256::digest(token)[..8]);
-    port.map_or_else(|| format!("{PREFIX}{digest}"), |port| format!("{PREFIX}{digest}-{port}"))
-}
 
 fn tags_of<'a>(all: &'a [TagDescription], arn: &str) -> Vec<Tag> {
     let found = all.iter().find(|one| one.resource_arn == arn);
@@ -142,18 +132,5 @@ impl Driver for LoadBalancerDriver {
             self.0.remove(|| client.delete_target_group(&group)).await?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unique_name;
-
-    #[test]
-    fn names_are_short_and_the_same_for_the_same_intent() {
-        let name = unique_name("a-token", Some(65535));
-        assert!(name.len() <= 32, "{name}");
-        assert_eq!(name, unique_name("a-token", Some(65535)));
-        assert_ne!(name, unique_name("another", Some(65535)));
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Account, Driver, Health, Object, Request, explain, needed, network::DEFAULT_GROUP, object};
 use crate::{
@@ -159,6 +159,43 @@ impl VmDriver {
     }
 }
 
+/// What a machine is made from, in the parameters that single machines and templates share; `volumes` are the ids of its
+/// further volumes.
+pub(super) async fn machine_fields(
+    account: &Account, request: &Request<'_>, spec: &VmSpec, volumes: &[&str],
+) -> Result<Map<String, Value>> {
+    let wrong = |error| explain(error, request.resource);
+    let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
+    let subnet = needed(request, &Address::subnet(&spec.subnet))?;
+    // The id of a volume is the serial number of its device.
+    let devices: Vec<String> = volumes
+        .iter()
+        .map(|volume| format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", volume.replace('-', "")))
+        .collect();
+    let image = account.image(&spec.image).await?;
+    let images = account.client.list::<Image>(&[("image-id", &image)]).await.map_err(wrong)?;
+    let found = images.first().ok_or_else(|| {
+        Error::new(format!("aws: there is no image `{image}` in this region")).hint("image ids differ between regions")
+    })?;
+    let disk_type = spec.disk_type.as_ref().unwrap_or(&account.settings.disk_type);
+    let fields = json!({
+        "ImageId": image,
+        "InstanceType": spec.class,
+        "UserData": BASE64.encode(cloud_init::user_data(spec, boot, &Devices::Later(devices))),
+        "NetworkInterface": [{
+            "DeviceIndex": 0, "SubnetId": subnet.id, "AssociatePublicIpAddress": spec.public,
+            "SecurityGroupId": security_groups(request, spec)?, "DeleteOnTermination": true,
+        }],
+        "BlockDeviceMapping": [{
+            "DeviceName": found.root_device_name,
+            "Ebs": { "VolumeSize": spec.disk_gb, "VolumeType": disk_type, "DeleteOnTermination": true, "Encrypted": true },
+        }],
+        // Whoever gets a machine to fetch a page for him must not get its credentials that way.
+        "MetadataOptions": { "HttpTokens": "required", "HttpPutResponseHopLimit": 1 },
+    });
+    Ok(fields.as_object().cloned().unwrap_or_default())
+}
+
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
     let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
@@ -180,41 +217,16 @@ impl Driver for VmDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
-        let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
-        let subnet = needed(request, &Address::subnet(&spec.subnet))?;
-        let groups = security_groups(request, &spec)?;
         let volumes: Vec<&str> = spec
             .disks
             .iter()
             .map(|disk| needed(request, &Address::disk(disk)).map(|disk| disk.id.as_str()))
             .collect::<Result<_>>()?;
-        // The id of a volume is the serial number of its device.
-        let devices: Vec<String> = volumes
-            .iter()
-            .map(|volume| format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", volume.replace('-', "")))
-            .collect();
-        let image = self.0.image(&spec.image).await?;
-        let images = self.0.client.list::<Image>(&[("image-id", &image)]).await.map_err(wrong)?;
-        let found = images.first().ok_or_else(|| {
-            Error::new(format!("aws: there is no image `{image}` in this region"))
-                .hint("image ids differ between regions")
-        })?;
-        let user_data = BASE64.encode(cloud_init::user_data(&spec, boot, &Devices::Later(devices)));
-        let disk_type = spec.disk_type.as_ref().unwrap_or(&self.0.settings.disk_type);
+        let fields = machine_fields(&self.0, request, &spec, &volumes).await?;
+        let image = fields.get("ImageId").cloned().unwrap_or_default();
         let tags = Account::tags(request);
         let call = self.0.client.run_instances().min_count(1).max_count(1).client_token(request.token);
-        let call = call.image_id(&image).instance_type(spec.class.as_deref().unwrap_or_default());
-        let call = call.user_data(&user_data).tags("instance", &tags);
-        let call = call.network_interface(vec![json!({
-            "DeviceIndex": 0, "SubnetId": subnet.id, "AssociatePublicIpAddress": spec.public, "SecurityGroupId": groups,
-            "DeleteOnTermination": true,
-        })]);
-        let call = call.block_device_mapping(vec![json!({
-            "DeviceName": found.root_device_name,
-            "Ebs": { "VolumeSize": spec.disk_gb, "VolumeType": disk_type, "DeleteOnTermination": true, "Encrypted": true },
-        })]);
-        // Whoever gets a machine to fetch a page for him must not get its credentials that way.
-        let call = call.metadata_options(json!({ "HttpTokens": "required", "HttpPutResponseHopLimit": 1 }));
+        let call = call.parameters(fields).tags("instance", &tags);
         let made = call.send().await.map_err(wrong)?;
         let id = made.pointer("/instancesSet/0/instanceId").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.state_is(&id, "running").await?;
@@ -229,7 +241,7 @@ impl Driver for VmDriver {
         }
         self.0.finish(&id).await?;
         let mut object = self.0.made(self, request).await?;
-        object.attributes.insert("image".to_owned(), image.into());
+        object.attributes.insert("image".to_owned(), image);
         Ok(object)
     }
 

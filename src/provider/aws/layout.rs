@@ -1,20 +1,24 @@
 //! What an environment is made of in this cloud. A subnet of the file becomes two: the lower half of its range is private, and
 //! reaches the world through the gateway; the upper half is for machines with a public address, and for the gateway itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::{iam, postgres};
 use crate::{
     config::{Cidr, Environment},
     error::Diagnostic,
     name::Name,
     resource::{
-        Address, DiskSpec, GatewaySpec, KindName, LoadBalancerSpec, NetworkSpec, Resource, RouteTableSpec,
-        SecurityGroupSpec, SubnetSpec, VmSpec, spec_fields,
+        Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
+        Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
+        spec_fields,
     },
 };
 
 /// The name of the gateway and of the route table that leads to it.
 const EGRESS: &str = "egress";
+/// The name of the subnet in another zone that a managed database may move to.
+const SPARE: &str = "other-zone";
 
 /// Classes of machines, the cheapest first: name, processors, memory in MB.
 const CLASSES: &[(&str, u32, u64)] = &[
@@ -36,10 +40,18 @@ const CLASSES: &[(&str, u32, u64)] = &[
     ("r6i.16xlarge", 64, 512 * 1024),
 ];
 
+/// The versions of PostgreSQL that there may be settings for.
+pub(super) const POSTGRES_VERSIONS: std::ops::RangeInclusive<u32> = 11..=20;
+
+/// The cheapest class that has as many processors and as much memory, in MB.
+pub(super) fn class_of(cores: u32, memory_mb: u64) -> Option<&'static str> {
+    let fits = |(_, has, memory): &&(&str, u32, u64)| *has >= cores && *memory >= memory_mb;
+    CLASSES.iter().find(fits).map(|(name, ..)| *name)
+}
+
 /// The cheapest class that has what a machine asks for.
 fn class(spec: &VmSpec) -> Option<&'static str> {
-    let fits = |(_, cores, memory): &&(&str, u32, u64)| *cores >= spec.cores && *memory >= spec.memory_mb;
-    CLASSES.iter().find(fits).map(|(name, ..)| *name)
+    class_of(spec.cores, spec.memory_mb)
 }
 
 fn name(text: &str) -> Name {
@@ -58,6 +70,21 @@ fn halves(cidr: Cidr) -> (String, String) {
     let (low, _) = cidr.bounds();
     let upper = std::net::Ipv4Addr::from(low + (1_u32 << (32 - prefix)));
     (format!("{}/{prefix}", std::net::Ipv4Addr::from(low)), format!("{upper}/{prefix}"))
+}
+
+/// A small range beside another one, and the range that covers both.
+fn beside(cidr: Cidr) -> (Cidr, Cidr) {
+    let (low, _) = cidr.bounds();
+    let size = 1_u32 << (32 - cidr.prefix);
+    let other = Cidr { base: std::net::Ipv4Addr::from(low ^ size), prefix: 28 };
+    let whole = Cidr { base: std::net::Ipv4Addr::from(low & !size), prefix: cidr.prefix - 1 };
+    (other, whole)
+}
+
+/// Another zone of the same region: every region has an `a` and a `b`.
+fn other_zone(zone: &str) -> String {
+    let (region, letter) = zone.split_at(zone.len().saturating_sub(1));
+    format!("{region}{}", if letter == "a" { "b" } else { "a" })
 }
 
 /// The smallest range that covers all of these.
@@ -87,9 +114,19 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
     let mut all = Vec::new();
     let subnets: Vec<&Resource> =
         environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET).collect();
-    let Some(first) = subnets.first() else { return all };
+    let Some(first) = subnets.first().copied() else { return all };
     let cidrs = ranges(environment);
-    let whole = cover(&cidrs).map(|cidr| cidr.to_string());
+    let covered = cover(&cidrs);
+    // A managed database must be able to stand in two zones: where the file names one, a small subnet beside it is the other.
+    let of_zone = |subnet: &Resource| subnet.spec::<SubnetSpec>().ok()?.zone;
+    let named: BTreeSet<String> =
+        subnets.iter().map(|one| of_zone(one).unwrap_or_else(|| usual_zone.to_owned())).collect();
+    let managed = environment.resources.iter().any(|one| one.address.kind == KindName::POSTGRES);
+    let spare = covered.filter(|_| managed && named.len() < 2).map(beside);
+    let whole = match (&spare, covered) {
+        (Some((_, whole)), _) => Some(whole.to_string()),
+        (None, covered) => covered.map(|cidr| cidr.to_string()),
+    };
     let inside = cidrs.iter().map(Cidr::to_string).collect();
     let spec = NetworkSpec { name: environment.name.to_string(), cidrs: inside, cidr: whole };
     all.push(resource(network_address.clone(), &spec, Vec::new(), &first.origin));
@@ -112,7 +149,14 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
         all.push(resource(outer, &half(upper), vec![network_address.clone()], &subnet.origin));
         zones.insert(subnet.address.name.clone(), zone);
     }
+    if let Some((cidr, _)) = spare {
+        let spec = SubnetSpec { cidr: cidr.to_string(), zone: named.first().map(|zone| other_zone(zone)) };
+        let needs = vec![network_address.clone(), table.clone()];
+        all.push(resource(Address::subnet(&name(SPARE)), &spec, needs, &first.origin));
+    }
+    accounts(environment, &mut all);
     machines(environment, &network, &zones, &mut all);
+    databases(environment, &network, &zones, &mut all);
     // A front of several machines is reached through a balancer before them.
     for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
         let mut needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
@@ -133,48 +177,109 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
     all
 }
 
+/// Roles of machines and their policies.
+fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
+    for (account, (roles, mark)) in &environment.service_accounts {
+        let (address, origin) = (KindName::SERVICE_ACCOUNT.named(account), mark.to_string());
+        all.push(resource(address.clone(), &ServiceAccountSpec {}, Vec::new(), &origin));
+        if !roles.is_empty() {
+            let mut roles: Vec<String> = roles.iter().map(|role| iam::policy(role)).collect();
+            roles.sort();
+            let spec = RoleBindingSpec { service_account: account.clone(), roles };
+            all.push(resource(KindName::ROLE_BINDING.named(account), &spec, vec![address], &origin));
+        }
+    }
+}
+
+/// Managed databases: each may stand in its own subnet, and in those of other zones.
+fn databases(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
+    let mut made = Vec::new();
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
+        let Ok(mut spec) = one.spec::<PostgresSpec>() else { continue };
+        postgres::complete(&mut spec);
+        if spec.public {
+            spec.subnet = public(&spec.subnet);
+        }
+        let own = zones.get(&spec.subnet).or_else(|| zones.values().next()).cloned();
+        let zone = spec.zone.get_or_insert_with(|| own.unwrap_or_default()).clone();
+        let others = all.iter().filter(|other| other.address.kind == KindName::SUBNET).filter(|other| {
+            let private = !other.address.name.as_str().ends_with("-public");
+            private && other.spec::<SubnetSpec>().is_ok_and(|subnet| subnet.zone.as_deref() != Some(zone.as_str()))
+        });
+        let mut needs = vec![Address::subnet(&spec.subnet), KindName::NETWORK.named(network)];
+        needs.extend(others.map(|other| other.address.clone()));
+        made.push(resource(one.address.clone(), &spec, needs, &one.origin));
+    }
+    all.extend(made);
+}
+
 fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
+    let grouped: BTreeSet<Address> =
+        environment.groups.values().flat_map(|group| group.members.iter().map(Address::vm)).collect();
+    // A member's own second disk belongs to its group's template; a group in this cloud has none.
+    let members_disks: BTreeSet<Name> =
+        environment.groups.values().flat_map(|group| group.machine.disks.iter().cloned()).collect();
     let mut openings: BTreeMap<Name, (Vec<u16>, String)> = BTreeMap::new();
     let mut disk_zones: BTreeMap<Name, String> = BTreeMap::new();
-    let mut made = Vec::new();
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
-        let mut one = one.clone();
-        let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
+    let mut finished = |spec: &mut VmSpec, origin: &str| {
         let zone = zones.get(&spec.subnet).cloned().unwrap_or_default();
         disk_zones.extend(spec.disks.iter().map(|disk| (disk.clone(), zone.clone())));
         spec.zone = Some(zone);
         if spec.class.is_none() {
-            spec.class = class(&spec).map(str::to_owned);
+            spec.class = class(spec).map(str::to_owned);
         }
         spec.disk_type.get_or_insert_with(|| environment.aws.disk_type.clone());
-        one.needs = spec.disks.iter().map(Address::disk).collect();
+        let mut needs: Vec<Address> = spec.disks.iter().map(Address::disk).collect();
         if spec.public {
             spec.subnet = public(&spec.subnet);
         }
-        one.needs.extend([Address::subnet(&spec.subnet), KindName::NETWORK.named(network)]);
+        needs.extend([Address::subnet(&spec.subnet), KindName::NETWORK.named(network)]);
         if !spec.public {
             // A machine that cannot reach the world at its first boot has missed its packages.
-            one.needs.push(KindName::ROUTE_TABLE.named(&name(EGRESS)));
+            needs.push(KindName::ROUTE_TABLE.named(&name(EGRESS)));
         }
         let ports: Vec<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
         if !ports.is_empty() {
             let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
             let group = name(&format!("ports-{}", list.chars().take(50).collect::<String>().trim_end_matches('-')));
-            one.needs.push(KindName::SECURITY_GROUP.named(&group));
+            needs.push(KindName::SECURITY_GROUP.named(&group));
             spec.security_groups = vec![group.clone()];
-            openings.entry(group).or_insert_with(|| (ports, one.origin.clone()));
+            openings.entry(group).or_insert_with(|| (ports, origin.to_owned()));
         }
-        one.spec = spec_fields(&spec);
-        made.push(one);
+        needs
+    };
+    let mut made = Vec::new();
+    let single = |one: &&Resource| one.address.kind == KindName::VM && !grouped.contains(&one.address);
+    for one in environment.resources.iter().filter(single) {
+        let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
+        let needs = finished(&mut spec, &one.origin);
+        made.push(resource(one.address.clone(), &spec, needs, &one.origin));
     }
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::DISK) {
-        let mut one = one.clone();
-        if let Ok(mut spec) = one.spec::<DiskSpec>() {
-            spec.zone = disk_zones.get(&one.address.name).cloned();
-            spec.disk_type.get_or_insert_with(|| environment.aws.disk_type.clone());
-            one.spec = spec_fields(&spec);
+    for (group, settings) in &environment.groups {
+        let mut machine = settings.machine.clone();
+        machine.disks.clear();
+        let origin = settings.mark.to_string();
+        let mut needs = finished(&mut machine, &origin);
+        if let Some(account) = &settings.service_account {
+            needs.extend([KindName::SERVICE_ACCOUNT.named(account), KindName::ROLE_BINDING.named(account)]);
+            needs.retain(|need| need.kind != KindName::ROLE_BINDING || all.iter().any(|other| other.address == *need));
         }
-        made.push(one);
+        let spec = InstanceGroupSpec {
+            count: u32::try_from(settings.members.len()).unwrap_or(u32::MAX),
+            zones: settings.zones.clone(),
+            max_unavailable: settings.max_unavailable,
+            max_expansion: settings.max_expansion,
+            service_account: settings.service_account.clone(),
+            machine,
+        };
+        made.push(resource(KindName::INSTANCE_GROUP.named(group), &spec, needs, &origin));
+    }
+    let disk = |one: &&Resource| one.address.kind == KindName::DISK && !members_disks.contains(&one.address.name);
+    for one in environment.resources.iter().filter(disk) {
+        let Ok(mut spec) = one.spec::<DiskSpec>() else { continue };
+        spec.zone = disk_zones.get(&one.address.name).cloned();
+        spec.disk_type.get_or_insert_with(|| environment.aws.disk_type.clone());
+        made.push(resource(one.address.clone(), &spec, one.needs.clone(), &one.origin));
     }
     for (group, (ports, origin)) in openings {
         let spec = SecurityGroupSpec { network: network.clone(), ports };
@@ -206,16 +311,53 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         let message = format!("`{subnet}` is too small: this cloud needs two halves of at least 16 addresses (`/27`)");
         found.push(Diagnostic::error(None, message));
     }
-    for (name, (_, mark)) in &environment.service_accounts {
-        let message = format!("the service account `{name}` means nothing to provider `aws` yet");
-        found.push(Diagnostic::warning(mark.location(), message));
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
+        if let Ok(spec) = one.spec::<PostgresSpec>() {
+            check_postgres(environment, one, &spec, &mut found);
+        }
     }
     found
 }
 
+/// What of a managed database this cloud does otherwise than the file asks.
+fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
+    let place = || environment.postgres.get(&one.address.name).map(|service| service.mark.location());
+    let mut completed = spec.clone();
+    postgres::complete(&mut completed);
+    if completed.class.is_none() {
+        let message = format!("no class of databases has {} cores and {} MB", spec.cores, spec.memory_mb);
+        found.push(Diagnostic::error(place(), message).hint("take fewer cores or less memory"));
+    }
+    // The service's API makes one login and one database; all else is SQL.
+    let extensions = spec.databases.values().any(|database| !database.extensions.is_empty());
+    if spec.users.len() != 1 || spec.databases.len() > 1 || extensions {
+        let message = "a managed database has one login here, at most one database, and no extensions from the start";
+        found.push(
+            Diagnostic::error(place(), message).hint(
+                "`managed: false` runs it on a machine; or make the rest with `community.postgresql` in a playbook",
+            ),
+        );
+    }
+    if completed.disk_gb != spec.disk_gb {
+        let message = format!("a managed database has at least {} GB here", completed.disk_gb);
+        found.push(Diagnostic::warning(place(), message));
+    }
+    if let (Some(asked), Some(kept)) = (&spec.backup, &completed.backup)
+        && asked.keep_days != kept.keep_days
+    {
+        let message = format!("backups are kept for {} days here", kept.keep_days);
+        found.push(Diagnostic::warning(place(), message));
+    }
+    for (name, value) in &spec.settings {
+        if let Err(why) = postgres::setting(name, value) {
+            found.push(Diagnostic::error(place(), format!("the setting `{name}`: {why}")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Cidr, cover, halves};
+    use super::{Cidr, beside, cover, halves, other_zone};
 
     fn cidr(text: &str) -> Cidr {
         text.parse().unwrap()
@@ -224,6 +366,16 @@ mod tests {
     #[test]
     fn a_subnet_has_two_halves() {
         assert_eq!(halves(cidr("10.5.0.0/24")), ("10.5.0.0/25".to_owned(), "10.5.0.128/25".to_owned()));
+    }
+
+    #[test]
+    fn a_spare_subnet_stands_beside_the_others_in_another_zone() {
+        assert_eq!(beside(cidr("10.5.0.0/24")), (cidr("10.5.1.0/28"), cidr("10.5.0.0/23")));
+        assert_eq!(beside(cidr("10.5.1.0/24")), (cidr("10.5.0.0/28"), cidr("10.5.0.0/23")));
+        assert_eq!(
+            (other_zone("eu-central-1a"), other_zone("eu-central-1c")),
+            ("eu-central-1b".into(), "eu-central-1a".into())
+        );
     }
 
     #[test]

@@ -5,13 +5,17 @@
 
 mod balancer;
 mod compute;
+mod group;
+mod iam;
 mod layout;
 mod network;
+mod postgres;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request};
@@ -27,6 +31,7 @@ use crate::{
     config::{AwsSettings, Environment},
     error::{Diagnostic, Error, Result},
     event::Events,
+    identity,
     name::Name,
     resource::{Address, KindName, Policy, Resource, VmSpec},
 };
@@ -35,6 +40,8 @@ use crate::{
 const READY: &str = "infra-ready";
 /// The tag with what an object is for, where it is no resource of its own but a part of one.
 const PART: &str = "infra-part";
+/// Names that are unique in the account begin so.
+const PREFIX: &str = "infra-";
 /// How long a removal is tried again while something else is still being removed.
 const IN_USE: Duration = Duration::from_mins(5);
 /// How long an object may take to come to rest.
@@ -48,6 +55,11 @@ const UNKNOWN: u32 = 5;
 pub struct Aws {
     account: Account,
     drivers: Vec<(KindName, Box<dyn Driver>)>,
+    // These are listed two and two.
+    vm: compute::VmDriver,
+    instance_group: group::InstanceGroupDriver,
+    service_account: iam::ServiceAccountDriver,
+    role_binding: iam::RoleBindingDriver,
 }
 
 /// The client and what every call needs beside it.
@@ -85,6 +97,9 @@ impl Aws {
             ("sts", "AWS_ENDPOINT_URL_STS"),
             ("sso", "AWS_ENDPOINT_URL_SSO"),
             ("elasticloadbalancing", "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2"),
+            ("rds", "AWS_ENDPOINT_URL_RDS"),
+            ("autoscaling", "AWS_ENDPOINT_URL_AUTO_SCALING"),
+            ("iam", "AWS_ENDPOINT_URL_IAM"),
         ];
         for (service, variable) in variables {
             if let Some(endpoint) = sources.variable(variable) {
@@ -103,9 +118,13 @@ impl Aws {
                 (KindName::SUBNET, Box::new(network::SubnetDriver(account.clone()))),
                 (KindName::SECURITY_GROUP, Box::new(network::SecurityGroupDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
-                (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
+                (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
                 (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
             ],
+            vm: compute::VmDriver(account.clone()),
+            instance_group: group::InstanceGroupDriver(account.clone()),
+            service_account: iam::ServiceAccountDriver(account.clone()),
+            role_binding: iam::RoleBindingDriver(account.clone()),
             account,
         })
     }
@@ -122,7 +141,13 @@ impl Provider for Aws {
     }
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
-        super::driver(&self.drivers, kind)
+        match kind {
+            KindName::VM => Some(&self.vm),
+            KindName::INSTANCE_GROUP => Some(&self.instance_group),
+            KindName::SERVICE_ACCOUNT => Some(&self.service_account),
+            KindName::ROLE_BINDING => Some(&self.role_binding),
+            _ => super::driver(&self.drivers, kind),
+        }
     }
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {
@@ -140,17 +165,22 @@ impl Provider for Aws {
             // The gateway stands in a subnet here, and the table of routes leads to it.
             level: |kind| match kind {
                 KindName::LOAD_BALANCER => 5,
-                KindName::VM => 4,
+                KindName::VM | KindName::INSTANCE_GROUP | KindName::POSTGRES => 4,
                 KindName::ROUTE_TABLE => 3,
                 KindName::GATEWAY => 2,
-                KindName::SUBNET | KindName::SECURITY_GROUP => 1,
+                KindName::SUBNET | KindName::SECURITY_GROUP | KindName::ROLE_BINDING => 1,
                 _ => 0,
             },
         }
     }
 
     fn interrupts(&self, kind: KindName, fields: &[&str]) -> bool {
-        kind == KindName::VM && fields.contains(&"class")
+        match kind {
+            KindName::VM => fields.contains(&"class"),
+            // Settings are in force after a start.
+            KindName::POSTGRES => true,
+            _ => false,
+        }
     }
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
@@ -179,6 +209,26 @@ impl Provider for Aws {
         findings
     }
 
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let others = self.drivers.iter().map(|(_, driver)| driver.list(environment));
+        let (name, value) = Account::filter(environment);
+        let filter = [(name.as_str(), value.as_str())];
+        let machines = async {
+            // One list of machines serves both.
+            let instances = self.account.client.instances(&filter).await?;
+            let mut machines: Vec<Object> = instances.iter().filter_map(compute::describe).collect();
+            machines.extend(group::groups(&self.account, environment, &instances).await?);
+            Ok(machines)
+        };
+        let accounts = async {
+            let mut accounts = self.service_account.list(environment).await?;
+            accounts.extend(self.role_binding.of(&accounts).await?);
+            Ok(accounts)
+        };
+        let (others, machines, accounts) = tokio::try_join!(futures::future::try_join_all(others), machines, accounts)?;
+        Ok(others.into_iter().flatten().chain(machines).chain(accounts).collect())
+    }
+
     async fn why_down(&self, id: &str) -> Option<Error> {
         let found = self.account.client.instances(&[("instance-id", id)]).await.ok()?;
         let Some(instance) = found.first() else { return Some(Error::new("the machine is gone")) };
@@ -186,6 +236,12 @@ impl Provider for Aws {
         let down = matches!(state, "stopped" | "stopping" | "terminated" | "shutting-down");
         down.then(|| Error::new(format!("the machine is {state}: {}", instance.state_reason.message)))
     }
+}
+
+/// A name that is unique in the account, and the same for the same intent; the names of balancers have 32 letters at most.
+fn unique_name(token: &str, port: Option<u16>) -> String {
+    let digest = identity::hex(&Sha256::digest(token)[..8]);
+    port.map_or_else(|| format!("{PREFIX}{digest}"), |port| format!("{PREFIX}{digest}-{port}"))
 }
 
 impl Account {
@@ -320,4 +376,17 @@ fn object(tags: &[Tag], kind: KindName, id: &str, created: &str) -> Option<Objec
 /// The object that a resource needs.
 fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object> {
     request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unique_name;
+
+    #[test]
+    fn names_are_short_and_the_same_for_the_same_intent() {
+        let name = unique_name("a-token", Some(65535));
+        assert!(name.len() <= 32, "{name}");
+        assert_eq!(name, unique_name("a-token", Some(65535)));
+        assert_ne!(name, unique_name("another", Some(65535)));
+    }
 }

@@ -1,0 +1,156 @@
+//! Groups of machines: the Auto Scaling API, version 2011-01-01.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Client, Result, Service,
+    ec2::{Tag as Ec2Tag, Tags},
+    typed,
+};
+
+/// A group of machines.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AutoScalingGroup {
+    /// Its name.
+    #[serde(rename = "AutoScalingGroupName")]
+    pub name: String,
+    /// How many machines it should have.
+    pub desired_capacity: String,
+    /// When it was made.
+    pub created_time: String,
+    /// `Delete in progress`, or nothing.
+    pub status: String,
+    /// Its machines.
+    pub instances: Vec<Member>,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+}
+
+/// A machine of a group.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Member {
+    /// Its id.
+    pub instance_id: String,
+    /// `InService` when it is one of those that count.
+    pub lifecycle_state: String,
+}
+
+/// A tag.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Tag {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// An exchange of all machines of a group for new ones.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Refresh {
+    /// Its id.
+    pub instance_refresh_id: String,
+    /// `Pending`, `InProgress`, `Successful`, `Failed`, `Cancelled`, ...
+    pub status: String,
+    /// Why.
+    pub status_reason: String,
+}
+
+/// Tags as the other services tell them.
+#[must_use]
+pub fn tags(tags: &[Tag]) -> Vec<Ec2Tag> {
+    tags.iter().map(|tag| Ec2Tag { key: tag.key.clone(), value: tag.value.clone() }).collect()
+}
+
+/// Tags of a group as this API writes them; its machines get theirs from the template.
+fn list(group: &str, tags: &Tags) -> Value {
+    let tag = |(key, value): (&String, &String)| {
+        json!({
+            "ResourceId": group, "ResourceType": "auto-scaling-group", "Key": key, "Value": value,
+            "PropagateAtLaunch": false,
+        })
+    };
+    tags.iter().map(tag).collect()
+}
+
+impl Client {
+    async fn scaling(&self, action: &str, fields: Value) -> Result<Value> {
+        self.call(Service::AutoScaling, action, fields).await
+    }
+
+    /// The groups of the account in the region, or the one of a name.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn auto_scaling_groups(&self, name: Option<&str>) -> Result<Vec<AutoScalingGroup>> {
+        let mut fields = json!({ "MaxRecords": 100 });
+        if let Some(name) = name {
+            fields["AutoScalingGroupNames"] = json!([name]);
+        }
+        let token = ["NextToken", "NextToken"];
+        self.call_pages(Service::AutoScaling, "DescribeAutoScalingGroups", fields, "AutoScalingGroups", token).await
+    }
+
+    /// Makes a group; the fields are those of `CreateAutoScalingGroup`.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one of the same name is such a reason.
+    pub async fn create_auto_scaling_group(&self, name: &str, mut fields: Value, tags: &Tags) -> Result<Value> {
+        fields["AutoScalingGroupName"] = name.into();
+        fields["Tags"] = list(name, tags);
+        self.scaling("CreateAutoScalingGroup", fields).await
+    }
+
+    /// Changes a group; the fields are those of `UpdateAutoScalingGroup`.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub async fn update_auto_scaling_group(&self, name: &str, mut fields: Value) -> Result<Value> {
+        fields["AutoScalingGroupName"] = name.into();
+        self.scaling("UpdateAutoScalingGroup", fields).await
+    }
+
+    /// Tags a group.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn tag_auto_scaling_group(&self, name: &str, tags: &Tags) -> Result<Value> {
+        self.scaling("CreateOrUpdateTags", json!({ "Tags": list(name, tags) })).await
+    }
+
+    /// Begins to exchange the machines of a group for new ones: as many must be there meanwhile, in percent.
+    ///
+    /// # Errors
+    /// When another exchange runs.
+    pub async fn start_instance_refresh(&self, name: &str, least: u32, most: u32) -> Result<String> {
+        let fields = json!({
+            "AutoScalingGroupName": name,
+            "Preferences": { "MinHealthyPercentage": least, "MaxHealthyPercentage": most, "InstanceWarmup": 0 },
+        });
+        let answer = self.scaling("StartInstanceRefresh", fields).await?;
+        Ok(answer.get("InstanceRefreshId").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// An exchange of machines.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn instance_refresh(&self, name: &str, id: &str) -> Result<Option<Refresh>> {
+        let fields = json!({ "AutoScalingGroupName": name, "InstanceRefreshIds": [id] });
+        let mut answer = self.scaling("DescribeInstanceRefreshes", fields).await?;
+        let found = answer.get_mut("InstanceRefreshes").map_or_else(|| json!([]), Value::take);
+        Ok(typed::<Vec<Refresh>>(found)?.into_iter().next())
+    }
+
+    /// Removes a group with all of its machines.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub async fn delete_auto_scaling_group(&self, name: &str) -> Result<Value> {
+        self.scaling("DeleteAutoScalingGroup", json!({ "AutoScalingGroupName": name, "ForceDelete": true })).await
+    }
+}

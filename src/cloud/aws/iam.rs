@@ -1,0 +1,156 @@
+//! Roles that machines have: the IAM API, version 2010-05-08. It is one for all regions.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Client, Result, Service,
+    ec2::{Tag as Ec2Tag, Tags},
+    typed,
+};
+
+/// A role.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Role {
+    /// Its name.
+    pub role_name: String,
+    /// When it was made.
+    pub create_date: String,
+}
+
+/// A policy of a role.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttachedPolicy {
+    /// Its full name.
+    pub policy_arn: String,
+}
+
+/// A tag.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Tag {
+    key: String,
+    value: String,
+}
+
+impl Client {
+    async fn iam(&self, action: &str, fields: Value) -> Result<Value> {
+        self.call(Service::Iam, action, fields).await
+    }
+
+    async fn iam_pages<T: serde::de::DeserializeOwned>(
+        &self, action: &str, fields: Value, key: &str,
+    ) -> Result<Vec<T>> {
+        self.call_pages(Service::Iam, action, fields, key, ["Marker", "Marker"]).await
+    }
+
+    /// The roles below a path.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn roles(&self, path: &str) -> Result<Vec<Role>> {
+        self.iam_pages("ListRoles", json!({ "PathPrefix": path, "MaxItems": 1000 }), "Roles").await
+    }
+
+    /// The tags of a role: lists of roles do not tell them.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn role_tags(&self, role: &str) -> Result<Vec<Ec2Tag>> {
+        let mut answer = self.iam("ListRoleTags", json!({ "RoleName": role })).await?;
+        let tags: Vec<Tag> = typed(answer.get_mut("Tags").map_or_else(|| json!([]), Value::take))?;
+        Ok(tags.into_iter().map(|tag| Ec2Tag { key: tag.key, value: tag.value }).collect())
+    }
+
+    /// Makes a role that machines may take on.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one of the same name is such a reason.
+    pub async fn create_role(&self, name: &str, path: &str, tags: &Tags) -> Result<Value> {
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole",
+            }],
+        });
+        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        let fields = json!({
+            "RoleName": name, "Path": path, "AssumeRolePolicyDocument": trust.to_string(), "Tags": tags,
+        });
+        self.iam("CreateRole", fields).await
+    }
+
+    /// Removes a role that nothing uses.
+    ///
+    /// # Errors
+    /// When it has policies, or a profile uses it.
+    pub async fn delete_role(&self, name: &str) -> Result<Value> {
+        self.iam("DeleteRole", json!({ "RoleName": name })).await
+    }
+
+    /// Tags a role.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn tag_role(&self, name: &str, key: &str, value: &str) -> Result<Value> {
+        self.iam("TagRole", json!({ "RoleName": name, "Tags": [{ "Key": key, "Value": value }] })).await
+    }
+
+    /// Makes what carries a role into a machine.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one of the same name is such a reason.
+    pub async fn create_instance_profile(&self, name: &str, path: &str) -> Result<Value> {
+        self.iam("CreateInstanceProfile", json!({ "InstanceProfileName": name, "Path": path })).await
+    }
+
+    /// Puts a role into a profile, which holds one.
+    ///
+    /// # Errors
+    /// When it holds one already.
+    pub async fn add_role_to_instance_profile(&self, profile: &str, role: &str) -> Result<Value> {
+        self.iam("AddRoleToInstanceProfile", json!({ "InstanceProfileName": profile, "RoleName": role })).await
+    }
+
+    /// Takes a role out of a profile.
+    ///
+    /// # Errors
+    /// When it is not in it.
+    pub async fn remove_role_from_instance_profile(&self, profile: &str, role: &str) -> Result<Value> {
+        self.iam("RemoveRoleFromInstanceProfile", json!({ "InstanceProfileName": profile, "RoleName": role })).await
+    }
+
+    /// Removes a profile.
+    ///
+    /// # Errors
+    /// When it holds a role.
+    pub async fn delete_instance_profile(&self, name: &str) -> Result<Value> {
+        self.iam("DeleteInstanceProfile", json!({ "InstanceProfileName": name })).await
+    }
+
+    /// The policies of a role.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn role_policies(&self, role: &str) -> Result<Vec<AttachedPolicy>> {
+        self.iam_pages("ListAttachedRolePolicies", json!({ "RoleName": role }), "AttachedPolicies").await
+    }
+
+    /// Gives a role a policy.
+    ///
+    /// # Errors
+    /// When there is no such policy.
+    pub async fn attach_role_policy(&self, role: &str, policy: &str) -> Result<Value> {
+        self.iam("AttachRolePolicy", json!({ "RoleName": role, "PolicyArn": policy })).await
+    }
+
+    /// Takes a policy away from a role.
+    ///
+    /// # Errors
+    /// When it does not have it.
+    pub async fn detach_role_policy(&self, role: &str, policy: &str) -> Result<Value> {
+        self.iam("DetachRolePolicy", json!({ "RoleName": role, "PolicyArn": policy })).await
+    }
+}

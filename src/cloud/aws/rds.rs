@@ -1,0 +1,237 @@
+//! Managed databases: the RDS API, version 2014-10-31.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Client, Result, Service,
+    ec2::{Tag as Ec2Tag, Tags},
+    typed,
+};
+
+/// A database server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DbInstance {
+    /// Its name.
+    #[serde(rename = "DBInstanceIdentifier")]
+    pub identifier: String,
+    /// Its name for calls about tags.
+    #[serde(rename = "DBInstanceArn")]
+    pub arn: String,
+    /// Its class.
+    #[serde(rename = "DBInstanceClass")]
+    pub class: String,
+    /// What it is doing.
+    #[serde(rename = "DBInstanceStatus")]
+    pub status: String,
+    /// The size of its disk in GiB.
+    pub allocated_storage: String,
+    /// Its version, as `15.4`.
+    pub engine_version: String,
+    /// The login that owns everything.
+    pub master_username: String,
+    /// The database that was made with it.
+    #[serde(rename = "DBName")]
+    pub db_name: String,
+    /// When it was made.
+    pub instance_create_time: String,
+    /// Where it answers.
+    pub endpoint: Endpoint,
+    /// What was asked for, and is not done yet.
+    pub pending_modified_values: Value,
+    /// Its tags.
+    pub tag_list: Vec<Tag>,
+}
+
+/// Where a server answers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Endpoint {
+    /// The name of the host.
+    pub address: String,
+    /// The TCP port.
+    pub port: String,
+}
+
+/// The subnets that servers may stand in.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SubnetGroup {
+    /// Its name.
+    #[serde(rename = "DBSubnetGroupName")]
+    pub name: String,
+    /// Its name for calls about tags.
+    #[serde(rename = "DBSubnetGroupArn")]
+    pub arn: String,
+}
+
+/// A tag.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Tag {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// Tags as the other services tell them.
+#[must_use]
+pub fn tags(tags: &[Tag]) -> Vec<Ec2Tag> {
+    tags.iter().map(|tag| Ec2Tag { key: tag.key.clone(), value: tag.value.clone() }).collect()
+}
+
+/// Tags as this API writes them: elements of a list have the list's own name.
+fn list(tags: &Tags) -> Value {
+    json!({ "Tag": tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect::<Vec<_>>() })
+}
+
+impl Client {
+    async fn rds(&self, action: &str, fields: Value) -> Result<Value> {
+        self.call(Service::Rds, action, fields).await
+    }
+
+    /// All database servers of the account in the region.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn db_instances(&self) -> Result<Vec<DbInstance>> {
+        let fields = json!({ "MaxRecords": 100 });
+        self.call_pages(Service::Rds, "DescribeDBInstances", fields, "DBInstances", ["Marker", "Marker"]).await
+    }
+
+    /// A database server by name; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn db_instance(&self, name: &str) -> Result<Option<DbInstance>> {
+        match self.rds("DescribeDBInstances", json!({ "DBInstanceIdentifier": name })).await {
+            Ok(mut answer) => {
+                let found = answer.get_mut("DBInstances").map_or_else(|| json!([]), Value::take);
+                Ok(typed::<Vec<DbInstance>>(found)?.into_iter().next())
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a database server; the fields are those of `CreateDBInstance`.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one of the same name is such a reason.
+    pub async fn create_db_instance(&self, mut fields: Value, tags: &Tags) -> Result<Value> {
+        fields["Tags"] = list(tags);
+        self.rds("CreateDBInstance", fields).await
+    }
+
+    /// Changes a database server at once; the fields are those of `ModifyDBInstance`.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub async fn modify_db_instance(&self, fields: Value) -> Result<Value> {
+        self.rds("ModifyDBInstance", fields).await
+    }
+
+    /// Starts a database server that stands still.
+    ///
+    /// # Errors
+    /// When it does not stand still.
+    pub async fn start_db_instance(&self, name: &str) -> Result<Value> {
+        self.rds("StartDBInstance", json!({ "DBInstanceIdentifier": name })).await
+    }
+
+    /// Starts a database server anew, so that all of its settings are in force.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn reboot_db_instance(&self, name: &str) -> Result<Value> {
+        self.rds("RebootDBInstance", json!({ "DBInstanceIdentifier": name })).await
+    }
+
+    /// Removes a database server with its data and its backups.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub async fn delete_db_instance(&self, name: &str) -> Result<Value> {
+        let fields = json!({ "DBInstanceIdentifier": name, "SkipFinalSnapshot": true, "DeleteAutomatedBackups": true });
+        self.rds("DeleteDBInstance", fields).await
+    }
+
+    /// All groups of subnets for database servers.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn db_subnet_groups(&self) -> Result<Vec<SubnetGroup>> {
+        let fields = json!({ "MaxRecords": 100 });
+        self.call_pages(Service::Rds, "DescribeDBSubnetGroups", fields, "DBSubnetGroups", ["Marker", "Marker"]).await
+    }
+
+    /// The tags of an object of this service.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn db_tags(&self, arn: &str) -> Result<Vec<Tag>> {
+        let mut answer = self.rds("ListTagsForResource", json!({ "ResourceName": arn })).await?;
+        typed(answer.get_mut("TagList").map_or_else(|| json!([]), Value::take))
+    }
+
+    /// Tags an object of this service.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn tag_db(&self, arn: &str, tags: &Tags) -> Result<Value> {
+        self.rds("AddTagsToResource", json!({ "ResourceName": arn, "Tags": list(tags) })).await
+    }
+
+    /// Makes a group of subnets in at least two zones.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one of the same name is such a reason.
+    pub async fn create_db_subnet_group(&self, name: &str, subnets: &[&str], tags: &Tags) -> Result<Value> {
+        let fields = json!({
+            "DBSubnetGroupName": name, "DBSubnetGroupDescription": "made by infra",
+            "SubnetIds": { "SubnetIdentifier": subnets }, "Tags": list(tags),
+        });
+        self.rds("CreateDBSubnetGroup", fields).await
+    }
+
+    /// Removes a group of subnets.
+    ///
+    /// # Errors
+    /// When a server uses it.
+    pub async fn delete_db_subnet_group(&self, name: &str) -> Result<Value> {
+        self.rds("DeleteDBSubnetGroup", json!({ "DBSubnetGroupName": name })).await
+    }
+
+    /// Makes a group of settings for a family, as `postgres15`.
+    ///
+    /// # Errors
+    /// When the cloud refuses; one of the same name is such a reason.
+    pub async fn create_db_parameter_group(&self, name: &str, family: &str, tags: &Tags) -> Result<Value> {
+        let fields = json!({
+            "DBParameterGroupName": name, "DBParameterGroupFamily": family, "Description": "made by infra",
+            "Tags": list(tags),
+        });
+        self.rds("CreateDBParameterGroup", fields).await
+    }
+
+    /// Changes settings of a group: at most twenty in a call.
+    ///
+    /// # Errors
+    /// When a name or a value is wrong.
+    pub async fn modify_db_parameter_group(&self, name: &str, settings: &[(String, String)]) -> Result<Value> {
+        let parameter = |(name, value): &(String, String)| json!({ "ParameterName": name, "ParameterValue": value, "ApplyMethod": "pending-reboot" });
+        let parameters: Vec<Value> = settings.iter().map(parameter).collect();
+        let fields = json!({ "DBParameterGroupName": name, "Parameters": { "Parameter": parameters } });
+        self.rds("ModifyDBParameterGroup", fields).await
+    }
+
+    /// Removes a group of settings.
+    ///
+    /// # Errors
+    /// When a server uses it.
+    pub async fn delete_db_parameter_group(&self, name: &str) -> Result<Value> {
+        self.rds("DeleteDBParameterGroup", json!({ "DBParameterGroupName": name })).await
+    }
+}

@@ -1,0 +1,287 @@
+//! Instance groups: an Auto Scaling group, which makes the machines and heals them, and the template that they are made from.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, READY, Request, compute::machine_fields, explain,
+    needed, object, tag, unique_name,
+};
+use crate::{
+    cloud::{
+        aws::{
+            AwsError,
+            autoscaling::{self, AutoScalingGroup},
+            ec2::{Instance, LaunchTemplate, Tags},
+        },
+        retry::Attempts,
+    },
+    error::{Error, Result},
+    identity,
+    name::Name,
+    provider::MEMBERS,
+    resource::{Address, InstanceGroupSpec, KindName},
+};
+
+/// The tag of a member that names its group.
+const LABEL_GROUP: &str = "infra-group";
+/// The tag of a member with its number.
+const NUMBER: &str = "infra-number";
+
+/// The tag of a group with a digest of what its machines are.
+const TEMPLATE: &str = "infra-template";
+
+/// A role is known everywhere a few seconds after it was made.
+fn is_young_profile(error: &AwsError) -> bool {
+    error.code() == "ValidationError" && error.to_string().contains("Invalid IamInstanceProfile")
+}
+
+/// A digest of what the machines of a group are.
+fn digest(spec: &InstanceGroupSpec) -> Result<String> {
+    let text = serde_json::to_string(&(&spec.machine, &spec.service_account))?;
+    Ok(identity::hex(&Sha256::digest(text)[..10]))
+}
+
+/// Instance groups.
+pub(super) struct InstanceGroupDriver(pub(super) Account);
+
+/// The machines of a group in the order of their numbers: one that has none yet, because the cloud has made it in the place of
+/// a lost one, gets the first that is free.
+fn numbered<'a>(group: &AutoScalingGroup, instances: &'a [Instance]) -> BTreeMap<u32, &'a Instance> {
+    let ours = |instance: &&Instance| group.instances.iter().any(|member| member.instance_id == instance.instance_id);
+    let running = |instance: &&Instance| matches!(instance.instance_state.name.as_str(), "pending" | "running");
+    let mut members: Vec<&Instance> = instances.iter().filter(ours).filter(running).collect();
+    members.sort_by(|a, b| (&a.launch_time, &a.instance_id).cmp(&(&b.launch_time, &b.instance_id)));
+    let mut order: BTreeMap<u32, &Instance> = BTreeMap::new();
+    let number = |instance: &Instance| tag(&instance.tag_set, NUMBER).and_then(|number| number.parse().ok());
+    let mut fresh = Vec::new();
+    for instance in members {
+        match number(instance) {
+            Some(number) if !order.contains_key(&number) => drop(order.insert(number, instance)),
+            _ => fresh.push(instance),
+        }
+    }
+    for instance in fresh {
+        let free = (1..).find(|number| !order.contains_key(number)).unwrap_or(1);
+        order.insert(free, instance);
+    }
+    order
+}
+
+fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> {
+    let tags = autoscaling::tags(&group.tags);
+    let mut object = object(&tags, KindName::INSTANCE_GROUP, &group.name, &group.created_time)?;
+    if group.status.starts_with("Delete") {
+        return None;
+    }
+    let members = numbered(group, instances).into_values().map(|instance| {
+        let mut attributes = Map::from_iter([
+            ("id".to_owned(), instance.instance_id.as_str().into()),
+            ("address".to_owned(), instance.private_ip_address.as_str().into()),
+        ]);
+        if !instance.ip_address.is_empty() {
+            attributes.insert("public_address".to_owned(), instance.ip_address.as_str().into());
+        }
+        Value::Object(attributes)
+    });
+    object.attributes.insert(MEMBERS.to_owned(), members.collect());
+    object.actual.insert("count".to_owned(), group.desired_capacity.parse::<u32>().unwrap_or(0).into());
+    Some(object)
+}
+
+/// The group of machines of the account, with what was left of others.
+pub(super) async fn groups(
+    account: &Account, environment: Option<&Name>, instances: &[Instance],
+) -> Result<Vec<Object>> {
+    let client = &account.client;
+    let (name, value) = Account::filter(environment);
+    let ours = [(name.as_str(), value.as_str())];
+    let (groups, templates) = tokio::try_join!(client.auto_scaling_groups(None), client.list::<LaunchTemplate>(&ours))?;
+    let mut objects: Vec<Object> = groups.iter().filter_map(|group| describe(group, instances)).collect();
+    objects.retain(|object| environment.is_none_or(|name| object.environment == name.as_str()));
+    // A template whose group was never made, or is gone already.
+    let lonely = templates.iter().filter(|one| !groups.iter().any(|group| group.name == one.launch_template_name));
+    objects.extend(lonely.filter_map(|one| {
+        let object = object(&one.tag_set, KindName::INSTANCE_GROUP, &one.launch_template_name, &one.create_time)?;
+        Some(Object { health: Health::Unfinished, ..object })
+    }));
+    Ok(objects)
+}
+
+impl InstanceGroupDriver {
+    async fn instances(&self, environment: &str) -> Result<Vec<Instance>> {
+        Ok(self.0.client.instances(&[(&format!("tag:{LABEL_ENV}"), environment)]).await?)
+    }
+
+    async fn template(&self, name: &str) -> Result<Option<LaunchTemplate>> {
+        match self.0.client.list::<LaunchTemplate>(&[("launch-template-name", name)]).await {
+            Ok(found) => Ok(found.into_iter().next()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the machines of a group are made from.
+    async fn template_data(&self, request: &Request<'_>, spec: &InstanceGroupSpec) -> Result<Value> {
+        let mut data = Value::Object(machine_fields(&self.0, request, &spec.machine, &[]).await?);
+        if let Some(account) = &spec.service_account {
+            let role = &needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id;
+            data["IamInstanceProfile"] = json!({ "Name": role });
+        }
+        let name = &request.resource.address.name;
+        let tags = [
+            ("Name", format!("{}-{name}", request.environment)),
+            (LABEL_ENV, request.environment.to_string()),
+            (LABEL_PROJECT, request.project.to_owned()),
+            (LABEL_GROUP, name.to_string()),
+        ];
+        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        data["TagSpecification"] = json!([{ "ResourceType": "instance", "Tag": tags }]);
+        // The subnets are the group's: they decide about the zones.
+        if let Some(interface) = data.pointer_mut("/NetworkInterface/0").and_then(Value::as_object_mut) {
+            interface.remove("SubnetId");
+        }
+        Ok(data)
+    }
+
+    fn size(&self, request: &Request<'_>, spec: &InstanceGroupSpec, template: &str, version: &str) -> Result<Value> {
+        let subnet = &needed(request, &Address::subnet(&spec.machine.subnet))?.id;
+        Ok(json!({
+            "LaunchTemplate": { "LaunchTemplateId": template, "Version": version },
+            "MinSize": spec.count, "MaxSize": spec.count, "DesiredCapacity": spec.count, "VPCZoneIdentifier": subnet,
+            "HealthCheckType": "EC2", "HealthCheckGracePeriod": 60,
+        }))
+    }
+
+    /// Waits until as many machines are in service as are wanted, and gives each its number.
+    async fn settled(&self, name: &str, environment: &str) -> Result<Object> {
+        let client = &self.0.client;
+        let look = || async {
+            let found = client.auto_scaling_groups(Some(name)).await?.into_iter().next();
+            let group = found.ok_or_else(|| Error::new(format!("aws: the group `{name}` is gone")))?;
+            let wanted: usize = group.desired_capacity.parse().unwrap_or(0);
+            let ready = group.instances.iter().filter(|member| member.lifecycle_state == "InService").count();
+            Ok((ready == wanted && group.instances.len() == wanted).then_some(group))
+        };
+        let group = self.0.settle(&format!("the group `{name}`"), look).await?;
+        let instances = self.instances(environment).await?;
+        for (number, instance) in numbered(&group, &instances) {
+            if tag(&instance.tag_set, NUMBER) != Some(number.to_string().as_str()) {
+                let tags = vec![json!({ "Key": NUMBER, "Value": number.to_string() })];
+                client.create_tags().resource_id(vec![&instance.instance_id]).tag(tags).send().await?;
+            }
+        }
+        let gone = || Error::new("aws: the group lost its tags while it was worked on");
+        describe(&group, &instances).ok_or_else(gone)
+    }
+
+    /// Exchanges the machines of a group for new ones, as many at a time as the file allows.
+    async fn refresh(&self, name: &str, spec: &InstanceGroupSpec) -> Result<()> {
+        let share = |machines: u32| (machines * 100).div_ceil(spec.count.max(1)).min(100);
+        // A group that may neither miss a machine nor have one more could never be changed.
+        let missing = if spec.max_unavailable + spec.max_expansion == 0 { 1 } else { spec.max_unavailable };
+        let (least, most) = (100 - share(missing), 100 + share(spec.max_expansion));
+        let id = self.0.client.start_instance_refresh(name, least, most).await?;
+        let look = || async {
+            let refresh = self.0.client.instance_refresh(name, &id).await?.unwrap_or_default();
+            match refresh.status.as_str() {
+                "Successful" => Ok(Some(())),
+                "Failed" | "Cancelled" | "RollbackSuccessful" | "RollbackFailed" => Err(Error::new(format!(
+                    "aws: the exchange of the machines of `{name}` is {}: {}",
+                    refresh.status, refresh.status_reason
+                ))),
+                _ => Ok(None),
+            }
+        };
+        self.0.settle(&format!("the exchange of the machines of `{name}`"), look).await
+    }
+}
+
+#[async_trait]
+impl Driver for InstanceGroupDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let (name, value) = Account::filter(environment);
+        let instances = self.0.client.instances(&[(&name, &value)]).await?;
+        groups(&self.0, environment, &instances).await
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let spec: InstanceGroupSpec = request.resource.spec()?;
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let name = unique_name(request.token, None);
+        let mut tags = Account::tags(request);
+        let data = self.template_data(request, &spec).await?;
+        let template = if let Some(template) = self.template(&name).await? {
+            template.launch_template_id
+        } else {
+            let call = client.create_launch_template().launch_template_name(&name).client_token(request.token);
+            let made = call.launch_template_data(data).tags("launch-template", &tags).send().await.map_err(wrong)?;
+            let id = made.pointer("/launchTemplate/launchTemplateId").and_then(Value::as_str);
+            id.unwrap_or_default().to_owned()
+        };
+        let size = self.size(request, &spec, &template, "1")?;
+        // It is whole from the moment in which it is made: what is missing are machines, and those come by themselves.
+        tags.insert(READY.to_owned(), "yes".to_owned());
+        tags.insert(TEMPLATE.to_owned(), digest(&spec)?);
+        let mut attempts = Attempts::within(super::IN_USE);
+        loop {
+            match client.create_auto_scaling_group(&name, size.clone(), &tags).await {
+                Err(error) if is_young_profile(&error) => {
+                    if !attempts.pause(None).await {
+                        return Err(wrong(error));
+                    }
+                }
+                Err(error) if error.code() != "AlreadyExists" => return Err(wrong(error)),
+                _ => break,
+            }
+        }
+        self.settled(&name, request.environment.as_str()).await
+    }
+
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: InstanceGroupSpec = request.resource.spec()?;
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let name = object.id.as_str();
+        let template = self.template(name).await?;
+        let template =
+            template.ok_or_else(|| Error::new(format!("aws: the template of the group `{name}` is gone")))?;
+        let template = template.launch_template_id;
+        let call = client.create_launch_template_version().launch_template_id(&template).client_token(request.token);
+        let digest = digest(&spec)?;
+        let group = client.auto_scaling_groups(Some(name)).await.map_err(wrong)?.into_iter().next().unwrap_or_default();
+        let changed = tag(&autoscaling::tags(&group.tags), TEMPLATE) != Some(digest.as_str());
+        let version = if changed {
+            let data = self.template_data(request, &spec).await?;
+            let made = call.launch_template_data(data).send().await.map_err(wrong)?;
+            let version = made.pointer("/launchTemplateVersion/versionNumber").and_then(Value::as_str);
+            version.unwrap_or("$Latest").to_owned()
+        } else {
+            "$Latest".to_owned()
+        };
+        let size = self.size(request, &spec, &template, &version)?;
+        client.update_auto_scaling_group(name, size).await.map_err(wrong)?;
+        let object = self.settled(name, request.environment.as_str()).await?;
+        if !changed {
+            return Ok(object);
+        }
+        self.refresh(name, &spec).await?;
+        // Only now: after a crash the exchange is begun once more.
+        client.tag_auto_scaling_group(name, &Tags::from([(TEMPLATE.to_owned(), digest)])).await.map_err(wrong)?;
+        self.settled(name, request.environment.as_str()).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let client = &self.0.client;
+        self.0.remove(|| client.delete_auto_scaling_group(id)).await?;
+        let gone = || async { Ok(client.auto_scaling_groups(Some(id)).await?.is_empty().then_some(())) };
+        self.0.settle(&format!("the end of the group `{id}`"), gone).await?;
+        if let Some(template) = self.template(id).await? {
+            let id = template.launch_template_id;
+            self.0.remove(|| client.delete_launch_template().launch_template_id(&id).send()).await?;
+        }
+        Ok(())
+    }
+}
