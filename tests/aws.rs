@@ -16,7 +16,7 @@ use crate::{
     support::{
         Sandbox, aws_model,
         commands::{command, environment},
-        containers::{Containers, Machines},
+        containers::Containers,
         moto::{Fault, Moto, REGION},
         repository,
     },
@@ -88,8 +88,7 @@ async fn aws_the_life_of_an_environment() {
             ("security groups", 2),
             ("addresses", 1),
             ("gateways", 1),
-            // The second disk and the first disks of five machines.
-            ("volumes", 6),
+            ("volumes", 1),
             ("machines", 5),
             ("templates", 1),
             ("groups", 1),
@@ -104,11 +103,13 @@ async fn aws_the_life_of_an_environment() {
     assert_eq!(machine(&moto, "dev-db").await.groups().len(), 1);
     assert_eq!(machine(&moto, "dev-web").await.groups().len(), 2);
 
-    // Nothing to do: one list a kind, and one each for the networks' groups, the gateways' addresses and the balancers' groups.
+    // Nothing to do: one list a kind, and one each for the networks' groups, the gateways' addresses, the balancers' groups, the
+    // databases' subnets, the groups' templates, and the tags and the policies of the one role.
     moto.actions();
     assert_eq!(apply(project, &moto, FILE).await, tally(0, 0, 0));
     let actions = moto.actions();
-    assert!(actions.iter().all(|action| action.starts_with("Describe")) && actions.len() == 11, "{actions:?}");
+    let reads = |action: &String| action.starts_with("Describe") || action.starts_with("List");
+    assert!(actions.iter().all(reads) && actions.len() == 18, "{actions:?}");
 
     // In place: a larger class while the machine is stopped, a port more, a larger disk.
     let id = machine(&moto, "dev-db").await.instance_id;
@@ -123,9 +124,25 @@ async fn aws_the_life_of_an_environment() {
     let db = machine(&moto, "dev-db").await;
     assert_eq!((db.instance_id.as_str(), db.instance_type.as_str()), (id.as_str(), "t3.xlarge"));
     let opened = grown.replace("[80, 443]", "[80, 443, 8080]").replace("node_count: 2", "node_count: 3");
-    assert_eq!(apply(project, &moto, &opened).await, tally(2, 1, 1));
+    assert_eq!(apply(project, &moto, &opened).await, tally(1, 2, 1));
+    let group = moto.client().auto_scaling_groups(None).await.unwrap().remove(0);
+    assert_eq!((group.desired_capacity.as_str(), group.instances.len()), ("3", 3));
+    // Larger machines in a group: the cloud exchanges them.
+    let exchanged = opened
+        .replace("service_account: robots, resources: {memory: 2}", "service_account: robots, resources: {memory: 4}");
+    moto.actions();
+    assert_eq!(apply(project, &moto, &exchanged).await, tally(0, 1, 0));
+    assert!(moto.actions().contains(&"StartInstanceRefresh".to_owned()));
+    assert_eq!(apply(project, &moto, &exchanged).await, tally(0, 0, 0));
+    // A role loses a policy and gets another one; somebody took the other away.
+    let role = moto.client().roles("/infra/dev/").await.unwrap().remove(0).role_name;
+    moto.client().detach_role_policy(&role, "arn:aws:iam::aws:policy/AmazonS3FullAccess").await.unwrap();
+    assert_eq!(apply(project, &moto, &exchanged.replace("[viewer,", "[editor,")).await, tally(0, 1, 0));
+    let policies = moto.client().role_policies(&role).await.unwrap();
+    let names: Vec<&str> = policies.iter().map(|policy| policy.policy_arn.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["AmazonS3FullAccess", "PowerUserAccess"]);
     // Another image is another machine.
-    let other = opened.replace("db: {resources", "db: {image_family: ubuntu-2204-lts, resources");
+    let other = exchanged.replace("db: {resources", "db: {image_family: ubuntu-2204-lts, resources");
     apply(project, &moto, &other).await;
     assert_ne!(machine(&moto, "dev-db").await.instance_id, id);
 
@@ -161,7 +178,9 @@ async fn aws_faults_that_pass_are_not_noticed() {
     // moto knows no client tokens for subnets, networks and addresses, as the cloud itself: what is lost is looked up.
     moto.faults(move |action| match (count.fetch_add(1, Ordering::SeqCst) % 7, action) {
         (2, _) => Some(Fault::Throttle),
-        (5, "RunInstances" | "CreateNatGateway" | "CreateRouteTable" | "CreateVolume") => None,
+        (5, "CreateAutoScalingGroup" | "RunInstances" | "CreateNatGateway" | "CreateRouteTable" | "CreateVolume") => {
+            None
+        }
         (5, _) => Some(Fault::LoseAnswer),
         _ => None,
     });
@@ -202,7 +221,7 @@ async fn aws_a_crash_anywhere_is_gone_on_from() {
         apply(project, &moto, SMALL).await;
         let there = moto.count().await;
         let machines = there.iter().zip(&before).map(|((_, after), (_, before))| after - before).collect::<Vec<_>>();
-        assert_eq!(machines, [1, 2, 1, 2, 1, 1, 1, 2, 1, 0, 0, 0, 0, 0], "at {nth}: {there:?}");
+        assert_eq!(machines, [1, 3, 1, 2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1], "at {nth}: {there:?}");
         assert_eq!(apply(project, &moto, SMALL).await, tally(0, 0, 0), "at {nth}");
         destroy(project, &moto).await;
         assert_eq!(moto.count().await, before, "at {nth}");
@@ -212,15 +231,20 @@ async fn aws_a_crash_anywhere_is_gone_on_from() {
         tried += 1;
     }
     println!("{tried} crashes, 0 orphans, 0 doubles");
-    assert!(tried >= 20, "{tried}");
+    assert!(tried >= 34, "{tried}");
 }
 
-/// As few objects as one machine needs.
+/// As few objects as one machine needs, and one of each kind beside it.
 const SMALL: &str = "
 provider: aws
 aws: {region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials, images: {debian-12: IMAGE}}
 instances:
   db: {resources: {memory: 4, secondary_disk_size: 5}}
+service_accounts: {robots: {roles: [viewer]}}
+instance_groups:
+  app: {node_count: 1, service_account: robots, resources: {memory: 2}}
+postgres:
+  main: {users: {app: }, databases: {app: {owner: app}}, resources: {disk_size: 20}}
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +255,7 @@ async fn aws_a_front_of_several_machines_has_a_balancer() {
     let front = "nginx:\n  front:\n    nodes: 2\n    resources: {memory: 2}\n    \
                  upstreams: {app: {group: app, port: 80}}\n    locations: {/: {upstream: app}}\n";
     let file = format!("{FILE}{front}");
-    assert_eq!(apply(project, &moto, &file).await, tally(15, 0, 0));
+    assert_eq!(apply(project, &moto, &file).await, tally(16, 0, 0));
     let groups = moto.client().target_groups().await.unwrap();
     assert_eq!(groups.len(), 2);
     assert_eq!(moto.client().targets(&groups[0].target_group_arn).await.unwrap().len(), 2);
@@ -243,6 +267,67 @@ async fn aws_a_front_of_several_machines_has_a_balancer() {
     assert_eq!(moto.count().await, before);
     assert!(moto.client().load_balancers().await.unwrap().is_empty());
     assert!(moto.client().target_groups().await.unwrap().is_empty());
+}
+
+/// A managed database, and as little as it needs.
+const MANAGED: &str = "
+provider: aws
+aws: {region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+postgres:
+  main:
+    version: 15
+    managed: true
+    resources: {cores: 2, memory: 4, disk_size: 30}
+    settings: {shared_buffers: 1GB, statement_timeout: 30s, jit: 'off'}
+    users: {app: }
+    databases: {app: {owner: app}}
+    backup: {schedule: '45 23 * * *', keep: 14d}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_managed_database() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let before = moto.count().await;
+    // The network, its gateway and routes, both halves of the subnet, a small one in another zone, and the database.
+    assert_eq!(apply(project, &moto, MANAGED).await, tally(7, 0, 0));
+    let server = moto.client().db_instances().await.unwrap().remove(0);
+    assert_eq!(
+        (
+            server.class.as_str(),
+            server.allocated_storage.as_str(),
+            server.master_username.as_str(),
+            server.db_name.as_str()
+        ),
+        ("db.t3.medium", "30", "app", "app")
+    );
+    assert!(server.endpoint.address.ends_with(".rds.amazonaws.com"), "{}", server.endpoint.address);
+    let state = std::fs::read_to_string(project.join(".infra/dev/state.json")).unwrap();
+    assert!(state.contains(&server.endpoint.address));
+    moto.actions();
+    assert_eq!(apply(project, &moto, MANAGED).await, tally(0, 0, 0));
+    assert!(moto.actions().iter().all(|action| action.starts_with("Describe") || action.starts_with("List")));
+    // In place: a larger class and disk, another version with its own settings.
+    let larger =
+        MANAGED.replace("memory: 4, disk_size: 30", "memory: 8, disk_size: 40").replace("version: 15", "version: 16");
+    assert_eq!(apply(project, &moto, &larger).await, tally(0, 1, 0));
+    let after = moto.client().db_instance(&server.identifier).await.unwrap().unwrap();
+    assert_eq!((after.class.as_str(), after.allocated_storage.as_str()), ("db.t3.large", "40"));
+    assert!(after.engine_version.starts_with("16"), "{}", after.engine_version);
+    assert_eq!(apply(project, &moto, &larger).await, tally(0, 0, 0));
+    // A smaller disk and another login cannot be had; nothing is lost.
+    for (file, expected) in [
+        (larger.replace("disk_size: 40", "disk_size: 25"), "the disk of 40 GB cannot become smaller"),
+        (larger.replace("app", "other"), "cannot have other names"),
+    ] {
+        let (environment, provider) = load(project, &moto, &file);
+        let error = command(project, &environment, &provider, false).await.unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("config.yaml:6:3"), "{error}");
+    }
+    assert_eq!(moto.client().db_instances().await.unwrap().len(), 1);
+    destroy(project, &moto).await;
+    assert_eq!(moto.count().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,7 +371,13 @@ async fn e2e_aws_the_dev_environment_from_nothing_to_nothing() {
         moto.endpoint
     );
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("provider: docker", &provider).replace("10.5.0.0/24", "10.178.0.0/24")).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("provider: docker", &provider)
+            .replace("10.5.0.0/24", "10.178.0.0/24")
+            .replace("disk_size: 5", "disk_size: 20"),
+    )
+    .unwrap();
     let run = |arguments: &[&str]| tokio::task::block_in_place(|| sandbox.run(arguments, 0));
 
     let first = run(&["apply", "dev", "--yes"]);
@@ -302,14 +393,15 @@ async fn e2e_aws_the_dev_environment_from_nothing_to_nothing() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("node_count: 2", "node_count: 3")).unwrap();
     let up = run(&["apply", "dev", "--yes"]);
-    assert!(up.err.contains("resources: 1 created, 0 changed, 0 destroyed"), "{}", up.err);
+    assert!(up.err.contains("resources: 0 created, 1 changed, 0 destroyed"), "{}", up.err);
     let upstreams = "sudo grep -c 'server 10.*max_fails' /etc/nginx/nginx.conf";
     assert_eq!(run(&["ssh", "dev", "nginx-front", "--", upstreams]).out.trim(), "3");
 
-    // A machine is lost: it is made anew and configured.
-    let lost = machine(&moto, "dev-bingo-2").await.instance_id;
-    moto.client().terminate_instances().instance_id(vec![&lost]).send().await.unwrap();
-    tokio::task::block_in_place(|| machines.delete(&lost));
+    // The database is the cloud's own: no machine of ours, and the application has filled it.
+    assert_eq!(client.get(format!("{url}/db_dummy")).send().await.unwrap().status().as_u16(), 200);
+    // A member is lost, the cloud makes another one, and the next apply configures it.
+    let lost = machine(&moto, "dev-bingo").await.instance_id;
+    moto.lose(&lost).await;
     run(&["apply", "dev", "--yes"]);
     assert_eq!(run(&["ssh", "dev", "bingo-2", "--", "systemctl is-active bingo"]).out.trim(), "active");
     assert_eq!(client.get(format!("{url}/ping")).send().await.unwrap().status().as_u16(), 200);

@@ -22,6 +22,21 @@ pub(crate) trait Machines: Send + Sync {
     fn delete_subnet(&self, id: &str);
 }
 
+/// User-data of a machine that is a managed database: a real server with these logins (and their passwords) and these databases
+/// (and their owners).
+pub(crate) fn database_server(port: u16, users: &[(String, String)], databases: &[(String, String)]) -> String {
+    let roles = users.iter().map(|(name, password)| format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}';\n"));
+    let made = databases.iter().map(|(name, owner)| format!("CREATE DATABASE \"{name}\" OWNER \"{owner}\";\n"));
+    let sql: String = roles.chain(made).collect();
+    format!(
+        "#!/bin/sh\nset -ex\nexport DEBIAN_FRONTEND=noninteractive\napt-get update\n\
+         apt-get install -y --no-install-recommends postgresql-15\ncd /etc/postgresql/15/main\n\
+         su postgres -c 'psql -v ON_ERROR_STOP=1' <<'SQL'\n{sql}SQL\n\
+         echo 'host all all all scram-sha-256' >>pg_hba.conf\n\
+         printf \"listen_addresses='*'\\nport={port}\\n\" >conf.d/service.conf\nsystemctl restart postgresql@15-main\n"
+    )
+}
+
 /// The label that all of a test's containers and networks carry.
 const LABEL: &str = "infra-simulated";
 
@@ -101,7 +116,8 @@ impl Containers {
         let create = self
             .client
             .create_container(&name, &self.image)
-            .hostname(hostname)
+            // A whole domain name is an alias only: a host name has an end.
+            .hostname(if hostname.contains('.') { id } else { hostname })
             .labels(&self.labels())
             .network(&network, &address, &[hostname])
             .stop_signal("SIGRTMIN+3")

@@ -23,7 +23,11 @@ use infra::cloud::aws::{
     },
 };
 
-use super::{aws_model, containers::Machines, repository};
+use super::{
+    aws_model,
+    containers::{Machines, database_server},
+    repository,
+};
 
 /// The region of all tests.
 pub(crate) const REGION: &str = "eu-central-1";
@@ -80,6 +84,8 @@ impl Moto {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            // Without it no policy of Amazon exists.
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -130,6 +136,12 @@ impl Moto {
         &self.client
     }
 
+    /// Terminates a machine behind the program's back.
+    pub(crate) async fn lose(&self, id: &str) {
+        self.client.terminate_instances().instance_id(vec![id]).send().await.unwrap();
+        self.proxy.reconcile().await;
+    }
+
     async fn all<T: Listed>(&self) -> Vec<T> {
         self.client.list(&[]).await.unwrap()
     }
@@ -148,7 +160,8 @@ impl Moto {
             ("security groups", self.all::<SecurityGroup>().await.len()),
             ("addresses", self.all::<Address>().await.len()),
             ("gateways", gateways.iter().filter(|gateway| gateway.state != "deleted").count()),
-            ("volumes", self.all::<Volume>().await.len()),
+            // First disks carry no tags; moto leaves those of a group's machines behind.
+            ("volumes", self.all::<Volume>().await.iter().filter(|volume| !volume.tag_set.is_empty()).count()),
             ("machines", running.count()),
             ("templates", self.all::<LaunchTemplate>().await.len()),
             ("groups", self.client.auto_scaling_groups(None).await.unwrap().len()),
@@ -168,6 +181,13 @@ impl Drop for Moto {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A parameter of a request.
+fn field(request: &str, name: &str) -> String {
+    let pairs = request.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(value)).next();
+    found.unwrap_or_default()
 }
 
 /// The text of the first element of a name.
@@ -226,6 +246,20 @@ impl Proxy {
         removed.await.unwrap();
     }
 
+    /// A database that is real, behind the address that moto has told.
+    async fn database(&self, request: &str, answer: &str) {
+        let Some((machines, range)) = self.seen.lock().unwrap().machines.clone() else { return };
+        let of = |name: &str| field(request, name);
+        let script = database_server(
+            5432,
+            &[(of("MasterUsername"), of("MasterUserPassword"))],
+            &[(of("DBName"), of("MasterUsername"))],
+        );
+        let (id, address) = (of("DBInstanceIdentifier"), element(answer, "Address").unwrap());
+        let made = tokio::task::spawn_blocking(move || machines.create(&id, &address, ("vpc", &range), None, &script));
+        made.await.unwrap();
+    }
+
     /// Public addresses are the private ones, since moto's lead nowhere.
     fn readdressed(&self, answer: String) -> String {
         let mut seen = self.seen.lock().unwrap();
@@ -243,30 +277,20 @@ impl Proxy {
             text.replace(&format!("<ipAddress>{public}</ipAddress>"), &format!("<ipAddress>{private}</ipAddress>"))
         })
     }
+}
 
-    /// What moto does not have: the exchange of the machines of a group. Its machines go, and the group makes others.
-    async fn exchange(&self, action: &str, request: &str) -> Option<String> {
-        let refresh = "<InstanceRefreshId>refresh-1</InstanceRefreshId>";
-        match action {
-            "StartInstanceRefresh" => {
-                let name = request.split('&').find_map(|pair| pair.strip_prefix("AutoScalingGroupName="))?;
-                let query = format!(
-                    "Action=DescribeAutoScalingGroups&Version=2011-01-01&AutoScalingGroupNames.member.1={name}"
-                );
-                let groups = self.ask("autoscaling", &query).await;
-                let ids = groups.split("<InstanceId>").skip(1).map(|part| part.split_once("</").unwrap().0);
-                for id in ids {
-                    self.ask("ec2", &format!("Action=TerminateInstances&Version=2016-11-15&InstanceId.1={id}")).await;
-                }
-                self.reconcile().await;
-                Some(format!("<R><StartInstanceRefreshResult>{refresh}</StartInstanceRefreshResult></R>"))
-            }
-            "DescribeInstanceRefreshes" => Some(format!(
-                "<R><DescribeInstanceRefreshesResult><InstanceRefreshes><member>{refresh}<Status>Successful</Status>\
-                 </member></InstanceRefreshes></DescribeInstanceRefreshesResult></R>"
-            )),
-            _ => None,
-        }
+/// What moto does not have: the exchange of the machines of a group. The machines stay those that they are: moto makes none from
+/// the second version of a template.
+fn exchange(action: &str) -> Option<&'static str> {
+    match action {
+        "StartInstanceRefresh" => Some(
+            "<R><StartInstanceRefreshResult><InstanceRefreshId>r-1</InstanceRefreshId></StartInstanceRefreshResult></R>",
+        ),
+        "DescribeInstanceRefreshes" => Some(
+            "<R><DescribeInstanceRefreshesResult><InstanceRefreshes><member><InstanceRefreshId>r-1</InstanceRefreshId>\
+             <Status>Successful</Status></member></InstanceRefreshes></DescribeInstanceRefreshesResult></R>",
+        ),
+        _ => None,
     }
 }
 
@@ -327,7 +351,7 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
         Some(Fault::Refuse) => return refuse(400, "UnauthorizedOperation"),
         _ => {}
     }
-    if let Some(answer) = proxy.exchange(&action, &text).await {
+    if let Some(answer) = exchange(&action) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
     }
     let mut request = proxy.http.post(format!("{}{}", proxy.target, uri.path())).body(body);
@@ -339,6 +363,15 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
     if status == 200 && headers.get("x-amz-target").is_none() {
         if MOVES_MACHINES.contains(&action.as_str()) {
             proxy.reconcile().await;
+        }
+        if action == "CreateDBInstance" {
+            proxy.database(&text, &String::from_utf8_lossy(&bytes)).await;
+        }
+        if action == "DeleteDBInstance" {
+            let machines = proxy.seen.lock().unwrap().machines.clone();
+            let name = field(&text, "DBInstanceIdentifier");
+            let removed = tokio::task::spawn_blocking(move || machines.inspect(|(m, _)| m.delete(&name)));
+            drop(removed.await.unwrap());
         }
         if action == "DeleteVpc" {
             let machines = proxy.seen.lock().unwrap().machines.clone();

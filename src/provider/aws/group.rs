@@ -275,7 +275,10 @@ impl Driver for InstanceGroupDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
-        self.0.remove(|| client.delete_auto_scaling_group(id)).await?;
+        // What is removed may be the template of a group that was never made.
+        if !client.auto_scaling_groups(Some(id)).await?.is_empty() {
+            self.0.remove(|| client.delete_auto_scaling_group(id)).await?;
+        }
         let gone = || async { Ok(client.auto_scaling_groups(Some(id)).await?.is_empty().then_some(())) };
         self.0.settle(&format!("the end of the group `{id}`"), gone).await?;
         if let Some(template) = self.template(id).await? {

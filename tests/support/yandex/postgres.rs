@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Machines, Refused, World, invalid, not_found, precondition, rules};
+use crate::support::containers::database_server;
 
 /// The collection of clusters.
 pub(super) const CLUSTERS: &str = "/managed-postgresql/v1/clusters";
@@ -179,21 +180,10 @@ fn change_inner(
 
 /// A machine with a server that has these logins and databases, behind the address that the service has.
 fn serve(machines: &Arc<dyn Machines>, id: &str, subnet: (&str, &str), users: &Value, databases: &Value) {
-    let mut sql = String::new();
-    for user in users.as_array().into_iter().flatten() {
-        let text = |field: &str| user[field].as_str().unwrap().to_owned();
-        sql += &format!("CREATE ROLE \"{}\" LOGIN PASSWORD '{}';\n", text("name"), text("password"));
-    }
-    for database in databases.as_array().into_iter().flatten() {
-        let text = |field: &str| database[field].as_str().unwrap().to_owned();
-        sql += &format!("CREATE DATABASE \"{}\" OWNER \"{}\";\n", text("name"), text("owner"));
-    }
-    let script = format!(
-        "#!/bin/sh\nset -ex\nexport DEBIAN_FRONTEND=noninteractive\napt-get update\n\
-         apt-get install -y --no-install-recommends postgresql-15\ncd /etc/postgresql/15/main\n\
-         su postgres -c 'psql -v ON_ERROR_STOP=1' <<'SQL'\n{sql}SQL\n\
-         echo 'host all all all scram-sha-256' >>pg_hba.conf\n\
-         printf \"listen_addresses='*'\\nport=6432\\n\" >conf.d/service.conf\nsystemctl restart postgresql@15-main\n"
-    );
+    let pairs = |list: &Value, second: &str| -> Vec<(String, String)> {
+        let text = |item: &Value, field: &str| item[field].as_str().unwrap().to_owned();
+        list.as_array().into_iter().flatten().map(|item| (text(item, "name"), text(item, second))).collect()
+    };
+    let script = database_server(6432, &pairs(users, "password"), &pairs(databases, "owner"));
     machines.create(id, &format!("c-{id}.rw.mdb.yandexcloud.net"), subnet, None, &script);
 }
