@@ -91,7 +91,7 @@ async fn yandex_the_original_environment_plans_unchanged() {
     assert_eq!(printed.err.matches("`family_id` is read as `image_family`").count(), 4, "{}", printed.err);
     // One list a kind, and nothing else: no object was asked for by itself.
     let calls: Vec<String> = project.cloud.calls().into_iter().map(|call| call.path).collect();
-    assert_eq!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count(), 12, "{calls:?}");
+    assert_eq!(calls.iter().filter(|path| *path != "/iam/v1/tokens").count(), 15, "{calls:?}");
     assert_eq!(calls.iter().filter(|path| *path == "/iam/v1/tokens").count(), 1, "{calls:?}");
     assert_eq!(project.cloud.names(), Vec::<String>::new());
 }
@@ -178,7 +178,7 @@ async fn yandex_the_life_of_an_environment() {
     let calls = cloud.calls();
     assert!(calls.iter().all(|call| !call.changes()), "{calls:?}");
     let lists = calls.iter().filter(|call| !call.path.contains("/iam/v1/tokens")).count();
-    assert_eq!(lists, 14, "{calls:?}");
+    assert_eq!(lists, 17, "{calls:?}");
 
     // In place: a group grows, a machine is resized while it is stopped, a port more is opened.
     let grown = FILE
@@ -468,6 +468,100 @@ async fn yandex_a_front_of_several_machines_has_a_balancer() {
     assert!(cloud.names().contains(&"instances dev-nginx-front-3".to_owned()));
     destroy(project, &cloud).await;
     assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+/// Names, addresses and registries, and a group that is asked whether it works.
+const NAMED: &str = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+addresses: {fixed: }
+registries: {images: }
+instances:
+  web: {network: {nat: true, address: fixed}, resources: {memory: 2}}
+  inner: {resources: {memory: 2}}
+instance_groups:
+  app: {node_count: 1, resources: {memory: 2}, health_check: {port: 8080, path: /ping, failures: 4}}
+dns:
+  world:
+    zone: example.org
+    records:
+      - {name: '@', to: fixed}
+      - {name: www, type: cname, values: [example.org.], ttl: 1h}
+  home: {zone: home.internal, private: true, records: [{name: inner, to: inner}]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_names_addresses_registries_and_health_checks() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    assert_eq!(apply(project, &cloud, NAMED).await, tally(13, 0, 0));
+    let fixed = cloud.object("dev-fixed")["externalIpv4Address"]["address"].clone();
+    let nat =
+        |name: &str| cloud.object(name)["networkInterfaces"][0]["primaryV4Address"]["oneToOneNat"]["address"].clone();
+    assert_eq!(nat("dev-web"), fixed);
+    let records = |name: &str| cloud.object(name)["records"].as_array().unwrap()[1..].to_vec();
+    assert_eq!(
+        records("dev-world"),
+        [
+            json!({ "name": "example.org.", "type": "A", "ttl": "600", "data": [fixed] }),
+            json!({ "name": "www.example.org.", "type": "CNAME", "ttl": "3600", "data": ["example.org."] }),
+        ]
+    );
+    assert_eq!(cloud.object("dev-home")["privateVisibility"]["networkIds"], json!([cloud.object("dev")["id"]]));
+    let inner = cloud.object("dev-inner")["networkInterfaces"][0]["primaryV4Address"]["address"].clone();
+    assert_eq!(records("dev-home")[0]["data"], json!([inner]));
+    assert_eq!(
+        cloud.object("dev-app")["healthChecksSpec"],
+        json!({
+            "healthCheckSpecs": [{
+                "interval": "10s", "timeout": "2s", "unhealthyThreshold": "4", "healthyThreshold": "2",
+                "httpOptions": { "port": "8080", "path": "/ping" },
+            }],
+            "maxCheckingHealthDuration": "600s",
+        })
+    );
+    assert_eq!(apply(project, &cloud, NAMED).await, tally(0, 0, 0));
+    // In place: another address, other records, another image of the group.
+    let (web, group) = (cloud.object("dev-web")["id"].clone(), cloud.object("dev-app")["id"].clone());
+    let changed = NAMED
+        .replace("nat: true, address: fixed", "nat: true")
+        .replace("type: cname, values: [example.org.], ttl: 1h", "to: web")
+        .replace("port: 8080, path: /ping", "port: 9090")
+        .replace("{node_count: 1,", "{node_count: 1, image_family: ubuntu-2204-lts,");
+    assert_eq!(apply(project, &cloud, &changed).await, tally(0, 3, 0));
+    assert_eq!((&cloud.object("dev-web")["id"], &cloud.object("dev-app")["id"]), (&web, &group));
+    assert_ne!(nat("dev-web"), fixed);
+    assert_eq!(
+        records("dev-world")[1],
+        json!({ "name": "www.example.org.", "type": "A", "ttl": "600", "data": [nat("dev-web")] })
+    );
+    let template = cloud.object("dev-app")["instanceTemplate"].clone();
+    assert_eq!(template["bootDiskSpec"]["diskSpec"]["imageId"], "fd8ubuntu-2204-lts");
+    assert_eq!(apply(project, &cloud, &changed).await, tally(0, 0, 0));
+    destroy(project, &cloud).await;
+    assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+#[test]
+fn names_and_addresses_that_lead_nowhere_are_mistakes() {
+    let file = NAMED
+        .replace("to: inner", "to: iner")
+        .replace("address: fixed", "address: fixd")
+        .replace("{name: '@', to: fixed}", "{name: '@'}")
+        .replace("zone: home.internal", "zone: 'not a domain'");
+    let source = infra::yaml::Source::new("/project/envs/dev/config.yaml", file.as_str());
+    let error = infra::config::load_source(&source, &infra::config::LoadOptions::default()).unwrap_err();
+    let text = format!("{error} {:?} {:?}", error.hints(), error.diagnostics());
+    for expected in [
+        "there is no address `fixd`",
+        "did you mean `fixed`?",
+        "there is no machine, front or address `iner`",
+        "the record `@` has either `values` or `to`",
+        "`not a domain` is not a domain like `example.org`",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 }
 
 /// A managed database, beside what stands around it.

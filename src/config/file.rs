@@ -37,6 +37,12 @@ pub(super) struct File {
     pub nginx: IndexMap<Name, Nginx>,
     /// Identities that machines use to call the cloud's API.
     pub service_accounts: IndexMap<Name, ServiceAccount>,
+    /// Public addresses that stay the same, by name; `network.address` of a machine uses one.
+    pub addresses: IndexMap<Name, ReservedAddress>,
+    /// Zones of names, by name.
+    pub dns: IndexMap<Name, DnsZone>,
+    /// Registries of container images, by name.
+    pub registries: IndexMap<Name, Registry>,
     /// Playbooks that configure the machines, in order: beside this file, in the project's `playbooks/`, or built in.
     pub playbooks: Vec<String>,
     /// Variables of all playbooks and templates.
@@ -244,6 +250,8 @@ pub(super) struct Nic {
     pub subnet: Option<Name>,
     /// Whether the machine has a public address.
     pub nat: bool,
+    /// The reserved address that it has, one of `addresses`; it needs `nat: true`.
+    pub address: Option<Name>,
 }
 
 /// What a machine is told at its first boot.
@@ -325,6 +333,44 @@ pub(super) struct InstanceGroup {
     pub allocation_policy: Vec<String>,
     /// How many may be missing or surplus while the group is changed.
     pub deploy_policy: DeployPolicy,
+    /// How the cloud tells that a machine works; one that does not is made anew. Without it a machine works while it runs.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// How a cloud tells that a machine of a group works.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HealthCheck {
+    /// The TCP port that is asked.
+    pub port: u16,
+    /// The path of an HTTP request that is answered with 200; without it a connection is enough.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// How often.
+    #[serde(default = "ten_seconds")]
+    pub interval: Span,
+    /// How long an answer may take.
+    #[serde(default = "two_seconds")]
+    pub timeout: Span,
+    /// After how many failures the machine is made anew.
+    #[serde(default = "three")]
+    #[schemars(range(min = 2, max = 10))]
+    pub failures: u32,
+    /// How long a machine may take from its first boot until it works.
+    #[serde(default = "ten_minutes")]
+    pub patience: Span,
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn ten_seconds() -> Span {
+    Span(std::time::Duration::from_secs(10))
+}
+
+fn ten_minutes() -> Span {
+    Span(std::time::Duration::from_mins(10))
 }
 
 /// How a group is changed.
@@ -472,7 +518,7 @@ impl Default for Nginx {
             nodes: 1,
             resources: Resources::default(),
             image_family: None,
-            network: Nic { subnet: None, nat: true },
+            network: Nic { nat: true, ..Nic::default() },
             ansible_groups: Vec::new(),
             listen: Listen::default(),
             tls: Tls::default(),
@@ -547,6 +593,57 @@ pub(super) struct NginxLocation {
 pub(super) struct ServiceAccount {
     /// Its roles in the folder.
     pub roles: Vec<String>,
+}
+
+/// A public address that stays the same.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ReservedAddress {
+    /// The availability zone, where addresses belong to one; without it the usual one.
+    pub zone: Option<String>,
+}
+
+/// A registry of container images.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Registry {}
+
+/// A zone of names.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DnsZone {
+    /// The domain, as `example.org`.
+    pub zone: String,
+    /// Whether only the machines of this environment see it.
+    #[serde(default)]
+    pub private: bool,
+    /// Its records.
+    #[serde(default)]
+    pub records: Vec<DnsRecord>,
+}
+
+/// A record of a zone: what it says, or whose address it says.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DnsRecord {
+    /// The name within the zone; `@` is the zone itself.
+    pub name: String,
+    /// The type: `A`, `AAAA`, `CNAME`, `MX`, `TXT`, ...
+    #[serde(rename = "type", default = "type_a")]
+    pub kind: String,
+    /// How long others may remember it.
+    #[serde(default = "ten_minutes")]
+    pub ttl: Span,
+    /// What it says.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// The machine, the HTTP(S) front or the reserved address that it points to.
+    #[serde(default)]
+    pub to: Option<Name>,
+}
+
+fn type_a() -> String {
+    "A".to_owned()
 }
 
 /// Where a secret comes from.

@@ -19,7 +19,7 @@ pub use self::{
 use crate::{
     error::{Context, Diagnostic, Error, Result, Severity, did_you_mean},
     name::Name,
-    resource::{Resource, VmSpec},
+    resource::{HealthCheck, Resource, VmSpec},
     yaml::{self, Content, Key, Node, Source},
 };
 
@@ -48,6 +48,8 @@ pub struct Environment {
     pub groups: IndexMap<Name, Group>,
     /// Service accounts and their roles, each with its place.
     pub service_accounts: IndexMap<Name, (Vec<String>, yaml::Mark)>,
+    /// Zones of names, with what their records point to.
+    pub dns: IndexMap<Name, Zone>,
     /// Its machines, in the order of the file.
     pub hosts: IndexMap<Name, Host>,
     /// Its databases.
@@ -106,8 +108,49 @@ pub struct Group {
     pub max_expansion: u32,
     /// The service account that manages them.
     pub service_account: Option<Name>,
+    /// How the provider tells that one of them works.
+    pub health_check: Option<HealthCheck>,
     /// Where the file asks for it.
     pub mark: yaml::Mark,
+}
+
+/// A zone of names.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its name, with a dot at the end.
+    pub zone: String,
+    /// Whether only the machines of the environment see it.
+    pub private: bool,
+    /// Its records.
+    pub records: Vec<Record>,
+    /// Where the file asks for it.
+    pub mark: yaml::Mark,
+}
+
+/// A record of a zone.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The whole name, with a dot at the end.
+    pub name: String,
+    /// `A`, `CNAME`, ...
+    pub kind: String,
+    /// How long others may remember it, in seconds.
+    pub ttl: u64,
+    /// What it says.
+    pub values: Vec<String>,
+    /// What it points to, instead.
+    pub to: Option<Target>,
+}
+
+/// What a record may point to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A machine.
+    Host(Name),
+    /// An HTTP(S) front.
+    Front(Name),
+    /// A reserved address.
+    Address(Name),
 }
 
 /// A database service: on a machine of the environment, or managed by the provider.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     BackupPolicy, Database, Environment, Front, FrontLocation, FrontUpstream, Group, Host, LoadOptions, Managed,
-    PostgresService, ProviderName, YandexSettings,
+    PostgresService, ProviderName, Record, Target, YandexSettings, Zone,
     file::{File, InstanceGroup, Metadata, Nginx, Nic, Postgres, PostgresUser, Resources},
     units::Cidr,
 };
@@ -16,7 +16,8 @@ use crate::{
     error::{Context, Diagnostic, Result, did_you_mean},
     name::Name,
     resource::{
-        Address, BackupSpec, DatabaseSpec, DiskSpec, KindName, PostgresSpec, Resource, SubnetSpec, VmSpec, spec_fields,
+        Address, AddressSpec, BackupSpec, DatabaseSpec, DiskSpec, HealthCheck, KindName, PostgresSpec, RegistrySpec,
+        Resource, SubnetSpec, VmSpec, spec_fields,
     },
     yaml::{self, Mark, Node},
 };
@@ -58,10 +59,12 @@ pub(super) fn resolve(
         firewall: Vec::new(),
     };
     resolver.network(&file);
+    resolver.addresses(&file);
     resolver.machines(&file);
     let postgres = resolver.postgres(&file);
     let nginx = resolver.nginx(&file);
     resolver.references(&file, &nginx);
+    let dns = resolver.dns(&file);
     let cloud_only = resolver.cloud_only(&file);
     let accounts = file.service_accounts.iter().map(|(name, account)| {
         (name.clone(), (account.roles.clone(), resolver.mark(&["service_accounts", name.as_str()])))
@@ -89,6 +92,7 @@ pub(super) fn resolve(
         hosts,
         groups,
         service_accounts,
+        dns,
         postgres,
         nginx,
         playbooks: file.playbooks.into_iter().zip(playbook_marks.iter().map(|node| node.mark.clone())).collect(),
@@ -267,6 +271,14 @@ impl Resolver<'_> {
             max_unavailable: group.deploy_policy.max_unavailable,
             max_expansion: group.deploy_policy.max_expansion,
             service_account: group.service_account.clone(),
+            health_check: group.health_check.as_ref().map(|check| HealthCheck {
+                port: check.port,
+                path: check.path.clone(),
+                interval: check.interval.0.as_secs(),
+                timeout: check.timeout.0.as_secs(),
+                failures: check.failures,
+                patience: check.patience.0.as_secs(),
+            }),
             mark: self.mark(&["instance_groups", name.as_str()]),
         };
         self.groups.insert(name.clone(), group);
@@ -304,6 +316,9 @@ impl Resolver<'_> {
                 Err(message) => drop(self.mistake(&section, message)),
             }
         }
+        if let Some(reserved) = self.reserved(&machine) {
+            needs.push(KindName::ADDRESS.named(&reserved));
+        }
         let (login, authorized_keys) = self.login(&machine);
         let spec = VmSpec {
             image: machine.image_family.unwrap_or(DEFAULT_IMAGE).to_owned(),
@@ -326,10 +341,103 @@ impl Resolver<'_> {
             zone: machine.zone.map(str::to_owned),
             disk_type: machine.resources.disk_type.clone(),
             class: machine.resources.class.clone(),
+            reserved_address: machine.network.address.clone(),
             security_groups: Vec::new(),
         };
         self.add(Address::vm(&machine.name), &spec, needs, &section);
         self.hosts.insert(machine.name, Host { groups: machine.groups, public: spec.public, login, mark });
+    }
+
+    /// Reserved addresses and registries: they need nothing.
+    fn addresses(&mut self, file: &File) {
+        for (name, address) in &file.addresses {
+            let spec = AddressSpec { zone: address.zone.clone() };
+            self.add(KindName::ADDRESS.named(name), &spec, Vec::new(), &["addresses", name.as_str()]);
+        }
+        for name in file.registries.keys() {
+            let section = ["registries", name.as_str()];
+            self.add(KindName::REGISTRY.named(name), &RegistrySpec {}, Vec::new(), &section);
+        }
+    }
+
+    /// The reserved address of a machine, when it exists and nobody else has it.
+    fn reserved(&mut self, machine: &Machine<'_>) -> Option<Name> {
+        let wanted = machine.network.address.clone()?;
+        let section = machine.section;
+        let path = [section[0], section[1], "network", "address"];
+        let addresses = self.resources.iter().filter(|one| one.address.kind == KindName::ADDRESS);
+        let known: Vec<String> = addresses.map(|one| one.address.name.to_string()).collect();
+        if !known.contains(&wanted.to_string()) {
+            self.unknown(&path, "address", wanted.as_str(), &known);
+            return None;
+        }
+        if !machine.network.nat {
+            self.mistake(&path, format!("`{}` has a reserved address, but no `nat: true`", machine.name));
+        }
+        let taken = self.resources.iter().find(|one| one.needs.contains(&KindName::ADDRESS.named(&wanted)));
+        if let Some(other) = taken.map(|one| one.address.to_string()) {
+            self.mistake(&path, format!("`{wanted}` is the address of `{other}` already"));
+        }
+        Some(wanted)
+    }
+
+    fn dns(&mut self, file: &File) -> IndexMap<Name, Zone> {
+        let mut zones = IndexMap::new();
+        for (name, zone) in &file.dns {
+            let domain = zone.zone.trim_end_matches('.').to_ascii_lowercase();
+            let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+            if domain.is_empty() || !domain.chars().all(valid) {
+                let path = ["dns", name.as_str(), "zone"];
+                self.mistake(&path, format!("`{}` is not a domain like `example.org`", zone.zone));
+            }
+            let section = ["dns", name.as_str(), "records"];
+            let mut records = Vec::new();
+            for record in &zone.records {
+                if record.values.is_empty() == record.to.is_none() {
+                    let message = format!("the record `{}` has either `values` or `to`", record.name);
+                    self.mistake(&section, message);
+                }
+                let to = record.to.as_ref().and_then(|to| self.target(file, &section, to));
+                let full = match record.name.trim_end_matches('.') {
+                    "@" => format!("{domain}."),
+                    name => format!("{name}.{domain}."),
+                };
+                let kind = record.kind.to_ascii_uppercase();
+                records.push(Record {
+                    name: full,
+                    kind,
+                    ttl: record.ttl.0.as_secs(),
+                    values: record.values.clone(),
+                    to,
+                });
+            }
+            let mark = self.mark(&["dns", name.as_str()]);
+            zones.insert(name.clone(), Zone { zone: format!("{domain}."), private: zone.private, records, mark });
+        }
+        zones
+    }
+
+    /// What the `to` of a record names.
+    fn target(&mut self, file: &File, section: &[&str], to: &Name) -> Option<Target> {
+        let grouped = self.groups.values().any(|group| group.members.contains(to));
+        if grouped {
+            let message = format!("`{to}` is one of a group's machines, which come and go with other addresses");
+            self.mistake(section, message).hint = Some("point to the front before them".to_owned());
+            return None;
+        }
+        if self.hosts.contains_key(to) {
+            return Some(Target::Host(to.clone()));
+        }
+        if file.nginx.contains_key(to) {
+            return Some(Target::Front(to.clone()));
+        }
+        if file.addresses.contains_key(to) {
+            return Some(Target::Address(to.clone()));
+        }
+        let names = self.hosts.keys().chain(file.nginx.keys()).chain(file.addresses.keys());
+        let known: Vec<String> = names.map(Name::to_string).collect();
+        self.unknown(section, "machine, front or address", to.as_str(), &known);
+        None
     }
 
     fn subnet_of(&mut self, machine: &Machine<'_>) -> Option<Name> {
@@ -623,7 +731,15 @@ impl Resolver<'_> {
         let instances = file.instances.iter().filter_map(|(name, one)| composed("instances", name, &one.metadata));
         let groups =
             file.instance_groups.iter().filter_map(|(name, one)| composed("instance_groups", name, &one.metadata));
-        accounts.chain(instances).chain(groups).collect()
+        let named = |what: &'static str, section: &'static str, names: Vec<&Name>| -> Vec<(String, Mark)> {
+            let one = |name: &Name| (format!("the {what} `{name}`"), self.mark(&[section, name.as_str()]));
+            names.into_iter().map(one).collect()
+        };
+        let addresses = named("reserved address", "addresses", file.addresses.keys().collect());
+        let zones = named("zone", "dns", file.dns.keys().collect());
+        let registries = named("registry", "registries", file.registries.keys().collect());
+        let others = addresses.into_iter().chain(zones).chain(registries);
+        accounts.chain(instances).chain(groups).chain(others).collect()
     }
 
     /// References that can only be checked when every machine is known.

@@ -3,6 +3,7 @@
 
 pub mod aws;
 mod cloud_init;
+mod dns;
 pub mod docker;
 pub mod fake;
 mod postgres_settings;

@@ -20,8 +20,29 @@ pub struct InstanceGroupSpec {
     /// The service account that manages them, where the provider wants one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service_account: Option<Name>,
+    /// How the provider tells that a machine works, beside that it runs; one that does not is made anew.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health_check: Option<HealthCheck>,
     /// What each of them is.
     pub machine: VmSpec,
+}
+
+/// How a machine is asked whether it works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// The TCP port.
+    pub port: u16,
+    /// The path of an HTTP request that is answered with 200; without it a connection is enough.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
+    /// How often, in seconds.
+    pub interval: u64,
+    /// How long an answer may take, in seconds.
+    pub timeout: u64,
+    /// After how many failures a machine is made anew.
+    pub failures: u32,
+    /// How long a machine may take after its first boot, in seconds.
+    pub patience: u64,
 }
 
 pub(super) struct InstanceGroup;

@@ -1,12 +1,15 @@
 //! The kinds of things that an environment is made of: one file each, with its specification, what it needs and which of
 //! its fields force a replacement. This module knows no cloud. It may import the vocabulary only.
 
+mod address;
 mod disk;
+mod dns_zone;
 mod gateway;
 mod instance_group;
 mod load_balancer;
 mod network;
 mod postgres;
+mod registry;
 mod role_binding;
 mod route_table;
 mod security_group;
@@ -20,12 +23,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
+    address::AddressSpec,
     disk::DiskSpec,
+    dns_zone::{DnsZoneSpec, RecordSpec},
     gateway::GatewaySpec,
-    instance_group::InstanceGroupSpec,
+    instance_group::{HealthCheck, InstanceGroupSpec},
     load_balancer::LoadBalancerSpec,
     network::NetworkSpec,
     postgres::{BackupSpec, DatabaseSpec, PostgresSpec},
+    registry::RegistrySpec,
     role_binding::RoleBindingSpec,
     route_table::RouteTableSpec,
     security_group::SecurityGroupSpec,
@@ -67,12 +73,15 @@ impl Default for Policy {
 
 /// All kinds.
 pub const KINDS: &[&dyn Kind] = &[
+    &address::ReservedAddress,
     &disk::Disk,
+    &dns_zone::DnsZone,
     &gateway::Gateway,
     &instance_group::InstanceGroup,
     &load_balancer::LoadBalancer,
     &network::Network,
     &postgres::Postgres,
+    &registry::Registry,
     &role_binding::RoleBinding,
     &route_table::RouteTable,
     &security_group::SecurityGroup,
@@ -107,6 +116,12 @@ impl KindName {
     pub const ROLE_BINDING: Self = Self("role_binding");
     /// The kind of network load balancers.
     pub const LOAD_BALANCER: Self = Self("load_balancer");
+    /// The kind of reserved public addresses.
+    pub const ADDRESS: Self = Self("address");
+    /// The kind of zones of names.
+    pub const DNS_ZONE: Self = Self("dns_zone");
+    /// The kind of registries of container images.
+    pub const REGISTRY: Self = Self("registry");
     /// The kind of managed PostgreSQL services.
     pub const POSTGRES: Self = Self("postgres");
     /// The kind of instance groups.

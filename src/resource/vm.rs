@@ -46,6 +46,9 @@ pub struct VmSpec {
     /// The provider's class of machines, as `standard-v3` or `t3.small`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub class: Option<String>,
+    /// The reserved public address that it has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reserved_address: Option<Name>,
     /// The security groups that open its ports, beside that of the network.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub security_groups: Vec<Name>,

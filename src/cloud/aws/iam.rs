@@ -106,6 +106,20 @@ impl Client {
         self.iam("CreateInstanceProfile", json!({ "InstanceProfileName": name, "Path": path })).await
     }
 
+    /// The roles in a profile: one, or none; none either when there is no such profile.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn profile_roles(&self, profile: &str) -> Result<Vec<Role>> {
+        match self.iam("GetInstanceProfile", json!({ "InstanceProfileName": profile })).await {
+            Ok(mut answer) => {
+                typed(answer.pointer_mut("/InstanceProfile/Roles").map_or_else(|| json!([]), Value::take))
+            }
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Puts a role into a profile, which holds one.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::{
     Client, Operation, Request, Result, Service,
     objects::{
         AccessBinding, Address, Cluster, ClusterDatabase, ClusterUser, Disk, DnsZone, Folder, Gateway, Image, Instance,
-        InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota, Registry, RouteTable, SecurityGroup,
+        InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota, RecordSet, Registry, RouteTable, SecurityGroup,
         ServiceAccount, Subnet, TargetGroup,
     },
 };
@@ -177,6 +177,7 @@ calls! {
     UpdateInstanceGroup = update_instance_group(id) PATCH Compute "/compute/v1/instanceGroups/{id}" within 40 min
     {
         service_account_id: &str, instance_template: Value, scale_policy: Value, deploy_policy: Value, allocation_policy: Value,
+        health_checks_spec: Value,
     }
     /// Starts the machines of a group.
     StartInstanceGroup = start_instance_group(id) POST Compute "/compute/v1/instanceGroups/{id}:start" within 40 min {}
@@ -350,6 +351,14 @@ impl Client {
     pub async fn group_as_it_is(&self, id: &str) -> Result<Value> {
         let query = vec![("view", "FULL".to_owned())];
         self.get(Service::Compute, format!("/compute/v1/instanceGroups/{id}"), query).await
+    }
+
+    /// The records of a zone.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn record_sets(&self, zone: &str) -> Result<Vec<RecordSet>> {
+        self.pages(Service::Dns, &format!("/dns/v1/zones/{zone}:listRecordSets"), "recordSets", &[]).await
     }
 
     /// The databases of a PostgreSQL cluster.

@@ -142,6 +142,8 @@ objects! {
     Registry { id: String, name: String, created_at: String, labels: Labels, status: String }
     /// A zone of names.
     DnsZone { id: String, name: String, created_at: String, labels: Labels, zone: String }
+    /// Records of one name and type.
+    RecordSet { name: String, r#type: String, #[serde(deserialize_with = "number")] ttl: i64, data: Vec<String> }
     /// A quota.
     Quota { quota_id: String, limit: f64, usage: f64 }
 }

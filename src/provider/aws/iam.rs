@@ -72,7 +72,9 @@ impl Driver for ServiceAccountDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
-        self.0.remove(|| client.remove_role_from_instance_profile(id, id)).await?;
+        if !client.profile_roles(id).await?.is_empty() {
+            self.0.remove(|| client.remove_role_from_instance_profile(id, id)).await?;
+        }
         self.0.remove(|| client.delete_instance_profile(id)).await?;
         // A role that was made anew after a crash may still have its policies.
         for policy in client.role_policies(id).await.or_else(|error| not_found(error, Vec::new()))? {

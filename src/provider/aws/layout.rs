@@ -269,6 +269,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             zones: settings.zones.clone(),
             max_unavailable: settings.max_unavailable,
             max_expansion: settings.max_expansion,
+            health_check: settings.health_check.clone(),
             service_account: settings.service_account.clone(),
             machine,
         };

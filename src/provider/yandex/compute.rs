@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Account, Driver, Health, Object, Request, explain, needed, object, object_name, vpc::DEFAULT_GROUP};
 use crate::{
-    cloud::yandex::{Disk, Instance, Labels, idempotency_key},
+    cloud::yandex::{Address as ReservedAddress, Disk, Instance, Labels, idempotency_key},
     error::{Error, Result},
     name::Name,
     provider::{
@@ -21,8 +21,17 @@ use crate::{
 /// Bytes of a GiB.
 const GIB: u64 = 1 << 30;
 /// Fields of a machine that are changed in place.
-pub(super) const UPDATABLE: &[&str] =
-    &["cores", "core_fraction", "memory_mb", "class", "disk_gb", "public", "ports", "security_groups"];
+pub(super) const UPDATABLE: &[&str] = &[
+    "cores",
+    "core_fraction",
+    "memory_mb",
+    "class",
+    "disk_gb",
+    "public",
+    "ports",
+    "security_groups",
+    "reserved_address",
+];
 /// Fields of a machine that are changed while it is stopped.
 pub(super) const STOPPED: &[&str] = &["cores", "core_fraction", "memory_mb", "class"];
 /// How long a machine may take to come to rest.
@@ -125,6 +134,16 @@ impl Account {
             ("serial-port-enable".to_owned(), "0".to_owned()),
         ])
     }
+}
+
+/// The public address of a machine, as it is asked for: any, or the reserved one.
+fn public_address(request: &Request<'_>, spec: &VmSpec) -> Result<Value> {
+    let mut asked = json!({ "ipVersion": "IPV4" });
+    if let Some(reserved) = &spec.reserved_address {
+        let address = needed(request, &KindName::ADDRESS.named(reserved))?;
+        asked["address"] = address.attribute("public_address").unwrap_or_default().into();
+    }
+    Ok(asked)
 }
 
 /// The security groups of a machine: that of the network, then those that open its ports.
@@ -233,7 +252,7 @@ impl Driver for VmDriver {
         });
         let mut address = json!({});
         if spec.public {
-            address["oneToOneNatSpec"] = json!({ "ipVersion": "IPV4" });
+            address["oneToOneNatSpec"] = public_address(request, &spec)?;
         }
         let metadata = Account::metadata(&spec, boot, &devices);
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&settings.zone);
@@ -281,13 +300,26 @@ impl Driver for VmDriver {
             self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, request).await?;
         }
         let interface = instance.network_interfaces.first();
-        let has_public = interface.is_some_and(|interface| interface.primary_v4_address.one_to_one_nat.is_some());
-        if has_public && !spec.public {
+        let present = interface.and_then(|interface| interface.primary_v4_address.one_to_one_nat.as_ref());
+        let mut has_public = present.is_some();
+        let wanted = public_address(request, &spec)?;
+        // A reserved address takes the place of another one; and one that is not to be the machine's any more is given back.
+        let other = match (present, wanted["address"].as_str()) {
+            (Some(present), Some(wanted)) => present.address != wanted,
+            (Some(present), None) => {
+                let reserved = client.list::<ReservedAddress>(&self.0.folder).await.map_err(wrong)?;
+                reserved.iter().any(|one| one.reserved && one.external_ipv4_address.address == present.address)
+            }
+            (None, _) => false,
+        };
+        if has_public && (!spec.public || other) {
+            has_public = false;
             let call = client.remove_one_to_one_nat(id).network_interface_index(INTERFACE);
             call.send(key("private")).await.map_err(wrong)?;
-        } else if spec.public && !has_public {
+        }
+        if spec.public && !has_public {
             let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
-            call.one_to_one_nat_spec(json!({ "ipVersion": "IPV4" })).send(key("public")).await.map_err(wrong)?;
+            call.one_to_one_nat_spec(wanted).send(key("public")).await.map_err(wrong)?;
         }
         self.regroup(&instance, &spec, request).await?;
         if resized || !running {

@@ -12,55 +12,68 @@ use super::{
     explain, needed, object, object_name,
 };
 use crate::{
-    cloud::yandex::{InstanceGroup, Labels, ManagedInstance, idempotency_key},
+    cloud::yandex::{InstanceGroup, ManagedInstance, idempotency_key},
     error::{Error, Result},
     name::Name,
     provider::MEMBERS,
-    resource::{Address, InstanceGroupSpec, KindName},
+    resource::{Address, HealthCheck, InstanceGroupSpec, KindName},
 };
 
 /// The label of a member that names its group.
 const LABEL_GROUP: &str = "infra-group";
+/// The label of a member with its image family.
+const LABEL_IMAGE: &str = "infra-image";
 /// How long the members of a group may take to run.
 const RUNNING: Duration = Duration::from_mins(20);
 
 /// Instance groups.
 pub(super) struct InstanceGroupDriver(pub(super) Account);
 
-/// What a template refers to, by id.
-struct References<'a> {
-    subnet: &'a str,
-    zone: &'a str,
-    security_groups: Vec<&'a str>,
-    service_account: &'a str,
-    image: &'a str,
-    metadata: &'a Labels,
-}
-
 impl InstanceGroupDriver {
-    fn template(&self, environment: &Name, name: &Name, spec: &InstanceGroupSpec, ids: &References<'_>) -> Value {
-        let machine = &spec.machine;
-        let settings = &self.0.settings;
+    /// What the machines of a group are made from, and the zone that they stand in.
+    async fn template(&self, request: &Request<'_>, spec: &InstanceGroupSpec) -> Result<(Value, String)> {
+        let (machine, settings) = (&spec.machine, &self.0.settings);
+        let (environment, name) = (request.environment, &request.resource.address.name);
+        let boot = request.boot.as_ref().ok_or_else(|| Error::new("machines cannot be made without their keys"))?;
+        let subnet = needed(request, &Address::subnet(&machine.subnet))?;
+        let zone = subnet.attribute("zone").unwrap_or(&settings.zone).to_owned();
+        let image = self.0.image(&machine.image).await?;
         let disk_type = machine.disk_type.as_ref().unwrap_or(&settings.disk_type);
         let mut address = json!({});
         if machine.public {
             address["oneToOneNatSpec"] = json!({ "ipVersion": "IPV4" });
         }
-        json!({
+        let template = json!({
             "name": format!("{}-{{instance.index}}", object_name(environment, name)),
             "hostname": format!("{name}-{{instance.index}}"),
-            "labels": { LABEL_ENV: environment, LABEL_GROUP: name },
+            "labels": { LABEL_ENV: environment, LABEL_GROUP: name, LABEL_IMAGE: machine.image },
             "platformId": machine.class.as_ref().unwrap_or(&settings.platform),
             "resourcesSpec": Account::resources(machine),
-            "metadata": ids.metadata,
+            "metadata": Account::metadata(machine, boot, &[]),
             "bootDiskSpec": {
                 "mode": "READ_WRITE",
-                "diskSpec": { "typeId": disk_type, "imageId": ids.image, "size": (machine.disk_gb << 30).to_string() },
+                "diskSpec": { "typeId": disk_type, "imageId": image, "size": (machine.disk_gb << 30).to_string() },
             },
             "networkInterfaceSpecs": [{
-                "subnetIds": [ids.subnet], "primaryV4AddressSpec": address, "securityGroupIds": ids.security_groups,
+                "subnetIds": [subnet.id], "primaryV4AddressSpec": address,
+                "securityGroupIds": security_groups(request, machine)?,
             }],
-        })
+        });
+        Ok((template, zone))
+    }
+
+    /// How a machine is asked whether it works, in the form of the API.
+    fn health_checks(check: &HealthCheck) -> Value {
+        let mut spec = json!({
+            "interval": format!("{}s", check.interval), "timeout": format!("{}s", check.timeout),
+            "unhealthyThreshold": check.failures.to_string(), "healthyThreshold": "2",
+        });
+        let port = check.port.to_string();
+        match &check.path {
+            Some(path) => spec["httpOptions"] = json!({ "port": port, "path": path }),
+            None => spec["tcpOptions"] = json!({ "port": port }),
+        }
+        json!({ "healthCheckSpecs": [spec], "maxCheckingHealthDuration": format!("{}s", check.patience) })
     }
 
     fn policies(spec: &InstanceGroupSpec, zone: &str) -> [Value; 3] {
@@ -153,49 +166,43 @@ impl Driver for InstanceGroupDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: InstanceGroupSpec = request.resource.spec()?;
-        let boot = request.boot.as_ref().ok_or_else(|| Error::new("machines cannot be made without their keys"))?;
-        let name = &request.resource.address.name;
-        let subnet = needed(request, &Address::subnet(&spec.machine.subnet))?;
         let account = spec.service_account.as_ref().ok_or_else(|| Error::new("the group has no service account"))?;
         let account = &needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id;
-        let image = self.0.image(&spec.machine.image).await?;
-        let metadata = Account::metadata(&spec.machine, boot, &[]);
-        let zone = subnet.attribute("zone").unwrap_or(&self.0.settings.zone);
-        let ids = References {
-            subnet: &subnet.id,
-            zone,
-            security_groups: security_groups(request, &spec.machine)?,
-            service_account: account,
-            image: &image,
-            metadata: &metadata,
-        };
-        let [scale, deploy, allocation] = Self::policies(&spec, ids.zone);
+        let (template, zone) = self.template(request, &spec).await?;
+        let [scale, deploy, allocation] = Self::policies(&spec, &zone);
         let labels = Account::labels(request);
-        let call = self.0.client.create_instance_group();
-        let call = call.folder_id(&self.0.folder).labels(&labels).service_account_id(ids.service_account);
-        let full_name = object_name(request.environment, name);
-        let call = call.name(&full_name).instance_template(self.template(request.environment, name, &spec, &ids));
-        let call = call.scale_policy(scale).deploy_policy(deploy).allocation_policy(allocation);
+        let full_name = object_name(request.environment, &request.resource.address.name);
+        let call = self.0.client.create_instance_group().folder_id(&self.0.folder).labels(&labels);
+        let call = call.service_account_id(account).name(&full_name).instance_template(template);
+        let mut call = call.scale_policy(scale).deploy_policy(deploy).allocation_policy(allocation);
+        if let Some(check) = &spec.health_check {
+            call = call.health_checks_spec(Self::health_checks(check));
+        }
         self.0.create(self, request, |key| call.clone().send(key)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: InstanceGroupSpec = request.resource.spec()?;
-        // The service wants the whole template whenever anything changes: what is not to change is read from it.
+        let account = spec.service_account.as_ref().ok_or_else(|| Error::new("the group has no service account"))?;
+        let account = &needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id;
+        // The service wants the whole template whenever anything changes. The image is the one that the group has, unless the
+        // file asks for another family: a newer image of the same family is no reason to make all machines anew.
+        let (mut template, zone) = self.template(request, &spec).await?;
         let present: Value = self.0.client.group_as_it_is(&object.id).await?;
-        let mut template = present["instanceTemplate"].clone();
-        let machine = &spec.machine;
-        template["resourcesSpec"] = Account::resources(machine);
-        template["platformId"] = machine.class.as_deref().unwrap_or(&self.0.settings.platform).into();
-        template["bootDiskSpec"]["diskSpec"]["size"] = (machine.disk_gb << 30).to_string().into();
-        let zone =
-            present["allocationPolicy"]["zones"][0]["zoneId"].as_str().unwrap_or(&self.0.settings.zone).to_owned();
+        let family = |template: &Value| template["labels"][LABEL_IMAGE].clone();
+        if family(&present["instanceTemplate"]) == family(&template) {
+            let image = present.pointer("/instanceTemplate/bootDiskSpec/diskSpec/imageId").cloned();
+            template["bootDiskSpec"]["diskSpec"]["imageId"] = image.unwrap_or_default();
+        }
         let [scale, deploy, allocation] = Self::policies(&spec, &zone);
-        let key = idempotency_key(request.token, "update");
-        let account = present["serviceAccountId"].as_str().unwrap_or_default();
         let call = self.0.client.update_instance_group(&object.id).service_account_id(account);
         let call = call.instance_template(template).scale_policy(scale).deploy_policy(deploy);
-        call.allocation_policy(allocation).send(key).await.map_err(|error| explain(error, request.resource))?;
+        let mut call = call.allocation_policy(allocation);
+        if let Some(check) = &spec.health_check {
+            call = call.health_checks_spec(Self::health_checks(check));
+        }
+        let key = idempotency_key(request.token, "update");
+        call.send(key).await.map_err(|error| explain(error, request.resource))?;
         if object.health == Health::Stopped {
             let key = idempotency_key(request.token, "start");
             self.0.client.start_instance_group(&object.id).send(key).await?;

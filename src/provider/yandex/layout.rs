@@ -9,7 +9,7 @@ use crate::{
     config::Environment,
     error::{Diagnostic, Location},
     name::Name,
-    provider::Finding,
+    provider::{Finding, dns},
     resource::{
         Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
         RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
@@ -82,6 +82,7 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
         let spec = LoadBalancerSpec { members: front.nodes.clone(), ports: vec![front.http_port, front.https_port] };
         all.push(resource(KindName::LOAD_BALANCER.named(name), &spec, needs, &origin));
     }
+    all.extend(dns::zones(environment, &network));
     all
 }
 
@@ -147,6 +148,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
                 }
                 made.push(one);
             }
+            KindName::ADDRESS | KindName::REGISTRY => made.push(one),
             KindName::POSTGRES => {
                 let Ok(mut spec) = one.spec::<PostgresSpec>() else { continue };
                 postgres::complete(&mut spec);
@@ -176,6 +178,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             zones: settings.zones.clone(),
             max_unavailable: settings.max_unavailable,
             max_expansion: settings.max_expansion,
+            health_check: settings.health_check.clone(),
             service_account: Some(account),
             machine,
         };

@@ -5,11 +5,13 @@
 
 mod balancer;
 mod compute;
+mod dns;
 mod group;
 mod iam;
 mod layout;
 mod postgres;
 mod postgres_settings;
+mod registry;
 mod vpc;
 
 use std::{path::PathBuf, time::Duration};
@@ -84,6 +86,9 @@ impl Yandex {
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
                 (KindName::ROUTE_TABLE, Box::new(vpc::RouteTableDriver(account.clone()))),
                 (KindName::SUBNET, Box::new(vpc::SubnetDriver(account.clone()))),
+                (KindName::ADDRESS, Box::new(vpc::AddressDriver(account.clone()))),
+                (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
+                (KindName::REGISTRY, Box::new(registry::RegistryDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
                 (KindName::INSTANCE_GROUP, Box::new(group::InstanceGroupDriver(account.clone()))),

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::{Account, Driver, Object, Request, explain, needed, object, object_name};
 use crate::{
-    cloud::yandex::{Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet, idempotency_key},
+    cloud::yandex::{Address, Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet, idempotency_key},
     error::{Error, Result},
     name::Name,
-    resource::{KindName, NetworkSpec, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
+    resource::{AddressSpec, KindName, NetworkSpec, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
 };
 
 /// The world.
@@ -227,6 +227,37 @@ impl Driver for SubnetDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         self.0.remove(|| self.0.client.delete_subnet(id).send(removal(id))).await
+    }
+}
+
+/// Reserved public addresses.
+pub(super) struct AddressDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for AddressDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Address>(&self.0.folder).await?;
+        let objects = all.iter().filter_map(|one| {
+            let mut object = object(&one.labels, KindName::ADDRESS, environment, &one.id, &one.created_at)?;
+            let address = one.external_ipv4_address.address.as_str();
+            object.attributes.insert("public_address".to_owned(), address.into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let spec: AddressSpec = request.resource.spec()?;
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
+        let call = self.0.client.create_address().folder_id(&self.0.folder).name(&name).labels(&labels);
+        let call = call.external_ipv4_address_spec(json!({ "zoneId": zone }));
+        self.0.create(self, request, |key| call.clone().send(key)).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_address(id).send(removal(id))).await
     }
 }
 

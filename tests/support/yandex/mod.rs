@@ -430,6 +430,9 @@ impl World {
                 .collect();
             return Ok(json!({ "instances": members }));
         }
+        if let Some(zone) = path.strip_suffix(":listRecordSets").and_then(|path| path.strip_prefix("/dns/v1/zones/")) {
+            return Ok(json!({ "recordSets": self.exists("Zone", &json!(zone))?.value["records"] }));
+        }
         if let Some(answer) = self.read_cluster(method, path) {
             return answer;
         }
@@ -489,6 +492,28 @@ impl World {
             let value = self.create(collection, &id, fields)?;
             return Ok((json!({ *field: id }), public(&value)));
         }
+        if let Some(zone) = path.strip_suffix(":upsertRecordSets").and_then(|path| path.strip_prefix("/dns/v1/zones/"))
+        {
+            let mut object = self.exists("Zone", &json!(zone))?;
+            let domain = object.value["zone"].as_str().unwrap().to_owned();
+            let records = object.value["records"].as_array_mut().unwrap();
+            for gone in fields.get("deletions").and_then(Value::as_array).into_iter().flatten() {
+                let before = records.len();
+                records.retain(|record| record != gone);
+                if records.len() == before {
+                    return Err(not_found("RecordSet", &gone.to_string()));
+                }
+            }
+            for set in fields.get("replacements").and_then(Value::as_array).into_iter().flatten() {
+                if !set["name"].as_str().unwrap().ends_with(&domain) {
+                    return Err(invalid("a record outside of its zone"));
+                }
+                records.retain(|record| (&record["name"], &record["type"]) != (&set["name"], &set["type"]));
+                records.push(set.clone());
+            }
+            self.objects.insert(zone.to_owned(), object);
+            return Ok((json!({ "dnsZoneId": zone }), json!({})));
+        }
         if let Some(changed) = self.change_cluster(method, path, fields) {
             return changed;
         }
@@ -515,8 +540,11 @@ impl World {
                     }
                     "Stop" => value["status"] = "STOPPED".into(),
                     "AddOneToOneNat" => {
-                        interface["primaryV4Address"]["oneToOneNat"] =
-                            json!({ "address": interface["primaryV4Address"]["address"], "ipVersion": "IPV4" });
+                        if interface["primaryV4Address"].get("oneToOneNat").is_some() {
+                            return Err(precondition("the interface has a public address already"));
+                        }
+                        let own = interface["primaryV4Address"]["address"].clone();
+                        interface["primaryV4Address"]["oneToOneNat"] = self.nat(&fields["oneToOneNatSpec"], &own)?;
                     }
                     "RemoveOneToOneNat" => {
                         drop(interface["primaryV4Address"].as_object_mut().unwrap().remove("oneToOneNat"));
@@ -591,6 +619,22 @@ impl World {
                 for route in fields["staticRoutes"].as_array().into_iter().flatten() {
                     self.exists("Gateway", &route["gatewayId"])?;
                 }
+            }
+            "/vpc/v1/addresses" => {
+                let zone = value["externalIpv4AddressSpec"].take()["zoneId"].clone();
+                let address = format!("203.0.113.{}", self.next % 250 + 1);
+                value["externalIpv4Address"] = json!({ "address": address, "zoneId": zone });
+                value["reserved"] = true.into();
+            }
+            "/dns/v1/zones" => {
+                for network in
+                    fields.get("privateVisibility").and_then(|v| v["networkIds"].as_array()).into_iter().flatten()
+                {
+                    self.exists("Network", network)?;
+                }
+                let zone = fields["zone"].clone();
+                value["records"] =
+                    json!([{ "name": zone, "type": "NS", "ttl": "3600", "data": ["ns1.yandexcloud.net."] }]);
             }
             "/compute/v1/disks" => value["status"] = "READY".into(),
             "/compute/v1/instances" => value = self.instance(id, fields)?,
@@ -687,8 +731,8 @@ impl World {
             }
         };
         let mut primary = json!({ "address": address });
-        if spec["primaryV4AddressSpec"].get("oneToOneNatSpec").is_some() {
-            primary["oneToOneNat"] = json!({ "address": address, "ipVersion": "IPV4" });
+        if let Some(nat) = spec["primaryV4AddressSpec"].get("oneToOneNatSpec") {
+            primary["oneToOneNat"] = self.nat(nat, &json!(address))?;
         }
         Ok(json!({
             "id": id, "folderId": FOLDER, "createdAt": "2026-01-02T03:04:05Z", "name": fields["name"], "labels": fields["labels"],
@@ -703,6 +747,18 @@ impl World {
                 "securityGroupIds": spec.get("securityGroupIds").unwrap_or(&json!([])),
             }],
         }))
+    }
+
+    /// A public address: any, which is the machine's own one here, or a reserved one of the folder.
+    fn nat(&self, spec: &Value, own: &Value) -> Result<Value, Refused> {
+        let asked = spec.get("address");
+        if let Some(asked) = asked {
+            let mut known = self.objects.values().filter(|object| object.collection == "/vpc/v1/addresses");
+            if !known.any(|object| object.value["externalIpv4Address"]["address"] == *asked) {
+                return Err(not_found("Address", &asked.to_string()));
+            }
+        }
+        Ok(json!({ "address": asked.unwrap_or(own), "ipVersion": "IPV4" }))
     }
 
     fn group(&self, value: &mut Value) -> Result<(), Refused> {
@@ -894,6 +950,7 @@ fn public(value: &Value) -> Value {
                 "users",
                 "databases",
                 "hostSpecs",
+                "records",
             ];
             !hidden.contains(&name.as_str()) && *value != json!(false)
         });

@@ -1,0 +1,39 @@
+//! Registries of container images.
+
+use async_trait::async_trait;
+
+use super::{Account, Driver, Object, Request, object, object_name};
+use crate::{
+    cloud::yandex::{Registry, idempotency_key},
+    error::Result,
+    name::Name,
+    resource::KindName,
+};
+
+/// Registries. Images are addressed as `cr.yandex/<id>/<name>:<tag>`.
+pub(super) struct RegistryDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for RegistryDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Registry>(&self.0.folder).await?;
+        let objects = all.iter().filter_map(|one| {
+            let mut object = object(&one.labels, KindName::REGISTRY, environment, &one.id, &one.created_at)?;
+            object.attributes.insert("url".to_owned(), format!("cr.yandex/{}", one.id).into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let name = object_name(request.environment, &request.resource.address.name);
+        let labels = Account::labels(request);
+        let call = self.0.client.create_registry().folder_id(&self.0.folder).name(&name).labels(&labels);
+        self.0.create(self, request, |key| call.clone().send(key)).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let key = idempotency_key(id, "delete");
+        self.0.remove(|| self.0.client.delete_registry(id).send(key.clone())).await
+    }
+}

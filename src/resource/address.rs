@@ -1,0 +1,34 @@
+//! A public address that stays the same whoever uses it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+
+/// What an address should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressSpec {
+    /// The availability zone, where addresses belong to one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub zone: Option<String>,
+}
+
+pub(super) struct ReservedAddress;
+
+impl Kind for ReservedAddress {
+    fn name(&self) -> &'static str {
+        "address"
+    }
+
+    fn level(&self) -> u8 {
+        0
+    }
+
+    fn forces_replacement(&self, _field: &str) -> bool {
+        true
+    }
+
+    fn summary(&self, _spec: &Map<String, Value>) -> String {
+        "public, reserved".to_owned()
+    }
+}

@@ -1,0 +1,30 @@
+//! A registry of container images.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+
+/// What a registry should be: it has no settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrySpec {}
+
+pub(super) struct Registry;
+
+impl Kind for Registry {
+    fn name(&self) -> &'static str {
+        "registry"
+    }
+
+    fn level(&self) -> u8 {
+        0
+    }
+
+    fn forces_replacement(&self, _field: &str) -> bool {
+        true
+    }
+
+    fn summary(&self, _spec: &Map<String, Value>) -> String {
+        "container images".to_owned()
+    }
+}
