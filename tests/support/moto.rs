@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, Response, Uri},
+    http::{HeaderMap, Method, Response, Uri},
 };
 use base64::Engine as _;
 use infra::cloud::aws::{
@@ -166,6 +166,7 @@ impl Moto {
             ("templates", self.all::<LaunchTemplate>().await.len()),
             ("groups", self.client.auto_scaling_groups(None).await.unwrap().len()),
             ("roles", self.client.roles("/infra/").await.unwrap().len()),
+            ("zones", self.client.hosted_zones().await.unwrap().len()),
             ("databases", self.client.db_instances().await.unwrap().len()),
             ("groups of subnets", self.client.db_subnet_groups().await.unwrap().len()),
         ]
@@ -319,13 +320,17 @@ fn decode(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn forward(
+    State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes,
+) -> Response<Body> {
     let text = String::from_utf8_lossy(&body).into_owned();
     let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned();
     let action = headers
         .get("x-amz-target")
         .and_then(|target| target.to_str().ok()?.rsplit_once('.'))
         .map_or(action, |(_, action)| action.to_owned());
+    // Route 53 has paths instead of actions.
+    let action = if action.is_empty() { format!("{method} {}", uri.path()) } else { action };
     let fault = {
         let mut seen = proxy.seen.lock().unwrap();
         seen.actions.push(action.clone());
@@ -354,7 +359,7 @@ async fn forward(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap, body:
     if let Some(answer) = exchange(&action) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
     }
-    let mut request = proxy.http.post(format!("{}{}", proxy.target, uri.path())).body(body);
+    let mut request = proxy.http.request(method, format!("{}{uri}", proxy.target)).body(body);
     for (name, value) in headers.iter().filter(|(name, _)| !matches!(name.as_str(), "host" | "content-length")) {
         request = request.header(name, value);
     }

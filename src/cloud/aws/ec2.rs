@@ -130,6 +130,10 @@ calls! {
     DeleteSecurityGroup = delete_security_group Yes { group_id: &str }
     /// Reserves a public address.
     AllocateAddress = allocate_address No { domain: &str }
+    /// Gives a machine a public address, also when another one had it.
+    AssociateAddress = associate_address Yes { allocation_id: &str, instance_id: &str, allow_reassociation: bool }
+    /// Takes a public address away from a machine.
+    DisassociateAddress = disassociate_address Yes { association_id: &str }
     /// Gives a public address back.
     ReleaseAddress = release_address Yes { allocation_id: &str }
     /// Makes a gateway for machines without a public address.

@@ -9,12 +9,13 @@ pub mod ec2;
 pub mod elb;
 pub mod iam;
 pub mod rds;
+pub mod route53;
 mod sign;
 mod xml;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -52,6 +53,8 @@ pub enum Service {
     AutoScaling,
     /// Roles of machines.
     Iam,
+    /// Zones of names.
+    Route53,
 }
 
 impl Service {
@@ -66,6 +69,7 @@ impl Service {
             Self::Rds => "rds",
             Self::AutoScaling => "autoscaling",
             Self::Iam => "iam",
+            Self::Route53 => "route53",
         }
     }
 
@@ -79,6 +83,7 @@ impl Service {
             Self::Rds => "2014-10-31",
             Self::AutoScaling => "2011-01-01",
             Self::Iam => "2010-05-08",
+            Self::Route53 => "2013-04-01",
         }
     }
 
@@ -89,7 +94,7 @@ impl Service {
 
     /// Whether there is one for all regions.
     fn is_global(self) -> bool {
-        self == Self::Iam
+        matches!(self, Self::Iam | Self::Route53)
     }
 }
 
@@ -250,13 +255,24 @@ struct Inner {
     chain: Chain,
 }
 
-/// A signed exchange.
+/// What is sent.
 struct Exchange<'a> {
     service: Service,
+    method: Method,
+    path: String,
+    /// Encoded and sorted.
+    query: String,
     content_type: &'a str,
     target: Option<&'a str>,
     body: String,
-    keys: &'a Keys,
+}
+
+impl<'a> Exchange<'a> {
+    /// A body for the service itself.
+    fn post(service: Service, content_type: &'a str, body: String) -> Self {
+        let (path, query) = ("/".to_owned(), String::new());
+        Self { service, method: Method::POST, path, query, content_type, target: None, body }
+    }
 }
 
 impl Client {
@@ -267,6 +283,12 @@ impl Client {
     pub fn new(settings: Settings, sources: Sources) -> crate::error::Result<Self> {
         let http = super::http()?;
         Ok(Self(Arc::new(Inner { http, settings, chain: Chain::new(sources) })))
+    }
+
+    /// The region of its calls.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.0.settings.region
     }
 
     fn http(&self) -> &reqwest::Client {
@@ -285,7 +307,7 @@ impl Client {
         )
     }
 
-    async fn exchange(&self, exchange: &Exchange<'_>) -> reqwest::Result<Response> {
+    async fn exchange(&self, exchange: &Exchange<'_>, keys: &Keys) -> reqwest::Result<Response> {
         let base = self.base(exchange.service);
         let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest).to_owned();
         let time = Clock::System.now().strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -297,21 +319,25 @@ impl Client {
         if let Some(target) = exchange.target {
             headers.insert("x-amz-target".to_owned(), target.to_owned());
         }
-        if let Some(session) = &exchange.keys.session {
+        if let Some(session) = &keys.session {
             headers.insert("x-amz-security-token".to_owned(), session.expose().to_owned());
         }
         let signed = Signed {
-            method: "POST",
-            path: "/",
-            query: "",
+            method: exchange.method.as_str(),
+            path: &exchange.path,
+            query: &exchange.query,
             headers,
             body: exchange.body.as_bytes(),
             region: if exchange.service.is_global() { GLOBAL_REGION } else { &self.0.settings.region },
             service: exchange.service.name(),
             time: &time,
         };
-        let mut request = self.0.http.post(format!("{base}/"));
-        request = request.header("Authorization", authorization(&signed, exchange.keys));
+        let mut address = format!("{base}{}", exchange.path);
+        if !exchange.query.is_empty() {
+            address = format!("{address}?{}", exchange.query);
+        }
+        let mut request = self.0.http.request(exchange.method.clone(), address);
+        request = request.header("Authorization", authorization(&signed, keys));
         for (name, value) in signed.headers.iter().filter(|(name, _)| *name != "host") {
             request = request.header(name, value);
         }
@@ -323,8 +349,7 @@ impl Client {
     async fn query(
         &self, service: Service, action: &str, fields: &Map<String, Value>, repeatable: bool,
     ) -> Result<Value> {
-        let keys = |client: Self| async move { client.0.chain.keys(&client).await };
-        self.query_with(service, action, fields, repeatable, keys).await
+        self.query_with(service, action, fields, repeatable, Self::keys).await
     }
 
     async fn query_with<F: Future<Output = crate::error::Result<Keys>>>(
@@ -338,19 +363,26 @@ impl Client {
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect::<Vec<_>>()
             .join("&");
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        let answer = self.retried(&Exchange::post(service, form, body), action, repeatable, keys).await?;
+        Ok(xml::parse(&answer)?)
+    }
+
+    /// The keys that calls are signed with.
+    async fn keys(client: Self) -> crate::error::Result<Keys> {
+        client.0.chain.keys(&client).await
+    }
+
+    /// Sends something until it is answered, as far as it may be sent again.
+    async fn retried<F: Future<Output = crate::error::Result<Keys>>>(
+        &self, exchange: &Exchange<'_>, action: &str, repeatable: bool, keys: impl Fn(Self) -> F,
+    ) -> Result<String> {
         let mut attempts = Attempts::within(BUDGET);
         loop {
             let keys = keys(self.clone()).await?;
-            let exchange = Exchange {
-                service,
-                content_type: "application/x-www-form-urlencoded; charset=utf-8",
-                target: None,
-                body: body.clone(),
-                keys: &keys,
-            };
-            let (error, asked, certain) = match self.exchange(&exchange).await {
+            let (error, asked, certain) = match self.exchange(exchange, &keys).await {
                 Ok(response) if response.status().is_success() => match response.text().await {
-                    Ok(text) => return Ok(xml::parse(&text)?),
+                    Ok(text) => return Ok(text),
                     Err(error) => (AwsError::Unknown(error.into()), None, false),
                 },
                 Ok(response) => {
@@ -408,36 +440,13 @@ impl Client {
     /// # Errors
     /// When there is none of this name.
     pub async fn parameter(&self, name: &str) -> Result<String> {
-        let mut attempts = Attempts::within(BUDGET);
-        loop {
-            let keys = self.0.chain.keys(self).await?;
-            let exchange = Exchange {
-                service: Service::Ssm,
-                content_type: "application/x-amz-json-1.1",
-                target: Some("AmazonSSM.GetParameter"),
-                body: serde_json::json!({ "Name": name }).to_string(),
-                keys: &keys,
-            };
-            let error = match self.exchange(&exchange).await {
-                Ok(response) if response.status().is_success() => {
-                    let answer: Value = response.json().await.map_err(Error::from)?;
-                    let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
-                    return Ok(value.ok_or_else(|| Error::new("aws: a parameter without a value"))?.to_owned());
-                }
-                Ok(response) => {
-                    let server = response.status().is_server_error();
-                    let error = refusal(response).await;
-                    if !server && !error.is_throttled() {
-                        return Err(error);
-                    }
-                    error
-                }
-                Err(error) => AwsError::Other(error.into()),
-            };
-            if !attempts.pause(None).await {
-                return Err(error);
-            }
-        }
+        let body = serde_json::json!({ "Name": name }).to_string();
+        let target = Some("AmazonSSM.GetParameter");
+        let exchange = Exchange { target, ..Exchange::post(Service::Ssm, "application/x-amz-json-1.1", body) };
+        let text = self.retried(&exchange, "GetParameter", true, Self::keys).await?;
+        let answer: Value = serde_json::from_str(&text).map_err(Error::from)?;
+        let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
+        Ok(value.ok_or_else(|| Error::new("aws: a parameter without a value"))?.to_owned())
     }
 
     /// Who the credentials belong to: the caller's name and account, as one name.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Account, Driver, Health, Object, Request, explain, needed, network::DEFAULT_GROUP, object};
 use crate::{
-    cloud::aws::ec2::{Image, Instance, Volume},
+    cloud::aws::ec2::{Address as PublicAddress, Image, Instance, Volume},
     error::{Error, Result},
     name::Name,
     provider::cloud_init::{self, Devices},
@@ -15,7 +15,7 @@ use crate::{
 
 /// Fields of a machine that are changed in place. Its cores and its memory are those of its class.
 pub(super) const UPDATABLE: &[&str] =
-    &["cores", "core_fraction", "memory_mb", "class", "disk_gb", "ports", "security_groups"];
+    &["cores", "core_fraction", "memory_mb", "class", "disk_gb", "ports", "security_groups", "reserved_address"];
 /// Where volumes are attached, one after the other.
 const DEVICES: &str = "fghijklmnop";
 
@@ -206,6 +206,31 @@ pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Re
     Ok(groups)
 }
 
+impl VmDriver {
+    /// Gives a machine its reserved address, or takes away the one that is not to be its any more.
+    async fn readdress(&self, id: &str, request: &Request<'_>, spec: &VmSpec) -> Result<()> {
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let present = client.list::<PublicAddress>(&[("instance-id", id)]).await.map_err(wrong)?.into_iter().next();
+        let wanted = match &spec.reserved_address {
+            Some(name) => Some(needed(request, &KindName::ADDRESS.named(name))?.id.as_str()),
+            None => None,
+        };
+        match (present, wanted) {
+            (Some(present), Some(address)) if present.allocation_id == address => {}
+            (_, Some(address)) => {
+                let call = client.associate_address().allocation_id(address).instance_id(id).allow_reassociation(true);
+                call.send().await.map_err(wrong)?;
+            }
+            (Some(present), None) if !present.association_id.is_empty() => {
+                let call = client.disassociate_address().association_id(&present.association_id);
+                call.send().await.map_err(wrong)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Driver for VmDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -239,6 +264,7 @@ impl Driver for VmDriver {
                 _ => {}
             }
         }
+        self.readdress(&id, request, &spec).await?;
         self.0.finish(&id).await?;
         let mut object = self.0.made(self, request).await?;
         object.attributes.insert("image".to_owned(), image);
@@ -278,6 +304,7 @@ impl Driver for VmDriver {
             client.start_instances().instance_id(vec![id]).send().await.map_err(wrong)?;
             self.state_is(id, "running").await?;
         }
+        self.readdress(id, request, &spec).await?;
         let instance = self.instance(id).await?.ok_or_else(gone)?;
         describe(&instance).ok_or_else(gone)
     }

@@ -8,6 +8,7 @@ use crate::{
     config::{Cidr, Environment},
     error::Diagnostic,
     name::Name,
+    provider::dns,
     resource::{
         Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
         Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
@@ -174,6 +175,8 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
         let spec = LoadBalancerSpec { members: front.nodes.clone(), ports: vec![front.http_port, front.https_port] };
         all.push(resource(KindName::LOAD_BALANCER.named(name), &spec, needs, &origin));
     }
+    all.extend(environment.resources.iter().filter(|one| one.address.kind == KindName::ADDRESS).cloned());
+    all.extend(dns::zones(environment, &network));
     all
 }
 
@@ -233,6 +236,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         if spec.public {
             spec.subnet = public(&spec.subnet);
         }
+        needs.extend(spec.reserved_address.iter().map(|name| KindName::ADDRESS.named(name)));
         needs.extend([Address::subnet(&spec.subnet), KindName::NETWORK.named(network)]);
         if !spec.public {
             // A machine that cannot reach the world at its first boot has missed its packages.
@@ -311,6 +315,10 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     for subnet in ranges(environment).iter().filter(|cidr| cidr.prefix > 27) {
         let message = format!("`{subnet}` is too small: this cloud needs two halves of at least 16 addresses (`/27`)");
         found.push(Diagnostic::error(None, message));
+    }
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::REGISTRY) {
+        let message = format!("`{}` at {}: provider `aws` makes no registries", one.address, one.origin);
+        found.push(Diagnostic::error(None, message).hint("make one by hand, or take `provider: yandex`"));
     }
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
         if let Ok(spec) = one.spec::<PostgresSpec>() {

@@ -5,6 +5,7 @@
 
 mod balancer;
 mod compute;
+mod dns;
 mod group;
 mod iam;
 mod layout;
@@ -100,6 +101,7 @@ impl Aws {
             ("rds", "AWS_ENDPOINT_URL_RDS"),
             ("autoscaling", "AWS_ENDPOINT_URL_AUTO_SCALING"),
             ("iam", "AWS_ENDPOINT_URL_IAM"),
+            ("route53", "AWS_ENDPOINT_URL_ROUTE_53"),
         ];
         for (service, variable) in variables {
             if let Some(endpoint) = sources.variable(variable) {
@@ -117,6 +119,8 @@ impl Aws {
                 (KindName::ROUTE_TABLE, Box::new(network::RouteTableDriver(account.clone()))),
                 (KindName::SUBNET, Box::new(network::SubnetDriver(account.clone()))),
                 (KindName::SECURITY_GROUP, Box::new(network::SecurityGroupDriver(account.clone()))),
+                (KindName::ADDRESS, Box::new(network::AddressDriver(account.clone()))),
+                (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
                 (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
@@ -164,6 +168,7 @@ impl Provider for Aws {
             },
             // The gateway stands in a subnet here, and the table of routes leads to it.
             level: |kind| match kind {
+                KindName::DNS_ZONE => 6,
                 KindName::LOAD_BALANCER => 5,
                 KindName::VM | KindName::INSTANCE_GROUP | KindName::POSTGRES => 4,
                 KindName::ROUTE_TABLE => 3,

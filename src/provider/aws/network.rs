@@ -235,6 +235,38 @@ impl Driver for GatewayDriver {
     }
 }
 
+/// Reserved public addresses.
+pub(super) struct AddressDriver(pub(super) Account);
+
+#[async_trait]
+impl Driver for AddressDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let (name, value) = Account::filter(environment);
+        let all = self.0.client.list::<PublicAddress>(&[(&name, &value)]).await?;
+        let objects = all.iter().filter_map(|one| {
+            let mut object = object(&one.tag_set, KindName::ADDRESS, &one.allocation_id, "")?;
+            // One call makes it, so it is never half made.
+            object.health = Health::Ready;
+            object.attributes.insert("public_address".to_owned(), one.public_ip.as_str().into());
+            Some(object)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let find = || async { Ok(self.0.made(self, request).await.ok().map(|object| object.id)) };
+        let tags = Account::tags(request);
+        let call = self.0.client.allocate_address().domain("vpc").tags("elastic-ip", &tags);
+        let made = self.0.make(|| call.clone().send(), "/allocationId", find).await;
+        made.map_err(|error| explain(error, request.resource))?;
+        self.0.made(self, request).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.release_address().allocation_id(id).send()).await
+    }
+}
+
 /// Route tables: everything goes through the gateway.
 pub(super) struct RouteTableDriver(pub(super) Account);
 
