@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cloud;
 pub mod config;
 pub mod configure;
+pub mod cost;
 pub mod error;
 pub mod event;
 pub mod files;

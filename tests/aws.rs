@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Every kind, in one small environment.
-const FILE: &str = "
+pub(crate) const FILE: &str = "
 provider: aws
 aws: {region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials, images: {debian-12: IMAGE, ubuntu-2204-lts: IMAGE}}
 network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [web], ports: [80, 443]}}}
@@ -42,7 +42,7 @@ instance_groups:
   app: {node_count: 2, service_account: robots, resources: {memory: 2}}
 ";
 /// An image that moto has from the beginning.
-const IMAGE: &str = "ami-12c6146b";
+pub(crate) const IMAGE: &str = "ami-12c6146b";
 
 fn load(project: &Path, moto: &Moto, text: &str) -> (Environment, Aws) {
     let text = text.replace("ENDPOINT", &moto.endpoint).replace("REGION", REGION).replace("IMAGE", IMAGE);
@@ -54,12 +54,12 @@ fn load(project: &Path, moto: &Moto, text: &str) -> (Environment, Aws) {
     (environment, provider)
 }
 
-async fn apply(project: &Path, moto: &Moto, text: &str) -> Tally {
+pub(crate) async fn apply(project: &Path, moto: &Moto, text: &str) -> Tally {
     let (environment, provider) = load(project, moto, text);
     command(project, &environment, &provider, false).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn destroy(project: &Path, moto: &Moto) -> Tally {
+pub(crate) async fn destroy(project: &Path, moto: &Moto) -> Tally {
     let (environment, provider) = load(project, moto, FILE);
     command(project, &environment, &provider, true).await.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -75,7 +75,7 @@ fn reads(action: &String) -> bool {
 }
 
 /// The machine of a name.
-async fn machine(moto: &Moto, name: &str) -> Instance {
+pub(crate) async fn machine(moto: &Moto, name: &str) -> Instance {
     let found = moto.client().instances(&[("tag:Name", name)]).await.unwrap();
     found.into_iter().find(|instance| instance.instance_state.name != "terminated").unwrap()
 }
@@ -343,6 +343,33 @@ async fn aws_a_managed_database() {
     assert_eq!(moto.client().db_instances().await.unwrap().len(), 1);
     destroy(project, &moto).await;
     assert_eq!(moto.count().await, before);
+}
+
+#[test]
+fn aws_what_an_environment_costs_is_told_as_far_as_it_is_known() {
+    let sandbox = Sandbox::new()
+        .file(
+            "envs/dev/config.yaml",
+            &NAMED.replace("ENDPOINT", "http://127.0.0.1:1").replace("REGION", REGION).replace("IMAGE", IMAGE),
+        )
+        .file("envs/dev/credentials", "[test]\naws_access_key_id = test\naws_secret_access_key = test\n");
+    let printed = sandbox.run(&["cost", "dev"], 0);
+    for expected in [
+        "vm.web          instance/t3.small  1         0.0240   17.52",
+        "vm.web          disk/gp3           10        unknown  unknown",
+        "0.048 USD an hour, 35.04 a month, by prices of 2025-03-02; the prices of 7 things are unknown",
+        "prices: Apache Libcloud",
+    ] {
+        assert!(printed.out.contains(expected), "{}", printed.out);
+    }
+    // The user's own prices win, and what they name is known.
+    let own = "aws: {currency: EUR, date: 2026-11-01, source: our contract, regions: {'*': {disk/gp3: 0.073, gateway: 0.05}}}\n";
+    sandbox.write("prices.yaml", own);
+    let value: serde_json::Value = serde_json::from_str(&sandbox.run(&["cost", "dev", "--json"], 0).out).unwrap();
+    assert_eq!((&value["unknown"], &value["currency"]), (&4.into(), &"EUR".into()));
+    assert!((value["hourly"].as_f64().unwrap() - 0.1).abs() < 1e-9, "{value}");
+    sandbox.write("prices.yaml", "aws: {regions: {}}\n");
+    assert!(sandbox.run(&["cost", "dev"], 2).err.contains("prices.yaml"));
 }
 
 /// Names and addresses.

@@ -6,6 +6,7 @@ use crate::support::repository;
 const LAYERS: &[&[&str]] = &[
     &["error", "name", "secret", "clock", "event", "yaml", "files", "identity"],
     &["resource", "template", "graph", "remote"],
+    &["cost"],
     &["cloud", "config"],
     &["modules"],
     &["provider", "state"],

@@ -9,6 +9,7 @@
 
 mod aws;
 mod cli;
+mod contract;
 mod docs;
 mod e2e;
 mod faults;

@@ -97,7 +97,7 @@ async fn yandex_the_original_environment_plans_unchanged() {
 }
 
 /// Every kind, in one small environment.
-const FILE: &str = "
+pub(crate) const FILE: &str = "
 provider: yandex
 yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
 network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [web], ports: [80, 443]}}}
@@ -121,12 +121,12 @@ fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Yandex) {
 }
 
 /// Applies a file or destroys it.
-async fn apply(project: &Path, cloud: &Cloud, text: &str) -> Tally {
+pub(crate) async fn apply(project: &Path, cloud: &Cloud, text: &str) -> Tally {
     let (environment, provider) = load(project, cloud, text);
     command(project, &environment, &provider, false).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn destroy(project: &Path, cloud: &Cloud) -> Tally {
+pub(crate) async fn destroy(project: &Path, cloud: &Cloud) -> Tally {
     let (environment, provider) = load(project, cloud, FILE);
     command(project, &environment, &provider, true).await.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod completions;
 mod configured;
+mod cost;
 mod destroy;
 mod doctor;
 mod inventory;
@@ -44,6 +45,7 @@ enum Command {
     Apply(apply::Apply),
     Destroy(destroy::Destroy),
     Plan(plan::Plan),
+    Cost(cost::Cost),
     Validate(validate::Validate),
     Ls(ls::Ls),
     Output(output::Output),
@@ -62,6 +64,7 @@ impl Command {
             Self::Apply(command) => command.run(ui, redactor, diff).await,
             Self::Destroy(command) => command.run(ui, redactor).await,
             Self::Plan(command) => command.run(ui, redactor).await,
+            Self::Cost(command) => command.run(ui),
             Self::Validate(command) => command.run(ui),
             Self::Ls(command) => command.run(ui).await,
             Self::Output(command) => command.run(ui, redactor),

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     apply::plan_path,
     configured::Prepared,
+    cost,
     session::{EnvironmentArgs, OverlayArgs, Session},
 };
 use crate::{
@@ -44,9 +45,19 @@ impl Plan {
         let mut plan = session.plan(&observed, self.destroy)?;
         plan.digest = digest(&session.environment)?;
         if ui.mode() == Mode::Json {
-            ui.json(&ui::plan_json(&plan));
+            let mut value = ui::plan_json(&plan);
+            if !self.destroy {
+                value["cost"] =
+                    serde_json::to_value(cost::estimate(&session.environment, session.provider.as_ref(), None)?)?;
+            }
+            ui.json(&value);
         } else {
             ui.result(&ui::plan_text(ui, &plan));
+            if !self.destroy
+                && let Some(summary) = cost::estimate(&session.environment, session.provider.as_ref(), None)?.summary()
+            {
+                ui.result(&format!("cost: {summary}\n"));
+            }
         }
         let changes = !plan.is_empty();
         if let Some(path) = &self.out {

@@ -2,6 +2,7 @@
 //! in-memory cloud for tests. May import `cloud`, `config`, `resource` and the vocabulary.
 
 pub mod aws;
+mod bill;
 mod cloud_init;
 mod dns;
 pub mod docker;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::{Environment, ProviderName},
+    cost::Item,
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
@@ -72,6 +74,11 @@ pub trait Provider: Send + Sync {
 
     /// Makes ready what all objects share, such as images. Called before the first create of a plan.
     async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()>;
+
+    /// What of these resources is paid for. What runs on this machine is not.
+    fn bill(&self, _resources: &[Resource]) -> Vec<Item> {
+        Vec::new()
+    }
 
     /// What an apply of these resources needs of the account: credentials, permissions, quotas.
     async fn diagnose(&self, _wanted: &[Resource]) -> Vec<Finding> {

@@ -67,12 +67,11 @@ pub(super) fn quantity(value: &Value, unit: Unit) -> Result<i64, String> {
     let number: i64 = number.parse().map_err(|_| format!("`{text}` is not a number"))?;
     let factor: u64 = match (unit, suffix) {
         (Unit::Bytes(own) | Unit::Milliseconds(own), "") => own,
-        (Unit::Bytes(_), "B") => 1,
+        (Unit::Bytes(_), "B") | (Unit::Milliseconds(_), "ms") => 1,
         (Unit::Bytes(_), "kB") => 1 << 10,
         (Unit::Bytes(_), "MB") => 1 << 20,
         (Unit::Bytes(_), "GB") => 1 << 30,
         (Unit::Bytes(_), "TB") => 1 << 40,
-        (Unit::Milliseconds(_), "ms") => 1,
         (Unit::Milliseconds(_), "s") => 1000,
         (Unit::Milliseconds(_), "min") => 60_000,
         (Unit::Milliseconds(_), "h") => 3_600_000,

@@ -50,6 +50,19 @@ pub(crate) fn check(pairs: &[(String, String)]) -> Vec<String> {
     found
 }
 
+/// Whether a model has an action of EC2 with a parameter, as it is written.
+pub(crate) fn has_parameter(action: &str, parameter: &str) -> bool {
+    let model = &MODELS[0];
+    let Some(input) = model["operations"][action]["input"]["shape"].as_str() else { return false };
+    let members = model["shapes"][input]["members"].as_object().unwrap();
+    members.iter().any(|(name, member)| wire_name(model, name, member) == parameter)
+}
+
+/// Whether any of the services has an action.
+pub(crate) fn has_action(action: &str) -> bool {
+    MODELS.iter().any(|model| model["operations"].get(action).is_some())
+}
+
 /// The name of a member on the wire, by the rules of the protocols `ec2` and `query`.
 fn wire_name(model: &Value, name: &str, member: &Value) -> String {
     if model["metadata"]["protocol"] == "query" {

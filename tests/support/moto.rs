@@ -49,6 +49,8 @@ type Faults = Box<dyn FnMut(&str) -> Option<Fault> + Send>;
 #[derive(Default)]
 struct Seen {
     actions: Vec<String>,
+    /// The parameters that were sent, as `Action.Parameter`.
+    parameters: BTreeSet<String>,
     /// Requests that the service model does not allow.
     mistakes: Vec<String>,
     faults: Option<Faults>,
@@ -131,9 +133,22 @@ impl Moto {
         std::mem::take(&mut self.seen().actions)
     }
 
+    /// The parameters that were sent so far, as `Action.Parameter`.
+    pub(crate) fn parameters(&self) -> BTreeSet<String> {
+        self.seen().parameters.clone()
+    }
+
     /// Calls past the proxy, for what happens behind the program's back.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Stops all databases behind the program's back.
+    pub(crate) async fn stop_databases(&self) {
+        for server in self.client.db_instances().await.unwrap() {
+            let query = format!("Action=StopDBInstance&Version=2014-10-31&DBInstanceIdentifier={}", server.identifier);
+            self.proxy.ask("rds", &query).await;
+        }
     }
 
     /// Terminates a machine behind the program's back.
@@ -340,6 +355,8 @@ async fn forward(
                 .filter_map(|pair| pair.split_once('='))
                 .map(|(name, value)| (name.to_owned(), decode(value)))
                 .collect();
+            let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+            seen.parameters.extend(pairs.iter().map(|(name, _)| format!("{action}.{}", first(name))));
             seen.mistakes.extend(aws_model::check(&pairs));
         }
         seen.faults.as_mut().and_then(|faults| faults(&action))

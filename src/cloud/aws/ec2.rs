@@ -35,6 +35,10 @@ enum Again {
 
 macro_rules! calls {
     ($($(#[$about:meta])* $builder:ident = $begin:ident $again:ident { $($field:ident : $type:ty),* $(,)? })+) => {
+        /// All calls that change something, by the names of their actions, with the parameters that have setters in `snake_case`:
+        /// for whoever compares them with the model of the service.
+        pub const CALLS: &[(&str, &[&str])] = &[$((stringify!($builder), &[$(stringify!($field)),*]),)+];
+
         $(
             $(#[$about])*
             #[derive(Clone)]
@@ -95,7 +99,7 @@ calls! {
     /// Makes a network.
     CreateVpc = create_vpc No { cidr_block: &str }
     /// Switches a feature of a network on, one a call.
-    ModifyVpcAttribute = modify_vpc_attribute Yes { vpc_id: &str, enable_dns_hostnames: Value, enable_dns_support: Value }
+    ModifyVpcAttribute = modify_vpc_attribute Yes { vpc_id: &str, enable_dns_hostnames: Value }
     /// Removes a network.
     DeleteVpc = delete_vpc Yes { vpc_id: &str }
     /// Makes a gateway to the world.

@@ -299,9 +299,9 @@ impl Client {
         let settings = &self.0.settings;
         let own = settings.endpoints.get(service.name()).or(settings.endpoint.as_ref());
         own.map_or_else(
-            || match service.is_global() {
-                true => format!("https://{}.amazonaws.com", service.name()),
-                false => format!("https://{}.{}.amazonaws.com", service.name(), settings.region),
+            || {
+                let region = if service.is_global() { String::new() } else { format!(".{}", settings.region) };
+                format!("https://{}{region}.amazonaws.com", service.name())
             },
             |endpoint| endpoint.trim_end_matches('/').to_owned(),
         )

@@ -37,12 +37,28 @@ fn takes_body(method: &Method, path: &str) -> bool {
     method != Method::DELETE && !nothing
 }
 
+/// The form of a call: what there is of it in the source, for whoever compares that with the descriptors of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct CallForm {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path, with the names of its parts in braces.
+    pub path: &'static str,
+    /// The fields that have setters, in `snake_case`.
+    pub fields: &'static [&'static str],
+}
+
 macro_rules! calls {
     ($(
         $(#[$about:meta])*
         $builder:ident = $begin:ident($($part:ident),*) $method:ident $service:ident $path:literal within $minutes:literal min
         { $($field:ident : $type:ty),* $(,)? }
     )+) => {
+        /// All calls that change something.
+        pub const CALLS: &[CallForm] = &[$(
+            CallForm { method: stringify!($method), path: $path, fields: &[$(stringify!($field)),*] },
+        )+];
+
         $(
             $(#[$about])*
             #[derive(Clone)]
@@ -102,12 +118,12 @@ macro_rules! calls {
 calls! {
     /// Makes a network.
     CreateNetwork = create_network() POST Vpc "/vpc/v1/networks" within 5 min
-    { folder_id: &str, name: &str, labels: &Labels, description: &str }
+    { folder_id: &str, name: &str, labels: &Labels }
     /// Removes a network.
     DeleteNetwork = delete_network(id) DELETE Vpc "/vpc/v1/networks/{id}" within 5 min {}
     /// Changes a security group; its rules are replaced as a whole.
     UpdateSecurityGroup = update_security_group(id) PATCH Vpc "/vpc/v1/securityGroups/{id}" within 5 min
-    { labels: &Labels, rule_specs: Vec<Value> }
+    { rule_specs: Vec<Value> }
     /// Makes a security group.
     CreateSecurityGroup = create_security_group() POST Vpc "/vpc/v1/securityGroups" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, rule_specs: Vec<Value> }
@@ -126,8 +142,6 @@ calls! {
     /// Makes a subnet.
     CreateSubnet = create_subnet() POST Vpc "/vpc/v1/subnets" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, zone_id: &str, v4_cidr_blocks: Vec<&str>, route_table_id: &str }
-    /// Changes a subnet.
-    UpdateSubnet = update_subnet(id) PATCH Vpc "/vpc/v1/subnets/{id}" within 5 min { route_table_id: &str }
     /// Removes a subnet.
     DeleteSubnet = delete_subnet(id) DELETE Vpc "/vpc/v1/subnets/{id}" within 5 min {}
     /// Reserves an address.
@@ -147,11 +161,11 @@ calls! {
     {
         folder_id: &str, name: &str, labels: &Labels, zone_id: &str, platform_id: &str, resources_spec: Value,
         metadata: &Labels, boot_disk_spec: Value, secondary_disk_specs: Vec<Value>, network_interface_specs: Vec<Value>,
-        hostname: &str, scheduling_policy: Value,
+        hostname: &str,
     }
     /// Changes a machine; its size only while it is stopped.
     UpdateInstance = update_instance(id) PATCH Compute "/compute/v1/instances/{id}" within 15 min
-    { resources_spec: Value, platform_id: &str, labels: &Labels }
+    { resources_spec: Value, platform_id: &str }
     /// Changes how a machine is connected.
     UpdateNetworkInterface = update_network_interface(id) PATCH Compute "/compute/v1/instances/{id}/updateNetworkInterface" within 10 min
     { security_group_ids: Vec<&str> }
@@ -171,7 +185,7 @@ calls! {
     CreateInstanceGroup = create_instance_group() POST Compute "/compute/v1/instanceGroups" within 40 min
     {
         folder_id: &str, name: &str, labels: &Labels, service_account_id: &str, instance_template: Value, scale_policy: Value,
-        deploy_policy: Value, allocation_policy: Value, health_checks_spec: Value, load_balancer_spec: Value,
+        deploy_policy: Value, allocation_policy: Value, health_checks_spec: Value,
     }
     /// Changes an instance group; the service wants the template and the policies whenever one of them changes.
     UpdateInstanceGroup = update_instance_group(id) PATCH Compute "/compute/v1/instanceGroups/{id}" within 40 min
@@ -185,7 +199,7 @@ calls! {
     DeleteInstanceGroup = delete_instance_group(id) DELETE Compute "/compute/v1/instanceGroups/{id}" within 40 min {}
     /// Makes a service account.
     CreateServiceAccount = create_service_account() POST Iam "/iam/v1/serviceAccounts" within 5 min
-    { folder_id: &str, name: &str, labels: &Labels, description: &str }
+    { folder_id: &str, name: &str, labels: &Labels }
     /// Removes a service account.
     DeleteServiceAccount = delete_service_account(id) DELETE Iam "/iam/v1/serviceAccounts/{id}" within 5 min {}
     /// Adds and removes roles on a folder, leaving all others as they are.
@@ -229,16 +243,12 @@ calls! {
     /// Changes a database of a cluster.
     UpdateDatabase = update_database(cluster, name) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases/{name}" within 15 min
     { extensions: Value }
-    /// Removes a database of a cluster.
-    DeleteDatabase = delete_database(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases/{name}" within 15 min {}
     /// Makes a login of a cluster.
     CreateUser = create_user(cluster) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users" within 15 min
     { user_spec: Value }
     /// Changes a login of a cluster.
     UpdateUser = update_user(cluster, name) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min
     { password: &str, permissions: Value }
-    /// Removes a login of a cluster.
-    DeleteUser = delete_user(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min {}
     /// Makes a registry of container images.
     CreateRegistry = create_registry() POST ContainerRegistry "/container-registry/v1/registries" within 5 min
     { folder_id: &str, name: &str, labels: &Labels }

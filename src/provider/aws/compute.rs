@@ -295,7 +295,7 @@ impl Driver for VmDriver {
         }
         let mut wanted = security_groups(request, &spec)?;
         let mut present = instance.groups();
-        wanted.sort();
+        wanted.sort_unstable();
         present.sort_unstable();
         if wanted != present {
             client.modify_instance_attribute().instance_id(id).group_id(wanted).send().await.map_err(wrong)?;

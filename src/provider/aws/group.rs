@@ -65,7 +65,10 @@ fn numbered<'a>(group: &AutoScalingGroup, instances: &'a [Instance]) -> BTreeMap
         }
     }
     for instance in fresh {
-        let free = (1..).find(|number| !order.contains_key(number)).unwrap_or(1);
+        let mut free = 1;
+        while order.contains_key(&free) {
+            free += 1;
+        }
         order.insert(free, instance);
     }
     order

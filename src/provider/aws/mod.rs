@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request};
+use super::{
+    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request, bill::bill,
+};
 use crate::{
     cloud::{
         aws::{
@@ -30,6 +32,7 @@ use crate::{
         retry::Attempts,
     },
     config::{AwsSettings, Environment},
+    cost::Item,
     error::{Diagnostic, Error, Result},
     event::Events,
     identity,
@@ -194,6 +197,16 @@ impl Provider for Aws {
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
         Ok(())
+    }
+
+    fn bill(&self, resources: &[Resource]) -> Vec<Item> {
+        let class =
+            |machine: &VmSpec| vec![(format!("instance/{}", machine.class.as_deref().unwrap_or_default()), 1.0)];
+        let mut items = bill(resources, self.account.client.region(), class);
+        // A gateway has a public address of its own.
+        let addresses: Vec<Item> = items.iter().filter(|item| item.name == "gateway").cloned().collect();
+        items.extend(addresses.into_iter().map(|item| Item { name: "public-address".to_owned(), ..item }));
+        items
     }
 
     async fn diagnose(&self, wanted: &[Resource]) -> Vec<Finding> {

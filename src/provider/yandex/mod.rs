@@ -19,13 +19,17 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request};
+use super::{
+    Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request,
+    bill::{bill, quantity},
+};
 use crate::{
     cloud::{
         retry::Attempts,
         yandex::{Client, Credentials, Instance, Labels, Operation, Settings, YandexError, auth::Key, idempotency_key},
     },
     config::{Environment, YandexSettings},
+    cost::Item,
     error::{Context, Diagnostic, Error, Result},
     event::Events,
     files, identity,
@@ -38,6 +42,8 @@ use crate::{
 const LABEL_KIND: &str = "infra-kind";
 /// The label with an object's name within its environment.
 const LABEL_NAME: &str = "infra-name";
+/// The region of all zones, in price files.
+const PRICED: &str = "ru-central1";
 /// How many failed operations of one intent are passed by.
 const FAILED_BEFORE: u32 = 5;
 /// How long a removal is tried again while something else is still being removed.
@@ -180,6 +186,16 @@ impl Provider for Yandex {
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
         Ok(())
+    }
+
+    fn bill(&self, resources: &[Resource]) -> Vec<Item> {
+        bill(resources, PRICED, |machine| {
+            let platform = machine.class.as_deref().unwrap_or_default();
+            vec![
+                (format!("cores/{platform}/{}", machine.core_fraction), f64::from(machine.cores)),
+                (format!("memory/{platform}"), quantity(machine.memory_mb) / 1024.0),
+            ]
+        })
     }
 
     async fn diagnose(&self, wanted: &[Resource]) -> Vec<Finding> {

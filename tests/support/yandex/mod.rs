@@ -532,7 +532,9 @@ impl World {
             }
             rpc => {
                 let mut value = object.value.clone();
-                let interface = &mut value["networkInterfaces"][0];
+                // Groups have none.
+                let mut none = Value::Null;
+                let interface = value.pointer_mut("/networkInterfaces/0").unwrap_or(&mut none);
                 match rpc {
                     "Start" => {
                         let status = if object.collection.ends_with("instances") { "RUNNING" } else { "ACTIVE" };

@@ -1,0 +1,259 @@
+//! The contract: every call that the clients can make, with every field that they have a setter for, is in the API's own
+//! description, and is sent in the life of an environment that has everything, where simulators check what is inside of it.
+
+use std::collections::BTreeSet;
+
+use infra::cloud::{
+    aws::{
+        self,
+        ec2::{SecurityGroup, Subnet, Tags},
+    },
+    yandex,
+};
+use serde_json::json;
+
+use crate::{
+    aws as on_aws,
+    support::{
+        aws_model,
+        moto::Moto,
+        repository,
+        yandex::{
+            Cloud,
+            rules::{self, camel},
+        },
+    },
+    yandex as on_yandex,
+};
+
+/// Everything that a file can ask of Yandex Cloud.
+const YANDEX: &str = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [web], ports: [80]}}}
+service_accounts: {robots: {roles: [editor, viewer]}}
+addresses: {fixed: }
+registries: {images: }
+instances:
+  bastion: {network: {nat: true, address: fixed}, resources: {memory: 2}}
+  web: {ansible_groups: [web], network: {nat: true}, resources: {memory: 2}}
+  db: {resources: {memory: 4, secondary_disk_size: 5}}
+instance_groups:
+  app: {node_count: 1, service_account: robots, resources: {memory: 2}, health_check: {port: 8080, path: /ping}}
+  pub: {node_count: 1, service_account: robots, network: {nat: true}, resources: {memory: 2}, health_check: {port: 8080}}
+nginx:
+  front: {nodes: 2, resources: {memory: 2}, upstreams: {app: {group: app, port: 80}}, locations: {/: {upstream: app}}}
+postgres:
+  main:
+    resources: {cores: 2, memory: 8, disk_size: 20}
+    settings: {work_mem: 64MB}
+    users: {app: }
+    databases: {app: {owner: app, extensions: [pg_trgm]}}
+    backup: {schedule: '30 3 * * *', keep: 14d}
+dns:
+  world: {zone: example.org, records: [{name: '@', to: front}, {name: old, values: [192.0.2.1]}]}
+  home: {zone: home.internal, private: true, records: [{name: db, to: db}]}
+";
+
+/// The same, with everything changed that can be changed in place.
+fn changed() -> String {
+    [
+        ("ports: [80]", "ports: [80, 81]"),
+        ("roles: [editor, viewer]", "roles: [editor]"),
+        ("nat: true, address: fixed", "nat: true"),
+        ("web: {ansible_groups: [web], network: {nat: true}", "web: {ansible_groups: [web]"),
+        (
+            "db: {resources: {memory: 4, secondary_disk_size: 5}}",
+            "db: {network: {nat: true}, resources: {cores: 4, memory: 8, secondary_disk_size: 8}}",
+        ),
+        ("app: {node_count: 1", "app: {node_count: 2"),
+        ("nodes: 2", "nodes: 3"),
+        ("work_mem: 64MB", "work_mem: 32MB"),
+        ("users: {app: }", "users: {app: , report: }"),
+        ("[pg_trgm]}}", "[pg_trgm, uuid-ossp]}, more: {owner: report}}"),
+        ("{name: old, values: [192.0.2.1]}", "{name: new, values: [192.0.2.1]}"),
+    ]
+    .iter()
+    .fold(YANDEX.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    })
+}
+
+#[test]
+fn contract_yandex_every_name_is_in_the_descriptors() {
+    for call in yandex::CALLS {
+        let path = call.path.replace(['{', '}'], "");
+        let method = rules::find(call.method, &path).unwrap_or_else(|| panic!("{} {}", call.method, call.path));
+        for field in call.fields {
+            let name = camel(field.trim_start_matches("r#"));
+            let known = &rules::REST["messages"][&method.request]["fields"];
+            assert!(known.get(&name).is_some(), "{} has no {name}", method.request);
+        }
+    }
+}
+
+/// Whether a path has the form of a template.
+fn is_like(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
+    template.len() == path.len()
+        && template.iter().zip(path).all(|(pattern, part)| match pattern.strip_prefix('{') {
+            Some(rest) => {
+                let verb = rest.split_once('}').unwrap().1;
+                part.ends_with(verb) && part.contains(':') == verb.contains(':')
+            }
+            None => *pattern == part,
+        })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contract_yandex_every_call_is_sent_with_every_field() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    on_yandex::apply(project, &cloud, YANDEX).await;
+    on_yandex::apply(project, &cloud, &changed()).await;
+    // A disk and a database never become smaller.
+    let back = YANDEX.replace("secondary_disk_size: 5", "secondary_disk_size: 8");
+    on_yandex::apply(project, &cloud, &back).await;
+    // What stands still is started again.
+    for name in ["dev-app", "dev-main"] {
+        cloud.edit(name, |object| object["status"] = "STOPPED".into());
+    }
+    on_yandex::apply(project, &cloud, &back).await;
+    on_yandex::destroy(project, &cloud).await;
+    let calls = cloud.calls();
+    let mut missing = Vec::new();
+    for form in yandex::CALLS {
+        let sent: Vec<_> =
+            calls.iter().filter(|call| call.method == form.method && is_like(form.path, &call.path)).collect();
+        if sent.is_empty() {
+            missing.push(format!("{} {}", form.method, form.path));
+        }
+        for field in form.fields {
+            let name = camel(field.trim_start_matches("r#"));
+            if !sent.is_empty() && !sent.iter().any(|call| call.body.get(&name).is_some()) {
+                missing.push(format!("{} {}: {name}", form.method, form.path));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Everything that a file can ask of AWS, beside what the file of the provider's tests has.
+fn everything() -> String {
+    let more = "
+addresses: {fixed: }
+nginx:
+  front: {nodes: 2, resources: {memory: 2}, upstreams: {app: {group: app, port: 80}}, locations: {/: {upstream: app}}}
+postgres:
+  main: {users: {app: }, databases: {app: {owner: app}}, resources: {disk_size: 20}, settings: {work_mem: 64MB}}
+dns:
+  world: {zone: example.org, records: [{name: '@', to: front}]}
+  home: {zone: home.internal, private: true, records: [{name: db, to: db}]}
+";
+    on_aws::FILE.replace("bastion: {network: {nat: true}", "bastion: {network: {nat: true, address: fixed}") + more
+}
+
+/// `snake_case` as EC2 writes it.
+fn pascal(name: &str) -> String {
+    let camel = camel(name);
+    let (first, rest) = camel.split_at(1);
+    first.to_ascii_uppercase() + rest
+}
+
+#[test]
+fn contract_aws_every_name_is_in_the_service_models() {
+    for (action, parameters) in aws::ec2::CALLS {
+        assert!(aws_model::has_action(action), "{action}");
+        for parameter in *parameters {
+            assert!(aws_model::has_parameter(action, &pascal(parameter)), "{action} has no {parameter}");
+        }
+    }
+    for action in actions() {
+        assert!(aws_model::has_action(&action), "{action}");
+    }
+}
+
+/// The actions of the services that have no table of calls, as the source names them.
+fn actions() -> Vec<String> {
+    let mut found = Vec::new();
+    for file in ["autoscaling", "elb", "iam", "rds"] {
+        let text = std::fs::read_to_string(repository().join(format!("src/cloud/aws/{file}.rs"))).unwrap();
+        for part in text.split('"').skip(1).step_by(2) {
+            let verbs = [
+                "Create",
+                "Delete",
+                "Describe",
+                "Modify",
+                "List",
+                "Update",
+                "Start",
+                "Reboot",
+                "Register",
+                "Deregister",
+            ];
+            let verbs = verbs.iter().chain(&["Attach", "Detach", "Add", "Remove", "Get", "Tag"]);
+            let is_action = verbs.clone().any(|verb| {
+                part.strip_prefix(verb).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+            });
+            // What looks like an action, but is a field.
+            let is_field =
+                matches!(part, "DeleteAutomatedBackups" | "DeleteOnTermination" | "TagList" | "TagDescriptions");
+            if is_action && !is_field {
+                found.push(part.to_owned());
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contract_aws_every_call_is_sent_with_every_parameter() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let file = everything();
+    on_aws::apply(project, &moto, &file).await;
+    let changes = [
+        ("ports: [80, 443]", "ports: [80, 8080]"),
+        ("nat: true, address: fixed", "nat: true"),
+        ("memory: 4, secondary_disk_size: 5", "cores: 4, memory: 8, secondary_disk_size: 8"),
+        ("roles: [viewer, AmazonS3FullAccess]", "roles: [editor]"),
+        ("nodes: 2", "nodes: 3"),
+        ("disk_size: 20", "disk_size: 30"),
+    ];
+    let changed = changes.iter().fold(file.clone(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    on_aws::apply(project, &moto, &changed).await;
+    on_aws::apply(project, &moto, &changed.replace("nodes: 3", "nodes: 2")).await;
+    // Somebody opened a port more; and a group of subnets has no server.
+    let client = moto.client();
+    let opened = client.list::<SecurityGroup>(&[("tag:infra-id", "security_group.ports-80-8080")]).await.unwrap();
+    let rule = json!({ "IpProtocol": "tcp", "FromPort": 23, "ToPort": 23, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
+    client.authorize_ingress().group_id(&opened[0].group_id).ip_permissions(vec![rule]).send().await.unwrap();
+    let subnets = client.list::<Subnet>(&[]).await.unwrap();
+    let subnets: Vec<&str> = subnets.iter().map(|subnet| subnet.subnet_id.as_str()).take(3).collect();
+    client.create_db_subnet_group("infra-lonely", &subnets, &Tags::new()).await.unwrap();
+    // Larger machines in the group, whose template gets a second version; and a database that stands still.
+    moto.stop_databases().await;
+    let exchanged = changed
+        .replace("service_account: robots, resources: {memory: 2}", "service_account: robots, resources: {memory: 4}");
+    on_aws::apply(project, &moto, &exchanged.replace("disk_size: 30", "disk_size: 40")).await;
+    on_aws::destroy(project, &moto).await;
+    let sent = moto.parameters();
+    let actions_sent: BTreeSet<&str> = sent.iter().filter_map(|one| Some(one.split_once('.')?.0)).collect();
+    let mut missing: Vec<String> =
+        actions().into_iter().filter(|action| !actions_sent.contains(action.as_str())).collect();
+    for (action, parameters) in aws::ec2::CALLS {
+        if !actions_sent.contains(action) {
+            missing.push((*action).to_owned());
+            continue;
+        }
+        let parameters = parameters.iter().map(|name| format!("{action}.{}", pascal(name)));
+        missing.extend(parameters.filter(|parameter| !sent.contains(parameter)));
+    }
+    assert_eq!(json!(missing), json!([]));
+}
