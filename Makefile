@@ -45,6 +45,7 @@ build:
 ## bench: the figures of the README
 bench: setup build
 	benches/apply.sh
+	cargo test --locked --release --test tests figures -- --ignored --nocapture
 
 ## clean-demo: remove the demo again
 clean-demo:

@@ -13,6 +13,7 @@ mod contract;
 mod docs;
 mod e2e;
 mod faults;
+mod figures;
 mod layers;
 mod modules;
 mod original;

@@ -211,6 +211,11 @@ impl Cloud {
         change(&mut object.value);
     }
 
+    /// Changes all objects behind the program's back.
+    pub(crate) fn edit_all(&self, change: impl Fn(&mut Value)) {
+        self.world().objects.values_mut().for_each(|object| change(&mut object.value));
+    }
+
     pub(crate) fn object(&self, name: &str) -> Value {
         let world = self.world();
         world.objects.values().find(|object| object.value["name"] == name).unwrap().value.clone()
