@@ -10,11 +10,12 @@ use std::{
 
 use infra::{
     apply::Tally,
-    cloud::aws::ec2::{Address, Instance},
+    cloud::aws::ec2::{Address, Instance, SecurityGroup},
     config::Environment,
     provider::aws::Aws,
     state::Store,
 };
+use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::{
@@ -174,7 +175,16 @@ async fn aws_what_changes_behind_our_back_is_mended() {
     let (web, db) = (machine(&moto, "dev-web").await.instance_id, machine(&moto, "dev-db").await.instance_id);
     moto.client().terminate_instances().instance_id(vec![&web]).send().await.unwrap();
     moto.client().stop_instances().instance_id(vec![&db]).send().await.unwrap();
-    assert_eq!(apply(project, &moto, FILE).await, tally(1, 1, 0));
+    // Somebody opened the network to the world.
+    let groups = moto.client().list::<SecurityGroup>(&[("tag:infra-part", "network-group")]).await.unwrap();
+    let open =
+        json!({ "IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
+    let open = moto.client().authorize_ingress().group_id(&groups[0].group_id).ip_permissions(vec![open]);
+    open.send().await.unwrap();
+    assert_eq!(apply(project, &moto, FILE).await, tally(1, 2, 0));
+    let groups = moto.client().list::<SecurityGroup>(&[("tag:infra-part", "network-group")]).await.unwrap();
+    let ports: Vec<&str> = groups[0].ip_permissions.iter().map(|rule| rule.from_port.as_str()).collect();
+    assert!(ports.contains(&"22") && !ports.contains(&"5432"), "{ports:?}");
     assert_eq!(machine(&moto, "dev-db").await.instance_state.name, "running");
     assert_eq!(moto.count().await, there);
     // The state is lost: what carries our tags is found, and goes.

@@ -166,7 +166,7 @@ impl Provider for Aws {
             forces: |kind, field| match kind {
                 KindName::VM => !compute::UPDATABLE.contains(&field),
                 KindName::DISK => field != "size_gb",
-                KindName::NETWORK => true,
+                KindName::NETWORK => field != "cidrs",
                 _ => kind.kind().forces_replacement(field),
             },
             // The gateway stands in a subnet here, and the table of routes leads to it.

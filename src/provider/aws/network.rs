@@ -7,7 +7,9 @@ use super::{Account, Driver, Object, PART, Request, explain, needed, object, tag
 use crate::{
     cloud::aws::{
         AwsError,
-        ec2::{Address as PublicAddress, InternetGateway, NatGateway, RouteTable, SecurityGroup, Subnet, Vpc},
+        ec2::{
+            Address as PublicAddress, InternetGateway, NatGateway, Permission, RouteTable, SecurityGroup, Subnet, Vpc,
+        },
     },
     error::{Error, Result},
     name::Name,
@@ -38,6 +40,22 @@ fn tcp(port: u16, cidr: &str) -> Value {
     json!({ "IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{ "CidrIp": cidr }] })
 }
 
+/// What a network's own group lets in: its machines, and SSH.
+fn inward(spec: &NetworkSpec) -> Vec<Value> {
+    let ranges = spec.cidrs.iter().map(|cidr| json!({ "IpProtocol": "-1", "IpRanges": [{ "CidrIp": cidr }] }));
+    ranges.chain([tcp(22, ANYWHERE)]).collect()
+}
+
+/// What a rule lets in, beside SSH and the group itself: address ranges, with the ports when it names some.
+fn inward_ranges(rule: &Permission) -> Vec<String> {
+    let ranges = rule.ip_ranges.iter().map(|range| range.cidr_ip.as_str());
+    match (rule.from_port.as_str(), rule.to_port.as_str()) {
+        ("22", "22") => ranges.filter(|range| *range != ANYWHERE).map(|range| format!("{range}:22-22")).collect(),
+        ("" | "-1" | "0", _) => ranges.map(str::to_owned).collect(),
+        (from, to) => ranges.map(|range| format!("{range}:{from}-{to}")).collect(),
+    }
+}
+
 /// Networks: a VPC with its gateway to the world, which machines with a public address use, and with a security group that
 /// every machine is in. That lets the machines reach each other, and the world reach port 22; nothing else comes in.
 pub(super) struct NetworkDriver(pub(super) Account);
@@ -63,10 +81,7 @@ impl NetworkDriver {
         or_there(route.gateway_id(&gateway).send().await)?;
         let group = client.list::<SecurityGroup>(&[("vpc-id", vpc), ("group-name", "default")]).await?;
         let group = &group.first().ok_or_else(|| Error::new("aws: the network has no security group"))?.group_id;
-        let mut inward: Vec<Value> =
-            spec.cidrs.iter().map(|cidr| json!({ "IpProtocol": "-1", "IpRanges": [{ "CidrIp": cidr }] })).collect();
-        inward.push(tcp(22, ANYWHERE));
-        for rule in inward {
+        for rule in inward(spec) {
             or_there(client.authorize_ingress().group_id(group).ip_permissions(vec![rule]).send().await)?;
         }
         let tags = Account::part_tags(request, GROUP_PART);
@@ -87,9 +102,13 @@ impl Driver for NetworkDriver {
             tokio::try_join!(self.0.client.list::<Vpc>(&ours), self.0.client.list::<SecurityGroup>(&groups))?;
         let objects = networks.iter().filter_map(|vpc| {
             let mut object = object(&vpc.tag_set, KindName::NETWORK, &vpc.vpc_id, "")?;
-            let group = groups.iter().find(|group| group.vpc_id == vpc.vpc_id);
-            let group = group.map_or_else(String::new, |group| group.group_id.clone());
-            object.attributes.insert(DEFAULT_GROUP.to_owned(), group.into());
+            // Without the group the network is half made, and is made anew.
+            let Some(group) = groups.iter().find(|group| group.vpc_id == vpc.vpc_id) else { return Some(object) };
+            object.attributes.insert(DEFAULT_GROUP.to_owned(), group.group_id.as_str().into());
+            // A rule that we did not make shows among the ranges, so that the group is closed again.
+            let mut inward: Vec<String> = group.ip_permissions.iter().flat_map(inward_ranges).collect();
+            inward.sort();
+            object.actual.insert("cidrs".to_owned(), json!(inward));
             Some(object)
         });
         Ok(objects.collect())
@@ -108,6 +127,33 @@ impl Driver for NetworkDriver {
         self.furnish(request, &vpc, &spec).await.map_err(wrong)?;
         self.0.finish(&vpc).await?;
         self.0.made(self, request).await
+    }
+
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: NetworkSpec = request.resource.spec()?;
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let group = object.attribute(DEFAULT_GROUP).unwrap_or_default();
+        let present = client.list::<SecurityGroup>(&[("group-id", group)]).await.map_err(wrong)?;
+        for rule in inward(&spec) {
+            or_there(client.authorize_ingress().group_id(group).ip_permissions(vec![rule]).send().await)
+                .map_err(wrong)?;
+        }
+        for permission in present.iter().flat_map(|group| &group.ip_permissions) {
+            if inward_ranges(permission).iter().any(|range| !spec.cidrs.contains(range)) {
+                let ranges: Vec<Value> = (permission.ip_ranges.iter())
+                    .filter(|range| permission.ip_protocol != "-1" || !spec.cidrs.contains(&range.cidr_ip))
+                    .map(|range| json!({ "CidrIp": range.cidr_ip }))
+                    .collect();
+                let mut rule = json!({ "IpProtocol": permission.ip_protocol, "IpRanges": ranges });
+                if !permission.from_port.is_empty() {
+                    rule["FromPort"] = permission.from_port.as_str().into();
+                    rule["ToPort"] = permission.to_port.as_str().into();
+                }
+                let call = client.revoke_ingress().group_id(group).ip_permissions(vec![rule]);
+                call.send().await.map_err(wrong)?;
+            }
+        }
+        Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
