@@ -355,6 +355,30 @@ async fn aws_a_managed_database() {
     assert_eq!(moto.count().await, before);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_doctor_tells_what_an_apply_needs() {
+    let moto = Moto::start().await;
+    let file = FILE.replace("ENDPOINT", &moto.endpoint).replace("REGION", REGION).replace("IMAGE", IMAGE);
+    let sandbox = Sandbox::new()
+        .file("envs/dev/config.yaml", &file)
+        .file("envs/dev/credentials", "[test]\naws_access_key_id = test\naws_secret_access_key = test\n");
+    let printed = tokio::task::block_in_place(|| sandbox.run(&["doctor", "dev"], 0));
+    for expected in [
+        "ok       credentials: arn:aws:",
+        "ok       image family `debian-12`: ami-",
+        "ok       quota of networks (VPCs): 1 of 5 are used, and this environment takes 1",
+        // moto has no such quota: whoever cannot read it is told so, and goes on.
+        "quota of processors of running machines",
+    ] {
+        assert!(printed.out.contains(expected), "{expected}: {}", printed.out);
+    }
+    for number in 0..4 {
+        moto.client().create_vpc().cidr_block(&format!("10.{number}.0.0/16")).send().await.unwrap();
+    }
+    let printed = tokio::task::block_in_place(|| sandbox.run(&["doctor", "dev"], 1));
+    assert!(printed.out.contains("missing  quota of networks (VPCs): 5 of 5 are used"), "{}", printed.out);
+}
+
 #[test]
 fn aws_what_an_environment_costs_is_told_as_far_as_it_is_known() {
     let sandbox = Sandbox::new()

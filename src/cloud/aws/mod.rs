@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::{
     credentials::{Chain, Keys, Sources},
@@ -55,6 +55,8 @@ pub enum Service {
     Iam,
     /// Zones of names.
     Route53,
+    /// Quotas of other services.
+    ServiceQuotas,
 }
 
 impl Service {
@@ -70,6 +72,7 @@ impl Service {
             Self::AutoScaling => "autoscaling",
             Self::Iam => "iam",
             Self::Route53 => "route53",
+            Self::ServiceQuotas => "servicequotas",
         }
     }
 
@@ -84,6 +87,7 @@ impl Service {
             Self::AutoScaling => "2011-01-01",
             Self::Iam => "2010-05-08",
             Self::Route53 => "2013-04-01",
+            Self::ServiceQuotas => "2019-06-24",
         }
     }
 
@@ -440,13 +444,30 @@ impl Client {
     /// # Errors
     /// When there is none of this name.
     pub async fn parameter(&self, name: &str) -> Result<String> {
-        let body = serde_json::json!({ "Name": name }).to_string();
-        let target = Some("AmazonSSM.GetParameter");
-        let exchange = Exchange { target, ..Exchange::post(Service::Ssm, "application/x-amz-json-1.1", body) };
-        let text = self.retried(&exchange, "GetParameter", true, Self::keys).await?;
-        let answer: Value = serde_json::from_str(&text).map_err(Error::from)?;
+        let answer = self.json(Service::Ssm, "AmazonSSM.GetParameter", &json!({ "Name": name })).await?;
         let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
         Ok(value.ok_or_else(|| Error::new("aws: a parameter without a value"))?.to_owned())
+    }
+
+    /// The quota of a service, by its code.
+    ///
+    /// # Errors
+    /// When there is none of this code.
+    pub async fn service_quota(&self, service: &str, code: &str) -> Result<f64> {
+        let fields = json!({ "ServiceCode": service, "QuotaCode": code });
+        let answer = self.json(Service::ServiceQuotas, "ServiceQuotasV20190624.GetServiceQuota", &fields).await?;
+        let value = answer.pointer("/Quota/Value").and_then(Value::as_f64);
+        Ok(value.ok_or_else(|| Error::new("aws: a quota without a value"))?)
+    }
+
+    /// A call of a service that speaks JSON; such calls only read.
+    async fn json(&self, service: Service, target: &str, fields: &Value) -> Result<Value> {
+        let exchange = Exchange {
+            target: Some(target),
+            ..Exchange::post(service, "application/x-amz-json-1.1", fields.to_string())
+        };
+        let text = self.retried(&exchange, target, true, Self::keys).await?;
+        Ok(serde_json::from_str(&text).map_err(Error::from)?)
     }
 
     /// Who the credentials belong to: the caller's name and account, as one name.

@@ -50,6 +50,11 @@ pub(super) fn class_of(cores: u32, memory_mb: u64) -> Option<&'static str> {
     CLASSES.iter().find(fits).map(|(name, ..)| *name)
 }
 
+/// The processors of a class; of one that is not in the table, the least that machines have.
+pub(super) fn cores_of(class: &str) -> u32 {
+    CLASSES.iter().find(|(name, ..)| *name == class).map_or(2, |(_, cores, _)| *cores)
+}
+
 /// The cheapest class that has what a machine asks for.
 fn class(spec: &VmSpec) -> Option<&'static str> {
     class_of(spec.cores, spec.memory_mb)

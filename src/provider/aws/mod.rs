@@ -11,6 +11,7 @@ mod iam;
 mod layout;
 mod network;
 mod postgres;
+mod quota;
 
 use std::time::Duration;
 
@@ -217,12 +218,20 @@ impl Provider for Aws {
         }
         let networks = client.list::<crate::cloud::aws::ec2::Vpc>(&[]).await.map_err(Error::from);
         findings.push(Finding::of("networks can be read", networks.map(|all| format!("{} in the region", all.len()))));
-        let mut families: Vec<String> =
-            wanted.iter().filter_map(|one| Some(one.spec::<VmSpec>().ok()?.image)).collect();
+        let mut families: Vec<String> = quota::machines(wanted).into_iter().map(|(_, machine)| machine.image).collect();
         families.sort();
         families.dedup();
         for family in families {
             findings.push(Finding::of(&format!("image family `{family}`"), self.account.image(&family).await));
+        }
+        match self.account.used().await {
+            Ok(used) => {
+                for quota in quota::QUOTAS {
+                    let limit = client.service_quota(quota.service, quota.code).await.map_err(Error::from);
+                    findings.extend(quota.finding(limit, &used, wanted));
+                }
+            }
+            Err(error) => findings.push(Finding { needed: false, ..Finding::of("quotas", Err(error)) }),
         }
         findings
     }
