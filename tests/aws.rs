@@ -10,7 +10,7 @@ use std::{
 
 use infra::{
     apply::Tally,
-    cloud::aws::ec2::{Address, Instance, SecurityGroup},
+    cloud::aws::ec2::{Address, Instance, SecurityGroup, Volume},
     config::Environment,
     provider::aws::Aws,
     state::Store,
@@ -137,7 +137,13 @@ async fn aws_the_life_of_an_environment() {
     );
     let db = machine(&moto, "dev-db").await;
     assert_eq!((db.instance_id.as_str(), db.instance_type.as_str()), (id.as_str(), "t3.xlarge"));
-    let opened = grown.replace("[80, 443]", "[80, 443, 8080]").replace("node_count: 2", "node_count: 3");
+    // The type of a disk changes in place too.
+    let disk = moto.client().list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0);
+    let typed = grown.replace("secondary_disk_size: 8", "disk_type: gp2, secondary_disk_size: 8");
+    assert_eq!(apply(project, &moto, &typed).await, tally(0, 2, 0));
+    let after = moto.client().list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0);
+    assert_eq!((after.volume_id, after.volume_type.as_str()), (disk.volume_id, "gp2"));
+    let opened = typed.replace("[80, 443]", "[80, 443, 8080]").replace("node_count: 2", "node_count: 3");
     assert_eq!(apply(project, &moto, &opened).await, tally(1, 2, 1));
     let group = moto.client().auto_scaling_groups(None).await.unwrap().remove(0);
     assert_eq!((group.desired_capacity.as_str(), group.instances.len()), ("3", 3));

@@ -218,7 +218,7 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     let changes = [
         ("ports: [80, 443]", "ports: [80, 8080]"),
         ("nat: true, address: fixed", "nat: true"),
-        ("memory: 4, secondary_disk_size: 5", "cores: 4, memory: 8, secondary_disk_size: 8"),
+        ("memory: 4, secondary_disk_size: 5", "cores: 4, memory: 8, disk_type: gp2, secondary_disk_size: 8"),
         ("roles: [viewer, AmazonS3FullAccess]", "roles: [editor]"),
         ("nodes: 2", "nodes: 3"),
         ("disk_size: 20", "disk_size: 30"),

@@ -147,7 +147,7 @@ calls! {
     /// Makes a volume; its size is in GiB.
     CreateVolume = create_volume WithToken { availability_zone: &str, size: u64, volume_type: &str, encrypted: bool, client_token: &str }
     /// Changes a volume, which can only grow.
-    ModifyVolume = modify_volume Yes { volume_id: &str, size: u64 }
+    ModifyVolume = modify_volume Yes { volume_id: &str, size: u64, volume_type: &str }
     /// Gives a machine a volume.
     AttachVolume = attach_volume Yes { volume_id: &str, instance_id: &str, device: &str }
     /// Removes a volume.
@@ -221,7 +221,7 @@ objects! {
     /// The public address of such a gateway.
     NatAddress { allocation_id: String, public_ip: String }
     /// A volume; its size is in GiB.
-    Volume { volume_id: String, size: String, status: String, create_time: String, attachment_set: Vec<VolumeAttachment>, tag_set: Vec<Tag> }
+    Volume { volume_id: String, size: String, volume_type: String, status: String, create_time: String, attachment_set: Vec<VolumeAttachment>, tag_set: Vec<Tag> }
     /// The machine of a volume.
     VolumeAttachment { instance_id: String, status: String, device: String }
     /// An image.

@@ -14,8 +14,17 @@ use crate::{
 };
 
 /// Fields of a machine that are changed in place. Its cores and its memory are those of its class.
-pub(super) const UPDATABLE: &[&str] =
-    &["cores", "core_fraction", "memory_mb", "class", "disk_gb", "ports", "security_groups", "reserved_address"];
+pub(super) const UPDATABLE: &[&str] = &[
+    "cores",
+    "core_fraction",
+    "memory_mb",
+    "class",
+    "disk_gb",
+    "disk_type",
+    "ports",
+    "security_groups",
+    "reserved_address",
+];
 /// Where volumes are attached, one after the other.
 const DEVICES: &str = "fghijklmnop";
 
@@ -31,6 +40,7 @@ impl Driver for DiskDriver {
             let mut object = object(&volume.tag_set, KindName::DISK, &volume.volume_id, &volume.create_time)?;
             object.health = Health::Ready;
             object.actual.insert("size_gb".to_owned(), volume.size.parse::<u64>().unwrap_or(0).into());
+            object.actual.insert("disk_type".to_owned(), volume.volume_type.as_str().into());
             Some(object)
         });
         Ok(objects.collect())
@@ -50,7 +60,7 @@ impl Driver for DiskDriver {
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: DiskSpec = request.resource.spec()?;
-        self.0.grow(&object.id, spec.size_gb, request).await?;
+        self.0.reshape(&object.id, spec.size_gb, spec.disk_type.as_deref(), request).await?;
         Ok(object.clone())
     }
 
@@ -70,16 +80,18 @@ impl Account {
         self.settle(&format!("the volume `{id}`"), look).await
     }
 
-    /// Makes a volume larger; making it smaller would lose data, so that is an error.
-    async fn grow(&self, id: &str, size_gb: u64, request: &Request<'_>) -> Result<()> {
-        let present: u64 = self.volume(id).await?.size.parse().unwrap_or(0);
+    /// Makes a volume larger and of another type; making it smaller would lose data, so that is an error.
+    async fn reshape(&self, id: &str, size_gb: u64, disk_type: Option<&str>, request: &Request<'_>) -> Result<()> {
+        let volume = self.volume(id).await?;
+        let present: u64 = volume.size.parse().unwrap_or(0);
+        let disk_type = disk_type.unwrap_or(&self.settings.disk_type);
         if size_gb < present {
             let place = format!("{} ({})", request.resource.address, request.resource.origin);
             return Err(Error::usage(format!("{place}: a disk of {present} GB cannot become smaller"))
                 .hint("make a new one under another name, move the data, then remove the old one"));
         }
-        if size_gb > present {
-            let call = self.client.modify_volume().volume_id(id).size(size_gb);
+        if size_gb > present || disk_type != volume.volume_type {
+            let call = self.client.modify_volume().volume_id(id).size(size_gb).volume_type(disk_type);
             call.send().await.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())
@@ -291,7 +303,7 @@ impl Driver for VmDriver {
         let root =
             instance.block_device_mapping.iter().find(|mapping| mapping.device_name == instance.root_device_name);
         if let Some(root) = root {
-            self.0.grow(&root.ebs.volume_id, spec.disk_gb, request).await?;
+            self.0.reshape(&root.ebs.volume_id, spec.disk_gb, spec.disk_type.as_deref(), request).await?;
         }
         let mut wanted = security_groups(request, &spec)?;
         let mut present = instance.groups();

@@ -166,7 +166,8 @@ impl Provider for Aws {
         Policy {
             forces: |kind, field| match kind {
                 KindName::VM => !compute::UPDATABLE.contains(&field),
-                KindName::DISK => field != "size_gb",
+                KindName::DISK => !matches!(field, "size_gb" | "disk_type"),
+                KindName::POSTGRES => matches!(field, "subnet" | "zone"),
                 KindName::NETWORK => field != "cidrs",
                 _ => kind.kind().forces_replacement(field),
             },

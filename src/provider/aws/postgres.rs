@@ -227,7 +227,7 @@ impl Driver for PostgresDriver {
         self.settle_settings(&settings, &spec, &part).await.map_err(wrong)?;
         let mut fields = json!({
             "DBInstanceIdentifier": name, "ApplyImmediately": true, "DBInstanceClass": spec.class,
-            "AllocatedStorage": spec.disk_gb, "MasterUserPassword": password, "PubliclyAccessible": spec.public,
+            "AllocatedStorage": spec.disk_gb, "StorageType": spec.disk_type, "MasterUserPassword": password, "PubliclyAccessible": spec.public,
             "DBParameterGroupName": settings,
         });
         if !present.engine_version.starts_with(&format!("{}.", spec.version)) {
