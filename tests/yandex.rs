@@ -652,7 +652,8 @@ async fn yandex_what_a_managed_database_cannot_have_is_told_before_anything_is_m
         .replace("endpoint: 'ENDPOINT', service_account_key_file: KEY", "service_account_key_file: ../../key.json")
         .replace("shared_buffers: 2GB", "shared_buffers: plenty, data_directory: /data")
         .replace("cores: 2", "cores: 200")
-        .replace("keep: 14d", "keep: 2d");
+        .replace("keep: 14d", "keep: 2d")
+        + "instance_groups: {app: {node_count: 1, resources: {memory: 2, secondary_disk_size: 5}}}\n";
     let project = Project::new(&file).await;
     let printed = project.run(&["plan", "dev"], 2);
     for expected in [
@@ -660,6 +661,7 @@ async fn yandex_what_a_managed_database_cannot_have_is_told_before_anything_is_m
         "the setting `shared_buffers`: `plenty` is not a number",
         "the setting `data_directory` is the managed service's own affair: it is left out",
         "backups are kept for 7 days here",
+        "the machines of the group `app` come and go in a cloud, and have no second disks",
         "config.yaml:7:3",
     ] {
         assert!(printed.err.contains(expected), "{expected}: {}", printed.err);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Environment, ProviderName},
+    config::{Environment, Group, ProviderName},
     cost::Item,
     error::{Diagnostic, Error, Result},
     event::Events,
@@ -140,6 +140,16 @@ pub trait Driver: Send + Sync {
 
     /// Removes an object.
     async fn delete(&self, id: &str) -> Result<()>;
+}
+
+/// Mistakes of groups whose machines ask for second disks: in a cloud they come and go, and such a disk would outlive them.
+fn second_disks(environment: &Environment) -> Vec<Diagnostic> {
+    let with_disks = environment.groups.iter().filter(|(_, group)| !group.machine.disks.is_empty());
+    let mistake = |(name, group): (&Name, &Group)| {
+        let message = format!("the machines of the group `{name}` come and go in a cloud, and have no second disks");
+        Diagnostic::error(group.mark.location(), message).hint("make the first disk larger, or name single instances")
+    };
+    with_disks.map(mistake).collect()
 }
 
 /// The driver of a kind, from a provider's list of them.

@@ -8,7 +8,7 @@ use crate::{
     config::{Cidr, Environment},
     error::Diagnostic,
     name::Name,
-    provider::dns,
+    provider::{dns, second_disks},
     resource::{
         Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
         Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
@@ -321,6 +321,20 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         let message = format!("`{subnet}` is too small: this cloud needs two halves of at least 16 addresses (`/27`)");
         found.push(Diagnostic::error(None, message));
     }
+    for (name, group) in &environment.groups {
+        let warn = |message: String| Diagnostic::warning(group.mark.location(), message);
+        if !group.zones.is_empty() {
+            found.push(warn(format!(
+                "`{name}` stands in the zone of its subnet: `allocation_policy` does nothing here"
+            )));
+        }
+        if group.health_check.is_some() {
+            found.push(warn(format!(
+                "`{name}` is healed when a machine does not run: `health_check` does nothing here"
+            )));
+        }
+    }
+    found.extend(second_disks(environment));
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::REGISTRY) {
         let message = format!("`{}` at {}: provider `aws` makes no registries", one.address, one.origin);
         found.push(Diagnostic::error(None, message).hint("make one by hand, or take `provider: yandex`"));

@@ -9,7 +9,7 @@ use crate::{
     config::Environment,
     error::{Diagnostic, Location},
     name::Name,
-    provider::{Finding, dns},
+    provider::{Finding, dns, second_disks},
     resource::{
         Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
         RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
@@ -310,6 +310,7 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         }
     }
     found.extend(warnings);
+    found.extend(second_disks(environment));
     let services = environment.resources.iter().filter_map(|one| Some((one, one.spec::<PostgresSpec>().ok()?)));
     for (one, spec) in services.filter(|(one, _)| one.address.kind == KindName::POSTGRES) {
         check_postgres(environment, one, &spec, &mut found);
