@@ -7,7 +7,7 @@ mod cloud_init;
 mod dns;
 pub mod docker;
 pub mod fake;
-mod postgres_settings;
+mod managed_postgres;
 pub mod yandex;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Client, Result, Service,
-    ec2::{Tag as Ec2Tag, Tags},
+    ec2::{Tag, Tags},
     typed,
 };
 
@@ -38,16 +38,6 @@ pub struct Member {
     pub lifecycle_state: String,
 }
 
-/// A tag.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Tag {
-    /// Its name.
-    pub key: String,
-    /// Its value.
-    pub value: String,
-}
-
 /// An exchange of all machines of a group for new ones.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -58,12 +48,6 @@ pub struct Refresh {
     pub status: String,
     /// Why.
     pub status_reason: String,
-}
-
-/// Tags as the other services tell them.
-#[must_use]
-pub fn tags(tags: &[Tag]) -> Vec<Ec2Tag> {
-    tags.iter().map(|tag| Ec2Tag { key: tag.key.clone(), value: tag.value.clone() }).collect()
 }
 
 /// Tags of a group as this API writes them; its machines get theirs from the template.

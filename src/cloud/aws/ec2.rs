@@ -175,6 +175,18 @@ calls! {
     CreateTags = create_tags Yes { resource_id: Vec<&str>, tag: Vec<Value> }
 }
 
+/// A tag; services differ in how they write the names of its fields.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tag {
+    /// Its name.
+    #[serde(alias = "Key")]
+    pub key: String,
+    /// Its value.
+    #[serde(alias = "Value")]
+    pub value: String,
+}
+
 macro_rules! objects {
     ($($(#[$about:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? })+) => {
         $(
@@ -192,8 +204,6 @@ macro_rules! objects {
 }
 
 objects! {
-    /// A tag.
-    Tag { key: String, value: String }
     /// A network.
     Vpc { vpc_id: String, cidr_block: String, state: String, tag_set: Vec<Tag> }
     /// A gateway to the world.

@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Client, Result, Service, ec2::Tags, typed};
+use super::{
+    Client, Result, Service,
+    ec2::{Tag, Tags},
+    typed,
+};
 
 /// How many objects' tags are asked for at a time.
 const TAGS_AT_A_TIME: usize = 20;
@@ -31,8 +35,6 @@ objects! {
     State { code: String }
     /// A group of balanced machines, for one port.
     TargetGroup { target_group_arn: String, target_group_name: String, port: String, load_balancer_arns: Vec<String> }
-    /// A tag.
-    Tag { key: String, value: String }
     /// The tags of an object.
     TagDescription { resource_arn: String, tags: Vec<Tag> }
     /// How a target is.

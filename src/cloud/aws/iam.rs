@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Client, Result, Service,
-    ec2::{Tag as Ec2Tag, Tags},
+    ec2::{Tag, Tags},
     typed,
 };
 
@@ -25,14 +25,6 @@ pub struct Role {
 pub struct AttachedPolicy {
     /// Its full name.
     pub policy_arn: String,
-}
-
-/// A tag.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Tag {
-    key: String,
-    value: String,
 }
 
 impl Client {
@@ -58,10 +50,9 @@ impl Client {
     ///
     /// # Errors
     /// When it does not exist.
-    pub async fn role_tags(&self, role: &str) -> Result<Vec<Ec2Tag>> {
+    pub async fn role_tags(&self, role: &str) -> Result<Vec<Tag>> {
         let mut answer = self.iam("ListRoleTags", json!({ "RoleName": role })).await?;
-        let tags: Vec<Tag> = typed(answer.get_mut("Tags").map_or_else(|| json!([]), Value::take))?;
-        Ok(tags.into_iter().map(|tag| Ec2Tag { key: tag.key, value: tag.value }).collect())
+        typed(answer.get_mut("Tags").map_or_else(|| json!([]), Value::take))
     }
 
     /// Makes a role that machines may take on.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Client, Result, Service,
-    ec2::{Tag as Ec2Tag, Tags},
+    ec2::{Tag, Tags},
     typed,
 };
 
@@ -64,22 +64,6 @@ pub struct SubnetGroup {
     /// Its name for calls about tags.
     #[serde(rename = "DBSubnetGroupArn")]
     pub arn: String,
-}
-
-/// A tag.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Tag {
-    /// Its name.
-    pub key: String,
-    /// Its value.
-    pub value: String,
-}
-
-/// Tags as the other services tell them.
-#[must_use]
-pub fn tags(tags: &[Tag]) -> Vec<Ec2Tag> {
-    tags.iter().map(|tag| Ec2Tag { key: tag.key.clone(), value: tag.value.clone() }).collect()
 }
 
 /// Tags as this API writes them: elements of a list have the list's own name.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Client, Exchange, Result, Service,
-    ec2::{Tag as Ec2Tag, Tags},
+    ec2::{Tag, Tags},
     sign::encode,
     typed, xml,
 };
@@ -56,14 +56,6 @@ pub struct RecordSet {
 pub struct Record {
     /// It.
     pub value: String,
-}
-
-/// A tag.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Tag {
-    key: String,
-    value: String,
 }
 
 fn element(name: &str, text: &str) -> String {
@@ -153,11 +145,10 @@ impl Client {
     ///
     /// # Errors
     /// When it does not exist.
-    pub async fn zone_tags(&self, id: &str) -> Result<Vec<Ec2Tag>> {
+    pub async fn zone_tags(&self, id: &str) -> Result<Vec<Tag>> {
         let mut answer = self.names(Method::GET, &format!("/tags/hostedzone/{id}"), &[], String::new()).await?;
         let tags = answer.pointer_mut("/ResourceTagSet/Tags").map_or_else(|| json!([]), Value::take);
-        let tags: Vec<Tag> = typed(tags)?;
-        Ok(tags.into_iter().map(|tag| Ec2Tag { key: tag.key, value: tag.value }).collect())
+        typed(tags)
     }
 
     /// Tags a zone.

@@ -19,11 +19,8 @@ const GROUP_PART: &str = "target-group";
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
 
-fn tags_of<'a>(all: &'a [TagDescription], arn: &str) -> Vec<Tag> {
-    let found = all.iter().find(|one| one.resource_arn == arn);
-    let tags =
-        |one: &'a TagDescription| one.tags.iter().map(|tag| Tag { key: tag.key.clone(), value: tag.value.clone() });
-    found.map(|one| tags(one).collect()).unwrap_or_default()
+fn tags_of<'a>(all: &'a [TagDescription], arn: &str) -> &'a [Tag] {
+    all.iter().find(|one| one.resource_arn == arn).map_or(&[], |one| one.tags.as_slice())
 }
 
 /// The ids of the machines that are balanced.
@@ -66,13 +63,13 @@ impl Driver for LoadBalancerDriver {
         let kind = KindName::LOAD_BALANCER;
         let made = balancers.iter().filter_map(|one| {
             let tags = tags_of(&tags, &one.load_balancer_arn);
-            let mut object = object(&tags, kind, &one.load_balancer_arn, &one.created_time)?;
+            let mut object = object(tags, kind, &one.load_balancer_arn, &one.created_time)?;
             object.attributes.insert("public_address".to_owned(), one.d_n_s_name.as_str().into());
             Some(object)
         });
         let left = groups.iter().filter_map(|one| {
             let tags = tags_of(&tags, &one.target_group_arn);
-            let object = object(&tags, kind, &one.target_group_arn, "")?;
+            let object = object(tags, kind, &one.target_group_arn, "")?;
             Some(Object { health: Health::Unfinished, ..object })
         });
         let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());

@@ -14,7 +14,7 @@ use crate::{
     cloud::{
         aws::{
             AwsError,
-            autoscaling::{self, AutoScalingGroup},
+            autoscaling::AutoScalingGroup,
             ec2::{Instance, LaunchTemplate, Tags},
         },
         retry::Attempts,
@@ -75,8 +75,7 @@ fn numbered<'a>(group: &AutoScalingGroup, instances: &'a [Instance]) -> BTreeMap
 }
 
 fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> {
-    let tags = autoscaling::tags(&group.tags);
-    let mut object = object(&tags, KindName::INSTANCE_GROUP, &group.name, &group.created_time)?;
+    let mut object = object(&group.tags, KindName::INSTANCE_GROUP, &group.name, &group.created_time)?;
     if group.status.starts_with("Delete") {
         return None;
     }
@@ -255,7 +254,7 @@ impl Driver for InstanceGroupDriver {
         let call = client.create_launch_template_version().launch_template_id(&template).client_token(request.token);
         let digest = digest(&spec)?;
         let group = client.auto_scaling_groups(Some(name)).await.map_err(wrong)?.into_iter().next().unwrap_or_default();
-        let changed = tag(&autoscaling::tags(&group.tags), TEMPLATE) != Some(digest.as_str());
+        let changed = tag(&group.tags, TEMPLATE) != Some(digest.as_str());
         let version = if changed {
             let data = self.template_data(request, &spec).await?;
             let made = call.launch_template_data(data).send().await.map_err(wrong)?;

@@ -8,7 +8,7 @@ use crate::{
     config::{Cidr, Environment},
     error::Diagnostic,
     name::Name,
-    provider::{dns, second_disks},
+    provider::{dns, managed_postgres, second_disks},
     resource::{
         Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
         Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
@@ -349,36 +349,23 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
 
 /// What of a managed database this cloud does otherwise than the file asks.
 fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
-    let place = || environment.postgres.get(&one.address.name).map(|service| service.mark.location());
+    let place = managed_postgres::place(environment, one);
     let mut completed = spec.clone();
     postgres::complete(&mut completed);
-    if completed.class.is_none() {
-        let message = format!("no class of databases has {} cores and {} MB", spec.cores, spec.memory_mb);
-        found.push(Diagnostic::error(place(), message).hint("take fewer cores or less memory"));
-    }
+    found.extend(managed_postgres::adjusted(place.as_ref(), spec, &completed));
     // The service's API makes one login and one database; all else is SQL.
     let extensions = spec.databases.values().any(|database| !database.extensions.is_empty());
     if spec.users.len() != 1 || spec.databases.len() > 1 || extensions {
         let message = "a managed database has one login here, at most one database, and no extensions from the start";
         found.push(
-            Diagnostic::error(place(), message).hint(
+            Diagnostic::error(place.clone(), message).hint(
                 "`managed: false` runs it on a machine; or make the rest with `community.postgresql` in a playbook",
             ),
         );
     }
-    if completed.disk_gb != spec.disk_gb {
-        let message = format!("a managed database has at least {} GB here", completed.disk_gb);
-        found.push(Diagnostic::warning(place(), message));
-    }
-    if let (Some(asked), Some(kept)) = (&spec.backup, &completed.backup)
-        && asked.keep_days != kept.keep_days
-    {
-        let message = format!("backups are kept for {} days here", kept.keep_days);
-        found.push(Diagnostic::warning(place(), message));
-    }
     for (name, value) in &spec.settings {
         if let Err(why) = postgres::setting(name, value) {
-            found.push(Diagnostic::error(place(), format!("the setting `{name}`: {why}")));
+            found.push(Diagnostic::error(place.clone(), format!("the setting `{name}`: {why}")));
         }
     }
 }

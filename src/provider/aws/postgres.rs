@@ -9,14 +9,10 @@ use super::{
     object, unique_name,
 };
 use crate::{
-    cloud::aws::{
-        AwsError,
-        ec2::Tags,
-        rds::{self, DbInstance},
-    },
+    cloud::aws::{AwsError, ec2::Tags, rds::DbInstance},
     error::{Error, Result},
     name::Name,
-    provider::postgres_settings::{Unit, quantity, switch, unit},
+    provider::managed_postgres::{Unit, quantity, switch, unit},
     resource::{Address, KindName, PostgresSpec},
 };
 
@@ -77,8 +73,7 @@ fn settings_name(token: &str, version: u32) -> String {
 }
 
 fn describe(server: &DbInstance) -> Option<Object> {
-    let tags = rds::tags(&server.tag_list);
-    let mut object = object(&tags, KindName::POSTGRES, &server.identifier, &server.instance_create_time)?;
+    let mut object = object(&server.tag_list, KindName::POSTGRES, &server.identifier, &server.instance_create_time)?;
     if server.status == "deleting" {
         return None;
     }
@@ -154,7 +149,7 @@ impl Driver for PostgresDriver {
             if servers.iter().any(|server| server.identifier == group.name) {
                 continue;
             }
-            let tags = rds::tags(&client.db_tags(&group.arn).await?);
+            let tags = client.db_tags(&group.arn).await?;
             let left = object(&tags, KindName::POSTGRES, &group.name, "");
             objects.extend(left.map(|object| Object { health: Health::Unfinished, ..object }));
         }

@@ -9,7 +9,7 @@ use crate::{
     config::Environment,
     error::{Diagnostic, Location},
     name::Name,
-    provider::{Finding, dns, second_disks},
+    provider::{Finding, dns, managed_postgres, second_disks},
     resource::{
         Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
         RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
@@ -320,23 +320,10 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
 
 /// What of a managed database this cloud does otherwise than the file asks.
 fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
-    let place = environment.postgres.get(&one.address.name).map(|service| service.mark.location());
+    let place = managed_postgres::place(environment, one);
     let mut completed = spec.clone();
     postgres::complete(&mut completed);
-    if completed.class.is_none() {
-        let message = format!("no class of hosts has {} cores and {} MB", spec.cores, spec.memory_mb);
-        found.push(Diagnostic::error(place.clone(), message).hint("take fewer cores or less memory"));
-    }
-    if completed.disk_gb != spec.disk_gb {
-        let message = format!("a managed database has at least {} GB here", completed.disk_gb);
-        found.push(Diagnostic::warning(place.clone(), message));
-    }
-    if let (Some(asked), Some(kept)) = (&spec.backup, &completed.backup)
-        && asked.keep_days != kept.keep_days
-    {
-        let message = format!("backups are kept for {} days here", kept.keep_days);
-        found.push(Diagnostic::warning(place.clone(), message));
-    }
+    found.extend(managed_postgres::adjusted(place.as_ref(), spec, &completed));
     for (name, value) in &spec.settings {
         match postgres_settings::convert(name, value) {
             Ok(_) => {}

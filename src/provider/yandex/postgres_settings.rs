@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::provider::postgres_settings::{quantity, switch, unit};
+use crate::provider::managed_postgres::{quantity, switch, unit};
 
 /// Whole numbers, with and without units.
 const NUMBERS: &[&str] = &[

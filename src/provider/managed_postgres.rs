@@ -1,7 +1,40 @@
-//! Server settings of PostgreSQL with units, as `postgresql.conf` writes them, for services that want plain numbers.
-//! Units are those of `pg_settings` (<https://www.postgresql.org/docs/current/config-setting.html>).
+//! What the clouds' own PostgreSQL services share: server settings with units, as `postgresql.conf` writes them, for services
+//! that want plain numbers (the units are those of `pg_settings`,
+//! <https://www.postgresql.org/docs/current/config-setting.html>); and what is told when a service is not quite what the file
+//! asks for.
 
 use serde_json::Value;
+
+use crate::{
+    config::Environment,
+    error::{Diagnostic, Location},
+    resource::{PostgresSpec, Resource},
+};
+
+/// Where the file asks for a service.
+pub(super) fn place(environment: &Environment, one: &Resource) -> Option<Location> {
+    environment.postgres.get(&one.address.name).map(|service| service.mark.location())
+}
+
+/// How a service that a cloud has completed differs from what the file asks for.
+pub(super) fn adjusted(place: Option<&Location>, asked: &PostgresSpec, completed: &PostgresSpec) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if completed.class.is_none() {
+        let message = format!("no class of hosts has {} cores and {} MB", asked.cores, asked.memory_mb);
+        found.push(Diagnostic::error(place.cloned(), message).hint("take fewer cores or less memory"));
+    }
+    if completed.disk_gb != asked.disk_gb {
+        let message = format!("a managed database has at least {} GB here", completed.disk_gb);
+        found.push(Diagnostic::warning(place.cloned(), message));
+    }
+    if let (Some(asked), Some(kept)) = (&asked.backup, &completed.backup)
+        && asked.keep_days != kept.keep_days
+    {
+        let message = format!("backups are kept for {} days here", kept.keep_days);
+        found.push(Diagnostic::warning(place.cloned(), message));
+    }
+    found
+}
 
 /// What a setting without a unit is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
