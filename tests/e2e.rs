@@ -329,23 +329,44 @@ async fn e2e_an_interrupted_apply_says_so_and_is_gone_on_from() {
     let made = || async { std::fs::read_to_string(&state).unwrap_or_default().contains("vm.b\": {") };
     eventually("the machines are made", 120, made).await;
     let begun = Instant::now();
-    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    // As a pipeline does whose job is cancelled.
+    let sent = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(output.status.code(), Some(143), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{said}");
     assert!(said.contains("goes on where this one stopped") || said.contains("you asked to stop"), "{said}");
     dev.edit("config.yaml", "playbooks: [wait.yml]\n", "");
     dev.apply();
     assert_eq!(dev.left().await.len(), 4);
+
+    // A part of a plan: one machine anew, or all but it.
+    let planned = dev.run(&["plan", "--replace", "vm.b"], 0).out;
+    assert!(
+        planned.contains("± vm.b") && planned.contains("you asked for it") && !planned.contains("vm.a"),
+        "{planned}"
+    );
+    let replaced = dev.run(&["apply", "--yes", "--target", "vm.b", "--replace", "vm.b"], 0);
+    assert!(replaced.err.contains("resources: 1 created"), "{}", replaced.err);
+    assert!(replaced.err.contains("only a part was applied"), "{}", replaced.err);
+    let wrong = dev.run(&["plan", "--exclude", "vm.bb"], 2).err;
+    assert!(wrong.contains("the plan has no `vm.bb`") && wrong.contains("did you mean `vm.b`?"), "{wrong}");
+    // A protected environment goes when its name is repeated.
+    dev.edit("config.yaml", "instances:", "protect: true\ninstances:");
+    for refused in [&["destroy", "--yes"][..], &["destroy", "--yes", "--force-protected", "other"]] {
+        let said = dev.run(refused, 2).err;
+        assert!(said.contains("is protected") && said.contains(&format!("--force-protected {}", dev.name)), "{said}");
+    }
+    dev.run(&["destroy", "--yes", "--force-protected", &dev.name], 0);
+    assert_eq!(dev.left().await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_two_environments_at_once_do_not_touch() {
     let (one, two) = (Dev::small("one"), Dev::small("two"));
     let start = |dev: &Dev| {
-        let mut command = dev.sandbox.command(&["apply", &dev.name, "--yes"]);
+        let mut command = dev.sandbox.command(&["apply", "--yes"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let children = [start(&one), start(&two)];

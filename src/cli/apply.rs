@@ -11,12 +11,13 @@ use clap::Args;
 use super::{
     configured::Prepared,
     plan::{self, SavedPlan},
-    session::{EnvironmentArgs, Interrupt, OverlayArgs, Session, phase},
+    session::{EnvironmentArgs, Interrupt, OverlayArgs, SelectionArgs, Session, phase},
 };
 use crate::{
     apply, configure,
     error::{Error, Result},
     event::Events,
+    plan::{Plan, Selection},
     playbook::{Options, Recap},
     secret::Redactor,
     state::Overlay,
@@ -31,6 +32,8 @@ pub(super) struct Apply {
     environment: String,
     #[command(flatten)]
     overlay: OverlayArgs,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -53,6 +56,7 @@ impl Apply {
             Some(saved) => saved.arguments(),
             None => EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() },
         };
+        let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
         let mut session = Session::review(&arguments, ui, redactor)?;
         let prepared = Prepared::of(&session)?;
         let (events, progress) = Progress::start(ui);
@@ -61,7 +65,7 @@ impl Apply {
             let _lock =
                 session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
             let observed = session.observe().await?;
-            let mut plan = session.plan(&observed, false)?;
+            let mut plan = session.plan(&observed, false, &selection)?;
             plan.digest = plan::digest(&session.environment)?;
             if let Some(saved) = &saved {
                 saved.check(&plan)?;
@@ -73,7 +77,7 @@ impl Apply {
                 return Err(Error::interrupted("nothing was changed"));
             }
             let overlay = session.overlay(&arguments)?;
-            self.carry_out(&session, prepared, &plan, overlay, &events, diff).await
+            self.carry_out(&session, prepared, &plan, &selection, overlay, &events, diff).await
         }
         .await;
         drop(events);
@@ -88,8 +92,8 @@ impl Apply {
     }
 
     async fn carry_out(
-        &self, session: &Session, prepared: Prepared, plan: &crate::plan::Plan, overlay: Overlay, events: &Events,
-        diff: bool,
+        &self, session: &Session, prepared: Prepared, plan: &Plan, selection: &Selection, overlay: Overlay,
+        events: &Events, diff: bool,
     ) -> Result<Summary> {
         let interrupt = Interrupt::watch(events);
         let cancel = interrupt.token.clone();
@@ -110,7 +114,9 @@ impl Apply {
             Ok(vault.clone())
         })?;
         let mut recap = Recap::default();
-        if plan.configure.hosts.is_empty() {
+        if selection.is_partial() {
+            events.warn("only a part was applied: machines are configured when all of it is");
+        } else if plan.configure.hosts.is_empty() {
             // A machine that was made is one that can be logged in to, whether it is configured or not.
             let provider = Arc::clone(&session.provider);
             let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
@@ -129,6 +135,10 @@ impl Apply {
             tally = tally.plus(phase(events, "remove", run.remove(plan)).await?);
         }
         let state = run.state();
+        if selection.is_partial() {
+            let environment = session.environment.name.to_string();
+            return Ok(Summary { environment, tally, recap, outputs: Vec::new(), seconds: 0.0 });
+        }
         if let Some(path) = &session.environment.inventory_file {
             super::inventory::write(path, &session.environment, &state, &vault, session.store.folder())?;
         }

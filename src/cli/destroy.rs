@@ -8,7 +8,8 @@ use super::session::{EnvironmentArgs, Interrupt, Session, phase};
 use crate::{
     apply,
     error::{Error, Result},
-    plan::Action,
+    name::Name,
+    plan::{Action, Selection},
     playbook::Recap,
     secret::Redactor,
     ui::{self, Progress, Summary, Ui},
@@ -22,6 +23,9 @@ pub(super) struct Destroy {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Destroy an environment with `protect: true`: repeat its name
+    #[arg(long, value_name = "NAME")]
+    force_protected: Option<Name>,
     /// How long to wait for another command that holds the environment, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     lock_timeout: u64,
@@ -32,16 +36,17 @@ impl Destroy {
         let begun = Instant::now();
         let mut session = Session::open(&self.environment, redactor)?;
         let name = session.environment.name.clone();
-        if session.environment.protect {
+        // Whoever means it repeats the name.
+        if session.environment.protect && self.force_protected.as_ref() != Some(&name) {
             return Err(Error::usage(format!("the environment `{name}` is protected"))
-                .hint("set `protect: false` in its file first"));
+                .hint(format!("set `protect: false` in its file first, or say `--force-protected {name}`")));
         }
         let (events, progress) = Progress::start(ui);
         let result = async {
             let wait = Duration::from_secs(self.lock_timeout);
             let _lock = session.lock(&format!("infra destroy {name}"), wait, redactor, &events).await?;
             let observed = session.observe().await?;
-            let mut plan = session.plan(&observed, true)?;
+            let mut plan = session.plan(&observed, true, &Selection::default())?;
             for change in plan.changes.iter_mut().filter(|change| change.action == Action::Delete) {
                 "the environment is destroyed".clone_into(&mut change.reason);
             }

@@ -80,7 +80,7 @@ impl Command {
 }
 
 /// Reads the command line, runs the command, prints its error and gives the exit code: 0 done, 1 failed, 2 wrong use,
-/// 130 interrupted.
+/// 130 interrupted, 143 terminated.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -102,7 +102,10 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             ui.error(&error);
-            ExitCode::from(error.exit_code())
+            match error.exit_code() {
+                130 => ExitCode::from(session::stopped_code()),
+                code => ExitCode::from(code),
+            }
         }
     }
 }

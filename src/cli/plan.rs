@@ -10,7 +10,7 @@ use super::{
     apply::plan_path,
     configured::Prepared,
     cost,
-    session::{EnvironmentArgs, OverlayArgs, Session},
+    session::{EnvironmentArgs, OverlayArgs, SelectionArgs, Session},
 };
 use crate::{
     config::Environment,
@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Plan {
     #[command(flatten)]
     environment: EnvironmentArgs,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Write the plan to a file that `infra apply FILE` carries out
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -42,7 +44,7 @@ impl Plan {
         let session = Session::review(&self.environment, ui, redactor)?;
         Prepared::of(&session)?;
         let observed = session.observe().await?;
-        let mut plan = session.plan(&observed, self.destroy)?;
+        let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
         plan.digest = digest(&session.environment)?;
         if ui.mode() == Mode::Json {
             let mut value = ui::plan_json(&plan);
@@ -67,6 +69,7 @@ impl Plan {
                 set: self.environment.overlay.set.clone(),
                 var: self.environment.overlay.var.clone(),
                 files_root: self.environment.overlay.files_root.clone().map(std::path::absolute).transpose()?,
+                selection: self.selection.selection(),
                 plan,
             };
             let text = serde_json::to_string_pretty(&saved)?;
@@ -85,6 +88,9 @@ pub(super) struct SavedPlan {
     set: Vec<String>,
     var: Vec<String>,
     files_root: Option<PathBuf>,
+    /// The part that was asked for.
+    #[serde(default)]
+    pub(super) selection: plan::Selection,
     plan: plan::Plan,
 }
 

@@ -1,6 +1,13 @@
 //! What most commands begin with: the environment, its provider, its state and its secrets.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +18,9 @@ use crate::{
     error::{Context, Diagnostic, Error, Result, Severity},
     event::Events,
     name::Name,
-    plan::{self, Configure, Known, Plan},
+    plan::{self, Configure, Known, Plan, Selection},
     provider::{self, Object, Provider},
+    resource::Address,
     secret::Redactor,
     state::{self, Lock, State, Store, Vault},
     ui::Ui,
@@ -42,6 +50,26 @@ pub(super) struct OverlayArgs {
     /// Where relative file paths in the file start, instead of its own folder
     #[arg(long, value_name = "DIR")]
     pub(super) files_root: Option<PathBuf>,
+}
+
+/// Which part of a plan is wanted.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct SelectionArgs {
+    /// Only this resource and what it needs, as `vm.app-1`; may be given several times
+    #[arg(long = "target", value_name = "ADDRESS")]
+    targets: Vec<Address>,
+    /// Not this resource, nor what needs it
+    #[arg(long, value_name = "ADDRESS")]
+    exclude: Vec<Address>,
+    /// Make this resource anew, with what stands on it
+    #[arg(long, value_name = "ADDRESS")]
+    replace: Vec<Address>,
+}
+
+impl SelectionArgs {
+    pub(super) fn selection(&self) -> Selection {
+        Selection { targets: self.targets.clone(), excluded: self.exclude.clone(), replaced: self.replace.clone() }
+    }
 }
 
 impl EnvironmentArgs {
@@ -175,17 +203,18 @@ impl Session {
     }
 
     /// The plan from what exists to what the file asks for, or to nothing.
-    pub(super) fn plan(&self, observed: &[Object], destroy: bool) -> Result<Plan> {
+    pub(super) fn plan(&self, observed: &[Object], destroy: bool, selection: &Selection) -> Result<Plan> {
         let pending = self.store.journal().map(|journal| journal.pending().clone())?;
         let known = Known { state: self.state.as_ref(), pending: &pending, observed, policy: self.provider.policy() };
         let desired = if destroy { Vec::new() } else { self.provider.resources(&self.environment) };
         let playbooks: Vec<String> = self.environment.playbooks.iter().map(|(name, _)| name.clone()).collect();
-        let configure = if destroy || playbooks.is_empty() {
+        // Machines that a part leaves out cannot be configured, and the others may need them.
+        let configure = if destroy || playbooks.is_empty() || selection.is_partial() {
             Configure::default()
         } else {
             Configure { hosts: self.environment.hosts.keys().cloned().collect(), playbooks }
         };
-        let mut changes = plan::diff(&desired, known)?;
+        let mut changes = selection.of(plan::diff(&desired, known)?)?;
         for change in changes.iter_mut().filter(|change| change.action == plan::Action::Update) {
             let fields: Vec<String> = change.fields().into_iter().map(|(field, ..)| field).collect();
             let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
@@ -211,6 +240,14 @@ pub(super) fn check(environment: &Environment, provider: &dyn Provider, ui: &Ui)
         provider.check(environment).into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     ui.warnings(&warnings);
     if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
+}
+
+/// Whether it was SIGTERM that asked the program to stop: whoever sent it expects another exit code.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
+/// The exit code of a program that was asked to stop: 128 and the number of the signal.
+pub(super) fn stopped_code() -> u8 {
+    if TERMINATED.load(Ordering::SeqCst) { 143 } else { 130 }
 }
 
 /// Watches for Ctrl-C and SIGTERM as long as it lives.
@@ -240,13 +277,13 @@ impl Interrupt {
             for round in 0.. {
                 tokio::select! {
                     _ = tokio::signal::ctrl_c() => {}
-                    _ = terminate.recv() => {}
+                    _ = terminate.recv() => TERMINATED.store(true, Ordering::SeqCst),
                 }
                 if round == 0 {
                     events.warn("stopping: calls that run are ended, nothing new is begun; once more stops at once");
                     cancel.cancel();
                 } else {
-                    std::process::exit(130);
+                    std::process::exit(i32::from(stopped_code()));
                 }
             }
         });

@@ -1,11 +1,14 @@
 //! The plan: what must happen so that what exists becomes what is wanted. Pure: no I/O, no clock, no environment variables.
 //! May import `config`, `resource`, `state`, `graph` and the vocabulary; `provider::Object` is how reality is described.
 
+mod select;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::select::Selection;
 use crate::{
     error::Result,
     graph::Graph,
