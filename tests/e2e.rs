@@ -360,6 +360,16 @@ async fn e2e_an_interrupted_apply_says_so_and_is_gone_on_from() {
     }
     dev.run(&["destroy", "--yes", "--force-protected", &dev.name], 0);
     assert_eq!(dev.left().await, Vec::<String>::new());
+    // All of it is remembered, also now that the environment is gone.
+    let history: Value = serde_json::from_str(&dev.run(&["history", "--json"], 0).out).unwrap();
+    let told = |field: &str| -> Vec<&str> {
+        history.as_array().unwrap().iter().map(|deed| deed[field].as_str().unwrap()).collect()
+    };
+    assert_eq!(told("command"), ["apply", "apply", "apply", "destroy"]);
+    assert!(told("outcome")[0].contains("stop") && told("outcome")[1..] == ["done", "done", "done"], "{history}");
+    assert!(history[0]["changes"].as_array().unwrap().contains(&"+ vm.b".into()), "{history}");
+    let table = dev.run(&["history"], 0).out;
+    assert!(table.lines().count() == 5 && table.contains("± vm.b"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,13 +14,13 @@ use super::{
     session::{EnvironmentArgs, Interrupt, OverlayArgs, SelectionArgs, Session, phase},
 };
 use crate::{
-    apply, configure,
+    apply, config, configure,
     error::{Error, Result},
     event::Events,
     plan::{Plan, Selection},
     playbook::{Options, Recap},
     secret::Redactor,
-    state::Overlay,
+    state::{Deed, Overlay},
     template::Engine,
     ui::{self, Progress, Summary, Ui},
 };
@@ -43,9 +43,9 @@ pub(super) struct Apply {
     /// No tasks with these tags
     #[arg(long, value_delimiter = ',')]
     skip_tags: Vec<String>,
-    /// How long to wait for another command that holds the environment, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    lock_timeout: u64,
+    /// How long to wait for another command that holds the environment, as `90s` or `10m`
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
+    lock_timeout: Duration,
 }
 
 impl Apply {
@@ -60,7 +60,8 @@ impl Apply {
         let mut session = Session::review(&arguments, ui, redactor)?;
         let prepared = Prepared::of(&session)?;
         let (events, progress) = Progress::start(ui);
-        let wait = Duration::from_secs(self.lock_timeout);
+        let wait = self.lock_timeout;
+        let mut deed = None;
         let result = async {
             let _lock =
                 session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
@@ -77,11 +78,18 @@ impl Apply {
                 return Err(Error::interrupted("nothing was changed"));
             }
             let overlay = session.overlay(&arguments)?;
+            deed = Some(Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan)));
             self.carry_out(&session, prepared, &plan, &selection, overlay, &events, diff).await
         }
         .await;
         drop(events);
         let report = progress.finish().await;
+        let failed = match &result {
+            Ok(summary) if !summary.recap.succeeded() => Some(Error::new("machines could not be configured")),
+            _ => None,
+        };
+        let failure = result.as_ref().err().or(failed.as_ref());
+        session.remember(deed, begun.elapsed().as_secs_f64(), failure, redactor, ui);
         let summary = match result {
             Ok(done) => done,
             Err(error) => return Err(error),

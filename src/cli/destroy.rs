@@ -4,14 +4,18 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::session::{EnvironmentArgs, Interrupt, Session, phase};
+use super::{
+    plan,
+    session::{EnvironmentArgs, Interrupt, Session, phase},
+};
 use crate::{
-    apply,
+    apply, config,
     error::{Error, Result},
     name::Name,
     plan::{Action, Selection},
     playbook::Recap,
     secret::Redactor,
+    state::Deed,
     ui::{self, Progress, Summary, Ui},
 };
 
@@ -26,9 +30,9 @@ pub(super) struct Destroy {
     /// Destroy an environment with `protect: true`: repeat its name
     #[arg(long, value_name = "NAME")]
     force_protected: Option<Name>,
-    /// How long to wait for another command that holds the environment, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    lock_timeout: u64,
+    /// How long to wait for another command that holds the environment, as `90s` or `10m`
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
+    lock_timeout: Duration,
 }
 
 impl Destroy {
@@ -42,9 +46,9 @@ impl Destroy {
                 .hint(format!("set `protect: false` in its file first, or say `--force-protected {name}`")));
         }
         let (events, progress) = Progress::start(ui);
+        let mut deed = None;
         let result = async {
-            let wait = Duration::from_secs(self.lock_timeout);
-            let _lock = session.lock(&format!("infra destroy {name}"), wait, redactor, &events).await?;
+            let _lock = session.lock(&format!("infra destroy {name}"), self.lock_timeout, redactor, &events).await?;
             let observed = session.observe().await?;
             let mut plan = session.plan(&observed, true, &Selection::default())?;
             for change in plan.changes.iter_mut().filter(|change| change.action == Action::Delete) {
@@ -58,6 +62,7 @@ impl Destroy {
             if !self.yes && !ui.confirm(&format!("Destroy `{name}`? Its data cannot be brought back."))? {
                 return Err(Error::interrupted("nothing was changed"));
             }
+            deed = Some(Deed::begin("destroy", &session.environment.project, "", plan::lines(&plan)));
             let interrupt = Interrupt::watch(&events);
             let overlay = session.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default();
             let run = apply::Run::new(
@@ -75,6 +80,7 @@ impl Destroy {
         .await;
         drop(events);
         let report = progress.finish().await;
+        session.remember(deed, begun.elapsed().as_secs_f64(), result.as_ref().err(), redactor, ui);
         match result? {
             None => ui.say(&format!("`{name}` does not exist: nothing to destroy")),
             Some(tally) => {

@@ -6,6 +6,7 @@ mod configured;
 mod cost;
 mod destroy;
 mod doctor;
+mod history;
 mod inventory;
 mod ls;
 mod output;
@@ -48,6 +49,7 @@ enum Command {
     Cost(cost::Cost),
     Validate(validate::Validate),
     Ls(ls::Ls),
+    History(history::History),
     Output(output::Output),
     Ssh(ssh::Ssh),
     SshConfig(ssh_config::SshConfig),
@@ -67,6 +69,7 @@ impl Command {
             Self::Cost(command) => command.run(ui),
             Self::Validate(command) => command.run(ui),
             Self::Ls(command) => command.run(ui).await,
+            Self::History(command) => command.run(ui),
             Self::Output(command) => command.run(ui, redactor),
             Self::Ssh(command) => command.run(redactor).await,
             Self::SshConfig(command) => command.run(ui, redactor),

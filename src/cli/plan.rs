@@ -136,6 +136,12 @@ impl SavedPlan {
     }
 }
 
+/// The lines of a plan in which something happens, for the history.
+pub(super) fn lines(plan: &plan::Plan) -> Vec<String> {
+    let changes = plan.changes.iter().filter(|change| change.action != plan::Action::Keep);
+    changes.map(|change| format!("{} {}", change.action.sign(), change.address)).collect()
+}
+
 /// A digest of the files of an environment and of its playbooks.
 pub(super) fn digest(environment: &Environment) -> Result<String> {
     let mut hash = Sha256::new();

@@ -22,7 +22,7 @@ use crate::{
     provider::{self, Object, Provider},
     resource::Address,
     secret::Redactor,
-    state::{self, Lock, State, Store, Vault},
+    state::{self, Deed, Lock, State, Store, Vault},
     ui::Ui,
 };
 
@@ -195,6 +195,17 @@ impl Session {
                 self.environment.name, stranger.project
             ))
             .hint("give this one another name: `--name NAME`")),
+        }
+    }
+
+    /// Writes down what a command has done, and how it ended. A history that cannot be written is no reason to fail.
+    pub(super) fn remember(
+        &self, deed: Option<Deed>, seconds: f64, failure: Option<&Error>, redactor: &Redactor, ui: &Ui,
+    ) {
+        let Some(deed) = deed else { return };
+        let outcome = failure.map_or_else(|| "done".to_owned(), |error| redactor.redact(&error.to_string()));
+        if let Err(error) = self.store.remember(&Deed { seconds, outcome, ..deed }) {
+            ui.say(&format!("warning: {error}"));
         }
     }
 

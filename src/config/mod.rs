@@ -266,6 +266,14 @@ pub fn schema() -> Value {
     schema
 }
 
+/// A span of time as command lines and files have it: `90s`, `10m`, or a number of seconds.
+///
+/// # Errors
+/// When it is none.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    text.parse::<units::Span>().map(|span| span.0)
+}
+
 /// The environment folder that a command line names: a name below the nearest `envs/`, or a path.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! Everything of an environment lies in `.infra/<environment>/` of its project. May import `resource`, `identity` and the
 //! vocabulary.
 
+mod history;
 mod journal;
 mod lock;
 mod vault;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
+    history::Deed,
     journal::{Intent, Journal},
     lock::{Lock, Owner},
     vault::Vault,

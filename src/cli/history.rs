@@ -1,0 +1,53 @@
+//! `infra history`: what was done to an environment, by whom and when.
+
+use clap::Args;
+
+use crate::{
+    config,
+    error::{Context, Error, Result},
+    name::Name,
+    state::Store,
+    ui::{self, Mode, Ui},
+};
+
+/// Show every apply and destroy of an environment: who, when, what, how long, from which commit
+#[derive(Args, Debug)]
+pub(super) struct History {
+    /// The environment's name; it may be gone already
+    environment: Name,
+}
+
+impl History {
+    pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
+        let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+        let deeds = Store::new(&config::project_of(&start), &self.environment).history()?;
+        if ui.mode() == Mode::Json {
+            ui.json(&serde_json::to_value(&deeds)?);
+            return Ok(0);
+        }
+        if deeds.is_empty() {
+            let error = Error::usage(format!("nothing was done to an environment `{}` here", self.environment));
+            return Err(error.hint("the history lies in `.infra/` of the project that applied it"));
+        }
+        let mut rows = vec![["when", "what", "who", "took", "commit", "changes", "ended"].map(str::to_owned).to_vec()];
+        for deed in &deeds {
+            let commit = deed.commit.as_deref().unwrap_or("-");
+            let changes = match deed.changes.len() {
+                0 => "none".to_owned(),
+                1..=3 => deed.changes.join(", "),
+                many => format!("{}, and {} more", deed.changes[..2].join(", "), many - 2),
+            };
+            rows.push(vec![
+                deed.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                deed.command.clone(),
+                deed.who.clone(),
+                ui::duration(deed.seconds),
+                commit.chars().take(8).collect(),
+                changes,
+                deed.outcome.lines().next().unwrap_or_default().to_owned(),
+            ]);
+        }
+        ui.result(&ui::table(&rows));
+        Ok(0)
+    }
+}

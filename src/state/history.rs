@@ -1,0 +1,134 @@
+//! What was done to an environment, by whom and when: one line of JSON a command. It outlives the environment.
+
+use std::{
+    fs::OpenOptions,
+    io::{Read, Write},
+    path::Path,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Store, lock::whoami};
+use crate::{
+    clock::Clock,
+    error::{Context, Result},
+};
+
+/// One command that changed an environment, or tried to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deed {
+    /// `apply` or `destroy`.
+    pub command: String,
+    /// `user@machine`.
+    pub who: String,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// The commit of the project's git repository, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub commit: Option<String>,
+    /// The digest of the environment's files.
+    pub digest: String,
+    /// What was planned, as `+ vm.app-1`.
+    pub changes: Vec<String>,
+    /// How it ended: `done`, or the error.
+    pub outcome: String,
+}
+
+impl Deed {
+    /// A command that begins now.
+    #[must_use]
+    pub fn begin(command: &str, project: &Path, digest: &str, changes: Vec<String>) -> Self {
+        Self {
+            command: command.to_owned(),
+            who: whoami(),
+            at: Clock::System.now(),
+            seconds: 0.0,
+            commit: commit(project),
+            digest: digest.to_owned(),
+            changes,
+            outcome: String::new(),
+        }
+    }
+}
+
+/// The commit that a folder's git repository stands at. Read from its files: git itself may not be there.
+fn commit(folder: &Path) -> Option<String> {
+    let git = folder.ancestors().map(|folder| folder.join(".git")).find(|git| git.is_dir())?;
+    let head = std::fs::read_to_string(git.join("HEAD")).ok()?;
+    let Some(branch) = head.trim().strip_prefix("ref: ") else { return Some(head.trim().to_owned()) };
+    if let Ok(commit) = std::fs::read_to_string(git.join(branch)) {
+        return Some(commit.trim().to_owned());
+    }
+    let packed = std::fs::read_to_string(git.join("packed-refs")).ok()?;
+    packed.lines().find_map(|line| line.strip_suffix(branch)).map(|commit| commit.trim().to_owned())
+}
+
+impl Store {
+    /// Writes down what was done.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn remember(&self, deed: &Deed) -> Result<()> {
+        self.prepare()?;
+        let path = self.folder().join("history.jsonl");
+        let cannot = || format!("cannot write `{}`", path.display());
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).context(cannot)?;
+        let line = serde_json::to_string(deed)? + "\n";
+        // One write: lines of two commands never mix.
+        file.write_all(line.as_bytes()).context(cannot)
+    }
+
+    /// What was done, the oldest first. A line that a crash has cut short is passed by.
+    ///
+    /// # Errors
+    /// When the file is there, but cannot be read.
+    pub fn history(&self) -> Result<Vec<Deed>> {
+        let path = self.folder().join("history.jsonl");
+        let mut text = String::new();
+        match OpenOptions::new().read(true).open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.and_then(|mut file| file.read_to_string(&mut text)),
+        }
+        .context(|| format!("cannot read `{}`", path.display()))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deed, Store, commit};
+
+    #[test]
+    fn what_was_done_outlives_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), &"dev".parse().unwrap());
+        assert_eq!(store.history().unwrap(), []);
+        let deed = Deed { outcome: "done".into(), ..Deed::begin("apply", folder.path(), "abc", vec!["+ vm.a".into()]) };
+        store.remember(&deed).unwrap();
+        store.remove().unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(store.folder().join("history.jsonl"))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"{\"command\": \"app"))
+            .unwrap();
+        assert_eq!(store.history().unwrap(), [deed]);
+    }
+
+    #[test]
+    fn the_commit_is_read_from_the_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(commit(folder.path()), None);
+        let git = folder.path().join(".git");
+        std::fs::create_dir_all(git.join("refs/heads")).unwrap();
+        std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        std::fs::write(git.join("packed-refs"), "# pack-refs\nabc123 refs/heads/main\n").unwrap();
+        assert_eq!(commit(&folder.path().join("envs/dev")).as_deref(), Some("abc123"));
+        std::fs::write(git.join("refs/heads/main"), "def456\n").unwrap();
+        assert_eq!(commit(folder.path()).as_deref(), Some("def456"));
+        std::fs::write(git.join("HEAD"), "0a1b2c\n").unwrap();
+        assert_eq!(commit(folder.path()).as_deref(), Some("0a1b2c"));
+    }
+}
