@@ -58,7 +58,7 @@ impl Plan {
             if !self.destroy
                 && let Some(summary) = cost::estimate(&session.environment, session.provider.as_ref(), None)?.summary()
             {
-                ui.result(&format!("cost: {summary}\n"));
+                ui.result(&format!("cost:      {summary}\n"));
             }
         }
         let changes = !plan.is_empty();
