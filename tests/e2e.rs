@@ -376,7 +376,7 @@ async fn e2e_an_interrupted_apply_says_so_and_is_gone_on_from() {
 async fn e2e_two_environments_at_once_do_not_touch() {
     let (one, two) = (Dev::small("one"), Dev::small("two"));
     let start = |dev: &Dev| {
-        let mut command = dev.sandbox.command(&["apply", "--yes"]);
+        let mut command = dev.sandbox.command(&["apply", &dev.name, "--yes"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let children = [start(&one), start(&two)];

@@ -230,7 +230,7 @@ impl Session {
             let fields: Vec<String> = change.fields().into_iter().map(|(field, ..)| field).collect();
             let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
             if self.provider.interrupts(change.address.kind, &fields) {
-                change.reason += "; the machine is stopped for it and started again";
+                change.reason += "; it is stopped for that and started again";
             }
         }
         Ok(Plan {

@@ -63,11 +63,14 @@ macro_rules! calls {
                     self
                 }
 
-                /// Tags the object in the moment in which it is made.
+                /// Tags the object in the moment in which it is made; what is made with it is of another kind.
                 pub fn tags(mut self, kind: &str, tags: &Tags) -> Self {
                     let tags: Vec<Value> =
                         tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
-                    self.fields.insert("TagSpecification".to_owned(), json!([{ "ResourceType": kind, "Tag": tags }]));
+                    let all = self.fields.entry("TagSpecification").or_insert_with(|| json!([]));
+                    if let Some(all) = all.as_array_mut() {
+                        all.push(json!({ "ResourceType": kind, "Tag": tags }));
+                    }
                     self
                 }
 

@@ -27,6 +27,11 @@ pub struct AttachedPolicy {
     pub policy_arn: String,
 }
 
+/// Tags as this API writes them.
+fn list(tags: &Tags) -> Value {
+    tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
+}
+
 impl Client {
     async fn iam(&self, action: &str, fields: Value) -> Result<Value> {
         self.call(Service::Iam, action, fields).await
@@ -66,9 +71,8 @@ impl Client {
                 "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole",
             }],
         });
-        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         let fields = json!({
-            "RoleName": name, "Path": path, "AssumeRolePolicyDocument": trust.to_string(), "Tags": tags,
+            "RoleName": name, "Path": path, "AssumeRolePolicyDocument": trust.to_string(), "Tags": list(tags),
         });
         self.iam("CreateRole", fields).await
     }
@@ -93,8 +97,9 @@ impl Client {
     ///
     /// # Errors
     /// When the cloud refuses; one of the same name is such a reason.
-    pub async fn create_instance_profile(&self, name: &str, path: &str) -> Result<Value> {
-        self.iam("CreateInstanceProfile", json!({ "InstanceProfileName": name, "Path": path })).await
+    pub async fn create_instance_profile(&self, name: &str, path: &str, tags: &Tags) -> Result<Value> {
+        let fields = json!({ "InstanceProfileName": name, "Path": path, "Tags": list(tags) });
+        self.iam("CreateInstanceProfile", fields).await
     }
 
     /// The roles in a profile: one, or none; none either when there is no such profile.

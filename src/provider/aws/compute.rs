@@ -25,6 +25,8 @@ pub(super) const UPDATABLE: &[&str] = &[
     "security_groups",
     "reserved_address",
 ];
+/// The part of a machine that is its first disk.
+const DISK_PART: &str = "first-disk";
 /// Where volumes are attached, one after the other.
 const DEVICES: &str = "fghijklmnop";
 
@@ -263,7 +265,8 @@ impl Driver for VmDriver {
         let image = fields.get("ImageId").cloned().unwrap_or_default();
         let tags = Account::tags(request);
         let call = self.0.client.run_instances().min_count(1).max_count(1).client_token(request.token);
-        let call = call.parameters(fields).tags("instance", &tags);
+        let disk_tags = Account::part_tags(request, DISK_PART);
+        let call = call.parameters(fields).tags("instance", &tags).tags("volume", &disk_tags);
         let made = call.send().await.map_err(wrong)?;
         let id = made.pointer("/instancesSet/0/instanceId").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.state_is(&id, "running").await?;

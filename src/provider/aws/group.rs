@@ -141,7 +141,8 @@ impl InstanceGroupDriver {
             (LABEL_GROUP, name.to_string()),
         ];
         let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
-        data["TagSpecification"] = json!([{ "ResourceType": "instance", "Tag": tags }]);
+        data["TagSpecification"] =
+            json!([{ "ResourceType": "instance", "Tag": tags }, { "ResourceType": "volume", "Tag": tags }]);
         // The subnets are the group's: they decide about the zones.
         if let Some(interface) = data.pointer_mut("/NetworkInterface/0").and_then(Value::as_object_mut) {
             interface.remove("SubnetId");
@@ -185,7 +186,9 @@ impl InstanceGroupDriver {
         let share = |machines: u32| (machines * 100).div_ceil(spec.count.max(1)).min(100);
         // A group that may neither miss a machine nor have one more could never be changed.
         let missing = if spec.max_unavailable + spec.max_expansion == 0 { 1 } else { spec.max_unavailable };
-        let (least, most) = (100 - share(missing), 100 + share(spec.max_expansion));
+        let least = 100 - share(missing);
+        // The service allows a hundred between the two.
+        let most = (100 + share(spec.max_expansion)).min(least + 100);
         let id = self.0.client.start_instance_refresh(name, least, most).await?;
         let look = || async {
             let refresh = self.0.client.instance_refresh(name, &id).await?.unwrap_or_default();

@@ -63,8 +63,9 @@ impl Driver for ServiceAccountDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
         let (name, path) = (unique_name(request.token, None), path(request.environment.as_str()));
-        or_there(client.create_role(&name, &path, &Account::tags(request)).await).map_err(wrong)?;
-        or_there(client.create_instance_profile(&name, &path).await).map_err(wrong)?;
+        let tags = Account::tags(request);
+        or_there(client.create_role(&name, &path, &tags).await).map_err(wrong)?;
+        or_there(client.create_instance_profile(&name, &path, &tags).await).map_err(wrong)?;
         or_there(client.add_role_to_instance_profile(&name, &name).await).map_err(wrong)?;
         client.tag_role(&name, READY, "yes").await.map_err(wrong)?;
         self.0.made(self, request).await
