@@ -680,3 +680,58 @@ async fn yandex_the_shipped_production_environment_plans() {
     assert!(printed.out.contains("resources: 14 to create"), "{}", printed.out);
     assert!(!printed.err.contains("warning"), "{}", printed.err);
 }
+
+/// A machine whose Compose file is all that is asked of it: its image knows no container engine.
+const COMPOSED: &str = "
+provider: yandex
+folder_id: b1gsimulated0folder00
+network: {subnets: {a: {v4_cidr_blocks: [10.179.0.0/24]}}}
+instances:
+  box:
+    network: {nat: true}
+    resources: {memory: 2}
+    metadata:
+      docker-compose: {file: compose.yml}
+      # No registry answers here: the image is made of what the machine has.
+      user-data: |
+        #!/bin/sh
+        set -e
+        mkdir -p /srv/napper/lib64 /srv/napper/lib/x86_64-linux-gnu
+        cp -L /bin/sleep /srv/napper/
+        cp -L /lib64/ld-linux-x86-64.so.2 /srv/napper/lib64/
+        cp -L /lib/x86_64-linux-gnu/libc.so.6 /srv/napper/lib/x86_64-linux-gnu/
+        printf 'FROM scratch\\nCOPY . /\\n' >/srv/napper/Dockerfile
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_yandex_a_compose_file_runs_on_an_image_without_an_engine() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let machines = Arc::new(Containers::new(&format!("e2e-compose-{}", std::process::id())).await);
+    let project = Project::new(COMPOSED).await;
+    project.cloud.machines(Arc::<Containers>::clone(&machines));
+    let compose = "services:\n  napper:\n    build: /srv/napper\n    command: [/sleep, '100000']\n    init: false\n";
+    project.sandbox.write("envs/dev/compose.yml", &format!("version: '3'\n{compose}"));
+    project.run(&["apply", "dev", "--yes"], 0);
+    let runs = || async {
+        let shown = tokio::task::block_in_place(|| {
+            let mut command = project.sandbox.command(&[
+                "ssh",
+                "dev",
+                "box",
+                "--",
+                "sudo docker ps --format '{{.Names}} {{.Status}}'",
+            ]);
+            command.env("YC_ENDPOINT", project.cloud.endpoint());
+            command.env("YC_SERVICE_ACCOUNT_KEY_FILE", project.sandbox.path("key.json"));
+            command.stdin(std::process::Stdio::null()).output().unwrap()
+        });
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        shown.contains("napper") && shown.contains("Up ")
+    };
+    e2e::eventually("the Compose file runs", 240, runs).await;
+    let enabled = project
+        .run(&["ssh", "dev", "box", "--", "systemctl is-enabled infra-compose; systemctl is-active infra-compose"], 0);
+    assert_eq!(enabled.out.trim(), "enabled\nactive");
+    project.run(&["destroy", "dev", "--yes"], 0);
+    assert_eq!(machines.left().await, 0);
+}
