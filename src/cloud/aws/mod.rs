@@ -164,6 +164,7 @@ impl AwsError {
         self.code().ends_with(".Duplicate")
             || self.code().ends_with("AlreadyExists")
             || self.code().ends_with("AlreadyExistsException")
+            || self.code().ends_with("AlreadyExistsFault")
             || self.code() == "Resource.AlreadyAssociated"
     }
 

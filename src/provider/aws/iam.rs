@@ -1,9 +1,9 @@
 //! Service accounts: a role for machines, with the profile that carries it into them; and the policies of the role.
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Account, Driver, Health, Object, READY, Request, explain, needed, object, unique_name};
+use super::{Account, Driver, Health, Object, READY, Request, explain, needed, object, or_there, unique_name};
 use crate::{
     cloud::aws::{AwsError, iam::Role},
     error::Result,
@@ -27,13 +27,6 @@ pub(super) fn policy(role: &str) -> String {
         "admin" => format!("{OWN}AdministratorAccess"),
         full if full.starts_with("arn:") => full.to_owned(),
         name => format!("{OWN}{name}"),
-    }
-}
-
-fn or_there(result: Result<Value, AwsError>) -> Result<(), AwsError> {
-    match result {
-        Err(error) if error.code() != "EntityAlreadyExists" && error.code() != "LimitExceeded" => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -66,7 +59,11 @@ impl Driver for ServiceAccountDriver {
         let tags = Account::tags(request);
         or_there(client.create_role(&name, &path, &tags).await).map_err(wrong)?;
         or_there(client.create_instance_profile(&name, &path, &tags).await).map_err(wrong)?;
-        or_there(client.add_role_to_instance_profile(&name, &name).await).map_err(wrong)?;
+        match client.add_role_to_instance_profile(&name, &name).await {
+            // A profile holds one role: ours is there, since nobody else puts one into it.
+            Err(error) if error.code() != "LimitExceeded" => return Err(wrong(error)),
+            _ => {}
+        }
         client.tag_role(&name, READY, "yes").await.map_err(wrong)?;
         self.0.made(self, request).await
     }

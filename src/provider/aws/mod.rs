@@ -377,6 +377,14 @@ fn explain(error: AwsError, resource: &Resource) -> Error {
     Error::from(error).context(format!("{} ({})", resource.address, resource.origin))
 }
 
+/// What is there already was made by the same intent: that is as good as having made it just now.
+fn or_there(result: Result<Value, AwsError>) -> Result<(), AwsError> {
+    match result {
+        Err(error) if !error.is_duplicate() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
     tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str())
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Driver, Object, PART, Request, explain, needed, object, tag};
+use super::{Account, Driver, Object, PART, Request, explain, needed, object, or_there, tag};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -27,14 +27,6 @@ const GROUP_PART: &str = "network-group";
 const GATEWAY_PART: &str = "internet-gateway";
 /// The part of a gateway that is its public address.
 const ADDRESS_PART: &str = "gateway-address";
-
-/// An intent that is there already is as good as one that was just carried out.
-fn or_there(result: Result<Value, AwsError>) -> Result<(), AwsError> {
-    match result {
-        Err(error) if !error.is_duplicate() => Err(error),
-        _ => Ok(()),
-    }
-}
 
 fn tcp(port: u16, cidr: &str) -> Value {
     json!({ "IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{ "CidrIp": cidr }] })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Account, Driver, Health, Object, PART, READY, Request, explain, layout::class_of, needed, network::DEFAULT_GROUP,
-    object, unique_name,
+    object, or_there, unique_name,
 };
 use crate::{
     cloud::aws::{AwsError, ec2::Tags, rds::DbInstance},
@@ -91,14 +91,6 @@ fn describe(server: &DbInstance) -> Option<Object> {
         object.actual.insert("version".to_owned(), version.into());
     }
     Some(object)
-}
-
-/// What is there already was made by the same intent: its name is made of the token.
-fn or_there(result: Result<Value, AwsError>) -> Result<(), AwsError> {
-    match result {
-        Err(error) if !error.is_duplicate() && !error.code().ends_with("AlreadyExistsFault") => Err(error),
-        _ => Ok(()),
-    }
 }
 
 impl PostgresDriver {
