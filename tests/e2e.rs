@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::support::{Printed, Sandbox, repository};
 
 /// A copy of the dev environment in a project of its own; destroyed when dropped, whatever happened.
-struct Dev {
-    sandbox: Sandbox,
-    name: String,
+pub(crate) struct Dev {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) name: String,
 }
 
 impl Dev {
@@ -26,7 +26,7 @@ impl Dev {
     }
 
     /// An environment of two small machines without playbooks.
-    fn small(suffix: &str) -> Self {
+    pub(crate) fn small(suffix: &str) -> Self {
         let name = format!("e2e-{}-{suffix}", std::process::id());
         let file = "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}}\n  \
                     b: {resources: {memory: 128M, secondary_disk_size: 1}}\n";
@@ -34,7 +34,7 @@ impl Dev {
         Self { sandbox, name }
     }
 
-    fn run(&self, arguments: &[&str], code: i32) -> Printed {
+    pub(crate) fn run(&self, arguments: &[&str], code: i32) -> Printed {
         let mut all = vec![arguments[0], self.name.as_str()];
         all.extend(&arguments[1..]);
         self.sandbox.run(&all, code)
@@ -60,15 +60,20 @@ impl Dev {
     }
 
     /// What the engine still has of this environment.
-    async fn left(&self) -> Vec<String> {
-        let client = engine();
-        let label = format!("infra-env={}", self.name);
-        let mut left: Vec<String> =
-            client.list_containers(&label).await.unwrap().into_iter().flat_map(|c| c.names).collect();
-        left.extend(client.list_networks(Some(&label)).await.unwrap().into_iter().map(|network| network.name));
-        left.extend(client.list_volumes(&label).await.unwrap().into_iter().map(|volume| volume.name));
-        left
+    pub(crate) async fn left(&self) -> Vec<String> {
+        left(&self.name).await
     }
+}
+
+/// What the engine has of an environment.
+pub(crate) async fn left(name: &str) -> Vec<String> {
+    let client = engine();
+    let label = format!("infra-env={name}");
+    let mut left: Vec<String> =
+        client.list_containers(&label).await.unwrap().into_iter().flat_map(|c| c.names).collect();
+    left.extend(client.list_networks(Some(&label)).await.unwrap().into_iter().map(|network| network.name));
+    left.extend(client.list_volumes(&label).await.unwrap().into_iter().map(|volume| volume.name));
+    left
 }
 
 impl Drop for Dev {

@@ -15,6 +15,7 @@ mod e2e;
 mod faults;
 mod figures;
 mod layers;
+mod lifetimes;
 mod modules;
 mod original;
 mod properties;

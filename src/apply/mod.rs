@@ -1,12 +1,16 @@
 //! Walks a [`Plan`] through the drivers of a provider. It looks at nothing but the plan; destroy is a plan of removals.
 //! May import `plan`, `provider`, `state`, `graph` and the vocabulary.
 
+mod sweep;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard},
 };
 
 use tokio_util::sync::CancellationToken;
+
+pub use self::sweep::sweep;
 
 use crate::{
     clock::Clock,
@@ -260,6 +264,7 @@ impl<'a> Run<'a> {
             resource,
             needs: needs(&books.state, plan, resource)?,
             boot,
+            terms: &plan.terms,
             secrets: secrets(&books.vault, resource)?,
         })
     }
@@ -321,9 +326,7 @@ impl<'a> Run<'a> {
     }
 
     fn driver(&self, address: &Address) -> Result<&dyn Driver> {
-        self.provider.driver(address.kind).ok_or_else(|| {
-            Error::usage(format!("provider `{}` has no such thing as `{address}`", self.provider.name()))
-        })
+        driver(self.provider, address)
     }
 
     /// Proves that nothing of the environment is left, then forgets it.
@@ -343,10 +346,22 @@ impl<'a> Run<'a> {
         if left.is_empty() {
             return self.store.remove();
         }
-        let names: Vec<String> = left.iter().map(|object| format!("`{}` ({})", object.address, object.id)).collect();
-        Err(Error::new(format!("{} objects are left: {}", left.len(), names.join(", ")))
+        Err(left_over(&left)
             .hint(format!("run `infra destroy {}` again; it goes on where this one stopped", plan.environment)))
     }
+}
+
+/// The driver of an address.
+fn driver<'p>(provider: &'p dyn Provider, address: &Address) -> Result<&'p dyn Driver> {
+    provider
+        .driver(address.kind)
+        .ok_or_else(|| Error::usage(format!("provider `{}` has no such thing as `{address}`", provider.name())))
+}
+
+/// The error that objects are left.
+fn left_over(left: &[Object]) -> Error {
+    let names: Vec<String> = left.iter().map(|object| format!("`{}` ({})", object.address, object.id)).collect();
+    Error::new(format!("{} objects are left: {}", left.len(), names.join(", ")))
 }
 
 /// A token that no other intent has; the labels of some clouds hold small letters only.
@@ -398,6 +413,7 @@ fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Add
                 token: entry.token.clone(),
                 created: entry.created.as_second(),
                 health: crate::provider::Health::Ready,
+                terms: plan.terms.clone(),
                 attributes: entry.attributes.clone(),
                 actual: serde_json::Map::new(),
             };

@@ -43,6 +43,9 @@ pub(super) struct Apply {
     /// No tasks with these tags
     #[arg(long, value_delimiter = ',')]
     skip_tags: Vec<String>,
+    /// How long the environment lives from now on, as `2h`: `infra gc` sweeps it away after that
+    #[arg(long, value_name = "TIME", value_parser = config::duration)]
+    ttl: Option<Duration>,
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
@@ -78,6 +81,10 @@ impl Apply {
                 return Err(Error::interrupted("nothing was changed"));
             }
             let overlay = session.overlay(&arguments)?;
+            plan.terms = session.terms(self.ttl)?;
+            if session.state.is_some() {
+                session.settle(&plan.terms, &observed).await?;
+            }
             deed = Some(Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan)));
             self.carry_out(&session, prepared, &plan, &selection, overlay, &events, diff).await
         }
@@ -105,7 +112,7 @@ impl Apply {
     ) -> Result<Summary> {
         let interrupt = Interrupt::watch(events);
         let cancel = interrupt.token.clone();
-        let state = session.initial_state(overlay);
+        let state = session.initial_state(overlay, &plan.terms);
         let run = apply::Run::new(
             session.provider.as_ref(),
             &session.store,

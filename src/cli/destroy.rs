@@ -68,7 +68,7 @@ impl Destroy {
             let run = apply::Run::new(
                 session.provider.as_ref(),
                 &session.store,
-                session.initial_state(overlay),
+                session.initial_state(overlay, &plan.terms),
                 session.vault.clone(),
                 &events,
                 interrupt.token.clone(),

@@ -1,84 +1,169 @@
 //! `infra ls`: which environments there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, path::Path};
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
+use super::accounts;
 use crate::{
     clock::Clock,
-    config::{self, DockerSettings},
+    config,
+    cost::PriceList,
     error::{Context, Result},
-    name::Name,
-    provider::{Object, Provider, docker::Docker},
-    resource::KindName,
-    state::Store,
+    plan::Listed,
+    provider::Provider,
+    resource::{KindName, Resource, Terms},
+    state::{State, Store},
     ui::{self, Mode, Ui},
 };
 
-/// List the environments that exist: what the state knows and what the engine shows
+/// List the environments that exist: what the state knows and what the providers show
 #[derive(Args, Debug)]
 pub(super) struct Ls {}
+
+/// A line of the list.
+#[derive(Debug, Serialize)]
+struct Line {
+    environment: String,
+    template: String,
+    provider: String,
+    hosts: BTreeSet<String>,
+    objects: usize,
+    age_seconds: Option<i64>,
+    expires: Option<jiff::Timestamp>,
+    seconds_left: Option<i64>,
+    protected: bool,
+    cost_per_day: Option<f64>,
+    currency: Option<String>,
+    owner: String,
+    project: String,
+    state: bool,
+}
 
 impl Ls {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
         let project = config::project_of(&start);
-        // An engine that does not answer hides nothing that the state knows.
-        let listed = Docker::open(&DockerSettings::default())?.list(None).await;
-        if let Err(error) = &listed {
-            ui.say(&format!("warning: {error}"));
-        }
-        let objects = listed.unwrap_or_default();
-        let mut found: BTreeMap<(String, String), Vec<&Object>> = BTreeMap::new();
-        for object in &objects {
-            found.entry((object.project.clone(), object.environment.clone())).or_default().push(object);
-        }
-        let here = project.display().to_string();
-        for name in Store::list(&project) {
-            found.entry((here.clone(), name.to_string())).or_default();
-        }
-        let mut entries = Vec::new();
-        for ((project_name, name), objects) in &found {
-            let state = match name.parse::<Name>() {
-                Ok(name) if *project_name == here => Store::new(&project, &name).read().ok().flatten(),
-                _ => None,
+        let prices = PriceList::load(&project, None)?;
+        let mut states: Vec<State> =
+            Store::list(&project).iter().filter_map(|name| Store::new(&project, name).read().ok().flatten()).collect();
+        let mut lines = Vec::new();
+        for provider in accounts::open(&project, None, ui)? {
+            // An account that does not answer hides nothing that the state knows.
+            let objects = match provider.list(None).await {
+                Ok(objects) => objects,
+                Err(error) => {
+                    ui.say(&format!("warning: {} ({}): {error}", provider.name(), provider.account()));
+                    continue;
+                }
             };
-            let hosts: BTreeSet<String> = objects
-                .iter()
-                .filter(|object| object.address.kind == KindName::VM)
-                .map(|object| object.address.name.to_string())
-                .collect();
-            // Other providers are not asked: what the state knows of them is shown.
-            let known = state.iter().flat_map(|state| state.resources.keys());
-            let known = known.filter(|address| address.kind == KindName::VM).map(|address| address.name.to_string());
-            let hosts: BTreeSet<String> = hosts.into_iter().chain(known).collect();
-            let oldest = objects.iter().map(|object| object.created).min();
-            let created = state.as_ref().map(|state| state.created.as_second()).or(oldest);
-            let age = created.map(|created| u64::try_from(Clock::System.now().as_second() - created).unwrap_or(0));
-            let provider = state.as_ref().map_or("docker", |state| state.provider.as_str()).to_owned();
-            entries.push(json!({
-                "environment": name, "provider": provider, "hosts": hosts, "objects": objects.len(), "age_seconds": age,
-                "project": project_name, "state": state.is_some(),
-            }));
+            let here = provider.project_label(&project.display().to_string());
+            for listed in Listed::of(objects) {
+                let own = |state: &State| {
+                    listed.project == here
+                        && state.environment.as_str() == listed.environment
+                        && state.provider == provider.name()
+                };
+                let state = states.iter().position(own).map(|at| states.swap_remove(at));
+                lines.push(line(Some((&listed, provider.as_ref())), state.as_ref(), &project, &prices));
+            }
         }
+        // What no account shows, the state still tells of.
+        lines.extend(states.iter().map(|state| line(None, Some(state), &project, &prices)));
+        lines.sort_by(|a, b| (&a.project, &a.environment).cmp(&(&b.project, &b.environment)));
         if ui.mode() == Mode::Json {
-            ui.json(&entries.into());
+            ui.json(&serde_json::to_value(&lines)?);
             return Ok(0);
         }
-        if entries.is_empty() {
+        if lines.is_empty() {
             ui.say("no environment exists");
             return Ok(0);
         }
-        let mut rows = vec![["environment", "provider", "machines", "age", "project"].map(str::to_owned).to_vec()];
-        for entry in &entries {
-            #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
-            let age = entry["age_seconds"].as_u64().map_or_else(|| "?".to_owned(), |age| ui::duration(age as f64));
-            let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-            let hosts = entry["hosts"].as_array().map_or(0, Vec::len).to_string();
-            rows.push(vec![text("environment"), text("provider"), hosts, age, text("project")]);
-        }
-        ui.result(&ui::table(&rows));
+        ui.result(&table(&lines));
         Ok(0)
     }
+}
+
+fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project: &Path, prices: &PriceList) -> Line {
+    let objects = listed.map(|(listed, _)| listed.objects.as_slice()).unwrap_or_default();
+    let is_machine = |kind: KindName| kind == KindName::VM;
+    let seen = objects.iter().map(|object| &object.address);
+    let known = state.iter().flat_map(|state| state.resources.keys());
+    let hosts = seen.chain(known).filter(|address| is_machine(address.kind)).map(|address| address.name.to_string());
+    let oldest = objects.iter().map(|object| object.created).filter(|created| *created > 0).min();
+    let created = state.map(|state| state.created.as_second()).or(oldest);
+    let now = Clock::System.now().as_second();
+    let terms = listed.map(|(listed, _)| &listed.terms).or(state.map(|state| &state.terms));
+    let terms = terms.cloned().unwrap_or_default();
+    let text = |of: fn(&Terms) -> &String| {
+        let own = state.map(|state| of(&state.terms).clone()).filter(|text| !text.is_empty());
+        own.unwrap_or_else(|| of(&terms).clone())
+    };
+    let estimate = listed.zip(state).map(|((_, provider), state)| {
+        let resources = state.resources.iter().map(|(address, entry)| Resource {
+            address: address.clone(),
+            spec: entry.spec.clone(),
+            needs: entry.needs.clone(),
+            origin: String::new(),
+        });
+        prices.estimate(provider.name(), provider.bill(&resources.collect::<Vec<_>>()))
+    });
+    let estimate = estimate.filter(|estimate| estimate.lines.iter().any(|line| line.hourly.is_some()));
+    Line {
+        environment: listed.map_or_else(
+            || state.map(|state| state.environment.to_string()).unwrap_or_default(),
+            |(listed, _)| listed.environment.clone(),
+        ),
+        template: text(|terms| &terms.template),
+        provider: listed.map_or_else(
+            || state.map(|state| state.provider.clone()).unwrap_or_default(),
+            |(_, provider)| provider.name().to_owned(),
+        ),
+        hosts: hosts.collect(),
+        objects: objects.len(),
+        age_seconds: created.map(|created| (now - created).max(0)),
+        expires: terms.expires,
+        seconds_left: terms.expires.map(|expires| expires.as_second() - now),
+        protected: terms.protect,
+        cost_per_day: estimate.as_ref().map(|estimate| estimate.hourly() * 24.0),
+        currency: estimate.and_then(|estimate| estimate.currency),
+        owner: text(|terms| &terms.owner),
+        project: match state {
+            Some(_) => project.display().to_string(),
+            None => listed.map(|(listed, _)| listed.project.clone()).unwrap_or_default(),
+        },
+        state: state.is_some(),
+    }
+}
+
+fn table(lines: &[Line]) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "spans of time in seconds")]
+    let span = |seconds: i64| ui::duration(seconds as f64);
+    let header = ["environment", "template", "provider", "machines", "age", "left", "cost a day", "owner", "project"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for line in lines {
+        let left = match line.seconds_left {
+            _ if line.protected => "protected".to_owned(),
+            None => "-".to_owned(),
+            Some(left) if left <= 0 => "expired".to_owned(),
+            Some(left) => span(left),
+        };
+        let cost = line.cost_per_day.map_or_else(
+            || "-".to_owned(),
+            |cost| format!("{cost:.2} {}", line.currency.as_deref().unwrap_or_default()),
+        );
+        rows.push(vec![
+            line.environment.clone(),
+            line.template.clone(),
+            line.provider.clone(),
+            line.hosts.len().to_string(),
+            line.age_seconds.map_or_else(|| "?".to_owned(), span),
+            left,
+            cost,
+            line.owner.clone(),
+            line.project.clone(),
+        ]);
+    }
+    ui::table(&rows)
 }

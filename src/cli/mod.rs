@@ -1,11 +1,14 @@
 //! The command line: one file each command, with its arguments and the wiring of what it does. Decides nothing itself.
 
+mod accounts;
 mod apply;
 mod completions;
 mod configured;
 mod cost;
 mod destroy;
 mod doctor;
+mod extend;
+mod gc;
 mod history;
 mod inventory;
 mod ls;
@@ -49,6 +52,8 @@ enum Command {
     Cost(cost::Cost),
     Validate(validate::Validate),
     Ls(ls::Ls),
+    Extend(extend::Extend),
+    Gc(gc::Gc),
     History(history::History),
     Output(output::Output),
     Ssh(ssh::Ssh),
@@ -69,6 +74,8 @@ impl Command {
             Self::Cost(command) => command.run(ui),
             Self::Validate(command) => command.run(ui),
             Self::Ls(command) => command.run(ui).await,
+            Self::Extend(command) => command.run(ui, redactor).await,
+            Self::Gc(command) => command.run(ui).await,
             Self::History(command) => command.run(ui),
             Self::Output(command) => command.run(ui, redactor),
             Self::Ssh(command) => command.run(redactor).await,

@@ -20,7 +20,7 @@ use crate::{
     name::Name,
     plan::{self, Configure, Known, Plan, Selection},
     provider::{self, Object, Provider},
-    resource::Address,
+    resource::{Address, Terms},
     secret::Redactor,
     state::{self, Deed, Lock, State, Store, Vault},
     ui::Ui,
@@ -73,25 +73,31 @@ impl SelectionArgs {
 }
 
 impl EnvironmentArgs {
-    pub(super) fn options(&self) -> LoadOptions {
-        LoadOptions {
-            name: self.overlay.name.clone(),
-            set: self.overlay.set.clone(),
-            vars: self.overlay.var.clone(),
-            files_root: self.overlay.files_root.clone(),
-        }
-    }
-
-    fn folder(&self) -> Result<PathBuf> {
+    /// The folder of the environment's file, and the environment's name. The argument names a file, or an environment that
+    /// was made from one under another name.
+    fn locate(&self) -> Result<(PathBuf, Option<Name>)> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
-        config::find(&self.environment, &start)
+        let found = config::find(&self.environment, &start);
+        if found.is_err()
+            && self.overlay.name.is_none()
+            && let Ok(name) = self.environment.parse::<Name>()
+            && let Some(state) = Store::new(&config::project_of(&start), &name).read()?
+        {
+            return Ok((state.folder, Some(name)));
+        }
+        Ok((found?, self.overlay.name.clone()))
     }
 
     /// The environment alone. What an earlier apply laid over its file is laid over it again, unless this command line
     /// lays something else over it.
     pub(super) fn load(&self) -> Result<Environment> {
-        let folder = self.folder()?;
-        let mut options = self.options();
+        let (folder, name) = self.locate()?;
+        let mut options = LoadOptions {
+            name,
+            set: self.overlay.set.clone(),
+            vars: self.overlay.var.clone(),
+            files_root: self.overlay.files_root.clone(),
+        };
         if options.set.is_empty() && options.files_root.is_none() {
             let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if let Some(name) = options.name.clone().or_else(|| name.parse().ok())
@@ -169,7 +175,7 @@ impl Session {
     }
 
     /// The state to begin with.
-    pub(super) fn initial_state(&self, overlay: state::Overlay) -> State {
+    pub(super) fn initial_state(&self, overlay: state::Overlay, terms: &Terms) -> State {
         let known = self.state.clone().map(|state| State { overlay: overlay.clone(), ..state });
         known.unwrap_or_else(|| State {
             version: state::VERSION,
@@ -177,11 +183,52 @@ impl Session {
             provider: self.provider.name().to_owned(),
             folder: self.environment.folder.clone(),
             overlay,
+            terms: terms.clone(),
             serial: 0,
             created: Clock::System.now(),
             resources: std::collections::BTreeMap::new(),
             secrets: String::new(),
         })
+    }
+
+    /// The terms under which the environment lives: those of its first apply, unless this command gives it another span of
+    /// time or its file protects it now.
+    pub(super) fn terms(&self, ttl: Option<Duration>) -> Result<Terms> {
+        let known = self.state.as_ref().map(|state| state.terms.clone());
+        let span = if known.is_some() { ttl } else { ttl.or(self.environment.ttl) };
+        let template = self.environment.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let terms = known.unwrap_or_else(|| Terms {
+            owner: state::whoami(),
+            template: template.unwrap_or_default(),
+            ..Terms::default()
+        });
+        let expires = match span {
+            None => terms.expires,
+            Some(span) => Some(Clock::System.now().checked_add(span).map_err(|_| {
+                Error::usage(format!("{} seconds are too long for an environment to live", span.as_secs()))
+            })?),
+        };
+        Ok(Terms { expires, protect: self.environment.protect, ..terms })
+    }
+
+    /// Makes new terms hold: on what exists already, then in the state.
+    pub(super) async fn settle(&mut self, terms: &Terms, objects: &[Object]) -> Result<()> {
+        let Some(state) = &mut self.state else {
+            return self.provider.mark(&self.environment.name, &self.project(), terms, objects).await;
+        };
+        if state.terms != *terms {
+            self.provider
+                .mark(
+                    &self.environment.name,
+                    &self.provider.project_label(&self.environment.project.display().to_string()),
+                    terms,
+                    objects,
+                )
+                .await?;
+            state.terms = terms.clone();
+            self.store.write(state)?;
+        }
+        Ok(())
     }
 
     /// What exists of this environment; objects of another project's environment of this name are refused.
@@ -237,6 +284,7 @@ impl Session {
             version: plan::VERSION,
             environment: self.environment.name.clone(),
             project: self.project(),
+            terms: self.terms(None)?,
             serial: self.state.as_ref().map_or(0, |state| state.serial),
             digest: String::new(),
             changes,

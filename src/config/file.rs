@@ -53,6 +53,8 @@ pub(super) struct File {
     pub outputs: IndexMap<String, String>,
     /// Refuse to destroy this environment.
     pub protect: bool,
+    /// How long it lives, from its first apply on: `infra gc` sweeps it away after that.
+    pub ttl: Option<Span>,
 }
 
 /// A provider of machines.

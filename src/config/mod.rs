@@ -74,6 +74,8 @@ pub struct Environment {
     pub inventory_file: Option<PathBuf>,
     /// Whether `destroy` is refused.
     pub protect: bool,
+    /// How long it lives, from its first apply on.
+    pub ttl: Option<std::time::Duration>,
     /// Parts of the file that mean something in a cloud only, with their places.
     pub cloud_only: Vec<(String, yaml::Mark)>,
     /// What the user should know about the file.

@@ -104,6 +104,7 @@ pub(super) fn resolve(
         outputs: file.outputs,
         inventory_file: file.inventory_file.map(|path| folder.join(path)),
         protect: file.protect,
+        ttl: file.ttl.map(|span| span.0),
         cloud_only,
         warnings: Vec::new(),
         folder,

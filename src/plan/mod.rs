@@ -2,19 +2,20 @@
 //! May import `config`, `resource`, `state`, `graph` and the vocabulary; `provider::Object` is how reality is described.
 
 mod select;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::select::Selection;
+pub use self::{select::Selection, sweep::Listed};
 use crate::{
     error::Result,
     graph::Graph,
     name::Name,
     provider::{Health, Object},
-    resource::{Address, Policy, Resource},
+    resource::{Address, KindName, Policy, Resource, Terms},
     state::{Intent, State},
 };
 
@@ -101,6 +102,9 @@ pub struct Plan {
     pub environment: Name,
     /// The project folder, for labels.
     pub project: String,
+    /// The terms under which the environment lives, for labels.
+    #[serde(default)]
+    pub terms: Terms,
     /// The serial of the state that the plan was made from; 0 without a state.
     pub serial: u64,
     /// A digest of the environment's files, so that a plan file is not applied to others.
@@ -161,7 +165,9 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
     }
     replace_dependents(&mut changes);
     for object in known.observed {
-        if !changes.contains_key(&object.address) {
+        // Terms that were laid over an environment last as long as it does.
+        let terms = object.address.kind == KindName::EXPIRY && !desired.is_empty();
+        if !terms && !changes.contains_key(&object.address) {
             changes.insert(object.address.clone(), removal(object, known));
         }
     }
@@ -288,7 +294,7 @@ fn replace_dependents(changes: &mut BTreeMap<Address, Change>) {
 /// highest goes first.
 fn removal(object: &Object, known: Known<'_>) -> Change {
     let entry = known.state.and_then(|state| state.resources.get(&object.address));
-    let needs = entry.map_or_else(
+    let mut needs: Vec<Address> = entry.map_or_else(
         || {
             let level = |address: &Address| (known.policy.level)(address.kind);
             let others = known.observed.iter().map(|other| &other.address);
@@ -296,6 +302,11 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
         },
         |entry| entry.needs.clone(),
     );
+    if object.address.kind != KindName::EXPIRY {
+        // Whoever is interrupted here leaves behind what still says until when it may stay.
+        let terms = known.observed.iter().filter(|other| other.address.kind == KindName::EXPIRY);
+        needs.extend(terms.map(|other| other.address.clone()));
+    }
     Change {
         address: object.address.clone(),
         action: Action::Delete,
@@ -318,7 +329,7 @@ mod tests {
     use crate::{
         clock::Clock,
         provider::{Health, Object},
-        resource::Resource,
+        resource::{Resource, Terms},
         state::{Entry, Intent, State, VERSION},
     };
 
@@ -340,6 +351,7 @@ mod tests {
             token: format!("token-{id}"),
             created: 0,
             health: Health::Ready,
+            terms: Terms::default(),
             attributes: Map::new(),
             actual: Map::new(),
         }
@@ -360,6 +372,7 @@ mod tests {
             provider: "fake".into(),
             folder: "envs/dev".into(),
             overlay: crate::state::Overlay::default(),
+            terms: Terms::default(),
             serial: 1,
             created: Clock::System.now(),
             resources: resources.iter().map(|(r, id)| (r.address.clone(), entry(r, id))).collect(),

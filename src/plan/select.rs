@@ -130,6 +130,7 @@ mod tests {
                 token: String::new(),
                 created: 0,
                 health: crate::provider::Health::Ready,
+                terms: crate::resource::Terms::default(),
                 attributes: serde_json::Map::new(),
                 actual: serde_json::Map::new(),
             }),

@@ -22,7 +22,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Policy, Resource},
+    resource::{Address, KindName, Policy, Resource, Terms},
     secret::Secret,
 };
 
@@ -44,6 +44,9 @@ pub const MEMBERS: &str = "members";
 pub trait Provider: Send + Sync {
     /// Its name in the environment file.
     fn name(&self) -> &'static str;
+
+    /// Where it works: the engine, the folder or the region. Two providers of one account see the same objects.
+    fn account(&self) -> String;
 
     /// How many calls may run at once.
     fn concurrency(&self) -> usize;
@@ -84,6 +87,9 @@ pub trait Provider: Send + Sync {
     async fn diagnose(&self, _wanted: &[Resource]) -> Vec<Finding> {
         Vec::new()
     }
+
+    /// Lays new terms over those that stand on the objects of an environment already.
+    async fn mark(&self, environment: &Name, project: &str, terms: &Terms, objects: &[Object]) -> Result<()>;
 
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;
@@ -172,6 +178,8 @@ pub struct Request<'a> {
     pub needs: BTreeMap<Address, Object>,
     /// What a machine is given before its first boot.
     pub boot: Option<Boot>,
+    /// The terms under which the environment lives.
+    pub terms: &'a Terms,
     /// The secrets that the resource names, by their names.
     pub secrets: BTreeMap<String, Secret>,
 }
@@ -180,12 +188,13 @@ impl Request<'_> {
     /// The labels of the object.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let own = BTreeMap::from([
             (LABEL_ENV.to_owned(), self.environment.to_string()),
             (LABEL_ID.to_owned(), self.resource.address.to_string()),
             (LABEL_PROJECT.to_owned(), self.project.to_owned()),
             (LABEL_TOKEN.to_owned(), self.token.to_owned()),
-        ])
+        ]);
+        own.into_iter().chain(self.terms.labels()).collect()
     }
 }
 
@@ -217,6 +226,9 @@ pub struct Object {
     pub created: i64,
     /// How it is.
     pub health: Health,
+    /// The terms that its labels tell of.
+    #[serde(default)]
+    pub terms: Terms,
     /// What is known of it: addresses, ports, the range that a subnet really got.
     pub attributes: Map<String, Value>,
     /// Fields of its specification as the provider shows them, where they may have been changed behind our back.

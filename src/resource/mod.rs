@@ -4,6 +4,7 @@
 mod address;
 mod disk;
 mod dns_zone;
+mod expiry;
 mod gateway;
 mod instance_group;
 mod load_balancer;
@@ -15,6 +16,7 @@ mod route_table;
 mod security_group;
 mod service_account;
 mod subnet;
+mod terms;
 mod vm;
 
 use std::{fmt, str::FromStr};
@@ -37,6 +39,7 @@ pub use self::{
     security_group::SecurityGroupSpec,
     service_account::ServiceAccountSpec,
     subnet::SubnetSpec,
+    terms::{LABEL_EXPIRES, Terms},
     vm::VmSpec,
 };
 use crate::name::Name;
@@ -76,6 +79,7 @@ pub const KINDS: &[&dyn Kind] = &[
     &address::ReservedAddress,
     &disk::Disk,
     &dns_zone::DnsZone,
+    &expiry::Expiry,
     &gateway::Gateway,
     &instance_group::InstanceGroup,
     &load_balancer::LoadBalancer,
@@ -124,6 +128,8 @@ impl KindName {
     pub const REGISTRY: Self = Self("registry");
     /// The kind of managed PostgreSQL services.
     pub const POSTGRES: Self = Self("postgres");
+    /// The kind of what carries later terms of an environment, where labels cannot be changed.
+    pub const EXPIRY: Self = Self("expiry");
     /// The kind of instance groups.
     pub const INSTANCE_GROUP: Self = Self("instance_group");
 

@@ -117,7 +117,8 @@ fn describe(path: &Path) -> String {
 }
 
 /// `user@machine`, as far as the machine tells.
-pub(super) fn whoami() -> String {
+#[must_use]
+pub fn whoami() -> String {
     #[expect(clippy::disallowed_methods, reason = "the login's name is in the environment")]
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

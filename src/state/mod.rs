@@ -21,13 +21,13 @@ use serde_json::{Map, Value};
 pub use self::{
     history::Deed,
     journal::{Intent, Journal},
-    lock::{Lock, Owner},
+    lock::{Lock, Owner, whoami},
     vault::Vault,
 };
 use crate::{
     error::{Context, Error, Result},
     name::Name,
-    resource::Address,
+    resource::{Address, Terms},
 };
 
 /// The version of the format that this program writes. It reads all earlier ones.
@@ -47,6 +47,9 @@ pub struct State {
     /// What was laid over its file.
     #[serde(default, skip_serializing_if = "Overlay::is_empty")]
     pub overlay: Overlay,
+    /// The terms under which it lives.
+    #[serde(default)]
+    pub terms: Terms,
     /// Counts the writes.
     pub serial: u64,
     /// When the environment was first applied.
@@ -249,6 +252,7 @@ mod tests {
             provider: "fake".into(),
             folder: "envs/dev".into(),
             overlay: super::Overlay::default(),
+            terms: super::Terms::default(),
             serial: 0,
             created: Clock::System.now(),
             resources: std::collections::BTreeMap::new(),

@@ -119,6 +119,8 @@ calls! {
     /// Makes a network.
     CreateNetwork = create_network() POST Vpc "/vpc/v1/networks" within 5 min
     { folder_id: &str, name: &str, labels: &Labels }
+    /// Changes a network; its labels are replaced as a whole.
+    UpdateNetwork = update_network(id) PATCH Vpc "/vpc/v1/networks/{id}" within 5 min { labels: &Labels }
     /// Removes a network.
     DeleteNetwork = delete_network(id) DELETE Vpc "/vpc/v1/networks/{id}" within 5 min {}
     /// Changes a security group; its rules are replaced as a whole.

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::dns::said,
-    resource::{DnsZoneSpec, KindName},
+    resource::{DnsZoneSpec, KindName, Terms},
 };
 
 /// What the references of our zones begin with.
@@ -46,6 +46,7 @@ impl DnsZoneDriver {
             token: tag(&tags, LABEL_TOKEN).unwrap_or(token).to_owned(),
             created: 0,
             health: Health::Unfinished,
+            terms: Terms::default(),
             attributes: serde_json::Map::new(),
             actual: serde_json::Map::new(),
         }))

@@ -38,7 +38,7 @@ use crate::{
     event::Events,
     identity,
     name::Name,
-    resource::{Address, KindName, Policy, Resource, VmSpec},
+    resource::{Address, KindName, Policy, Resource, Terms, VmSpec},
 };
 
 /// The tag that says that an object was finished.
@@ -58,6 +58,7 @@ const UNKNOWN: u32 = 5;
 
 /// The provider of one account in one region.
 pub struct Aws {
+    region: String,
     account: Account,
     drivers: Vec<(KindName, Box<dyn Driver>)>,
     // These are listed two and two.
@@ -114,9 +115,10 @@ impl Aws {
         }
         let endpoint = settings.endpoint.clone().or_else(|| sources.variable("AWS_ENDPOINT_URL").map(str::to_owned));
         let zone = settings.zone.clone().unwrap_or_else(|| format!("{region}a"));
-        let client = Client::new(Settings { region, endpoint, endpoints }, sources)?;
+        let client = Client::new(Settings { region: region.clone(), endpoint, endpoints }, sources)?;
         let account = Account { client, settings, zone };
         Ok(Self {
+            region,
             drivers: vec![
                 (KindName::NETWORK, Box::new(network::NetworkDriver(account.clone()))),
                 (KindName::GATEWAY, Box::new(network::GatewayDriver(account.clone()))),
@@ -142,6 +144,10 @@ impl Aws {
 impl Provider for Aws {
     fn name(&self) -> &'static str {
         "aws"
+    }
+
+    fn account(&self) -> String {
+        format!("region {}", self.region)
     }
 
     fn concurrency(&self) -> usize {
@@ -255,6 +261,17 @@ impl Provider for Aws {
         };
         let (others, machines, accounts) = tokio::try_join!(futures::future::try_join_all(others), machines, accounts)?;
         Ok(others.into_iter().flatten().chain(machines).chain(accounts).collect())
+    }
+
+    /// The tags of the network say it for the whole environment.
+    async fn mark(&self, _environment: &Name, _project: &str, terms: &Terms, objects: &[Object]) -> Result<()> {
+        let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
+        let networks: Vec<&str> = networks.map(|object| object.id.as_str()).collect();
+        let tags: Vec<Value> = terms.labels().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        if !networks.is_empty() {
+            self.account.client.create_tags().resource_id(networks).tag(tags).send().await?;
+        }
+        Ok(())
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {
@@ -404,6 +421,7 @@ fn object(tags: &[Tag], kind: KindName, id: &str, created: &str) -> Option<Objec
         id: id.to_owned(),
         created: created.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second),
         health: if tag(tags, READY).is_some() { Health::Ready } else { Health::Unfinished },
+        terms: Terms::read(|key| tag(tags, key)),
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
     })

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::Request,
+    resource::KindName,
 };
 
 pub(super) struct DiskDriver {
@@ -20,7 +21,8 @@ impl Driver for DiskDriver {
         let volumes = self.client.list_volumes(&env_label(environment)).await?;
         let objects = volumes
             .into_iter()
-            .filter_map(|volume| object(volume.labels.as_ref()?, volume.name.clone(), epoch(&volume.created_at)));
+            .filter_map(|volume| object(volume.labels.as_ref()?, volume.name.clone(), epoch(&volume.created_at)))
+            .filter(|object| object.address.kind == KindName::DISK);
         Ok(objects.collect())
     }
 

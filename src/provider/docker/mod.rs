@@ -5,6 +5,7 @@
 
 mod address;
 mod disk;
+mod expiry;
 mod image;
 mod subnet;
 mod vm;
@@ -20,7 +21,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{KindName, Resource, VmSpec},
+    resource::{KindName, Resource, Terms, VmSpec},
 };
 
 pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
@@ -28,9 +29,11 @@ pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
 /// The provider of one engine.
 pub struct Docker {
     client: Client,
+    endpoint: Endpoint,
     settings: DockerSettings,
     subnet: subnet::SubnetDriver,
     disk: disk::DiskDriver,
+    expiry: expiry::ExpiryDriver,
     vm: vm::VmDriver,
 }
 
@@ -40,12 +43,15 @@ impl Docker {
     /// # Errors
     /// When that address cannot be understood.
     pub fn open(settings: &DockerSettings) -> Result<Self> {
-        let client = Client::new(&endpoint(settings)?)?;
+        let endpoint = endpoint(settings)?;
+        let client = Client::new(&endpoint)?;
         Ok(Self {
             subnet: subnet::SubnetDriver { client: client.clone() },
             disk: disk::DiskDriver { client: client.clone() },
+            expiry: expiry::ExpiryDriver { client: client.clone() },
             vm: vm::VmDriver::new(client.clone(), settings.clone()),
             settings: settings.clone(),
+            endpoint,
             client,
         })
     }
@@ -67,6 +73,10 @@ impl Provider for Docker {
         "docker"
     }
 
+    fn account(&self) -> String {
+        self.endpoint.to_string()
+    }
+
     fn concurrency(&self) -> usize {
         16
     }
@@ -75,6 +85,7 @@ impl Provider for Docker {
         match kind {
             KindName::SUBNET => Some(&self.subnet),
             KindName::DISK => Some(&self.disk),
+            KindName::EXPIRY => Some(&self.expiry),
             KindName::VM => Some(&self.vm),
             _ => None,
         }
@@ -145,6 +156,10 @@ impl Provider for Docker {
         Ok(())
     }
 
+    async fn mark(&self, environment: &Name, project: &str, terms: &Terms, _objects: &[Object]) -> Result<()> {
+        self.expiry.mark(environment, project, terms).await
+    }
+
     async fn why_down(&self, id: &str) -> Option<Error> {
         vm::why_down(&self.client, id).await
     }
@@ -160,6 +175,7 @@ fn object(labels: &BTreeMap<String, String>, id: String, created: i64) -> Option
         id,
         created,
         health: Health::Ready,
+        terms: Terms::of(labels),
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
     })

@@ -18,7 +18,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Resource},
+    resource::{Address, KindName, Resource, Terms},
 };
 
 /// A call, as the hook sees it.
@@ -123,6 +123,7 @@ impl Fake {
             token: request.token.to_owned(),
             created: 0,
             health: Health::Ready,
+            terms: request.terms.clone(),
             attributes,
             actual: serde_json::Map::new(),
         };
@@ -155,6 +156,10 @@ impl Provider for Fake {
         "fake"
     }
 
+    fn account(&self) -> String {
+        "memory".to_owned()
+    }
+
     fn concurrency(&self) -> usize {
         4
     }
@@ -172,6 +177,13 @@ impl Provider for Fake {
     }
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
+        Ok(())
+    }
+
+    async fn mark(&self, environment: &Name, _project: &str, terms: &Terms, _objects: &[Object]) -> Result<()> {
+        let mut world = self.world();
+        let own = world.objects.values_mut().filter(|(object, _)| object.environment == environment.as_str());
+        own.for_each(|(object, _)| object.terms = terms.clone());
         Ok(())
     }
 

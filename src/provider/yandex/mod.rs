@@ -34,7 +34,7 @@ use crate::{
     event::Events,
     files, identity,
     name::Name,
-    resource::{Address, InstanceGroupSpec, KindName, Policy, Resource, VmSpec},
+    resource::{Address, InstanceGroupSpec, KindName, Policy, Resource, Terms, VmSpec},
     secret::Secret,
 };
 
@@ -140,6 +140,10 @@ fn credentials(environment: &Environment) -> Result<Credentials> {
 impl Provider for Yandex {
     fn name(&self) -> &'static str {
         "yandex"
+    }
+
+    fn account(&self) -> String {
+        format!("folder {}", self.account.folder)
     }
 
     fn concurrency(&self) -> usize {
@@ -249,6 +253,17 @@ impl Provider for Yandex {
         Ok(others.into_iter().flatten().chain(accounts).chain(networks).collect())
     }
 
+    /// The labels of the network say it for the whole environment.
+    async fn mark(&self, environment: &Name, project: &str, terms: &Terms, objects: &[Object]) -> Result<()> {
+        let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
+        for network in networks {
+            let labels = labels(environment, &network.address, project, &network.token, terms);
+            let key = idempotency_key(&network.id, &format!("{labels:?}"));
+            self.account.client.update_network(&network.id).labels(&labels).send(key).await?;
+        }
+        Ok(())
+    }
+
     async fn why_down(&self, id: &str) -> Option<Error> {
         match self.account.client.describe::<Instance>(id).await {
             Ok(instance) if matches!(instance.status.as_str(), "STOPPED" | "ERROR" | "CRASHED" | "STOPPING") => {
@@ -260,6 +275,18 @@ impl Provider for Yandex {
     }
 }
 
+/// The labels of an object of an environment.
+fn labels(environment: &Name, address: &Address, project: &str, token: &str, terms: &Terms) -> Labels {
+    let own = Labels::from([
+        (LABEL_ENV.to_owned(), environment.to_string()),
+        (LABEL_KIND.to_owned(), address.kind.as_str().to_owned()),
+        (LABEL_NAME.to_owned(), address.name.to_string()),
+        (LABEL_PROJECT.to_owned(), project.to_owned()),
+        (LABEL_TOKEN.to_owned(), token.to_owned()),
+    ]);
+    own.into_iter().chain(terms.labels()).collect()
+}
+
 /// Where a project lies, in letters that a label may have.
 fn project_digest(project: &str) -> String {
     identity::hex(&Sha256::digest(project)[..10])
@@ -268,14 +295,7 @@ fn project_digest(project: &str) -> String {
 impl Account {
     /// The labels of an object.
     fn labels(request: &Request<'_>) -> Labels {
-        let address = &request.resource.address;
-        Labels::from([
-            (LABEL_ENV.to_owned(), request.environment.to_string()),
-            (LABEL_KIND.to_owned(), address.kind.as_str().to_owned()),
-            (LABEL_NAME.to_owned(), address.name.to_string()),
-            (LABEL_PROJECT.to_owned(), request.project.to_owned()),
-            (LABEL_TOKEN.to_owned(), request.token.to_owned()),
-        ])
+        labels(request.environment, &request.resource.address, request.project, request.token, request.terms)
     }
 
     /// Makes an object, or finds the one that the same intent has made before.
@@ -362,6 +382,7 @@ fn object(labels: &Labels, kind: KindName, environment: Option<&Name>, id: &str,
         id: id.to_owned(),
         created: created_at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second),
         health: Health::Ready,
+        terms: Terms::of(labels),
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
     })

@@ -1,0 +1,75 @@
+//! Later terms of an environment. The engine cannot change the labels of what exists, so an empty volume carries them.
+
+use async_trait::async_trait;
+
+use super::{Driver, Object, env_label, epoch, object};
+use crate::{
+    cloud::docker::Client,
+    error::{Error, Result},
+    identity,
+    name::Name,
+    provider::Request,
+    resource::{KindName, Resource, Terms},
+};
+
+pub(super) struct ExpiryDriver {
+    pub(super) client: Client,
+}
+
+impl ExpiryDriver {
+    /// Lays new terms over an environment; those that were laid over it before go afterwards.
+    pub(super) async fn mark(&self, environment: &Name, project: &str, terms: &Terms) -> Result<()> {
+        let before = self.list(Some(environment)).await?;
+        let resource = Resource {
+            address: KindName::EXPIRY.named(environment),
+            spec: serde_json::Map::new(),
+            needs: Vec::new(),
+            origin: String::new(),
+        };
+        let token = identity::random_text(24)?.to_ascii_lowercase();
+        let request = Request {
+            environment,
+            project,
+            token: &token,
+            resource: &resource,
+            needs: std::collections::BTreeMap::new(),
+            boot: None,
+            terms,
+            secrets: std::collections::BTreeMap::new(),
+        };
+        self.create(&request).await?;
+        for old in before {
+            self.delete(&old.id).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Driver for ExpiryDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let volumes = self.client.list_volumes(&env_label(environment)).await?;
+        let objects = volumes.into_iter().filter_map(|volume| {
+            let found = object(volume.labels.as_ref()?, volume.name.clone(), epoch(&volume.created_at))?;
+            (found.address.kind == KindName::EXPIRY).then_some(found)
+        });
+        Ok(objects.collect())
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let name = format!("infra-{}-expiry-{}", request.environment, request.token);
+        self.client.create_volume(&name, &request.labels()).await?;
+        let listed = self.list(Some(request.environment)).await?;
+        listed
+            .into_iter()
+            .find(|object| object.id == name)
+            .ok_or_else(|| Error::new(format!("docker: the volume `{name}` vanished while it was made")))
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        match self.client.remove_volume(id).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Environments that live for a while: who is swept away, and who never is.
+
+use std::collections::BTreeMap;
+
+use infra::{
+    apply::sweep,
+    event::Events,
+    name::Name,
+    plan::{Action, Listed},
+    provider::{Driver, Object, Provider, Request, fake::Fake},
+    resource::{Address, Policy, Resource, Terms},
+};
+use jiff::Timestamp;
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::Value;
+
+use crate::e2e::{Dev, eventually, left};
+
+const NOW: i64 = 1_800_000_000;
+
+/// An object of the random clouds: whose it is, what it is, and what its labels say.
+#[derive(Clone, Debug)]
+struct Seed {
+    environment: &'static str,
+    project: &'static str,
+    address: &'static str,
+    /// Seconds from now.
+    expires: Option<i64>,
+    protect: bool,
+}
+
+fn seeds() -> impl Strategy<Value = Vec<Seed>> {
+    let addresses = ["network.main", "subnet.a", "vm.app-1", "vm.app-2", "disk.db-data", "service_account.robots"];
+    let seed = (
+        select(vec!["dev", "pr-1", "pr-2"]),
+        select(vec!["/one", "/two"]),
+        select(addresses.to_vec()),
+        proptest::option::of(-100_000_i64..100_000),
+        proptest::bool::weighted(0.1),
+    );
+    vec(seed, 0..25).prop_map(|seeds| {
+        let seeds = seeds.into_iter().map(|(environment, project, address, expires, protect)| Seed {
+            environment,
+            project,
+            address,
+            expires,
+            protect,
+        });
+        // Clouds keep names apart: one object of an address in each environment.
+        seeds.map(|seed| ((seed.environment, seed.address), seed)).collect::<BTreeMap<_, _>>().into_values().collect()
+    })
+}
+
+async fn cloud(seeds: &[Seed]) -> Fake {
+    let cloud = Fake::default();
+    for (number, seed) in seeds.iter().enumerate() {
+        let environment: Name = seed.environment.parse().unwrap();
+        let address: Address = seed.address.parse().unwrap();
+        let resource = Resource { address, spec: serde_json::Map::new(), needs: Vec::new(), origin: String::new() };
+        let terms = Terms {
+            expires: seed.expires.map(|seconds| Timestamp::from_second(NOW + seconds).unwrap()),
+            protect: seed.protect,
+            ..Terms::default()
+        };
+        let boot = resource.address.kind.boots().then(|| infra::provider::Boot {
+            authorized_keys: Vec::new(),
+            host_key: infra::secret::Secret::new("key".to_owned()),
+            host_key_public: String::new(),
+        });
+        let request = Request {
+            environment: &environment,
+            project: seed.project,
+            token: &format!("token-{number}"),
+            resource: &resource,
+            needs: BTreeMap::new(),
+            boot,
+            terms: &terms,
+            secrets: BTreeMap::new(),
+        };
+        cloud.create(&request).await.unwrap();
+    }
+    cloud
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Of any set of objects, those go whose environment has no younger and no protected object, and no others. The oracle
+    /// asks each object for itself.
+    #[test]
+    fn only_what_has_expired_as_a_whole_is_swept(seeds in seeds()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let cloud = cloud(&seeds).await;
+            let now = Timestamp::from_second(NOW).unwrap();
+            let objects = Provider::list(&cloud, None).await.unwrap();
+            let stays = |object: &Object| {
+                let same = |seed: &&Seed| seed.environment == object.environment && seed.project == object.project;
+                let own: Vec<&Seed> = seeds.iter().filter(same).collect();
+                let younger = own.iter().any(|seed| seed.expires.is_some_and(|expires| expires > 0));
+                let dated = own.iter().any(|seed| seed.expires.is_some());
+                younger || !dated || own.iter().any(|seed| seed.protect)
+            };
+            let mut expected: Vec<String> =
+                objects.iter().filter(|object| stays(object)).map(|object| object.id.clone()).collect();
+            expected.sort();
+            for listed in Listed::of(objects).into_iter().filter(|listed| listed.has_expired(now)) {
+                let changes = listed.removal(Policy::default()).unwrap();
+                prop_assert!(changes.iter().all(|change| change.action == Action::Delete));
+                let ids: Vec<&str> =
+                    changes.iter().map(|change| change.object.as_ref().unwrap().id.as_str()).collect();
+                for id in ids {
+                    Driver::delete(&cloud, id).await.unwrap();
+                }
+            }
+            let mut left: Vec<String> = cloud.objects().into_iter().map(|object| object.id).collect();
+            left.sort();
+            prop_assert_eq!(left, expected);
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_removes_an_environment_and_proves_it() {
+    let seed = |environment, address, expires| Seed { environment, project: "/one", address, expires, protect: false };
+    let seeds =
+        [seed("pr-1", "network.main", Some(-5)), seed("pr-1", "vm.app-1", Some(-5)), seed("pr-2", "vm.app-1", Some(5))];
+    let cloud = cloud(&seeds).await;
+    let listed = Listed::of(cloud.objects());
+    let expired: Vec<&Listed> =
+        listed.iter().filter(|listed| listed.has_expired(Timestamp::from_second(NOW).unwrap())).collect();
+    assert_eq!(expired.len(), 1);
+    let changes = expired[0].removal(Policy::default()).unwrap();
+    let name = "pr-1".parse().unwrap();
+    assert_eq!(sweep(&cloud, &name, &changes, &Events::ignored()).await.unwrap(), 2);
+    assert_eq!(cloud.objects().len(), 1);
+    let deletes: Vec<String> =
+        cloud.calls().into_iter().filter(|call| call.verb == "delete").map(|call| call.subject).collect();
+    assert_eq!(deletes, ["vm.app-1", "network.main"], "what stands highest goes first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_an_environment_expires_and_is_swept_without_its_state() {
+    let dev = Dev::small("expiring");
+    let template = dev.name.clone();
+    let child = format!("{template}-pr");
+    let run = |arguments: &[&str], code: i32| dev.sandbox.run(arguments, code);
+    let listed = |name: &str| -> Value {
+        let all: Value = serde_json::from_str(&run(&["ls", "--json"], 0).out).unwrap();
+        let found = all.as_array().unwrap().iter().find(|line| line["environment"] == name);
+        found.unwrap_or_else(|| panic!("`{name}` is not in {all}")).clone()
+    };
+    let made = run(&["apply", &template, "--name", &child, "--ttl", "1h", "--yes"], 0);
+    assert!(made.err.contains("4 created"), "{}", made.err);
+    let line = listed(&child);
+    assert_eq!(line["template"], template.as_str());
+    assert!((3300..=3600).contains(&line["seconds_left"].as_i64().unwrap()), "{line}");
+    assert_eq!(line["hosts"], serde_json::json!(["a", "b"]));
+    assert!(line["owner"].as_str().unwrap().contains('@'), "{line}");
+
+    // It is named by its own name from now on, and given more time; what is young is left alone.
+    assert!(run(&["extend", &child, "3h"], 0).out.contains("lives until"));
+    assert!(listed(&child)["seconds_left"].as_i64().unwrap() > 10_000);
+    assert!(!run(&["gc", "--provider", "docker"], 0).err.contains(&child));
+    let again = run(&["apply", &child, "--yes"], 0);
+    assert!(again.err.contains("0 created, 0 changed, 0 destroyed"), "{}", again.err);
+    assert!(listed(&child)["seconds_left"].as_i64().unwrap() > 10_000, "an apply changes no expiry by itself");
+
+    // Its time is over, and its state is lost.
+    let _ = run(&["apply", &child, "--yes", "--ttl", "1"], 0);
+    eventually("its time is over", 10, || async { listed(&child)["seconds_left"].as_i64().unwrap() <= 0 }).await;
+    std::fs::remove_dir_all(dev.sandbox.path(&format!(".infra/{child}"))).unwrap();
+    let dry = run(&["gc", "--dry-run"], 0).err;
+    assert!(dry.contains(&child) && dry.contains("5 objects"), "{dry}");
+    assert_eq!(left(&child).await.len(), 5, "a dry run removes nothing");
+    let swept = run(&["gc"], 0).err;
+    assert!(swept.contains(&format!("`{child}` of docker")) && swept.contains("5 objects removed"), "{swept}");
+    assert_eq!(left(&child).await, Vec::<String>::new());
+}
