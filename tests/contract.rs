@@ -3,13 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use infra::cloud::{
-    aws::{
-        self,
-        ec2::{SecurityGroup, Subnet, Tags},
+use infra::{
+    cloud::{
+        aws::{
+            self,
+            ec2::{SecurityGroup, Subnet, Tags},
+        },
+        yandex,
     },
-    yandex,
+    plan::Listed,
+    provider::Provider,
+    resource::Terms,
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::{
@@ -111,6 +117,7 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     let project = folder.path();
     on_yandex::apply(project, &cloud, YANDEX).await;
+    prolonged_and_not_swept(&on_yandex::load(project, &cloud, YANDEX).1).await;
     on_yandex::apply(project, &cloud, &changed()).await;
     // A disk and a database never become smaller.
     let back = YANDEX.replace("secondary_disk_size: 5", "secondary_disk_size: 8");
@@ -137,6 +144,22 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
         }
     }
     assert_eq!(missing, Vec::<String>::new());
+}
+
+/// The labels of a cloud's objects take later terms: those of the whole environment.
+async fn prolonged_and_not_swept(provider: &dyn Provider) {
+    let environment = "dev".parse().unwrap();
+    let objects = provider.list(Some(&environment)).await.unwrap();
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let later = now + SignedDuration::from_hours(2);
+    for (expires, protect, goes) in [(now, false, true), (later, true, false), (now, true, false), (now, false, true)] {
+        let terms = Terms { expires: Some(expires), protect, owner: "ann_laptop".into(), template: "dev".into() };
+        provider.mark(&environment, &objects[0].project, &terms, &objects).await.unwrap();
+        let listed = Listed::of(provider.list(None).await.unwrap());
+        assert_eq!(listed.len(), 1, "all belongs to one environment");
+        assert_eq!(listed[0].terms, terms);
+        assert_eq!(listed[0].has_expired(now), goes);
+    }
 }
 
 /// Everything that a file can ask of AWS, beside what the file of the provider's tests has.
@@ -215,6 +238,7 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     let project = folder.path();
     let file = everything();
     on_aws::apply(project, &moto, &file).await;
+    prolonged_and_not_swept(&on_aws::load(project, &moto, &file).1).await;
     let changes = [
         ("ports: [80, 443]", "ports: [80, 8080]"),
         ("nat: true, address: fixed", "nat: true"),

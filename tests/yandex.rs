@@ -110,7 +110,7 @@ instance_groups:
   app: {node_count: 2, service_account: robots, resources: {memory: 2}}
 ";
 
-fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Yandex) {
+pub(crate) fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Yandex) {
     // Exactly one provider of cryptography in a process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let key = repository().join("tests/golden/yandex/authorized-key.json");

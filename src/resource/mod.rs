@@ -39,7 +39,7 @@ pub use self::{
     security_group::SecurityGroupSpec,
     service_account::ServiceAccountSpec,
     subnet::SubnetSpec,
-    terms::{LABEL_EXPIRES, Terms},
+    terms::{LABEL_PROTECT, Terms},
     vm::VmSpec,
 };
 use crate::name::Name;

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The label that says until when an environment lives.
-pub const LABEL_EXPIRES: &str = "infra-expires";
+const LABEL_EXPIRES: &str = "infra-expires";
 /// The label of what is never swept away.
-const LABEL_PROTECT: &str = "infra-protect";
+pub const LABEL_PROTECT: &str = "infra-protect";
 /// The label that says who made it.
 const LABEL_OWNER: &str = "infra-owner";
 /// The label that names the environment file it was made from.
@@ -56,7 +56,7 @@ impl Terms {
         };
         Self {
             expires: label(LABEL_EXPIRES).and_then(moment),
-            protect: label(LABEL_PROTECT).is_some(),
+            protect: label(LABEL_PROTECT) == Some("true"),
             owner: label(LABEL_OWNER).unwrap_or_default().to_owned(),
             template: label(LABEL_TEMPLATE).unwrap_or_default().to_owned(),
         }
@@ -71,7 +71,11 @@ impl Terms {
 
 /// A text in the letters that every label may have, at most 63 of them.
 fn plain(text: &str) -> String {
-    let letter = |c: char| if c.is_ascii_alphanumeric() || "-_./@".contains(c) { c.to_ascii_lowercase() } else { '-' };
+    let letter = |c: char| match c {
+        '@' => '_',
+        c if c.is_ascii_alphanumeric() || c == '_' => c.to_ascii_lowercase(),
+        _ => '-',
+    };
     text.chars().map(letter).take(63).collect()
 }
 
@@ -84,16 +88,16 @@ mod tests {
         let terms = Terms {
             expires: Some("2026-11-21T18:00:05Z".parse().unwrap()),
             protect: true,
-            owner: "ann@laptop".into(),
+            owner: "ann_laptop".into(),
             template: "dev".into(),
         };
         let labels = terms.labels().collect();
         assert_eq!(Terms::of(&labels), terms);
         assert_eq!(labels["infra-expires"], "2026-11-21t18-00-05z");
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_./\\@".contains(c);
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
         assert!(labels.values().all(|value| value.chars().all(allowed)), "{labels:?}");
         assert_eq!(Terms::of(&Terms::default().labels().collect()), Terms::default());
         let strange = Terms { owner: "Ännchen Müller@LAPTOP".into(), ..Terms::default() };
-        assert_eq!(strange.labels().collect::<Vec<_>>(), [("infra-owner".into(), "-nnchen-m-ller@laptop".into())]);
+        assert_eq!(strange.labels().collect::<Vec<_>>(), [("infra-owner".into(), "-nnchen-m-ller_laptop".into())]);
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     event::Events,
     identity,
     name::Name,
-    resource::{Address, KindName, Policy, Resource, Terms, VmSpec},
+    resource::{Address, KindName, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
 };
 
 /// The tag that says that an object was finished.
@@ -267,7 +267,10 @@ impl Provider for Aws {
     async fn mark(&self, _environment: &Name, _project: &str, terms: &Terms, objects: &[Object]) -> Result<()> {
         let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
         let networks: Vec<&str> = networks.map(|object| object.id.as_str()).collect();
-        let tags: Vec<Value> = terms.labels().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        // A tag that is not named stays as it was: what is not protected any more says so.
+        let unprotected = (!terms.protect).then(|| (LABEL_PROTECT.to_owned(), "false".to_owned()));
+        let tags = terms.labels().chain(unprotected);
+        let tags: Vec<Value> = tags.map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         if !networks.is_empty() {
             self.account.client.create_tags().resource_id(networks).tag(tags).send().await?;
         }

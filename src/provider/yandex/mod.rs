@@ -258,7 +258,8 @@ impl Provider for Yandex {
         let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
         for network in networks {
             let labels = labels(environment, &network.address, project, &network.token, terms);
-            let key = idempotency_key(&network.id, &format!("{labels:?}"));
+            // The same terms may be given again after others: each call is one of its own.
+            let key = idempotency_key(&identity::random_text(24)?, "mark");
             self.account.client.update_network(&network.id).labels(&labels).send(key).await?;
         }
         Ok(())
