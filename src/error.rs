@@ -162,7 +162,15 @@ macro_rules! from_errors {
     };
 }
 
-from_errors!(std::io::Error, serde_json::Error, reqwest::Error, russh::Error, russh::keys::Error, rcgen::Error);
+from_errors!(
+    std::io::Error,
+    serde_json::Error,
+    reqwest::Error,
+    russh::Error,
+    russh::keys::Error,
+    rcgen::Error,
+    tokio_postgres::Error
+);
 
 /// Adds context to the error of any result whose error becomes an [`Error`].
 pub trait Context<T> {

@@ -4,6 +4,7 @@
 //! The modules form layers; imports point down, and `tests/layers.rs` holds the table.
 
 pub mod apply;
+pub mod authorities;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

@@ -169,7 +169,7 @@ async fn aws_the_life_of_an_environment() {
 
     destroy(project, &moto).await;
     assert_eq!(moto.count().await, before);
-    assert!(Store::new(project, &"dev".parse().unwrap()).read().unwrap().is_none());
+    assert!(Store::new(project, &"dev".parse().unwrap()).read().await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

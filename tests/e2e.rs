@@ -25,13 +25,18 @@ impl Dev {
         Self { sandbox, name }
     }
 
-    /// An environment of two small machines without playbooks.
-    pub(crate) fn small(suffix: &str) -> Self {
+    /// An environment of a file.
+    pub(crate) fn with_file(suffix: &str, file: &str) -> Self {
         let name = format!("e2e-{}-{suffix}", std::process::id());
-        let file = "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}}\n  \
-                    b: {resources: {memory: 128M, secondary_disk_size: 1}}\n";
         let sandbox = Sandbox::new().file(&format!("envs/{name}/config.yaml"), file);
         Self { sandbox, name }
+    }
+
+    /// An environment of two small machines without playbooks.
+    pub(crate) fn small(suffix: &str) -> Self {
+        let file = "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}}\n  \
+                    b: {resources: {memory: 128M, secondary_disk_size: 1}}\n";
+        Self::with_file(suffix, file)
     }
 
     pub(crate) fn run(&self, arguments: &[&str], code: i32) -> Printed {
@@ -40,11 +45,11 @@ impl Dev {
         self.sandbox.run(&all, code)
     }
 
-    fn apply(&self) -> Printed {
+    pub(crate) fn apply(&self) -> Printed {
         self.run(&["apply", "--yes"], 0)
     }
 
-    fn output(&self, name: &str) -> String {
+    pub(crate) fn output(&self, name: &str) -> String {
         self.run(&["output", name], 0).out.trim().to_owned()
     }
 
@@ -55,7 +60,7 @@ impl Dev {
         std::fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    fn ssh(&self, host: &str, command: &str) -> String {
+    pub(crate) fn ssh(&self, host: &str, command: &str) -> String {
         self.run(&["ssh", host, "--", command], 0).out
     }
 
@@ -287,8 +292,8 @@ fn inventory(dev: &Dev) {
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_an_apply_that_is_killed_anywhere_is_gone_on_from() {
     let dev = Dev::small("killed");
-    // Each round kills the program when its journal has grown by one more line: before and after every call.
-    for lines in 1..=9 {
+    // Each round kills the program after one more write of its state: before and after every call.
+    for writes in 1..=9 {
         let mut child = dev
             .sandbox
             .command(&["apply", &dev.name, "--yes"])
@@ -297,25 +302,27 @@ async fn e2e_an_apply_that_is_killed_anywhere_is_gone_on_from() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let journal = dev.sandbox.path(&format!(".infra/{}/journal.jsonl", dev.name));
+        let state = dev.sandbox.path(&format!(".infra/{}/state.json", dev.name));
+        let serial = || -> Option<u64> {
+            serde_json::from_str::<Value>(&std::fs::read_to_string(&state).ok()?).ok()?["serial"].as_u64()
+        };
         let deadline = Instant::now() + Duration::from_mins(2);
         loop {
-            let written = std::fs::read_to_string(&journal).unwrap_or_default().lines().count();
-            if written >= lines || child.try_wait().unwrap().is_some() {
+            if serial().is_some_and(|serial| serial >= writes) || child.try_wait().unwrap().is_some() {
                 break;
             }
-            assert!(Instant::now() < deadline, "the journal never had {lines} lines");
+            assert!(Instant::now() < deadline, "the state was never written {writes} times");
             std::thread::sleep(Duration::from_millis(1));
         }
         child.kill().unwrap();
         child.wait().unwrap();
         dev.apply();
         let left = dev.left().await;
-        assert_eq!(left.len(), 4, "killed after {lines} lines: {left:?}");
+        assert_eq!(left.len(), 4, "killed after {writes} writes: {left:?}");
         assert!(dev.apply().err.contains("resources: 0 created, 0 changed, 0 destroyed"));
         assert_eq!(dev.ssh("b", "hostname").trim(), "b");
         dev.run(&["destroy", "--yes"], 0);
-        assert_eq!(dev.left().await, Vec::<String>::new(), "killed after {lines} lines");
+        assert_eq!(dev.left().await, Vec::<String>::new(), "killed after {writes} writes");
     }
 }
 

@@ -79,14 +79,14 @@ async fn with_fault(
     }
 }
 
-fn assert_matches(project: &Path, environment: &Environment, cloud: &Fake, what: &str) {
+async fn assert_matches(project: &Path, environment: &Environment, cloud: &Fake, what: &str) {
     let objects = cloud.objects();
     let mut addresses: Vec<_> = objects.iter().map(|object| object.address.clone()).collect();
     addresses.sort();
     let mut wanted: Vec<_> = environment.resources.iter().map(|resource| resource.address.clone()).collect();
     wanted.sort();
     assert_eq!(addresses, wanted, "{what}");
-    let state = Store::new(project, &environment.name).read().unwrap().unwrap();
+    let state = Store::new(project, &environment.name).read().await.unwrap().unwrap();
     for object in objects {
         assert_eq!(
             state.resources[&object.address].id, object.id,
@@ -115,13 +115,13 @@ async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool) -> (usize
             let what = format!("{fault:?} at call {nth}");
             if !destroy {
                 command(project, &environment, &cloud, false).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_matches(project, &environment, &cloud, &what);
+                assert_matches(project, &environment, &cloud, &what).await;
                 let again = command(project, &environment, &cloud, false).await.unwrap();
                 assert_eq!(again, Tally::default(), "{what}: the second apply changed something");
             }
             command(project, &environment, &cloud, true).await.unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(cloud.objects().is_empty(), "{what}: orphans {:?}", cloud.objects());
-            assert!(Store::new(project, &environment.name).read().unwrap().is_none());
+            assert!(Store::new(project, &environment.name).read().await.unwrap().is_none());
         }
     }
     (steps, tried)
@@ -161,7 +161,7 @@ async fn what_is_lost_behind_our_back_is_made_anew_and_reads_are_few() {
     assert_eq!(tally, Tally { created: 1, ..Tally::default() });
     let calls: Vec<_> = cloud.calls()[before..].iter().map(|call| format!("{} {}", call.verb, call.subject)).collect();
     assert_eq!(calls, ["list all", "create vm.app-2"]);
-    assert_matches(folder.path(), &environment, &cloud, "after a loss");
+    assert_matches(folder.path(), &environment, &cloud, "after a loss").await;
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod original;
 mod properties;
 mod schema;
 mod sizes;
+mod state;
 mod support;
 mod trips;
 mod yandex;

@@ -212,7 +212,7 @@ async fn yandex_the_life_of_an_environment() {
     let gone = destroy(project, &cloud).await;
     assert_eq!(gone.destroyed, 12);
     assert_eq!(cloud.names(), Vec::<String>::new());
-    assert!(Store::new(project, &"dev".parse().unwrap()).read().unwrap().is_none());
+    assert!(Store::new(project, &"dev".parse().unwrap()).read().await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

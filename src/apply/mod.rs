@@ -22,7 +22,7 @@ use crate::{
     provider::{Boot, Driver, Object, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
     secret::Secret,
-    state::{Entry, Intent, Journal, State, Store, Vault},
+    state::{Entry, Intent, State, Store, Vault},
 };
 
 /// The vault's name for the key that opens all machines of an environment.
@@ -47,12 +47,13 @@ pub struct Run<'a> {
     events: &'a Events,
     cancel: CancellationToken,
     books: Mutex<Books>,
+    /// The serial that was written last. Whoever holds it writes, for all who wait for it meanwhile.
+    written: tokio::sync::Mutex<u64>,
 }
 
-/// The state, its journal and its secrets: changed together, under one lock that is never held over a call.
+/// The state and its secrets: changed together, under one lock that is never held over a call.
 struct Books {
     state: State,
-    journal: Journal,
     vault: Vault,
     /// The secrets as they stand encrypted in the state.
     sealed: Vault,
@@ -83,16 +84,14 @@ impl Tally {
 
 impl<'a> Run<'a> {
     /// A run over this state.
-    ///
-    /// # Errors
-    /// When the journal cannot be opened.
+    #[must_use]
     pub fn new(
         provider: &'a dyn Provider, store: &'a Store, state: State, vault: Vault, events: &'a Events,
         cancel: CancellationToken,
-    ) -> Result<Self> {
-        let journal = store.journal()?;
+    ) -> Self {
         let sealed = if state.secrets.is_empty() { Vault::default() } else { vault.clone() };
-        Ok(Self { provider, store, events, cancel, books: Mutex::new(Books { state, journal, vault, sealed }) })
+        let written = tokio::sync::Mutex::new(0);
+        Self { provider, store, events, cancel, books: Mutex::new(Books { state, vault, sealed }), written }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -109,20 +108,37 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Those of the work, or when the state cannot be written.
-    pub fn with_vault<T>(&self, work: impl FnOnce(&mut Vault) -> Result<T>) -> Result<T> {
-        let mut books = self.books();
-        let result = work(&mut books.vault)?;
-        self.save(&mut books)?;
+    pub async fn with_vault<T>(&self, work: impl FnOnce(&mut Vault) -> Result<T>) -> Result<T> {
+        let result = work(&mut self.books().vault)?;
+        self.save(|_| ()).await?;
         Ok(result)
     }
 
-    fn save(&self, books: &mut Books) -> Result<()> {
-        // Sealing anew gives other bytes for the same secrets, so it is done only when they differ.
-        if !books.sealed.same_as(&books.vault) {
-            books.state.secrets = books.vault.seal(&self.store.vault_key()?)?;
-            books.sealed = books.vault.clone();
+    /// Changes the state and writes it. Changes that are made while another write is under way are written together: a store
+    /// far away is asked once for all of them.
+    async fn save(&self, change: impl FnOnce(&mut State)) -> Result<()> {
+        let serial = {
+            let mut books = self.books();
+            change(&mut books.state);
+            books.state.serial += 1;
+            books.state.serial
+        };
+        let mut written = self.written.lock().await;
+        if *written >= serial {
+            return Ok(());
         }
-        self.store.write(&mut books.state)
+        let state = {
+            let mut books = self.books();
+            // Sealing anew gives other bytes for the same secrets, so it is done only when they differ.
+            if !books.sealed.same_as(&books.vault) {
+                books.state.secrets = books.vault.seal(self.store.keys())?;
+                books.sealed = books.vault.clone();
+            }
+            books.state.clone()
+        };
+        self.store.write(&state).await?;
+        *written = state.serial;
+        Ok(())
     }
 
     /// Makes, changes and replaces what the plan says; removals are left for [`Self::remove`].
@@ -135,9 +151,7 @@ impl<'a> Run<'a> {
             self.provider.prepare(&wanted, self.events).await?;
         }
         for change in plan.of(Action::Forget) {
-            let mut books = self.books();
-            books.state.resources.remove(&change.address);
-            self.save(&mut books)?;
+            self.save(|state| drop(state.resources.remove(&change.address))).await?;
         }
         let replaced: Vec<&Change> = plan.of(Action::Replace).collect();
         let removed = self.remove_all(&replaced).await?;
@@ -163,8 +177,6 @@ impl<'a> Run<'a> {
         if plan.changes.iter().any(|change| change.token.is_some()) {
             self.remove_twins(plan).await?;
         }
-        let mut books = self.books();
-        books.journal.compact()?;
         let tally = *tally.lock().expect("no task panics while it counts");
         Ok(tally.plus(Tally { destroyed: removed, ..Tally::default() }))
     }
@@ -196,30 +208,26 @@ impl<'a> Run<'a> {
         match (change.action, &change.object) {
             (Action::Keep, Some(object)) => {
                 // Reality moves: an address or a port may be another one after the machine was restarted.
-                let mut books = self.books();
-                let unchanged = (books.state.resources.get(&change.address))
+                let unchanged = (self.books().state.resources.get(&change.address))
                     .is_some_and(|entry| entry.attributes == object.attributes && entry.needs == resource.needs);
                 if !unchanged {
-                    self.record(&mut books, resource, object)?;
+                    self.record(resource, object).await?;
                 }
                 Ok(Tally::default())
             }
             (Action::Adopt, Some(object)) => {
-                let mut books = self.books();
-                self.record(&mut books, resource, object)?;
-                books.journal.done(&change.address)?;
+                self.record(resource, object).await?;
                 Ok(Tally::default())
             }
             (Action::Update, Some(object)) => {
                 let work = async {
                     let token = token()?;
-                    let request = self.request(&mut self.books(), plan, resource, &token)?;
+                    self.keys(resource).await?;
+                    let request = self.request(plan, resource, &token)?;
                     driver.update(object, &request).await
                 };
                 let object = self.events.watch(&subject, "changing", "changed", work).await?;
-                let mut books = self.books();
-                self.record(&mut books, resource, &object)?;
-                books.journal.done(&change.address)?;
+                self.record(resource, &object).await?;
                 Ok(Tally { changed: 1, ..Tally::default() })
             }
             (Action::Create | Action::Replace, _) => {
@@ -233,55 +241,54 @@ impl<'a> Run<'a> {
     async fn create(&self, plan: &Plan, change: &Change, resource: &Resource, driver: &dyn Driver) -> Result<()> {
         let reused = change.token.clone().filter(|_| change.action == Action::Create);
         let token = reused.map_or_else(token, Ok)?;
-        let request = {
-            let mut books = self.books();
-            let request = self.request(&mut books, plan, resource, &token)?;
-            let intent = Intent { token: token.clone(), spec: resource.spec.clone(), needs: resource.needs.clone() };
-            books.journal.creating(&change.address, &intent)?;
-            request
-        };
+        let intent = Intent { token: token.clone(), spec: resource.spec.clone(), needs: resource.needs.clone() };
+        self.books().state.pending.insert(change.address.clone(), intent);
+        self.keys(resource).await?;
+        let request = self.request(plan, resource, &token)?;
         let made = driver.create(&request).await;
         if made.as_ref().is_err_and(Error::is_settled) {
-            self.books().journal.done(&change.address)?;
+            self.save(|state| drop(state.pending.remove(&change.address))).await?;
         }
-        let object = made?;
-        let mut books = self.books();
-        self.record(&mut books, resource, &object)?;
-        books.journal.done(&change.address)
+        self.record(resource, &made?).await
     }
 
-    /// What a driver needs to know. Keys are on disk before the machine that carries them, so that a crash never leaves one
-    /// that we cannot trust.
-    fn request<'r>(
-        &self, books: &mut Books, plan: &'r Plan, resource: &'r Resource, token: &'r str,
-    ) -> Result<Request<'r>> {
-        let boot = boot(&mut books.vault, resource)?;
-        self.save(books)?;
+    /// Makes the keys of a machine, and writes what has changed: a crash never leaves a machine that we cannot trust.
+    async fn keys(&self, resource: &Resource) -> Result<()> {
+        boot(&mut self.books().vault, resource)?;
+        self.save(|_| ()).await
+    }
+
+    /// What a driver needs to know.
+    fn request<'r>(&self, plan: &'r Plan, resource: &'r Resource, token: &'r str) -> Result<Request<'r>> {
+        let mut books = self.books();
         Ok(Request {
             environment: &plan.environment,
             project: &plan.project,
             token,
             resource,
             needs: needs(&books.state, plan, resource)?,
-            boot,
+            boot: boot(&mut books.vault, resource)?,
             terms: &plan.terms,
             secrets: secrets(&books.vault, resource)?,
         })
     }
 
-    fn record(&self, books: &mut Books, resource: &Resource, object: &Object) -> Result<()> {
-        let created =
-            books.state.resources.get(&resource.address).filter(|entry| entry.id == object.id).map(|e| e.created);
-        let entry = Entry {
-            id: object.id.clone(),
-            token: object.token.clone(),
-            spec: resource.spec.clone(),
-            needs: resource.needs.clone(),
-            attributes: object.attributes.clone(),
-            created: created.unwrap_or_else(|| Clock::System.now()),
-        };
-        books.state.resources.insert(resource.address.clone(), entry);
-        self.save(books)
+    /// Writes down what an object is; nothing is pending for its address any more.
+    async fn record(&self, resource: &Resource, object: &Object) -> Result<()> {
+        self.save(|state| {
+            let known = state.resources.get(&resource.address).filter(|entry| entry.id == object.id);
+            let entry = Entry {
+                id: object.id.clone(),
+                token: object.token.clone(),
+                spec: resource.spec.clone(),
+                needs: resource.needs.clone(),
+                attributes: object.attributes.clone(),
+                created: known.map_or_else(|| Clock::System.now(), |entry| entry.created),
+            };
+            state.resources.insert(resource.address.clone(), entry);
+            state.pending.remove(&resource.address);
+        })
+        .await
     }
 
     /// Removes what the plan says, those that need others first.
@@ -292,11 +299,8 @@ impl<'a> Run<'a> {
         let removed: Vec<&Change> = plan.of(Action::Delete).collect();
         let destroyed = self.remove_all(&removed).await?;
         for change in plan.of(Action::Forget) {
-            let mut books = self.books();
-            books.state.resources.remove(&change.address);
-            self.save(&mut books)?;
+            self.save(|state| drop(state.resources.remove(&change.address))).await?;
         }
-        self.books().journal.compact()?;
         Ok(Tally { destroyed, ..Tally::default() })
     }
 
@@ -310,13 +314,13 @@ impl<'a> Run<'a> {
                     self.check_cancelled()?;
                     let Some(object) = &change.object else { return Ok(()) };
                     let driver = self.driver(&change.address)?;
-                    self.books().journal.deleting(&change.address, &object.id)?;
                     let subject = change.address.to_string();
                     self.events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
-                    let mut books = self.books();
-                    books.state.resources.remove(&change.address);
-                    self.save(&mut books)?;
-                    books.journal.done(&change.address)
+                    self.save(|state| {
+                        state.resources.remove(&change.address);
+                        state.pending.remove(&change.address);
+                    })
+                    .await
                 }
             })
             .await;
@@ -344,7 +348,7 @@ impl<'a> Run<'a> {
             left = self.provider.list(Some(&plan.environment)).await?;
         }
         if left.is_empty() {
-            return self.store.remove();
+            return self.store.remove().await;
         }
         Err(left_over(&left)
             .hint(format!("run `infra destroy {}` again; it goes on where this one stopped", plan.environment)))

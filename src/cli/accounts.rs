@@ -1,11 +1,17 @@
-//! The accounts that a project works with: those that its environment files name, and this machine's engine.
+//! The accounts and the places of states that a project works with: those that its environment files name, this machine's
+//! engine, and the project's own folder.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
-    config::{self, DockerSettings, LoadOptions, ProviderName},
-    error::{Error, Result},
+    config::{self, DockerSettings, LoadOptions, ProviderName, StateSettings},
+    error::{Context, Error, Result},
+    name::Name,
     provider::{self, Provider, docker::Docker},
+    state::{self, Deed, State, Store},
     ui::Ui,
 };
 
@@ -36,5 +42,111 @@ pub(super) fn open(project: &Path, only: Option<ProviderName>, ui: &Ui) -> Resul
                 .hint(format!("write `provider: {}` and its settings into one", only.as_str())))
         }
         _ => Ok(accounts),
+    }
+}
+
+/// The places where states of this project lie: those that its files name, and its own folder.
+fn places(project: &Path) -> Vec<StateSettings> {
+    let named = config::list(project);
+    let named = named.iter().map(|name| config::state_settings(&project.join("envs").join(name)));
+    named.chain([StateSettings::default()]).fold(Vec::new(), |mut places, settings| {
+        if !places.contains(&settings) {
+            places.push(settings);
+        }
+        places
+    })
+}
+
+/// All states of this project. One that cannot be read is told of and passed by.
+pub(super) async fn states(project: &Path, ui: &Ui) -> Vec<State> {
+    let mut states = Vec::new();
+    let warn = |error: Error| ui.say(&format!("warning: {error}"));
+    for settings in places(project) {
+        let names = async { Store::list(state::open(project, &settings)?.as_ref()).await };
+        for name in names.await.unwrap_or_else(|error| {
+            warn(error);
+            Vec::new()
+        }) {
+            let state = async { Store::open(project, &name, &settings)?.read().await };
+            match state.await {
+                Ok(state) => states.extend(state),
+                Err(error) => warn(error),
+            }
+        }
+    }
+    states
+}
+
+/// The state of an environment of this name, wherever it lies.
+async fn find(project: &Path, name: &Name) -> Result<Option<(Store, State)>> {
+    for settings in places(project) {
+        let store = Store::open(project, name, &settings)?;
+        if let Some(state) = store.read().await? {
+            return Ok(Some((store, state)));
+        }
+    }
+    Ok(None)
+}
+
+/// The folder of the file that an environment of this name was made from, when its state is found. On another machine than
+/// the one that made it, that is the folder of the same name.
+pub(super) async fn folder_of(project: &Path, name: &Name) -> Result<Option<PathBuf>> {
+    let Some((_, state)) = find(project, name).await? else { return Ok(None) };
+    if state.folder.is_dir() {
+        return Ok(Some(state.folder));
+    }
+    Ok(Some(project.join("envs").join(&state.terms.template)).filter(|folder| folder.is_dir()))
+}
+
+/// The store of an environment, when something of it is known there.
+pub(super) async fn store_of(project: &Path, name: &Name, template: &str) -> Result<Option<Store>> {
+    if let Some((store, _)) = find(project, name).await? {
+        return Ok(Some(store));
+    }
+    // Its first apply may be under way: it holds the lease of the place that its file names.
+    let folder = project.join("envs").join(template);
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    Store::open(project, name, &config::state_settings(&folder)).map(Some)
+}
+
+/// What was done to an environment of this name, wherever that is written down.
+pub(super) async fn history(project: &Path, name: &Name) -> Result<Vec<Deed>> {
+    let mut deeds = Vec::new();
+    for settings in places(project) {
+        deeds.extend(Store::open(project, name, &settings)?.history().await?);
+    }
+    deeds.sort_by_key(|deed| deed.at);
+    Ok(deeds)
+}
+
+/// All stores of this project that hold a state.
+pub(super) async fn stores(project: &Path) -> Result<Vec<(Store, State)>> {
+    let mut stores = Vec::new();
+    for settings in places(project) {
+        for name in Store::list(state::open(project, &settings)?.as_ref()).await? {
+            let store = Store::open(project, &name, &settings)?;
+            if let Some(state) = store.read().await? {
+                stores.push((store, state));
+            }
+        }
+    }
+    Ok(stores)
+}
+
+/// The store of an environment that a command line names: where its file says, or wherever its state lies.
+pub(super) async fn store(environment: &str) -> Result<Store> {
+    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let project = config::project_of(&start);
+    match config::find(environment, &start) {
+        Ok(folder) => {
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Store::open(&project, &name.parse().map_err(Error::usage)?, &config::state_settings(&folder))
+        }
+        Err(error) => {
+            let Ok(name) = environment.parse() else { return Err(error) };
+            find(&project, &name).await?.map(|(store, _)| store).ok_or(error)
+        }
     }
 }

@@ -60,13 +60,13 @@ impl Apply {
             None => EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() },
         };
         let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
-        let mut session = Session::review(&arguments, ui, redactor)?;
+        let mut session = Session::review(&arguments, ui, redactor).await?;
         let prepared = Prepared::of(&session)?;
         let (events, progress) = Progress::start(ui);
         let wait = self.lock_timeout;
         let mut deed = None;
         let result = async {
-            let _lock =
+            let lost =
                 session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
             let observed = session.observe().await?;
             let mut plan = session.plan(&observed, false, &selection)?;
@@ -86,7 +86,8 @@ impl Apply {
                 session.settle(&plan.terms, &observed).await?;
             }
             deed = Some(Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan)));
-            self.carry_out(&session, prepared, &plan, &selection, overlay, &events, diff).await
+            let interrupt = Interrupt::watch(&events, lost);
+            self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff).await
         }
         .await;
         drop(events);
@@ -96,7 +97,8 @@ impl Apply {
             _ => None,
         };
         let failure = result.as_ref().err().or(failed.as_ref());
-        session.remember(deed, begun.elapsed().as_secs_f64(), failure, redactor, ui);
+        session.remember(deed, begun.elapsed().as_secs_f64(), failure, redactor, ui).await;
+        session.unlock().await;
         let summary = match result {
             Ok(done) => done,
             Err(error) => return Err(error),
@@ -108,9 +110,8 @@ impl Apply {
 
     async fn carry_out(
         &self, session: &Session, prepared: Prepared, plan: &Plan, selection: &Selection, overlay: Overlay,
-        events: &Events, diff: bool,
+        events: &Events, interrupt: &Interrupt, diff: bool,
     ) -> Result<Summary> {
-        let interrupt = Interrupt::watch(events);
         let cancel = interrupt.token.clone();
         let state = session.initial_state(overlay, &plan.terms);
         let run = apply::Run::new(
@@ -120,14 +121,16 @@ impl Apply {
             session.vault.clone(),
             events,
             cancel.clone(),
-        )?;
-        run.with_vault(|vault| configure::prepare_secrets(&session.environment, vault))?;
+        );
+        run.with_vault(|vault| configure::prepare_secrets(&session.environment, vault)).await?;
         let mut tally = phase(events, "resources", run.build(plan)).await?;
         let state = run.state();
-        let vault = run.with_vault(|vault| {
-            configure::prepare_certificates(&session.environment, &state, vault)?;
-            Ok(vault.clone())
-        })?;
+        let vault = run
+            .with_vault(|vault| {
+                configure::prepare_certificates(&session.environment, &state, vault)?;
+                Ok(vault.clone())
+            })
+            .await?;
         let mut recap = Recap::default();
         if selection.is_partial() {
             events.warn("only a part was applied: machines are configured when all of it is");
@@ -155,7 +158,7 @@ impl Apply {
             return Ok(Summary { environment, tally, recap, outputs: Vec::new(), seconds: 0.0 });
         }
         if let Some(path) = &session.environment.inventory_file {
-            super::inventory::write(path, &session.environment, &state, &vault, session.store.folder())?;
+            super::inventory::write(path, &session.environment, &state, &vault, &session.store.folder())?;
         }
         let inventory = configure::inventory(&session.environment, &state, &vault);
         let outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;

@@ -37,8 +37,8 @@ pub(super) fn estimate(
 }
 
 impl Cost {
-    pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
-        let environment = self.environment.load()?;
+    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
+        let environment = self.environment.load().await?;
         let provider = provider::open(&environment)?;
         let estimate = estimate(&environment, provider.as_ref(), self.prices.as_deref())?;
         if ui.mode() == Mode::Json {

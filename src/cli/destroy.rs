@@ -38,7 +38,7 @@ pub(super) struct Destroy {
 impl Destroy {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let begun = Instant::now();
-        let mut session = Session::open(&self.environment, redactor)?;
+        let mut session = Session::open(&self.environment, redactor).await?;
         let name = session.environment.name.clone();
         // Whoever means it repeats the name.
         if session.environment.protect && self.force_protected.as_ref() != Some(&name) {
@@ -48,14 +48,14 @@ impl Destroy {
         let (events, progress) = Progress::start(ui);
         let mut deed = None;
         let result = async {
-            let _lock = session.lock(&format!("infra destroy {name}"), self.lock_timeout, redactor, &events).await?;
+            let lost = session.lock(&format!("infra destroy {name}"), self.lock_timeout, redactor, &events).await?;
             let observed = session.observe().await?;
             let mut plan = session.plan(&observed, true, &Selection::default())?;
             for change in plan.changes.iter_mut().filter(|change| change.action == Action::Delete) {
                 "the environment is destroyed".clone_into(&mut change.reason);
             }
             if plan.changes.is_empty() {
-                session.store.remove()?;
+                session.store.remove().await?;
                 return Ok(None);
             }
             ui.say(ui::plan_text(ui, &plan).trim_end());
@@ -63,7 +63,7 @@ impl Destroy {
                 return Err(Error::interrupted("nothing was changed"));
             }
             deed = Some(Deed::begin("destroy", &session.environment.project, "", plan::lines(&plan)));
-            let interrupt = Interrupt::watch(&events);
+            let interrupt = Interrupt::watch(&events, lost);
             let overlay = session.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default();
             let run = apply::Run::new(
                 session.provider.as_ref(),
@@ -72,7 +72,7 @@ impl Destroy {
                 session.vault.clone(),
                 &events,
                 interrupt.token.clone(),
-            )?;
+            );
             let tally = phase(&events, "remove", run.remove(&plan)).await?;
             phase(&events, "prove", run.prove_gone(&plan)).await?;
             Ok(Some(tally))
@@ -80,7 +80,8 @@ impl Destroy {
         .await;
         drop(events);
         let report = progress.finish().await;
-        session.remember(deed, begun.elapsed().as_secs_f64(), result.as_ref().err(), redactor, ui);
+        session.remember(deed, begun.elapsed().as_secs_f64(), result.as_ref().err(), redactor, ui).await;
+        session.unlock().await;
         match result? {
             None => ui.say(&format!("`{name}` does not exist: nothing to destroy")),
             Some(tally) => {

@@ -36,7 +36,7 @@ impl Doctor {
                 let mut overlay = self.overlay.clone();
                 overlay.set.extend(provider.map(|provider| format!("provider={provider}")));
                 let arguments = EnvironmentArgs { environment: environment.clone(), overlay };
-                let session = Session::open(&arguments, redactor)?;
+                let session = Session::open(&arguments, redactor).await?;
                 if session.provider.name() == "docker" {
                     machine().await?
                 } else {

@@ -10,6 +10,7 @@ use crate::{
     config,
     error::{Error, Result},
     event::Events,
+    resource::Terms,
     secret::Redactor,
     ui::{Mode, Ui},
 };
@@ -26,17 +27,14 @@ pub(super) struct Extend {
 
 impl Extend {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let mut session = Session::open(&self.environment, redactor)?;
+        let mut session = Session::open(&self.environment, redactor).await?;
         let name = session.environment.name.clone();
         // Whoever works on it right now is waited for: the lock is short, and time may be.
         let wait = Duration::from_mins(10);
-        let _lock = session.lock(&format!("infra extend {name}"), wait, redactor, &Events::ignored()).await?;
-        let objects = session.observe().await?;
-        if objects.is_empty() {
-            return Err(Error::usage(format!("nothing of `{name}` exists")).hint(format!("infra apply {name}")));
-        }
-        let terms = session.terms(Some(self.time))?;
-        session.settle(&terms, &objects).await?;
+        session.lock(&format!("infra extend {name}"), wait, redactor, &Events::ignored()).await?;
+        let extended = self.extend(&mut session).await;
+        session.unlock().await;
+        let terms = extended?;
         let expires = terms.expires.unwrap_or_else(|| Clock::System.now());
         if ui.mode() == Mode::Json {
             ui.json(&serde_json::json!({ "environment": name, "expires": expires }));
@@ -44,5 +42,16 @@ impl Extend {
             ui.result(&format!("`{name}` lives until {}\n", expires.strftime("%Y-%m-%d %H:%M:%S UTC")));
         }
         Ok(0)
+    }
+
+    async fn extend(&self, session: &mut Session) -> Result<Terms> {
+        let objects = session.observe().await?;
+        if objects.is_empty() {
+            let name = &session.environment.name;
+            return Err(Error::usage(format!("nothing of `{name}` exists")).hint(format!("infra apply {name}")));
+        }
+        let terms = session.terms(Some(self.time))?;
+        session.settle(&terms, &objects).await?;
+        Ok(terms)
     }
 }

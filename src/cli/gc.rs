@@ -18,7 +18,7 @@ use crate::{
     name::Name,
     plan::Listed,
     provider::Provider,
-    state::{Deed, Lock, Store},
+    state::Deed,
     ui::{self, Mode, Progress, Ui},
 };
 
@@ -100,19 +100,27 @@ async fn sweep(provider: &dyn Provider, project: &Path, listed: &Listed, ui: &Ui
     let (events, progress) = Progress::start(ui);
     let result = async {
         let home = home(provider, project, listed);
-        let store = home.as_ref().map(|home| Store::new(home, &name)).filter(|store| store.folder().is_dir());
-        let _lock = match &store {
-            Some(store) => Some(Lock::acquire(store, "infra gc", Duration::ZERO, &events).await?),
+        let store = match &home {
+            Some(home) => accounts::store_of(home, &name, &listed.terms.template).await?,
             None => None,
         };
-        let removed = remove(provider, &name, listed, &events).await?;
-        if let (Some(store), Some(home)) = (&store, &home) {
-            store.remove()?;
+        let lease = match &store {
+            Some(store) => Some(store.lease("infra gc", Duration::ZERO, &events).await?.0),
+            None => None,
+        };
+        let removed = remove(provider, &name, listed, &events).await;
+        if let (Some(store), Some(home), Ok(_)) = (&store, &home, &removed) {
+            store.remove().await?;
             let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
             let deed = Deed::begin("gc", home, "", changes);
-            store.remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })?;
+            store
+                .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
+                .await?;
         }
-        Ok(removed)
+        if let Some((store, lease)) = store.zip(lease) {
+            store.release(lease).await;
+        }
+        removed
     }
     .await;
     drop(events);

@@ -2,11 +2,11 @@
 
 use clap::Args;
 
+use super::accounts;
 use crate::{
     config,
     error::{Context, Error, Result},
     name::Name,
-    state::Store,
     ui::{self, Mode, Ui},
 };
 
@@ -18,9 +18,9 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
+    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
-        let deeds = Store::new(&config::project_of(&start), &self.environment).history()?;
+        let deeds = accounts::history(&config::project_of(&start), &self.environment).await?;
         if ui.mode() == Mode::Json {
             ui.json(&serde_json::to_value(&deeds)?);
             return Ok(0);

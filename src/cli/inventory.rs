@@ -34,9 +34,9 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::open(&self.environment, redactor)?;
-        let inventory = reachable(&session.environment, session.applied()?, &session.vault, session.store.folder())?;
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let session = Session::open(&self.environment, redactor).await?;
+        let inventory = reachable(&session.environment, session.applied()?, &session.vault, &session.store.folder())?;
         match &self.host {
             None => ui.json(&inventory.to_ansible()),
             Some(host) => {

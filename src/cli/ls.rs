@@ -14,7 +14,7 @@ use crate::{
     plan::Listed,
     provider::Provider,
     resource::{KindName, Resource, Terms},
-    state::{State, Store},
+    state::State,
     ui::{self, Mode, Ui},
 };
 
@@ -46,8 +46,7 @@ impl Ls {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
         let project = config::project_of(&start);
         let prices = PriceList::load(&project, None)?;
-        let mut states: Vec<State> =
-            Store::list(&project).iter().filter_map(|name| Store::new(&project, name).read().ok().flatten()).collect();
+        let mut states = accounts::states(&project, ui).await;
         let mut lines = Vec::new();
         for provider in accounts::open(&project, None, ui)? {
             // An account that does not answer hides nothing that the state knows.

@@ -19,6 +19,7 @@ mod schema;
 mod session;
 mod ssh;
 mod ssh_config;
+mod state;
 mod validate;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ enum Command {
     Cost(cost::Cost),
     Validate(validate::Validate),
     Ls(ls::Ls),
+    State(state::StateCommand),
     Extend(extend::Extend),
     Gc(gc::Gc),
     History(history::History),
@@ -71,17 +73,18 @@ impl Command {
             Self::Apply(command) => command.run(ui, redactor, diff).await,
             Self::Destroy(command) => command.run(ui, redactor).await,
             Self::Plan(command) => command.run(ui, redactor).await,
-            Self::Cost(command) => command.run(ui),
-            Self::Validate(command) => command.run(ui),
+            Self::Cost(command) => command.run(ui).await,
+            Self::Validate(command) => command.run(ui).await,
             Self::Ls(command) => command.run(ui).await,
+            Self::State(command) => command.run(ui, redactor).await,
             Self::Extend(command) => command.run(ui, redactor).await,
             Self::Gc(command) => command.run(ui).await,
-            Self::History(command) => command.run(ui),
-            Self::Output(command) => command.run(ui, redactor),
+            Self::History(command) => command.run(ui).await,
+            Self::Output(command) => command.run(ui, redactor).await,
             Self::Ssh(command) => command.run(redactor).await,
-            Self::SshConfig(command) => command.run(ui, redactor),
+            Self::SshConfig(command) => command.run(ui, redactor).await,
             Self::Run(command) => command.run(ui, redactor, diff).await,
-            Self::Inventory(command) => command.run(ui, redactor),
+            Self::Inventory(command) => command.run(ui, redactor).await,
             Self::Schema(command) => command.run(ui),
             Self::Doctor(command) => command.run(ui, redactor).await,
             Self::Completions(command) => command.run(ui),

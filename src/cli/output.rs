@@ -66,9 +66,9 @@ impl Format {
 }
 
 impl Output {
-    pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let session = Session::open(&arguments, redactor)?;
+        let session = Session::open(&arguments, redactor).await?;
         let inventory = configure::inventory(&session.environment, session.applied()?, &session.vault);
         let mut outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
         if let Some(ca) = session.vault.get("ca/certificate")

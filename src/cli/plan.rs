@@ -41,7 +41,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::review(&self.environment, ui, redactor)?;
+        let session = Session::review(&self.environment, ui, redactor).await?;
         Prepared::of(&session)?;
         let observed = session.observe().await?;
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;

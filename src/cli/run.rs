@@ -58,24 +58,25 @@ impl Run {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
         let begun = Instant::now();
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let mut session = Session::open(&arguments, redactor)?;
+        let mut session = Session::open(&arguments, redactor).await?;
         session.applied()?;
         let prepared = self.prepare(&session)?;
         let (events, progress) = Progress::start(ui);
         let result = async {
-            let _lock = session
+            let lost = session
                 .lock(&format!("infra run {}", session.environment.name), Duration::ZERO, redactor, &events)
                 .await?;
             let state = session.applied()?.clone();
             let options =
                 Options { check: self.check, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
-            let interrupt = Interrupt::watch(&events);
+            let interrupt = Interrupt::watch(&events, lost);
             let work = prepared.run(&session, &state, &session.vault, options, &events, interrupt.token.clone());
             phase(&events, "run", work).await
         }
         .await;
         drop(events);
         let report = progress.finish().await;
+        session.unlock().await;
         let recap = result?;
         let summary = Summary {
             environment: session.environment.name.to_string(),

@@ -12,6 +12,7 @@ use std::{
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::accounts;
 use crate::{
     clock::Clock,
     config::{self, Environment, LoadOptions},
@@ -22,7 +23,7 @@ use crate::{
     provider::{self, Object, Provider},
     resource::{Address, Terms},
     secret::Redactor,
-    state::{self, Deed, Lock, State, Store, Vault},
+    state::{self, Deed, Lease, State, Store, Vault},
     ui::Ui,
 };
 
@@ -73,25 +74,31 @@ impl SelectionArgs {
 }
 
 impl EnvironmentArgs {
+    /// The environment of a name, with nothing laid over its file.
+    pub(super) fn named(environment: &str) -> Self {
+        let overlay = OverlayArgs { name: None, set: Vec::new(), var: Vec::new(), files_root: None };
+        Self { environment: environment.to_owned(), overlay }
+    }
+
     /// The folder of the environment's file, and the environment's name. The argument names a file, or an environment that
     /// was made from one under another name.
-    fn locate(&self) -> Result<(PathBuf, Option<Name>)> {
+    async fn locate(&self) -> Result<(PathBuf, Option<Name>)> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
         let found = config::find(&self.environment, &start);
         if found.is_err()
             && self.overlay.name.is_none()
             && let Ok(name) = self.environment.parse::<Name>()
-            && let Some(state) = Store::new(&config::project_of(&start), &name).read()?
+            && let Some(folder) = accounts::folder_of(&config::project_of(&start), &name).await?
         {
-            return Ok((state.folder, Some(name)));
+            return Ok((folder, Some(name)));
         }
         Ok((found?, self.overlay.name.clone()))
     }
 
     /// The environment alone. What an earlier apply laid over its file is laid over it again, unless this command line
     /// lays something else over it.
-    pub(super) fn load(&self) -> Result<Environment> {
-        let (folder, name) = self.locate()?;
+    pub(super) async fn load(&self) -> Result<Environment> {
+        let (folder, name) = self.locate().await?;
         let mut options = LoadOptions {
             name,
             set: self.overlay.set.clone(),
@@ -100,11 +107,16 @@ impl EnvironmentArgs {
         };
         if options.set.is_empty() && options.files_root.is_none() {
             let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if let Some(name) = options.name.clone().or_else(|| name.parse().ok())
-                && let Ok(Some(state)) = Store::new(&config::project_of(&std::path::absolute(&folder)?), &name).read()
-            {
-                options.set = state.overlay.set;
-                options.files_root = state.overlay.files_root;
+            if let Some(name) = options.name.clone().or_else(|| name.parse().ok()) {
+                let project = config::project_of(&std::path::absolute(&folder)?);
+                let store = Store::open(&project, &name, &config::state_settings(&folder));
+                // A state that cannot be read is told of by whoever needs it.
+                if let Ok(store) = store
+                    && let Ok(Some(state)) = store.read().await
+                {
+                    options.set = state.overlay.set;
+                    options.files_root = state.overlay.files_root;
+                }
             }
         }
         config::load(&folder, &options)
@@ -118,30 +130,27 @@ pub(super) struct Session {
     pub(super) store: Store,
     pub(super) state: Option<State>,
     pub(super) vault: Vault,
+    lease: Option<Lease>,
 }
 
 impl Session {
     /// Loads an environment as [`Self::open`] does, and prints what the user should know about its file.
-    pub(super) fn review(arguments: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<Self> {
-        let session = Self::open(arguments, redactor)?;
+    pub(super) async fn review(arguments: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<Self> {
+        let session = Self::open(arguments, redactor).await?;
         ui.warnings(&session.environment.warnings);
         check(&session.environment, session.provider.as_ref(), ui)?;
         Ok(session)
     }
 
     /// Loads an environment, its provider, its state and its secrets; all mistakes of the file are one error.
-    pub(super) fn open(arguments: &EnvironmentArgs, redactor: &Redactor) -> Result<Self> {
-        let environment = arguments.load()?;
+    pub(super) async fn open(arguments: &EnvironmentArgs, redactor: &Redactor) -> Result<Self> {
+        let environment = arguments.load().await?;
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
-        let store = Store::new(&environment.project, &environment.name);
-        let state = store.read()?;
-        let vault = match &state {
-            Some(state) if !state.secrets.is_empty() => {
-                Vault::open(&state.secrets, &store.vault_key()?, redactor.clone())?
-            }
-            _ => Vault::open("", &store.vault_key()?, redactor.clone())?,
-        };
-        Ok(Self { environment, provider, store, state, vault })
+        let store = Store::open(&environment.project, &environment.name, &environment.state)?;
+        let state = store.read().await?;
+        let secrets = state.as_ref().map(|state| state.secrets.as_str()).unwrap_or_default();
+        let vault = Vault::open(secrets, store.keys(), redactor.clone())?;
+        Ok(Self { environment, provider, store, state, vault, lease: None })
     }
 
     /// The state, or the error that there is none.
@@ -152,16 +161,24 @@ impl Session {
         })
     }
 
-    /// Takes the lock, then reads the state again: another command may have written it meanwhile.
+    /// Takes the environment's lease, then reads the state again: another command may have written it meanwhile.
     pub(super) async fn lock(
         &mut self, what: &str, wait: Duration, redactor: &Redactor, events: &Events,
-    ) -> Result<Lock> {
-        let lock = Lock::acquire(&self.store, what, wait, events).await?;
-        self.state = self.store.read()?;
-        if let Some(state) = &self.state {
-            self.vault = Vault::open(&state.secrets, &self.store.vault_key()?, redactor.clone())?;
+    ) -> Result<CancellationToken> {
+        let (lease, state) = self.store.lease(what, wait, events).await?;
+        let lost = lease.lost().clone();
+        self.lease = Some(lease);
+        let secrets = state.as_ref().map(|state| state.secrets.as_str()).unwrap_or_default();
+        self.vault = Vault::open(secrets, self.store.keys(), redactor.clone())?;
+        self.state = state;
+        Ok(lost)
+    }
+
+    /// Gives the lease back, if it is held.
+    pub(super) async fn unlock(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.store.release(lease).await;
         }
-        Ok(lock)
     }
 
     /// What this command line, or the one before it, laid over the file.
@@ -187,6 +204,8 @@ impl Session {
             serial: 0,
             created: Clock::System.now(),
             resources: std::collections::BTreeMap::new(),
+            pending: std::collections::BTreeMap::new(),
+            fence: 0,
             secrets: String::new(),
         })
     }
@@ -226,7 +245,8 @@ impl Session {
                 )
                 .await?;
             state.terms = terms.clone();
-            self.store.write(state)?;
+            state.serial += 1;
+            self.store.write(state).await?;
         }
         Ok(())
     }
@@ -246,12 +266,12 @@ impl Session {
     }
 
     /// Writes down what a command has done, and how it ended. A history that cannot be written is no reason to fail.
-    pub(super) fn remember(
+    pub(super) async fn remember(
         &self, deed: Option<Deed>, seconds: f64, failure: Option<&Error>, redactor: &Redactor, ui: &Ui,
     ) {
         let Some(deed) = deed else { return };
         let outcome = failure.map_or_else(|| "done".to_owned(), |error| redactor.redact(&error.to_string()));
-        if let Err(error) = self.store.remember(&Deed { seconds, outcome, ..deed }) {
+        if let Err(error) = self.store.remember(&Deed { seconds, outcome, ..deed }).await {
             ui.say(&format!("warning: {error}"));
         }
     }
@@ -262,7 +282,7 @@ impl Session {
 
     /// The plan from what exists to what the file asks for, or to nothing.
     pub(super) fn plan(&self, observed: &[Object], destroy: bool, selection: &Selection) -> Result<Plan> {
-        let pending = self.store.journal().map(|journal| journal.pending().clone())?;
+        let pending = self.state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
         let known = Known { state: self.state.as_ref(), pending: &pending, observed, policy: self.provider.policy() };
         let desired = if destroy { Vec::new() } else { self.provider.resources(&self.environment) };
         let playbooks: Vec<String> = self.environment.playbooks.iter().map(|(name, _)| name.clone()).collect();
@@ -326,24 +346,30 @@ impl Drop for Interrupt {
 impl Interrupt {
     /// Begins to watch. The first signal asks everything to stop; the second one ends the program at once: journal and
     /// state are on disk before every call, so even that can be gone on from.
-    pub(super) fn watch(events: &Events) -> Self {
+    ///
+    /// So does the loss of the lease: somebody else works on the environment by now.
+    pub(super) fn watch(events: &Events, lost: CancellationToken) -> Self {
         let token = CancellationToken::new();
         let (cancel, events) = (token.clone(), events.clone());
         let watcher = tokio::spawn(async move {
             let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
                 return;
             };
-            for round in 0.. {
+            loop {
                 tokio::select! {
                     _ = tokio::signal::ctrl_c() => {}
                     _ = terminate.recv() => TERMINATED.store(true, Ordering::SeqCst),
+                    () = lost.cancelled(), if !cancel.is_cancelled() => {
+                        events.warn("stopping: another command has taken over the environment");
+                        cancel.cancel();
+                        continue;
+                    }
                 }
-                if round == 0 {
-                    events.warn("stopping: calls that run are ended, nothing new is begun; once more stops at once");
-                    cancel.cancel();
-                } else {
+                if cancel.is_cancelled() {
                     std::process::exit(i32::from(stopped_code()));
                 }
+                events.warn("stopping: calls that run are ended, nothing new is begun; once more stops at once");
+                cancel.cancel();
             }
         });
         Self { token, watcher }

@@ -40,7 +40,7 @@ pub(super) struct Ssh {
 impl Ssh {
     pub(super) async fn run(&self, redactor: &Redactor) -> Result<u8> {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let session = Session::open(&arguments, redactor)?;
+        let session = Session::open(&arguments, redactor).await?;
         let state = session.applied()?;
         let pool =
             Pool::new(&session.environment, state, &session.vault, Arc::clone(&session.provider), &Events::ignored())?;

@@ -28,9 +28,9 @@ pub(super) struct SshConfig {
 }
 
 impl SshConfig {
-    pub(super) fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::open(&self.environment, redactor)?;
-        let files = files(&session.environment, session.applied()?, &session.vault, session.store.folder())?;
+    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+        let session = Session::open(&self.environment, redactor).await?;
+        let files = files(&session.environment, session.applied()?, &session.vault, &session.store.folder())?;
         ui.result(&files.0);
         Ok(0)
     }

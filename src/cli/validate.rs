@@ -13,8 +13,8 @@ pub(super) struct Validate {
 }
 
 impl Validate {
-    pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
-        let environment = self.environment.load()?;
+    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
+        let environment = self.environment.load().await?;
         ui.warnings(&environment.warnings);
         // A provider that this version cannot provision on has nothing to say about the file.
         if let Ok(provider) = provider::open(&environment) {

@@ -8,6 +8,13 @@ pub mod yandex;
 
 use std::time::Duration;
 
+use crate::authorities;
+
+/// How connections are encrypted that are not HTTP; certificates in PEM are trusted beside the usual ones.
+pub(crate) fn tls(others: &[String]) -> rustls::ClientConfig {
+    rustls::ClientConfig::builder().with_root_certificates(authorities::trusted(others)).with_no_client_auth()
+}
+
 /// An HTTP client for a cloud's API.
 fn http() -> crate::error::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(Duration::from_mins(1));

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::units::{Cidr, Cron, Size, Span};
+use super::{
+    state::StateSection,
+    units::{Cidr, Cron, Size, Span},
+};
 use crate::name::Name;
 
 /// One environment: `envs/<name>/config.yaml`.
@@ -55,6 +58,8 @@ pub(super) struct File {
     pub protect: bool,
     /// How long it lives, from its first apply on: `infra gc` sweeps it away after that.
     pub ttl: Option<Span>,
+    /// Where what is known of the environment is kept, for a team or a pipeline to share.
+    pub state: StateSection,
 }
 
 /// A provider of machines.

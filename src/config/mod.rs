@@ -4,6 +4,7 @@
 mod check;
 mod file;
 mod resolve;
+mod state;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     file::{AwsSettings, DockerSettings, Managed, ProviderName, SecretSource, YandexSettings},
+    state::{PostgresSettings, S3Settings, StateSettings},
     units::Cidr,
 };
 use crate::{
@@ -74,6 +76,8 @@ pub struct Environment {
     pub inventory_file: Option<PathBuf>,
     /// Whether `destroy` is refused.
     pub protect: bool,
+    /// Where its state lies.
+    pub state: StateSettings,
     /// How long it lives, from its first apply on.
     pub ttl: Option<std::time::Duration>,
     /// Parts of the file that mean something in a cloud only, with their places.
@@ -304,6 +308,16 @@ pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
         None => error.hint(format!("known environments: {}", known.join(", "))),
     };
     Err(error)
+}
+
+/// Where the state of an environment lies, by its file alone: what else is wrong with that is told when it is loaded.
+#[must_use]
+pub fn state_settings(folder: &Path) -> StateSettings {
+    let section = yaml::read(&folder.join("config.yaml"))
+        .and_then(|source| yaml::parse(&source))
+        .ok()
+        .and_then(|(root, _)| serde_json::from_value::<state::StateSection>(root.get("state")?.to_value()).ok());
+    section.unwrap_or_default().settings(folder)
 }
 
 /// The names of the environment folders of a project.

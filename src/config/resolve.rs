@@ -66,6 +66,11 @@ pub(super) fn resolve(
     resolver.references(&file, &nginx);
     let dns = resolver.dns(&file);
     let cloud_only = resolver.cloud_only(&file);
+    if file.state.is_ambiguous() {
+        let place = resolver.mark(&["state", "postgres"]).location();
+        let message = "a state lies in a bucket or in a database, not in both";
+        resolver.found.push(Diagnostic::error(place, message).hint("remove one of them"));
+    }
     let accounts = file.service_accounts.iter().map(|(name, account)| {
         (name.clone(), (account.roles.clone(), resolver.mark(&["service_accounts", name.as_str()])))
     });
@@ -105,6 +110,7 @@ pub(super) fn resolve(
         inventory_file: file.inventory_file.map(|path| folder.join(path)),
         protect: file.protect,
         ttl: file.ttl.map(|span| span.0),
+        state: file.state.settings(&folder),
         cloud_only,
         warnings: Vec::new(),
         folder,

@@ -159,6 +159,8 @@ pub struct Known<'a> {
 /// When the wanted resources need each other in a circle.
 pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
     Graph::new(desired.iter().map(|resource| (resource.address.clone(), resource.needs.clone())))?;
+    let observed = by_known_names(known);
+    let known = Known { observed: &observed, ..known };
     let mut changes: BTreeMap<Address, Change> = BTreeMap::new();
     for resource in desired {
         changes.insert(resource.address.clone(), wanted(resource, known));
@@ -184,6 +186,18 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
         });
     }
     Ok(changes.into_values().collect())
+}
+
+/// What is observed, under the names that the state has for it: `infra state mv` changes those, and labels stay.
+fn by_known_names(known: Known<'_>) -> Vec<Object> {
+    let entries = known.state.iter().flat_map(|state| &state.resources);
+    let names: BTreeMap<(KindName, &str), &Address> =
+        entries.map(|(address, entry)| ((address.kind, entry.id.as_str()), address)).collect();
+    let renamed = known.observed.iter().map(|object| {
+        let name = names.get(&(object.address.kind, object.id.as_str()));
+        Object { address: name.map_or(&object.address, |name| name).clone(), ..object.clone() }
+    });
+    renamed.collect()
 }
 
 fn wanted(resource: &Resource, known: Known<'_>) -> Change {
@@ -376,6 +390,8 @@ mod tests {
             serial: 1,
             created: Clock::System.now(),
             resources: resources.iter().map(|(r, id)| (r.address.clone(), entry(r, id))).collect(),
+            pending: BTreeMap::new(),
+            fence: 0,
             secrets: String::new(),
         }
     }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Uri, body::Incoming, header};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 
 use crate::{
+    authorities,
     error::{Context, Error, Result},
     remote::{Stream, Transport},
 };
@@ -122,13 +123,7 @@ fn http(error: hyper::Error) -> Error {
 }
 
 async fn encrypted(stream: Box<dyn Stream>, host: &str, ask: &Ask) -> Result<impl Stream + 'static> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    for pem in machine_authorities().into_iter().chain(ask.authorities.iter().cloned()) {
-        for der in pem_certificates(&pem) {
-            // One authority that cannot be read is no reason to distrust the others.
-            let _ = roots.add(der);
-        }
-    }
+    let roots = authorities::trusted(&ask.authorities);
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     if !ask.verify {
         config.dangerous().set_certificate_verifier(Arc::new(anybody::Anybody));
@@ -136,24 +131,6 @@ async fn encrypted(stream: Box<dyn Stream>, host: &str, ask: &Ask) -> Result<imp
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::new(format!("`{host}` is not a host name")))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     connector.connect(name, stream).await.context(|| format!("no TLS connection to {host}"))
-}
-
-/// The authorities that this machine trusts.
-fn machine_authorities() -> Vec<String> {
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .into_iter()
-        .collect()
-}
-
-fn pem_certificates(pem: &str) -> Vec<CertificateDer<'static>> {
-    pem.split("-----BEGIN CERTIFICATE-----")
-        .skip(1)
-        .filter_map(|part| part.split("-----END CERTIFICATE-----").next())
-        .filter_map(|body| STANDARD.decode(body.split_whitespace().collect::<String>()).ok())
-        .map(CertificateDer::from)
-        .collect()
 }
 
 /// `validate_certs: false`, as the playbook asks.

@@ -1,19 +1,12 @@
 //! What was done to an environment, by whom and when: one line of JSON a command. It outlives the environment.
 
-use std::{
-    fs::OpenOptions,
-    io::{Read, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, lock::whoami};
-use crate::{
-    clock::Clock,
-    error::{Context, Result},
-};
+use super::{Store, backend::Expect, process::whoami};
+use crate::{clock::Clock, error::Result};
 
 /// One command that changed an environment, or tried to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,29 +63,28 @@ impl Store {
     /// Writes down what was done.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn remember(&self, deed: &Deed) -> Result<()> {
-        self.prepare()?;
-        let path = self.folder().join("history.jsonl");
-        let cannot = || format!("cannot write `{}`", path.display());
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).context(cannot)?;
-        let line = serde_json::to_string(deed)? + "\n";
-        // One write: lines of two commands never mix.
-        file.write_all(line.as_bytes()).context(cannot)
+    /// When it cannot be written.
+    pub async fn remember(&self, deed: &Deed) -> Result<()> {
+        let (key, line) = (self.key("history.jsonl"), serde_json::to_string(deed)?);
+        loop {
+            let (text, expect) = match self.backend().get(&key).await? {
+                Some((text, tag)) => (text, Expect::Tag(tag)),
+                None => (String::new(), Expect::Absent),
+            };
+            let break_between = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            if self.backend().put(&key, &format!("{text}{break_between}{line}\n"), &expect).await?.is_some() {
+                return Ok(());
+            }
+        }
     }
 
     /// What was done, the oldest first. A line that a crash has cut short is passed by.
     ///
     /// # Errors
-    /// When the file is there, but cannot be read.
-    pub fn history(&self) -> Result<Vec<Deed>> {
-        let path = self.folder().join("history.jsonl");
-        let mut text = String::new();
-        match OpenOptions::new().read(true).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            opened => opened.and_then(|mut file| file.read_to_string(&mut text)),
-        }
-        .context(|| format!("cannot read `{}`", path.display()))?;
+    /// When it cannot be read.
+    pub async fn history(&self) -> Result<Vec<Deed>> {
+        let found = self.backend().get(&self.key("history.jsonl")).await?;
+        let text = found.map(|(text, _)| text).unwrap_or_default();
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 }
@@ -101,20 +93,20 @@ impl Store {
 mod tests {
     use super::{Deed, Store, commit};
 
-    #[test]
-    fn what_was_done_outlives_the_environment() {
+    #[tokio::test]
+    async fn what_was_done_outlives_the_environment() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path(), &"dev".parse().unwrap());
-        assert_eq!(store.history().unwrap(), []);
+        assert_eq!(store.history().await.unwrap(), []);
         let deed = Deed { outcome: "done".into(), ..Deed::begin("apply", folder.path(), "abc", vec!["+ vm.a".into()]) };
-        store.remember(&deed).unwrap();
-        store.remove().unwrap();
+        store.remember(&deed).await.unwrap();
+        store.remove().await.unwrap();
         std::fs::OpenOptions::new()
             .append(true)
             .open(store.folder().join("history.jsonl"))
             .and_then(|mut file| std::io::Write::write_all(&mut file, b"{\"command\": \"app"))
             .unwrap();
-        assert_eq!(store.history().unwrap(), [deed]);
+        assert_eq!(store.history().await.unwrap(), std::slice::from_ref(&deed));
     }
 
     #[test]

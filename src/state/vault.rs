@@ -1,63 +1,13 @@
 //! The environment's secrets: encrypted with age (<https://age-encryption.org/v1>) in the state, plain in memory only.
 
-use std::{collections::BTreeMap, io::Write, path::Path, str::FromStr};
+use std::collections::BTreeMap;
 
-use age::{secrecy::ExposeSecret, x25519};
-
+use super::key::Keys;
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Result},
     identity::{self, Certificate, SshKey},
     secret::{Redactor, Secret},
 };
-
-/// The key that a project's secrets are encrypted with.
-pub struct VaultKey(x25519::Identity);
-
-impl VaultKey {
-    /// Reads the key file of a project, or makes it. `INFRA_AGE_KEY` holds the key itself where files are unwelcome.
-    ///
-    /// # Errors
-    /// When the file or the variable holds no age key.
-    pub(super) fn load_or_create(path: &Path) -> Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "the documented way to hand the key to a pipeline")]
-        if let Ok(text) = std::env::var("INFRA_AGE_KEY") {
-            return Self::parse(&text)
-                .map_err(|error| Error::usage(format!("`INFRA_AGE_KEY` is not an age key: {error}")));
-        }
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map_err(|error| {
-                Error::new(format!("`{}` is not an age key: {error}", path.display()))
-                    .hint("put the key back that the state was encrypted with")
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::create(path),
-            Err(error) => Err(Error::from(error).context(format!("cannot read `{}`", path.display()))),
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let key = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-        x25519::Identity::from_str(key.unwrap_or_default()).map(Self)
-    }
-
-    fn create(path: &Path) -> Result<Self> {
-        let identity = x25519::Identity::generate();
-        let text = format!(
-            "# The key to the secrets of this project's environments. Keep it; never commit it.\n{}\n",
-            identity.to_string().expose_secret()
-        );
-        let cannot = || format!("cannot write `{}`", path.display());
-        let folder = path.parent().unwrap_or(Path::new("."));
-        // Two commands may make the key in the same moment: whoever links it first has made it, the other one reads it.
-        let mut file = tempfile::Builder::new().prefix(".key").tempfile_in(folder).context(cannot)?;
-        file.write_all(text.as_bytes()).context(cannot)?;
-        file.as_file().sync_all().context(cannot)?;
-        match file.persist_noclobber(path) {
-            Ok(_) => Ok(Self(identity)),
-            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Self::load_or_create(path),
-            Err(error) => Err(Error::from(error.error).context(cannot())),
-        }
-    }
-}
 
 /// Secrets by name, and the redactor that knows them all.
 #[derive(Clone, Debug, Default)]
@@ -71,14 +21,11 @@ impl Vault {
     ///
     /// # Errors
     /// When the key is another one than they were encrypted with.
-    pub fn open(sealed: &str, key: &VaultKey, redactor: Redactor) -> Result<Self> {
+    pub fn open(sealed: &str, keys: &Keys, redactor: Redactor) -> Result<Self> {
         let values: BTreeMap<String, Secret> = if sealed.is_empty() {
             BTreeMap::new()
         } else {
-            let plain = age::decrypt(&key.0, sealed.as_bytes()).map_err(|error| {
-                Error::new(format!("the secrets of this environment cannot be decrypted: {error}"))
-                    .hint("put the key back that they were encrypted with: `.infra/key.txt`, or `INFRA_AGE_KEY`")
-            })?;
+            let plain = keys.decrypt(sealed, "what this environment keeps secret")?;
             serde_json::from_slice(&plain).context(|| "the decrypted secrets cannot be read")?
         };
         for (name, value) in &values {
@@ -93,10 +40,8 @@ impl Vault {
     ///
     /// # Errors
     /// When the machine has no random numbers.
-    pub fn seal(&self, key: &VaultKey) -> Result<String> {
-        let plain = serde_json::to_vec(&self.values)?;
-        age::encrypt_and_armor(&key.0.to_public(), &plain)
-            .map_err(|error| Error::new(format!("the secrets cannot be encrypted: {error}")))
+    pub fn seal(&self, keys: &Keys) -> Result<String> {
+        keys.encrypt(&serde_json::to_vec(&self.values)?)
     }
 
     /// A secret by name.
@@ -111,6 +56,18 @@ impl Vault {
             self.redactor.learn(value.expose());
         }
         self.values.insert(name.to_owned(), value);
+    }
+
+    /// Gives everything below a name another one.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let below = |name: &str| name.strip_prefix(from).filter(|rest| rest.starts_with('/')).map(str::to_owned);
+        let found: Vec<(String, String)> =
+            self.values.keys().filter_map(|name| Some((name.clone(), below(name)?))).collect();
+        for (name, rest) in found {
+            if let Some(value) = self.values.remove(&name) {
+                self.values.insert(format!("{to}{rest}"), value);
+            }
+        }
     }
 
     /// A secret by name, generated on first use.
@@ -180,28 +137,25 @@ fn is_confidential(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Vault, VaultKey};
+    use super::{Keys, Vault};
     use crate::secret::Redactor;
 
     #[test]
     fn secrets_are_sealed_and_opened_with_their_key_only() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key.txt");
-        let key = VaultKey::load_or_create(&path).unwrap();
+        let keys = Keys::of_project(folder.path());
         let mut vault = Vault::default();
         vault.ensure("password", || Ok("correct horse".into())).unwrap();
         vault.ssh_key("ssh", "dev").unwrap();
-        let sealed = vault.seal(&key).unwrap();
+        let sealed = vault.seal(&keys).unwrap();
         assert!(!sealed.contains("correct horse"));
 
-        let again = VaultKey::load_or_create(&path).unwrap();
         let redactor = Redactor::default();
-        let opened = Vault::open(&sealed, &again, redactor.clone()).unwrap();
+        let opened = Vault::open(&sealed, &Keys::of_project(folder.path()), redactor.clone()).unwrap();
         assert_eq!(opened.get("password").unwrap().expose(), "correct horse");
         assert_eq!(redactor.redact("a correct horse"), "a [secret]");
-
-        let other = VaultKey::load_or_create(&folder.path().join("other.txt")).unwrap();
-        let error = Vault::open(&sealed, &other, Redactor::default()).unwrap_err();
+        let other = tempfile::tempdir().unwrap();
+        let error = Vault::open(&sealed, &Keys::of_project(other.path()), Redactor::default()).unwrap_err();
         assert!(!error.hints().is_empty());
     }
 }

@@ -28,9 +28,9 @@ pub(crate) async fn command(
     project: &Path, environment: &Environment, cloud: &dyn Provider, destroy: bool,
 ) -> Result<Tally> {
     let store = Store::new(project, &environment.name);
-    let state = store.read()?;
+    let state = store.read().await?;
     let observed = cloud.list(Some(&environment.name)).await?;
-    let pending = store.journal()?.pending().clone();
+    let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
     let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
     let plan = Plan {
@@ -44,7 +44,7 @@ pub(crate) async fn command(
         configure: Configure::default(),
     };
     let vault = match &state {
-        Some(state) => Vault::open(&state.secrets, &store.vault_key()?, Redactor::default())?,
+        Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,
         None => Vault::default(),
     };
     let state = state.unwrap_or_else(|| State {
@@ -57,12 +57,14 @@ pub(crate) async fn command(
         serial: 0,
         created: Clock::System.now(),
         resources: BTreeMap::new(),
+        pending: BTreeMap::new(),
+        fence: 0,
         secrets: String::new(),
     });
     let events = Events::ignored();
-    let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new())?;
+    let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
     if !destroy {
-        run.with_vault(|vault| infra::configure::prepare_secrets(environment, vault))?;
+        run.with_vault(|vault| infra::configure::prepare_secrets(environment, vault)).await?;
     }
     let mut tally = run.build(&plan).await?;
     tally = tally.plus(run.remove(&plan).await?);

@@ -139,6 +139,11 @@ impl Moto {
     }
 
     /// Calls past the proxy, for what happens behind the program's back.
+    pub(crate) fn direct(&self) -> String {
+        self.proxy.target.clone()
+    }
+
+    /// A client.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

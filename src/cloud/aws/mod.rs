@@ -10,6 +10,7 @@ pub mod elb;
 pub mod iam;
 pub mod rds;
 pub mod route53;
+pub mod s3;
 mod sign;
 mod xml;
 
@@ -57,6 +58,8 @@ pub enum Service {
     Route53,
     /// Quotas of other services.
     ServiceQuotas,
+    /// Objects in buckets.
+    S3,
 }
 
 impl Service {
@@ -73,6 +76,7 @@ impl Service {
             Self::Iam => "iam",
             Self::Route53 => "route53",
             Self::ServiceQuotas => "servicequotas",
+            Self::S3 => "s3",
         }
     }
 
@@ -88,6 +92,7 @@ impl Service {
             Self::Iam => "2010-05-08",
             Self::Route53 => "2013-04-01",
             Self::ServiceQuotas => "2019-06-24",
+            Self::S3 => "2006-03-01",
         }
     }
 
@@ -269,6 +274,8 @@ struct Exchange<'a> {
     query: String,
     content_type: &'a str,
     target: Option<&'a str>,
+    /// Further headers, in small letters.
+    headers: Vec<(&'static str, String)>,
     body: String,
 }
 
@@ -276,7 +283,7 @@ impl<'a> Exchange<'a> {
     /// A body for the service itself.
     fn post(service: Service, content_type: &'a str, body: String) -> Self {
         let (path, query) = ("/".to_owned(), String::new());
-        Self { service, method: Method::POST, path, query, content_type, target: None, body }
+        Self { service, method: Method::POST, path, query, content_type, target: None, headers: Vec::new(), body }
     }
 }
 
@@ -326,6 +333,10 @@ impl Client {
         }
         if let Some(session) = &keys.session {
             headers.insert("x-amz-security-token".to_owned(), session.expose().to_owned());
+        }
+        headers.extend(exchange.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        if exchange.service == Service::S3 {
+            headers.insert("x-amz-content-sha256".to_owned(), sign::sha256(exchange.body.as_bytes()));
         }
         let signed = Signed {
             method: exchange.method.as_str(),
@@ -566,7 +577,7 @@ async fn refusal(response: Response) -> AwsError {
         (kind.rsplit('#').next().unwrap_or_default().to_owned(), message)
     } else {
         let xml = xml::parse(&body).unwrap_or_default();
-        let error = xml.pointer("/Errors/0").or_else(|| xml.get("Error")).cloned().unwrap_or_default();
+        let error = xml.pointer("/Errors/0").or_else(|| xml.get("Error")).unwrap_or(&xml).clone();
         let id = xml.get("RequestID").or_else(|| xml.get("RequestId")).and_then(Value::as_str).map(str::to_owned);
         request_id = id.or(request_id);
         (text(error.get("Code")), text(error.get("Message")))

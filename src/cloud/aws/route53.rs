@@ -82,6 +82,7 @@ impl Client {
             query: pairs.join("&"),
             content_type: "application/xml",
             target: None,
+            headers: Vec::new(),
             body,
         };
         // A zone has the reference of its maker, and records are set to what they should be: every call may be repeated.

@@ -23,7 +23,7 @@ pub(super) struct Signed<'a> {
     pub(super) time: &'a str,
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 

@@ -45,6 +45,11 @@ pub(super) fn parse(text: &str) -> Result<Value> {
     Ok(outermost.children.into_iter().next().map_or(Value::Null, |(_, value)| value))
 }
 
+/// The elements of S3 that stand beside others and repeat.
+fn repeats(name: &str) -> bool {
+    name == "Contents"
+}
+
 #[derive(Default)]
 struct Element {
     name: String,
@@ -70,7 +75,16 @@ impl Element {
         if self.children.iter().all(|(name, _)| element(name)) {
             return Some(self.children.into_iter().map(|(_, value)| value).collect());
         }
-        Some(Value::Object(Map::from_iter(self.children)))
+        let mut fields = Map::new();
+        for (name, value) in self.children {
+            match fields.get_mut(&name) {
+                // What repeats is a list, without an element around it.
+                Some(Value::Array(items)) if repeats(&name) => items.push(value),
+                _ if repeats(&name) => drop(fields.insert(name, Value::Array(vec![value]))),
+                _ => drop(fields.insert(name, value)),
+            }
+        }
+        Some(Value::Object(fields))
     }
 }
 
@@ -88,6 +102,8 @@ mod tests {
         let text =
             "<R><DBInstances><DBInstance><TagList><Tag><Key>a</Key></Tag></TagList></DBInstance></DBInstances></R>";
         assert_eq!(parse(text).unwrap(), json!({ "DBInstances": [{ "TagList": [{ "Key": "a" }] }] }));
+        let text = "<R><Name>b</Name><Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents></R>";
+        assert_eq!(parse(text).unwrap(), json!({ "Name": "b", "Contents": [{ "Key": "a" }, { "Key": "b" }] }));
         assert!(parse("<a><b></a>").is_err());
     }
 }

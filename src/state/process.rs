@@ -1,0 +1,69 @@
+//! Which process holds something, so that others on the same machine see at once that it is gone.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// A process, told apart from all others: of other machines, of other containers, and of those that get its number later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub id: u32,
+    /// When it was started, in clock ticks since the machine was.
+    started: u64,
+    /// Which start of which machine.
+    boot: String,
+    /// The namespace of its number.
+    namespace: String,
+}
+
+impl Process {
+    /// This one.
+    pub(super) fn current() -> Self {
+        let id = std::process::id();
+        let (boot, namespace) = here();
+        Self { id, started: started(id).unwrap_or_default(), boot, namespace }
+    }
+
+    /// Whether it certainly runs no more. Of a process elsewhere nobody can tell.
+    pub(super) fn is_gone(&self) -> bool {
+        let (boot, namespace) = here();
+        let comparable = !boot.is_empty() && self.boot == boot && self.namespace == namespace;
+        comparable && started(self.id) != Some(self.started)
+    }
+}
+
+fn here() -> (String, String) {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    (boot.trim().to_owned(), namespace.display().to_string())
+}
+
+/// The 22nd field of `/proc/<id>/stat`, counted behind the name in parentheses (proc(5)).
+fn started(id: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// `user@machine`, as far as the machine tells.
+#[must_use]
+pub fn whoami() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the login's name is in the environment")]
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", machine.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Process;
+
+    #[test]
+    fn a_process_is_gone_when_another_one_has_its_number() {
+        let own = Process::current();
+        assert!(!own.is_gone());
+        assert!(Process { started: own.started + 1, ..own.clone() }.is_gone());
+        assert!(!Process { started: 1, boot: "another machine".into(), ..own.clone() }.is_gone());
+        assert!(!Process { started: 1, namespace: "another container".into(), ..own }.is_gone());
+    }
+}

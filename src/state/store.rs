@@ -1,0 +1,368 @@
+//! The state of one environment in a backend.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::{
+    State, VERSION,
+    backend::{Backend, Expect, Tag},
+    key::Keys,
+    lease::{Lease, Term},
+    local::{LocalBackend, prepare},
+    pending,
+};
+use crate::{
+    config::StateSettings,
+    error::{Context, Error, Result},
+    event::Events,
+    name::Name,
+};
+
+/// Where the state of one environment lies.
+#[derive(Debug)]
+pub struct Store {
+    backend: Arc<dyn Backend>,
+    environment: Name,
+    /// `.infra/` of the project: keys, and files of this machine.
+    root: PathBuf,
+    keys: Keys,
+    /// Whether all of the state is encrypted, and not its secrets only.
+    sealed: bool,
+    term: Term,
+    fence: AtomicU64,
+    /// The version that was read or written last: the next write expects it.
+    tag: Mutex<Option<Tag>>,
+}
+
+impl Store {
+    /// The place of an environment's state in a project, in files of this machine.
+    #[must_use]
+    pub fn new(project: &Path, environment: &Name) -> Self {
+        let root = project.join(".infra");
+        Self::over(Arc::new(LocalBackend::new(root)), project, environment, &StateSettings::default())
+    }
+
+    /// The place that a file's settings name.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn open(project: &Path, environment: &Name, settings: &StateSettings) -> Result<Self> {
+        Ok(Self::over(super::open(project, settings)?, project, environment, settings))
+    }
+
+    /// The state of an environment in a backend.
+    #[must_use]
+    pub fn over(backend: Arc<dyn Backend>, project: &Path, environment: &Name, settings: &StateSettings) -> Self {
+        let root = project.join(".infra");
+        Self {
+            backend,
+            environment: environment.clone(),
+            keys: Keys::new(&root, settings),
+            root,
+            sealed: settings.encrypt_all,
+            term: Term::default(),
+            fence: AtomicU64::new(0),
+            tag: Mutex::new(None),
+        }
+    }
+
+    /// The same with leases of another length.
+    #[must_use]
+    pub fn with_term(self, term: Term) -> Self {
+        Self { term, ..self }
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// The folder of this environment's files on this machine.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(self.environment.as_str())
+    }
+
+    /// The keys that secrets are encrypted with.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Makes the folder of this environment's files.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub fn prepare(&self) -> Result<PathBuf> {
+        let folder = self.folder();
+        prepare(&self.root, &folder)?;
+        Ok(folder)
+    }
+
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}/{name}", self.environment)
+    }
+
+    /// The environments that a backend has states of.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn list(backend: &dyn Backend) -> Result<Vec<Name>> {
+        let keys = backend.list("state.json").await?;
+        let names = keys.iter().filter_map(|key| key.strip_suffix("/state.json")?.parse().ok());
+        Ok(names.collect())
+    }
+
+    fn place(&self) -> String {
+        format!("{}/{}", self.backend.place(), self.key("state.json"))
+    }
+
+    /// Reads the state; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// When it is there but cannot be used; it is never overwritten then.
+    pub async fn read(&self) -> Result<Option<State>> {
+        let found = self.backend.get(&self.key("state.json")).await?;
+        let (text, tag) = found.unzip();
+        let state = match text.filter(|text| !text.is_empty()) {
+            None => None,
+            Some(text) => self.parse(&text)?,
+        };
+        *self.tag.lock().await = tag;
+        Ok(state.map(|mut state| {
+            pending::of_earlier_versions(&self.folder(), &mut state);
+            state
+        }))
+    }
+
+    /// Reads a text that is a state.
+    ///
+    /// # Errors
+    /// When it is none of a version that is known here, or cannot be decrypted.
+    pub fn parse(&self, text: &str) -> Result<Option<State>> {
+        let place = self.place();
+        let broken = |error: serde_json::Error| {
+            Error::new(format!("the state `{place}` cannot be read: {error}")).hint(format!(
+                "nothing was changed. The state before the last write is beside it as `.previous`, or an earlier version of \
+                 the object; what exists is found by its labels all the same: `infra state rm {}` forgets the state",
+                self.environment
+            ))
+        };
+        let mut value: Value = serde_json::from_str(text).map_err(broken)?;
+        let version = value.get("version").and_then(Value::as_u64).unwrap_or(0);
+        if version > u64::from(VERSION) {
+            return Err(Error::new(format!(
+                "the state `{place}` was written by a later version of infra (format {version}, this one knows {VERSION})"
+            ))
+            .hint("use that version; nothing was changed"));
+        }
+        if let Some(sealed) = value.get("encrypted").and_then(Value::as_str) {
+            let plain = self.keys.decrypt(sealed, &format!("the state `{place}`"))?;
+            value = serde_json::from_slice(&plain).map_err(broken)?;
+        }
+        if value.get("environment").is_none() && value.get("fence").is_some() {
+            // A lease was taken, and nothing has been made yet.
+            return Ok(None);
+        }
+        serde_json::from_value(value).map(Some).map_err(broken)
+    }
+
+    /// The text of a state.
+    ///
+    /// # Errors
+    /// When it cannot be encrypted.
+    pub fn text(&self, state: &State) -> Result<String> {
+        let text = serde_json::to_string_pretty(state)?;
+        if !self.sealed {
+            return Ok(text);
+        }
+        let encrypted = self.keys.encrypt(text.as_bytes())?;
+        let (version, fence) = (VERSION, state.fence);
+        Ok(serde_json::to_string_pretty(&json!({ "version": version, "fence": fence, "encrypted": encrypted }))?)
+    }
+
+    /// Takes the environment's lease, waiting at most `wait` for others, and reads the state. From now on the writes of
+    /// earlier holders are refused.
+    ///
+    /// # Errors
+    /// When others hold it for longer, or the state cannot be used.
+    pub async fn lease(&self, what: &str, wait: Duration, events: &Events) -> Result<(Lease, Option<State>)> {
+        let lease = Lease::acquire(&self.backend, &self.environment, what, wait, self.term, events).await?;
+        self.fence.store(lease.fence(), Ordering::SeqCst);
+        match self.claim().await {
+            Ok(state) => Ok((lease, state)),
+            Err(error) => {
+                lease.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Rewrites the state with this holder's number, so that its version is another one than earlier holders know. One of
+    /// them may write in just this moment: then what it wrote is read and rewritten.
+    async fn claim(&self) -> Result<Option<State>> {
+        loop {
+            let state = self.read().await?;
+            let text = match &state {
+                Some(state) => self.text(&self.stamped(state))?,
+                None => json!({ "version": VERSION, "fence": self.fence.load(Ordering::SeqCst) }).to_string(),
+            };
+            if self.try_put(&text).await? {
+                return Ok(state);
+            }
+        }
+    }
+
+    fn stamped(&self, state: &State) -> State {
+        State { version: VERSION, fence: self.fence.load(Ordering::SeqCst).max(state.fence), ..state.clone() }
+    }
+
+    /// Writes the state: all of it or nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written, or somebody else has written it since; the old state is kept.
+    pub async fn write(&self, state: &State) -> Result<()> {
+        self.put(&self.text(&self.stamped(state))?).await?;
+        pending::forget_earlier_versions(&self.folder());
+        Ok(())
+    }
+
+    async fn put(&self, text: &str) -> Result<()> {
+        if self.try_put(text).await? {
+            return Ok(());
+        }
+        Err(Error::new(format!("another command has taken over the environment `{}`", self.environment))
+            .hint("this one was silent for longer than its lease lasts; it has written nothing since, and stops")
+            .hint(format!("`infra history {}` tells who works on it", self.environment)))
+    }
+
+    /// Writes a text over the version that was read or written last; `false` when another one is there.
+    async fn try_put(&self, text: &str) -> Result<bool> {
+        let key = self.key("state.json");
+        let mut tag = self.tag.lock().await;
+        let expect = tag.clone().map_or(Expect::Absent, Expect::Tag);
+        let written = self.backend.put(&key, text, &expect).await;
+        let cannot = || format!("cannot write the state `{}`; the one before it is unharmed", self.place());
+        let written = match written.context(cannot)? {
+            Some(written) => Some(written),
+            // The answer of an earlier attempt may have been lost, although it was carried out.
+            None => self.backend.get(&key).await?.filter(|(there, _)| there == text).map(|(_, tag)| tag),
+        };
+        if written.is_none() {
+            return Ok(false);
+        }
+        *tag = written;
+        Ok(true)
+    }
+
+    /// Removes everything that is known of the environment, when nothing of it is left; its history stays.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn remove(&self) -> Result<()> {
+        let mut tag = self.tag.lock().await;
+        if let Some(held) = tag.take() {
+            self.backend.delete(&self.key("state.json"), &held).await?;
+        }
+        pending::forget_earlier_versions(&self.folder());
+        Ok(())
+    }
+
+    /// Removes what was done to the environment, when it was written down elsewhere.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn forget_history(&self) -> Result<()> {
+        let key = self.key("history.jsonl");
+        if let Some((_, tag)) = self.backend.get(&key).await? {
+            self.backend.delete(&key, &tag).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the state before the last write, which may be encrypted with a key that is no more.
+    pub fn forget_previous(&self) {
+        // There is none in most backends.
+        let _ = std::fs::remove_file(self.folder().join("state.json.previous"));
+    }
+
+    /// Gives the lease back. Where nothing came of it, nothing is left of it either.
+    pub async fn release(&self, lease: Lease) {
+        if let Ok(None) = self.read().await {
+            let _ = self.remove().await;
+        }
+        lease.release().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Store;
+    use crate::state::{State, tests::state};
+
+    fn store() -> (tempfile::TempDir, Store, State) {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state("dev");
+        let store = Store::new(folder.path(), &state.environment);
+        (folder, store, state)
+    }
+
+    #[tokio::test]
+    async fn a_state_comes_back_as_it_was() {
+        let (_folder, store, state) = store();
+        assert!(store.read().await.unwrap().is_none());
+        store.write(&state).await.unwrap();
+        store.write(&State { serial: 2, ..state.clone() }).await.unwrap();
+        assert_eq!(store.read().await.unwrap().unwrap().serial, 2);
+        store.remove().await.unwrap();
+        assert!(store.read().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_broken_or_future_state_is_left_alone() {
+        let (_folder, store, state) = store();
+        store.write(&state).await.unwrap();
+        let path = store.folder().join("state.json");
+        for (text, says) in [("{\"version\": 1", "cannot be read"), ("{\"version\": 99}", "later version")] {
+            std::fs::write(&path, text).unwrap();
+            let error = store.read().await.unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_version_wrote_is_read() {
+        let (_folder, store, state) = store();
+        store.prepare().unwrap();
+        let mut value = serde_json::to_value(&state).unwrap();
+        value["version"] = 1.into();
+        for field in ["fence", "terms", "pending"] {
+            value.as_object_mut().unwrap().remove(field);
+        }
+        std::fs::write(store.folder().join("state.json"), value.to_string()).unwrap();
+        let lines = [
+            r#"{"creating":{"address":"vm.a","intent":{"token":"t","spec":{},"needs":[]}}}"#,
+            r#"{"creating":{"address":"vm.b","intent":{"token":"u","spec":{},"needs":[]}}}"#,
+            r#"{"done":{"address":"vm.a"}}"#,
+            r#"{"creating":{"addr"#,
+        ];
+        std::fs::write(store.folder().join("journal.jsonl"), lines.join("\n")).unwrap();
+        let read = store.read().await.unwrap().unwrap();
+        let pending: Vec<String> = read.pending.keys().map(ToString::to_string).collect();
+        assert_eq!(pending, ["vm.b"]);
+        store.write(&read).await.unwrap();
+        assert!(!store.folder().join("journal.jsonl").exists());
+        assert_eq!(store.read().await.unwrap().unwrap().pending.len(), 1);
+    }
+}

@@ -1,0 +1,272 @@
+//! Backends of states: the same tests on all of them. The bucket is moto's; the database is one that the program itself has
+//! set up on a machine of its own.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use infra::{
+    clock::Clock,
+    config::{PostgresSettings, S3Settings, StateSettings},
+    event::Events,
+    name::Name,
+    resource::Terms,
+    state::{
+        Backend, Deed, Expect, Intent, Lease, LocalBackend, Overlay, PostgresBackend, State, Store, Term, VERSION,
+        look, unlock,
+    },
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    e2e::Dev,
+    support::moto::{Moto, REGION},
+};
+
+/// Leases that end while a test waits.
+const SHORT: Term = Term { lease: Duration::from_secs(2), heartbeat: Duration::from_millis(300) };
+/// Longer than anything here takes.
+const PATIENT: Duration = Duration::from_mins(1);
+
+fn state(name: &Name) -> State {
+    let intent = Intent { token: "t".into(), spec: serde_json::Map::new(), needs: Vec::new() };
+    State {
+        version: VERSION,
+        environment: name.clone(),
+        provider: "fake".into(),
+        folder: "envs/dev".into(),
+        overlay: Overlay::default(),
+        terms: Terms { owner: "Ännchen".into(), ..Terms::default() },
+        serial: 1,
+        created: Clock::System.now(),
+        resources: BTreeMap::new(),
+        pending: BTreeMap::from([("vm.a".parse().unwrap(), intent)]),
+        fence: 0,
+        secrets: String::new(),
+    }
+}
+
+fn store(backend: &Arc<dyn Backend>, project: &Path, name: &str) -> Store {
+    Store::over(Arc::clone(backend), project, &name.parse().unwrap(), &StateSettings::default()).with_term(SHORT)
+}
+
+async fn conforms(backend: Arc<dyn Backend>) {
+    backend.probe().await.unwrap();
+    conditions(backend.as_ref()).await;
+    nothing_is_lost_when_many_write(&backend).await;
+    let folder = tempfile::tempdir().unwrap();
+    states_and_history(&backend, folder.path()).await;
+    first_come_first_served(&backend).await;
+    the_dead_are_not_waited_for(&backend).await;
+    late_writes_are_refused(&backend, folder.path()).await;
+}
+
+/// A write happens when what is there is what is expected, and only then.
+async fn conditions(backend: &dyn Backend) {
+    let key = "conditions/state.json";
+    assert_eq!(backend.get(key).await.unwrap(), None);
+    let first = backend.put(key, "one ü", &Expect::Absent).await.unwrap().unwrap();
+    assert_eq!(backend.get(key).await.unwrap(), Some(("one ü".to_owned(), first.clone())));
+    assert_eq!(backend.put(key, "two", &Expect::Absent).await.unwrap(), None);
+    let second = backend.put(key, "two", &Expect::Tag(first.clone())).await.unwrap().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(backend.put(key, "three", &Expect::Tag(first.clone())).await.unwrap(), None);
+    assert!(!backend.delete(key, &first).await.unwrap());
+    assert_eq!(backend.get(key).await.unwrap().unwrap().0, "two");
+    assert!(backend.list("state.json").await.unwrap().contains(&key.to_owned()));
+    assert!(backend.delete(key, &second).await.unwrap());
+    assert_eq!(backend.get(key).await.unwrap(), None);
+    assert_eq!(backend.put(key, "late", &Expect::Tag(second.clone())).await.unwrap(), None);
+    assert!(!backend.delete(key, &second).await.unwrap());
+    assert!(!backend.list("state.json").await.unwrap().contains(&key.to_owned()));
+}
+
+async fn nothing_is_lost_when_many_write(backend: &Arc<dyn Backend>) {
+    let (writers, times, key) = (6, 5, "counter/state.json");
+    let mut tasks = JoinSet::new();
+    for _ in 0..writers {
+        let backend = Arc::clone(backend);
+        tasks.spawn(async move {
+            for _ in 0..times {
+                loop {
+                    let (count, expect) = match backend.get(key).await.unwrap() {
+                        Some((text, tag)) => (text.parse::<usize>().unwrap(), Expect::Tag(tag)),
+                        None => (0, Expect::Absent),
+                    };
+                    if backend.put(key, &(count + 1).to_string(), &expect).await.unwrap().is_some() {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(backend.get(key).await.unwrap().unwrap().0, (writers * times).to_string());
+}
+
+async fn states_and_history(backend: &Arc<dyn Backend>, project: &Path) {
+    let store = store(backend, project, "kept");
+    let state = state(&"kept".parse().unwrap());
+    assert!(store.read().await.unwrap().is_none());
+    store.write(&state).await.unwrap();
+    store.write(&State { serial: 2, ..state.clone() }).await.unwrap();
+    let read = self::store(backend, project, "kept").read().await.unwrap().unwrap();
+    assert_eq!(read, State { serial: 2, ..state });
+    assert!(Store::list(backend.as_ref()).await.unwrap().contains(&"kept".parse().unwrap()));
+    let mut tasks = JoinSet::new();
+    for number in 0..5 {
+        let store = self::store(backend, project, "kept");
+        tasks.spawn(async move {
+            store.remember(&Deed::begin("apply", Path::new("/"), &number.to_string(), Vec::new())).await.unwrap();
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let mut digests: Vec<String> = store.history().await.unwrap().into_iter().map(|deed| deed.digest).collect();
+    digests.sort();
+    assert_eq!(digests, ["0", "1", "2", "3", "4"]);
+    store.remove().await.unwrap();
+    assert!(self::store(backend, project, "kept").read().await.unwrap().is_none());
+    assert_eq!(store.history().await.unwrap().len(), 5, "what was done outlives the environment");
+}
+
+async fn acquire(backend: &Arc<dyn Backend>, name: &str, what: &str, wait: Duration) -> infra::error::Result<Lease> {
+    Lease::acquire(backend, &name.parse().unwrap(), what, wait, SHORT, &Events::ignored()).await
+}
+
+async fn first_come_first_served(backend: &Arc<dyn Backend>) {
+    let name: Name = "queue".parse().unwrap();
+    let first = acquire(backend, "queue", "first", Duration::ZERO).await.unwrap();
+    let (order, mut tasks) = (Arc::new(std::sync::Mutex::new(Vec::new())), JoinSet::new());
+    for number in 1..=3 {
+        let (backend, order) = (Arc::clone(backend), Arc::clone(&order));
+        let waiting = Arc::clone(&backend);
+        tasks.spawn(async move {
+            let lease = acquire(&waiting, "queue", &format!("waiter {number}"), PATIENT).await.unwrap();
+            order.lock().unwrap().push((number, lease.fence()));
+            lease.release().await;
+        });
+        // The next one comes when this one stands in the queue.
+        let deadline = Instant::now() + PATIENT;
+        while look(backend.as_ref(), &name).await.unwrap().queue.len() < number {
+            assert!(Instant::now() < deadline, "waiter {number} does not stand in the queue");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    // Whoever does not want to wait is told for whom, and leaves no trace in the queue.
+    let refused = acquire(backend, "queue", "hasty", Duration::ZERO).await.unwrap_err().to_string();
+    assert!(refused.contains("is held by `first` of ") && refused.contains("and 3 more wait for it"), "{refused}");
+    assert_eq!(look(backend.as_ref(), &name).await.unwrap().queue.len(), 3);
+    let fence = first.fence();
+    let begun = Instant::now();
+    first.release().await;
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    println!("{}: three hand-overs in {:?}", backend.place(), begun.elapsed());
+    let order = order.lock().unwrap().clone();
+    assert_eq!(order, [(1, fence + 1), (2, fence + 2), (3, fence + 3)]);
+}
+
+async fn the_dead_are_not_waited_for(backend: &Arc<dyn Backend>) {
+    // It is dropped, and its heart stands still, as when its machine is gone.
+    drop(acquire(backend, "dead", "killed", Duration::ZERO).await.unwrap());
+    let begun = Instant::now();
+    let next = acquire(backend, "dead", "next", PATIENT).await.unwrap();
+    let waited = begun.elapsed();
+    assert!(waited >= SHORT.lease / 2 && waited < SHORT.lease * 4, "{waited:?}");
+    // One that lives is waited for, however long that takes.
+    let held = acquire(backend, "dead", "patient", SHORT.lease * 2).await.unwrap_err();
+    assert!(held.to_string().contains("is held by `next`"), "{held}");
+    assert!(!next.lost().is_cancelled());
+    // Until somebody who knows better takes it away.
+    let taken = unlock(backend.as_ref(), &"dead".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(taken.what, "next");
+    tokio::time::timeout(PATIENT, next.lost().cancelled()).await.expect("the holder hears of it");
+}
+
+async fn late_writes_are_refused(backend: &Arc<dyn Backend>, project: &Path) {
+    for exists in [false, true] {
+        let name = if exists { "fenced" } else { "fenced-new" };
+        let state = state(&name.parse().unwrap());
+        if exists {
+            store(backend, project, name).write(&state).await.unwrap();
+        }
+        let (paused, next) = (store(backend, project, name), store(backend, project, name));
+        let (lease, found) = paused.lease("paused", Duration::ZERO, &Events::ignored()).await.unwrap();
+        assert_eq!(found.is_some(), exists);
+        drop(lease);
+        let (lease, found) = next.lease("next", PATIENT, &Events::ignored()).await.unwrap();
+        assert_eq!(found.is_some(), exists);
+        // It wakes up and goes on, before the new holder has written anything of its own.
+        let refused = paused.write(&State { provider: "late".into(), ..state.clone() }).await.unwrap_err();
+        assert!(refused.to_string().contains("has taken over"), "{refused}");
+        next.write(&State { provider: "next".into(), ..state.clone() }).await.unwrap();
+        assert!(paused.write(&state).await.is_err());
+        let read = store(backend, project, name).read().await.unwrap().unwrap();
+        assert_eq!((read.provider.as_str(), read.fence), ("next", lease.fence()));
+        next.release(lease).await;
+        assert!(store(backend, project, name).read().await.unwrap().is_some());
+    }
+    // A lease under which nothing was made leaves nothing behind.
+    let idle = store(backend, project, "idle");
+    let (lease, _) = idle.lease("idle", Duration::ZERO, &Events::ignored()).await.unwrap();
+    idle.release(lease).await;
+    assert_eq!(backend.get("idle/state.json").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_in_files_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conforms(Arc::new(LocalBackend::new(folder.path().join(".infra")))).await;
+}
+
+/// A bucket of moto.
+pub(crate) async fn bucket(moto: &Moto, folder: &Path) -> S3Settings {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let credentials = folder.join("credentials");
+    std::fs::write(&credentials, "[test]\naws_access_key_id = test\naws_secret_access_key = test\n").unwrap();
+    let made = reqwest::Client::new().put(format!("{}/states", moto.direct())).send().await.unwrap();
+    assert!(made.status().is_success(), "{made:?}");
+    S3Settings {
+        bucket: "states".into(),
+        prefix: "team/infra".into(),
+        region: Some(REGION.into()),
+        endpoint: Some(moto.direct()),
+        profile: Some("test".into()),
+        shared_credentials_file: Some(credentials),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_in_a_bucket_conforms() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let settings = bucket(&moto, folder.path()).await;
+    conforms(Arc::new(infra::state::S3Backend::open(&settings).unwrap())).await;
+    let missing = infra::state::S3Backend::open(&S3Settings { bucket: "other".into(), ..settings }).unwrap();
+    let error = missing.get("a/state.json").await.unwrap_err();
+    assert!(error.hints().iter().any(|hint| hint.contains("make the bucket first")), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_state_in_a_database_conforms() {
+    let dev = Dev::with_file(
+        "state",
+        "postgres: {main: {resources: {memory: 512M}, users: {infra: }, databases: {infra: {owner: infra}}}}\nplaybooks: [site.yml]\n\
+         outputs: {url: \"postgres://infra:{{ secret('postgres_main_infra') }}@{{ postgres.main.host }}:{{ postgres.main.port }}/infra?sslmode=disable\"}\n",
+    );
+    dev.apply();
+    // The role lets in the machines of the environment only; this one comes from outside.
+    dev.ssh(
+        "postgres-main",
+        "echo 'host all all all scram-sha-256' | sudo tee -a /etc/postgresql/15/main/pg_hba.conf && sudo systemctl reload postgresql",
+    );
+    let url = dev.output("url");
+    conforms(Arc::new(PostgresBackend::open(&PostgresSettings { url, ca_file: None }).unwrap())).await;
+}
