@@ -53,7 +53,7 @@ impl Dev {
         self.run(&["output", name], 0).out.trim().to_owned()
     }
 
-    fn edit(&self, file: &str, from: &str, to: &str) {
+    pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.sandbox.path(&format!("envs/{}/{file}", self.name));
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} has no `{from}`");

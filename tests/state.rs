@@ -270,3 +270,82 @@ async fn e2e_state_in_a_database_conforms() {
     let url = dev.output("url");
     conforms(Arc::new(PostgresBackend::open(&PostgresSettings { url, ca_file: None }).unwrap())).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_state_is_looked_at_put_right_and_moved() {
+    let moto = Moto::start().await;
+    let dev = Dev::small("moved");
+    let name = dev.name.clone();
+    let bucket = bucket(&moto, dev.sandbox.folder.path()).await;
+    let run = |arguments: &[&str], code: i32| dev.sandbox.run(arguments, code);
+    dev.apply();
+    let listed = run(&["state", "list", &name], 0).out;
+    assert!(listed.contains("vm.a") && listed.contains("disk.b-data") && listed.lines().count() == 5, "{listed}");
+    assert!(run(&["state", "show", &name, "vm.a"], 0).out.contains("\"memory_mb\": 128"));
+    assert!(run(&["state", "show", &name, "vm.aa"], 2).err.contains("did you mean `vm.a`?"));
+
+    // A machine under another name is the same machine.
+    run(&["state", "mv", &name, "vm.a", "vm.z"], 0).silent();
+    dev.edit("config.yaml", "  a: {", "  z: {");
+    let plan = dev.run(&["plan"], 0).out;
+    assert!(!plan.contains("vm.z") && !plan.contains("vm.a"), "{plan}");
+    assert_eq!(dev.ssh("z", "echo here").trim(), "here");
+    run(&["state", "mv", &name, "vm.z", "vm.a"], 0).silent();
+    dev.edit("config.yaml", "  z: {", "  a: {");
+
+    // What is forgotten is found by its label; a subnet has no keys that one would need.
+    run(&["state", "rm", &name, "subnet.main", "--yes"], 0).silent();
+    assert!(dev.run(&["plan"], 0).out.contains("= subnet.main"));
+    assert!(dev.apply().err.contains("resources: 0 created, 0 changed, 0 destroyed"));
+
+    // To and fro: nothing is lost, and the secrets still open.
+    let settings = |more: &str| format!("{more}\ninstances:");
+    let s3 = format!(
+        "state: {{s3: {{bucket: {}, prefix: p, region: {}, endpoint: '{}', profile: test, shared_credentials_file: {}}}}}",
+        bucket.bucket,
+        REGION,
+        bucket.endpoint.as_ref().unwrap(),
+        bucket.shared_credentials_file.as_ref().unwrap().display()
+    );
+    dev.edit("config.yaml", "instances:", &settings(&s3));
+    let history = dev.run(&["history", "--json"], 0).out;
+    let moved = run(&["state", "mv-backend", &name, "--from", "local"], 0).err;
+    assert!(moved.contains("moved to s3://states/p: 4 resources"), "{moved}");
+    assert!(!dev.sandbox.path(&format!(".infra/{name}/state.json")).exists());
+    assert!(run(&["state", "mv-backend", &name, "--from", "local"], 2).err.contains("nothing is known"));
+    assert_eq!(dev.run(&["history", "--json"], 0).out, history);
+    assert_eq!(dev.ssh("b", "hostname").trim(), "b");
+    assert!(dev.apply().err.contains("resources: 0 created, 0 changed, 0 destroyed"));
+    // Another machine has neither the key nor a way to guess it.
+    let key = dev.sandbox.path(".infra/key.txt");
+    let kept = std::fs::read_to_string(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    let without = dev.run(&["plan"], 1).err;
+    assert!(without.contains("is encrypted, and there is no key") && without.contains("INFRA_AGE_KEY"), "{without}");
+    std::fs::write(&key, &kept).unwrap();
+    let exported = kept.lines().last().unwrap().to_owned();
+
+    // All of it encrypted, under a new key.
+    dev.edit("config.yaml", "state: {s3", "state: {encrypt: all, s3");
+    run(&["state", "rekey"], 0).silent();
+    assert_ne!(std::fs::read_to_string(&key).unwrap(), kept);
+    let raw = infra::state::S3Backend::open(&S3Settings { prefix: "p".into(), ..bucket }).unwrap();
+    let (text, _) = raw.get(&format!("{name}/state.json")).await.unwrap().unwrap();
+    assert!(text.contains("BEGIN AGE ENCRYPTED FILE") && !text.contains("vm.a"), "{text}");
+    assert_eq!(dev.ssh("b", "hostname").trim(), "b");
+    let mut old = dev.sandbox.command(&["plan", &name]);
+    old.env("INFRA_AGE_KEY", exported);
+    assert!(dev.sandbox.finish(old, &["plan"], 1).err.contains("cannot be decrypted with the key in `INFRA_AGE_KEY`"));
+
+    // Out and in again; what is older is refused.
+    let pulled = run(&["state", "pull", &name], 0).out;
+    dev.sandbox.write("pulled.json", &pulled);
+    dev.run(&["extend", "2h"], 0).silent();
+    let older = run(&["state", "push", &name, "pulled.json"], 2).err;
+    assert!(older.contains("what is there is newer"), "{older}");
+    run(&["state", "push", &name, "pulled.json", "--force"], 0).silent();
+    assert_eq!(dev.ssh("b", "hostname").trim(), "b");
+    assert!(run(&["state", "unlock", &name], 0).err.contains("nobody holds"));
+    dev.run(&["destroy", "--yes"], 0).silent();
+    assert_eq!(dev.left().await, Vec::<String>::new());
+}

@@ -75,6 +75,9 @@ pub(crate) struct Printed {
 }
 
 impl Printed {
+    /// For commands whose output says nothing that the test needs.
+    pub(crate) fn silent(self) {}
+
     fn new(output: &Output, folder: &Path) -> Self {
         let clean = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder.display().to_string(), "$PROJECT");
         Self { out: clean(&output.stdout), err: clean(&output.stderr) }
