@@ -298,6 +298,23 @@ async fn e2e_state_is_looked_at_put_right_and_moved() {
     assert!(dev.run(&["plan"], 0).out.contains("= subnet.main"));
     assert!(dev.apply().err.contains("resources: 0 created, 0 changed, 0 destroyed"));
 
+    // A machine whose keys are still known comes back by its id, or by its label; one that is gone is forgotten.
+    let shown = run(&["state", "show", &name, "vm.b"], 0).out;
+    let id = serde_json::from_str::<serde_json::Value>(&shown).unwrap()["id"].as_str().unwrap().to_owned();
+    run(&["state", "rm", &name, "vm.b", "--yes"], 0).silent();
+    assert!(dev.run(&["plan"], 0).out.contains("its keys are not known here"));
+    assert!(dev.run(&["import", "vm.b", "nowhere"], 2).err.contains(&id), "the ids that there are, are named");
+    dev.run(&["import", "vm.b", &id], 0).silent();
+    run(&["state", "rm", &name, "vm.b", "disk.b-data", "--yes"], 0).silent();
+    let scanned = dev.run(&["import", "--scan"], 0).err;
+    assert!(scanned.contains("`vm.b` is in the state now") && scanned.contains("`disk.b-data`"), "{scanned}");
+    assert!(dev.apply().err.contains("resources: 0 created, 0 changed, 0 destroyed"));
+    crate::e2e::engine().remove_container(&id).await.unwrap();
+    assert!(!dev.run(&["plan", "--refresh=false"], 0).out.contains("vm.b"), "the state believes in it still");
+    assert!(dev.run(&["refresh"], 0).out.contains("- vm.b is gone"));
+    assert!(dev.run(&["plan", "--refresh=false"], 0).out.contains("+ vm.b"));
+    dev.apply();
+
     // To and fro: nothing is lost, and the secrets still open.
     let settings = |more: &str| format!("{more}\ninstances:");
     let s3 = format!(

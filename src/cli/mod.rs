@@ -10,10 +10,12 @@ mod doctor;
 mod extend;
 mod gc;
 mod history;
+mod import;
 mod inventory;
 mod ls;
 mod output;
 mod plan;
+mod refresh;
 mod run;
 mod schema;
 mod session;
@@ -54,6 +56,8 @@ enum Command {
     Validate(validate::Validate),
     Ls(ls::Ls),
     State(state::StateCommand),
+    Refresh(refresh::Refresh),
+    Import(import::Import),
     Extend(extend::Extend),
     Gc(gc::Gc),
     History(history::History),
@@ -77,6 +81,8 @@ impl Command {
             Self::Validate(command) => command.run(ui).await,
             Self::Ls(command) => command.run(ui).await,
             Self::State(command) => command.run(ui, redactor).await,
+            Self::Refresh(command) => command.run(ui, redactor).await,
+            Self::Import(command) => command.run(ui, redactor).await,
             Self::Extend(command) => command.run(ui, redactor).await,
             Self::Gc(command) => command.run(ui).await,
             Self::History(command) => command.run(ui).await,

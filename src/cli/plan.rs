@@ -34,6 +34,9 @@ pub(super) struct Plan {
     /// Exit with 2 when resources would change
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Ask the provider what exists; `--refresh=false` believes the state
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    refresh: bool,
     /// Plan the destruction
     #[arg(long)]
     destroy: bool,
@@ -43,7 +46,7 @@ impl Plan {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::review(&self.environment, ui, redactor).await?;
         Prepared::of(&session)?;
-        let observed = session.observe().await?;
+        let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
         plan.digest = digest(&session.environment)?;
         if ui.mode() == Mode::Json {

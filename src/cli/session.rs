@@ -20,7 +20,7 @@ use crate::{
     event::Events,
     name::Name,
     plan::{self, Configure, Known, Plan, Selection},
-    provider::{self, Object, Provider},
+    provider::{self, Health, Object, Provider},
     resource::{Address, Terms},
     secret::Redactor,
     state::{self, Deed, Lease, State, Store, Vault},
@@ -263,6 +263,24 @@ impl Session {
             ))
             .hint("give this one another name: `--name NAME`")),
         }
+    }
+
+    /// What exists as far as the state knows: nobody is asked.
+    pub(super) fn remembered(&self) -> Vec<Object> {
+        let entries = self.state.iter().flat_map(|state| &state.resources);
+        let objects = entries.map(|(address, entry)| Object {
+            environment: self.environment.name.to_string(),
+            address: address.clone(),
+            project: self.project(),
+            id: entry.id.clone(),
+            token: entry.token.clone(),
+            created: entry.created.as_second(),
+            health: Health::Ready,
+            terms: Terms::default(),
+            attributes: entry.attributes.clone(),
+            actual: serde_json::Map::new(),
+        });
+        objects.collect()
     }
 
     /// Writes down what a command has done, and how it ended. A history that cannot be written is no reason to fail.
