@@ -119,6 +119,11 @@ impl Events {
         let _ = self.0.send(event);
     }
 
+    /// Tells something worth a line.
+    pub fn note(&self, message: impl Into<String>) {
+        self.tell(Event::Note { message: message.into() });
+    }
+
     /// Tells a warning.
     pub fn warn(&self, message: impl Into<String>) {
         self.tell(Event::Warning { message: message.into() });

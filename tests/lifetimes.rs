@@ -1,6 +1,6 @@
 //! Environments that live for a while: who is swept away, and who never is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Stdio, time::Instant};
 
 use infra::{
     apply::sweep,
@@ -177,4 +177,86 @@ async fn e2e_an_environment_expires_and_is_swept_without_its_state() {
     let swept = run(&["gc"], 0).err;
     assert!(swept.contains(&format!("`{child}` of docker")) && swept.contains("5 objects removed"), "{swept}");
     assert_eq!(left(&child).await, Vec::<String>::new());
+}
+
+/// A template of one machine with something to configure.
+fn template(suffix: &str, more: &str) -> Dev {
+    let dev = Dev::with_file(
+        suffix,
+        &format!(
+            "{more}instances:\n  a: {{network: {{nat: true}}, resources: {{memory: 128M}}}}\nplaybooks: [site.yml]\n\
+             outputs: {{name: '{{{{ env.name }}}}'}}\n"
+        ),
+    );
+    let play = "- hosts: all\n  become: true\n  tasks:\n    - copy: {content: '{{ env.name }}', dest: /etc/name}\n    \
+                - copy: {content: x, dest: /etc/other}\n    - apt: {name: rsync, update_cache: true}\n";
+    dev.sandbox.write(&format!("envs/{}/site.yml", dev.name), play);
+    dev
+}
+
+/// The environments of a template, as `infra ls` tells of them.
+fn listed(dev: &Dev) -> Vec<Value> {
+    let all: Vec<Value> = serde_json::from_str(&dev.sandbox.run(&["ls", "--json"], 0).out).unwrap();
+    all.into_iter().filter(|line| line["template"] == dev.name.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_a_pool_is_filled_and_each_member_is_handed_out_once() {
+    let dev = template("pool", "pool: {min: 2}\nttl: 1h\n");
+    let run = |arguments: &[&str], code: i32| dev.sandbox.run(arguments, code);
+    let begun = Instant::now();
+    let filled = run(&["pool", "fill", &dev.name], 0).err;
+    let cold = begun.elapsed() / 2;
+    assert!(filled.contains("2 made, 0 removed, 2 are ready"), "{filled}");
+    assert!(run(&["pool", "fill", &dev.name], 0).err.contains("0 made, 0 removed, 2 are ready"));
+    assert!(listed(&dev).iter().all(|line| line["in_pool"] == true && line["expires"].is_null()));
+
+    // Five want one at the same moment; there are two.
+    let names: Vec<String> = (1..=5).map(|number| format!("{}-{number}", dev.name)).collect();
+    let start = |name: &String| {
+        let mut command = dev.sandbox.command(&["apply", &dev.name, "--name", name, "--yes"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = names.iter().map(start).collect();
+    let mut taken = Vec::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        taken.extend(said.lines().filter(|line| line.contains("is taken over from the pool")).map(str::to_owned));
+    }
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 2, "{taken:?}");
+    let lines = listed(&dev);
+    assert!(lines.len() == 5 && lines.iter().all(|line| line["in_pool"] == false), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line["seconds_left"].as_i64().unwrap() > 3000),
+        "the time of each has begun: {lines:?}"
+    );
+    for name in &names {
+        // Each is itself, with keys of its own.
+        assert_eq!(run(&["ssh", name, "a", "--", "cat /etc/name"], 0).out, *name);
+        assert_eq!(run(&["output", name, "name"], 0).out.trim(), name);
+    }
+
+    // Taking one over runs what is still to be done, and nothing else.
+    run(&["pool", "fill", &dev.name], 0).silent();
+    let begun = Instant::now();
+    let name = format!("{}-quick", dev.name);
+    let quick = run(&["apply", &dev.name, "--name", &name, "--yes"], 0);
+    println!("cold {cold:?}, from the pool {:?}", begun.elapsed());
+    assert!(quick.err.contains("resources: 0 created, 0 changed, 0 destroyed"), "{}", quick.err);
+    assert_eq!(crate::e2e::changed(&quick), [("a".to_owned(), 1)], "{}", quick.err);
+
+    // Other files are another environment: what is ready is not what is wanted.
+    dev.edit("config.yaml", "memory: 128M", "memory: 192M");
+    let other = format!("{}-other", dev.name);
+    assert!(!run(&["apply", &dev.name, "--name", &other, "--yes"], 0).err.contains("taken over"));
+    assert!(run(&["pool", "fill", &dev.name], 0).err.contains("2 made, 1 removed, 2 are ready"));
+    assert!(run(&["pool", "drain", &dev.name], 0).err.contains("0 made, 2 removed"));
+    for name in names.iter().chain([&name, &other]) {
+        run(&["destroy", name, "--yes"], 0).silent();
+    }
+    assert_eq!(listed(&dev), Vec::<Value>::new());
 }

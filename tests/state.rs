@@ -38,6 +38,8 @@ fn state(name: &Name) -> State {
         environment: name.clone(),
         provider: "fake".into(),
         folder: "envs/dev".into(),
+        labelled: None,
+        pool: None,
         overlay: Overlay::default(),
         terms: Terms { owner: "Ännchen".into(), ..Terms::default() },
         serial: 1,

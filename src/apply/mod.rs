@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
     /// After an interrupted run: a call of the killed command may have been carried out after we had looked, so that
     /// there are two objects of one address. The one that the state knows stays.
     async fn remove_twins(&self, plan: &Plan) -> Result<()> {
-        for object in self.provider.list(Some(&plan.environment)).await? {
+        for object in self.provider.list(Some(&plan.labelled)).await? {
             let known = self.books().state.resources.get(&object.address).map(|entry| entry.id.clone());
             if known.is_some_and(|id| id != object.id) {
                 self.driver(&object.address)?.delete(&object.id).await?;
@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
     fn request<'r>(&self, plan: &'r Plan, resource: &'r Resource, token: &'r str) -> Result<Request<'r>> {
         let mut books = self.books();
         Ok(Request {
-            environment: &plan.environment,
+            environment: &plan.labelled,
             project: &plan.project,
             token,
             resource,
@@ -338,14 +338,14 @@ impl<'a> Run<'a> {
     /// # Errors
     /// When the provider still lists objects; each is named.
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
-        let mut left = self.provider.list(Some(&plan.environment)).await?;
+        let mut left = self.provider.list(Some(&plan.labelled)).await?;
         if !left.is_empty() {
             // A call of a killed command may have been carried out after we had looked: it is gone after with the rest.
             let late = left.iter().filter(|object| plan.changes.iter().any(|change| change.address == object.address));
             for object in late {
                 self.driver(&object.address)?.delete(&object.id).await?;
             }
-            left = self.provider.list(Some(&plan.environment)).await?;
+            left = self.provider.list(Some(&plan.labelled)).await?;
         }
         if left.is_empty() {
             return self.store.remove().await;
@@ -410,7 +410,7 @@ fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Add
             let entry = (state.resources.get(need))
                 .ok_or_else(|| Error::new(format!("`{}` needs `{need}`, which does not exist", resource.address)))?;
             let object = Object {
-                environment: plan.environment.to_string(),
+                environment: plan.labelled.to_string(),
                 address: need.clone(),
                 project: plan.project.clone(),
                 id: entry.id.clone(),

@@ -85,7 +85,9 @@ async fn find(project: &Path, name: &Name) -> Result<Option<(Store, State)>> {
             return Ok(Some((store, state)));
         }
     }
-    Ok(None)
+    // One that was taken over from a pool has objects of another name.
+    let stores = stores(project).await.unwrap_or_default();
+    Ok(stores.into_iter().find(|(_, state)| state.label() == name))
 }
 
 /// The folder of the file that an environment of this name was made from, when its state is found. On another machine than

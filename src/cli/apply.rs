@@ -17,10 +17,11 @@ use crate::{
     apply, config, configure,
     error::{Error, Result},
     event::Events,
+    name::Name,
     plan::{Plan, Selection},
     playbook::{Options, Recap},
     secret::Redactor,
-    state::{Deed, Overlay},
+    state::{Deed, Overlay, pool::Member},
     template::Engine,
     ui::{self, Progress, Summary, Ui},
 };
@@ -49,9 +50,27 @@ pub(super) struct Apply {
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
+    /// Whether a member of a pool is made, which nobody has asked for yet.
+    #[arg(skip)]
+    pool: bool,
 }
 
 impl Apply {
+    /// The apply that makes a member of a pool.
+    pub(super) fn member(template: &EnvironmentArgs, name: &Name) -> Self {
+        Self {
+            environment: template.environment.clone(),
+            overlay: OverlayArgs { name: Some(name.clone()), ..template.overlay.clone() },
+            selection: SelectionArgs::default(),
+            yes: true,
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            ttl: None,
+            lock_timeout: Duration::ZERO,
+            pool: true,
+        }
+    }
+
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
         let begun = Instant::now();
         let saved = SavedPlan::read(&self.environment)?;
@@ -68,9 +87,18 @@ impl Apply {
         let result = async {
             let lost =
                 session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
+            let digest = plan::digest(&session.environment)?;
+            let mut ttl = self.ttl;
+            if session.state.is_none() && saved.is_none() && !self.pool && session.environment.pool.is_some() {
+                if let Some(member) = session.claim(&digest, redactor).await? {
+                    events.note(format!("`{member}` is taken over from the pool"));
+                    // Its time begins now.
+                    ttl = ttl.or(session.environment.ttl);
+                }
+            }
             let observed = session.observe().await?;
             let mut plan = session.plan(&observed, false, &selection)?;
-            plan.digest = plan::digest(&session.environment)?;
+            plan.digest = digest;
             if let Some(saved) = &saved {
                 saved.check(&plan)?;
             }
@@ -81,13 +109,18 @@ impl Apply {
                 return Err(Error::interrupted("nothing was changed"));
             }
             let overlay = session.overlay(&arguments)?;
-            plan.terms = session.terms(self.ttl)?;
+            plan.terms = if self.pool { session.terms_without_end()? } else { session.terms(ttl)? };
             if session.state.is_some() {
                 session.settle(&plan.terms, &observed).await?;
             }
             deed = Some(Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan)));
             let interrupt = Interrupt::watch(&events, lost);
-            self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff).await
+            let done =
+                self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff).await?;
+            if self.pool && done.recap.succeeded() {
+                session.join_pool(&plan.digest).await?;
+            }
+            Ok(done)
         }
         .await;
         drop(events);
@@ -113,7 +146,12 @@ impl Apply {
         events: &Events, interrupt: &Interrupt, diff: bool,
     ) -> Result<Summary> {
         let cancel = interrupt.token.clone();
-        let state = session.initial_state(overlay, &plan.terms);
+        let mut state = session.initial_state(overlay, &plan.terms);
+        if self.pool {
+            // It is ready when it has its digest.
+            let template = super::pool::template(session);
+            state.pool = Some(Member { template, digest: String::new(), claimed_by: None });
+        }
         let run = apply::Run::new(
             session.provider.as_ref(),
             &session.store,

@@ -36,6 +36,12 @@ pub(super) struct Destroy {
 }
 
 impl Destroy {
+    /// The destruction of an environment that nobody uses.
+    pub(super) fn of(name: &Name) -> Self {
+        let environment = EnvironmentArgs::named(name.as_str());
+        Self { environment, yes: true, force_protected: None, lock_timeout: Duration::ZERO }
+    }
+
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let begun = Instant::now();
         let mut session = Session::open(&self.environment, redactor).await?;

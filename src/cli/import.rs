@@ -57,7 +57,7 @@ impl Import {
 
     async fn import(&self, session: &mut Session, ui: &Ui) -> Result<Vec<Address>> {
         let observed = session.observe().await?;
-        let wanted = session.provider.resources(&session.environment);
+        let wanted = session.resources();
         let overlay = session.overlay(&self.environment)?;
         let mut state = session.initial_state(overlay, &session.terms(None)?);
         let known = |object: &Object| state.resources.values().any(|entry| entry.id == object.id);

@@ -39,6 +39,7 @@ struct Line {
     owner: String,
     project: String,
     state: bool,
+    in_pool: bool,
 }
 
 impl Ls {
@@ -61,7 +62,7 @@ impl Ls {
             for listed in Listed::of(objects) {
                 let own = |state: &State| {
                     listed.project == here
-                        && state.environment.as_str() == listed.environment
+                        && state.label().as_str() == listed.environment
                         && state.provider == provider.name()
                 };
                 let state = states.iter().position(own).map(|at| states.swap_remove(at));
@@ -110,10 +111,11 @@ fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project
     });
     let estimate = estimate.filter(|estimate| estimate.lines.iter().any(|line| line.hourly.is_some()));
     Line {
-        environment: listed.map_or_else(
-            || state.map(|state| state.environment.to_string()).unwrap_or_default(),
-            |(listed, _)| listed.environment.clone(),
-        ),
+        environment: match (state, listed) {
+            (Some(state), _) => state.environment.to_string(),
+            (None, Some((listed, _))) => listed.environment.clone(),
+            (None, None) => String::new(),
+        },
         template: text(|terms| &terms.template),
         provider: listed.map_or_else(
             || state.map(|state| state.provider.clone()).unwrap_or_default(),
@@ -133,6 +135,7 @@ fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project
             None => listed.map(|(listed, _)| listed.project.clone()).unwrap_or_default(),
         },
         state: state.is_some(),
+        in_pool: state.is_some_and(|state| state.pool.is_some()),
     }
 }
 
@@ -143,6 +146,7 @@ fn table(lines: &[Line]) -> String {
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for line in lines {
         let left = match line.seconds_left {
+            _ if line.in_pool => "in the pool".to_owned(),
             _ if line.protected => "protected".to_owned(),
             None => "-".to_owned(),
             Some(left) if left <= 0 => "expired".to_owned(),

@@ -15,6 +15,7 @@ mod inventory;
 mod ls;
 mod output;
 mod plan;
+mod pool;
 mod refresh;
 mod run;
 mod schema;
@@ -59,6 +60,7 @@ enum Command {
     Refresh(refresh::Refresh),
     Import(import::Import),
     Extend(extend::Extend),
+    Pool(pool::Pool),
     Gc(gc::Gc),
     History(history::History),
     Output(output::Output),
@@ -83,6 +85,7 @@ impl Command {
             Self::State(command) => command.run(ui, redactor).await,
             Self::Refresh(command) => command.run(ui, redactor).await,
             Self::Import(command) => command.run(ui, redactor).await,
+            Self::Pool(command) => command.run(ui, redactor).await,
             Self::Extend(command) => command.run(ui, redactor).await,
             Self::Gc(command) => command.run(ui).await,
             Self::History(command) => command.run(ui).await,

@@ -21,7 +21,7 @@ use crate::{
     name::Name,
     plan::{self, Configure, Known, Plan, Selection},
     provider::{self, Health, Object, Provider},
-    resource::{Address, Terms},
+    resource::{Address, Resource, Terms},
     secret::Redactor,
     state::{self, Deed, Lease, State, Store, Vault},
     ui::Ui,
@@ -197,6 +197,8 @@ impl Session {
         known.unwrap_or_else(|| State {
             version: state::VERSION,
             environment: self.environment.name.clone(),
+            labelled: None,
+            pool: None,
             provider: self.provider.name().to_owned(),
             folder: self.environment.folder.clone(),
             overlay,
@@ -230,15 +232,31 @@ impl Session {
         Ok(Terms { expires, protect: self.environment.protect, ..terms })
     }
 
+    /// The terms of a member of a pool: it waits for as long as nobody needs it.
+    pub(super) fn terms_without_end(&self) -> Result<Terms> {
+        Ok(Terms { expires: None, ..self.terms(None)? })
+    }
+
+    /// Offers the environment to whoever needs one of these files.
+    pub(super) async fn join_pool(&self, digest: &str) -> Result<()> {
+        let Some(mut state) = self.store.read().await? else { return Ok(()) };
+        if let Some(member) = &mut state.pool {
+            digest.clone_into(&mut member.digest);
+        }
+        state.serial += 1;
+        self.store.write(&state).await
+    }
+
     /// Makes new terms hold: on what exists already, then in the state.
     pub(super) async fn settle(&mut self, terms: &Terms, objects: &[Object]) -> Result<()> {
+        let label = self.label();
         let Some(state) = &mut self.state else {
-            return self.provider.mark(&self.environment.name, &self.project(), terms, objects).await;
+            return self.provider.mark(&self.label(), &self.project(), terms, objects).await;
         };
         if state.terms != *terms {
             self.provider
                 .mark(
-                    &self.environment.name,
+                    &label,
                     &self.provider.project_label(&self.environment.project.display().to_string()),
                     terms,
                     objects,
@@ -253,7 +271,7 @@ impl Session {
 
     /// What exists of this environment; objects of another project's environment of this name are refused.
     pub(super) async fn observe(&self) -> Result<Vec<Object>> {
-        let objects = self.provider.list(Some(&self.environment.name)).await?;
+        let objects = self.provider.list(Some(&self.label())).await?;
         let project = self.project();
         match objects.iter().find(|object| object.project != project) {
             None => Ok(objects),
@@ -269,7 +287,7 @@ impl Session {
     pub(super) fn remembered(&self) -> Vec<Object> {
         let entries = self.state.iter().flat_map(|state| &state.resources);
         let objects = entries.map(|(address, entry)| Object {
-            environment: self.environment.name.to_string(),
+            environment: self.label().to_string(),
             address: address.clone(),
             project: self.project(),
             id: entry.id.clone(),
@@ -294,6 +312,29 @@ impl Session {
         }
     }
 
+    /// The name that the labels of the environment's objects have.
+    pub(super) fn label(&self) -> Name {
+        self.state.as_ref().map_or(&self.environment.name, |state| state.label()).clone()
+    }
+
+    /// What the provider makes of the environment. Names of objects follow its label.
+    pub(super) fn resources(&self) -> Vec<Resource> {
+        self.provider.resources(&Environment { name: self.label(), ..self.environment.clone() })
+    }
+
+    /// Takes an environment over from the pool of this file, when there is one that was made from the same files.
+    pub(super) async fn claim(&mut self, digest: &str, redactor: &Redactor) -> Result<Option<Name>> {
+        let (project, settings) = (&self.environment.project, &self.environment.state);
+        let (name, template) = (&self.environment.name, super::pool::template(self));
+        let Some(state) = state::pool::claim(&self.store, project, settings, name, &template, digest).await? else {
+            return Ok(None);
+        };
+        self.vault = Vault::open(&state.secrets, self.store.keys(), redactor.clone())?;
+        let label = state.label().clone();
+        self.state = Some(state);
+        Ok(Some(label))
+    }
+
     pub(super) fn project(&self) -> String {
         self.provider.project_label(&self.environment.project.display().to_string())
     }
@@ -302,7 +343,7 @@ impl Session {
     pub(super) fn plan(&self, observed: &[Object], destroy: bool, selection: &Selection) -> Result<Plan> {
         let pending = self.state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
         let known = Known { state: self.state.as_ref(), pending: &pending, observed, policy: self.provider.policy() };
-        let desired = if destroy { Vec::new() } else { self.provider.resources(&self.environment) };
+        let desired = if destroy { Vec::new() } else { self.resources() };
         let playbooks: Vec<String> = self.environment.playbooks.iter().map(|(name, _)| name.clone()).collect();
         // Machines that a part leaves out cannot be configured, and the others may need them.
         let configure = if destroy || playbooks.is_empty() || selection.is_partial() {
@@ -321,6 +362,7 @@ impl Session {
         Ok(Plan {
             version: plan::VERSION,
             environment: self.environment.name.clone(),
+            labelled: self.label(),
             project: self.project(),
             terms: self.terms(None)?,
             serial: self.state.as_ref().map_or(0, |state| state.serial),

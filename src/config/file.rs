@@ -58,8 +58,18 @@ pub(super) struct File {
     pub protect: bool,
     /// How long it lives, from its first apply on: `infra gc` sweeps it away after that.
     pub ttl: Option<Span>,
+    /// Warm copies of it, which `infra pool fill` keeps ready and `infra apply --name` takes over.
+    pub pool: Option<Pool>,
     /// Where what is known of the environment is kept, for a team or a pipeline to share.
     pub state: StateSection,
+}
+
+/// A pool of warm environments.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pool {
+    /// How many are kept ready.
+    pub min: u32,
 }
 
 /// A provider of machines.

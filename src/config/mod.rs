@@ -76,6 +76,8 @@ pub struct Environment {
     pub inventory_file: Option<PathBuf>,
     /// Whether `destroy` is refused.
     pub protect: bool,
+    /// How many warm copies of it are kept ready, when there is a pool.
+    pub pool: Option<usize>,
     /// Where its state lies.
     pub state: StateSettings,
     /// How long it lives, from its first apply on.

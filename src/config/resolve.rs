@@ -110,6 +110,7 @@ pub(super) fn resolve(
         inventory_file: file.inventory_file.map(|path| folder.join(path)),
         protect: file.protect,
         ttl: file.ttl.map(|span| span.0),
+        pool: file.pool.map(|pool| pool.min as usize),
         state: file.state.settings(&folder),
         cloud_only,
         warnings: Vec::new(),

@@ -100,6 +100,8 @@ pub struct Plan {
     pub version: u32,
     /// The environment.
     pub environment: Name,
+    /// The name of the environment in the labels of its objects.
+    pub labelled: Name,
     /// The project folder, for labels.
     pub project: String,
     /// The terms under which the environment lives, for labels.
@@ -125,7 +127,7 @@ pub struct Configure {
 }
 
 /// The format of plans.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 impl Plan {
     /// Whether the resources are all as they should be.
@@ -385,6 +387,8 @@ mod tests {
             environment: "dev".parse().unwrap(),
             provider: "fake".into(),
             folder: "envs/dev".into(),
+            labelled: None,
+            pool: None,
             overlay: crate::state::Overlay::default(),
             terms: Terms::default(),
             serial: 1,

@@ -9,6 +9,7 @@ mod key;
 mod lease;
 mod local;
 mod pending;
+pub mod pool;
 mod postgres;
 mod process;
 mod s3;
@@ -71,6 +72,12 @@ pub struct State {
     pub provider: String,
     /// The environment folder that it was made from.
     pub folder: PathBuf,
+    /// The name that the labels of its objects have, when it was taken over from a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<Name>,
+    /// What makes it a member of a pool, until somebody takes it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<pool::Member>,
     /// What was laid over its file.
     #[serde(default, skip_serializing_if = "Overlay::is_empty")]
     pub overlay: Overlay,
@@ -92,6 +99,14 @@ pub struct State {
     /// The secrets, encrypted with age.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub secrets: String,
+}
+
+impl State {
+    /// The name that the labels of its objects have.
+    #[must_use]
+    pub fn label(&self) -> &Name {
+        self.labelled.as_ref().unwrap_or(&self.environment)
+    }
 }
 
 /// What a command line laid over the environment file, so that later commands need not repeat it.
@@ -138,6 +153,8 @@ mod tests {
             environment: name.parse().unwrap(),
             provider: "fake".into(),
             folder: "envs/dev".into(),
+            labelled: None,
+            pool: None,
             overlay: Overlay::default(),
             terms: Terms::default(),
             serial: 1,

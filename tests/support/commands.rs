@@ -36,6 +36,7 @@ pub(crate) async fn command(
     let plan = Plan {
         version: VERSION,
         environment: environment.name.clone(),
+        labelled: environment.name.clone(),
         project: cloud.project_label("/project"),
         serial: 0,
         terms: Terms::default(),
@@ -52,6 +53,8 @@ pub(crate) async fn command(
         environment: environment.name.clone(),
         provider: cloud.name().into(),
         folder: "envs/dev".into(),
+        labelled: None,
+        pool: None,
         overlay: state::Overlay::default(),
         terms: Terms::default(),
         serial: 0,
