@@ -82,6 +82,13 @@ impl Error {
         self.settled
     }
 
+    /// Puts a place before the message.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// Puts `message` before this error; the present message becomes its first cause.
     #[must_use]
     pub fn context(mut self, message: impl Into<String>) -> Self {
@@ -276,6 +283,12 @@ impl fmt::Display for Diagnostic {
             None => Ok(()),
         }
     }
+}
+
+/// How many letters two words differ by.
+#[must_use]
+pub fn distance(one: &str, other: &str) -> usize {
+    strsim::damerau_levenshtein(one, other)
 }
 
 /// The candidate that is closest to a misspelt word, if one is close enough to be meant.

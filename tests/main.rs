@@ -17,6 +17,7 @@ mod figures;
 mod layers;
 mod lifetimes;
 mod modules;
+mod mutations;
 mod original;
 mod properties;
 mod schema;

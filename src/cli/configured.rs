@@ -26,7 +26,7 @@ impl Prepared {
     pub(super) fn of(session: &Session) -> Result<Self> {
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(&session.environment, &engine));
-        let plays = configure::load_plays(&session.environment, &loader)?;
+        let plays = configure::load_plays(&session.environment, &loader, &engine)?;
         Ok(Self { engine, loader, plays })
     }
 

@@ -195,20 +195,10 @@ impl Session {
     pub(super) fn initial_state(&self, overlay: state::Overlay, terms: &Terms) -> State {
         let known = self.state.clone().map(|state| State { overlay: overlay.clone(), ..state });
         known.unwrap_or_else(|| State {
-            version: state::VERSION,
-            environment: self.environment.name.clone(),
-            labelled: None,
-            pool: None,
             provider: self.provider.name().to_owned(),
-            folder: self.environment.folder.clone(),
             overlay,
             terms: terms.clone(),
-            serial: 0,
-            created: Clock::System.now(),
-            resources: std::collections::BTreeMap::new(),
-            pending: std::collections::BTreeMap::new(),
-            fence: 0,
-            secrets: String::new(),
+            ..State::nothing(&self.environment)
         })
     }
 

@@ -21,10 +21,7 @@ impl Validate {
             session::check(&environment, provider.as_ref(), ui)?;
         }
         let engine = Engine::default();
-        let plays = configure::load_plays(&environment, &configure::loader(&environment, &engine))?;
-        for (name, template) in &environment.outputs {
-            engine.check(template).map_err(|error| error.context(format!("the output `{name}`")))?;
-        }
+        let plays = configure::load_plays(&environment, &configure::loader(&environment, &engine), &engine)?;
         ui.result(&format!(
             "`{}` is valid: {} machines, {} resources, {} plays\n",
             environment.name,

@@ -72,6 +72,8 @@ pub struct Environment {
     pub secrets: IndexMap<String, SecretSource>,
     /// Templates of the outputs.
     pub outputs: IndexMap<String, String>,
+    /// Templates in the file, each with its place: outputs and variables.
+    pub templates: Vec<(String, yaml::Mark)>,
     /// Where an Ansible inventory is written after `apply`.
     pub inventory_file: Option<PathBuf>,
     /// Whether `destroy` is refused.

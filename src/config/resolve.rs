@@ -107,6 +107,7 @@ pub(super) fn resolve(
         extra_vars,
         secrets,
         outputs: file.outputs,
+        templates: ["vars", "outputs"].iter().filter_map(|section| root.get(section)).flat_map(marked_texts).collect(),
         inventory_file: file.inventory_file.map(|path| folder.join(path)),
         protect: file.protect,
         ttl: file.ttl.map(|span| span.0),
@@ -118,6 +119,16 @@ pub(super) fn resolve(
     };
     check_var_files(&environment, found);
     Ok(environment)
+}
+
+/// Every text of a value, with its place.
+fn marked_texts(node: &Node) -> Vec<(String, Mark)> {
+    if let Some(text) = node.as_str() {
+        return vec![(text.to_owned(), node.mark.clone())];
+    }
+    let items = node.items().unwrap_or_default().iter();
+    let values = node.entries().unwrap_or_default().iter().map(|(_, value)| value);
+    items.chain(values).flat_map(marked_texts).collect()
 }
 
 struct Resolver<'a> {

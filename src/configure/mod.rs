@@ -14,10 +14,10 @@ pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
     apply,
     config::{Environment, SecretSource},
-    error::{Context, Error, Result},
+    error::{Context, Diagnostic, Error, Result},
     event::Events,
-    identity,
-    playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, World},
+    files, identity,
+    playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, Use, Words, World},
     resource::KindName,
     secret::Secret,
     state::{State, Vault},
@@ -98,27 +98,64 @@ pub fn loader(environment: &Environment, engine: &Engine) -> Loader {
     Loader::new(SearchPath::of(&environment.folder, &environment.project), engine.clone())
 }
 
-/// Reads and checks the environment's playbooks.
+/// Reads and checks the environment's playbooks, and the templates of its file.
 ///
 /// # Errors
 /// One usage error with every mistake.
-pub fn load_plays(environment: &Environment, loader: &Loader) -> Result<Vec<Play>> {
-    let mut missing = Vec::new();
+pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -> Result<Vec<Play>> {
+    let mut found = Vec::new();
     let mut paths = Vec::new();
     for (name, mark) in &environment.playbooks {
         match loader.search().playbook(name) {
             Ok(path) => paths.push(path),
             Err(error) => {
-                let mut diagnostic = crate::error::Diagnostic::error(mark.location(), error.message());
+                let mut diagnostic = Diagnostic::error(mark.location(), error.message());
                 diagnostic.hint = error.hints().first().cloned();
-                missing.push(diagnostic);
+                found.push(diagnostic);
             }
         }
     }
-    if missing.is_empty() {
-        if paths.is_empty() { Ok(Vec::new()) } else { loader.playbooks(&paths) }
+    let mut plays = Vec::new();
+    if !paths.is_empty() {
+        match loader.playbooks(&paths) {
+            Ok(read) => plays = read,
+            Err(error) if !error.diagnostics().is_empty() => found.extend(error.diagnostics().iter().cloned()),
+            Err(error) => return Err(error),
+        }
+    }
+    let known = playbook::check::Known::of(
+        &inventory(environment, &State::nothing(environment), &Vault::default()),
+        environment.secrets.keys().cloned().collect(),
+    );
+    let uses: Vec<Use> = (environment.templates.iter())
+        .map(|(text, mark)| Use { text: text.clone(), expression: false, mark: mark.clone() })
+        .collect();
+    found.extend(playbook::check::texts(&uses, &Words::default(), &known, engine));
+    for play in &plays {
+        for mistake in playbook::check::play(play, &known, engine) {
+            if !found.contains(&mistake) {
+                found.push(mistake);
+            }
+        }
+    }
+    // Templates that the environment brings may be named by a variable: whatever any play knows, they may use.
+    let mut words = Words::default();
+    for play in &plays {
+        words.defined.extend(play.words.defined.iter().cloned());
+        words.open |= play.words.open;
+    }
+    let folder = environment.folder.join("templates");
+    for file in files::walk(&folder).unwrap_or_default() {
+        let path = folder.join(file);
+        let rendered = path.extension().is_some_and(|extension| extension == "j2");
+        if rendered && !plays.iter().any(|play| play.words.templates.contains(&path)) {
+            found.extend(playbook::check::template(&path, &words, &known, engine));
+        }
+    }
+    if found.is_empty() {
+        Ok(plays)
     } else {
-        Err(crate::config::mistakes(&environment.folder.join("config.yaml"), missing))
+        Err(crate::config::mistakes(&environment.folder.join("config.yaml"), found))
     }
 }
 

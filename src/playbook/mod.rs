@@ -3,6 +3,7 @@
 
 mod actions;
 mod arguments;
+pub mod check;
 mod facts;
 mod host;
 mod inventory;
@@ -16,7 +17,7 @@ mod web;
 
 pub use self::{
     inventory::Inventory,
-    load::{Loader, SearchPath, match_hosts},
+    load::{Loader, SearchPath, Use, Words, match_hosts},
     model::{Entry, Play, Task},
     run::{Connections, HostTally, Options, Recap, run},
     vars::{HostMemory, TaskScope, World},

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value};
 
+use super::load::Words;
 use crate::yaml::Mark;
 
 /// A play: some tasks for some hosts.
@@ -35,6 +36,8 @@ pub struct Play {
     pub common: Common,
     /// The folder of the playbook.
     pub folder: PathBuf,
+    /// What it speaks of and what it defines.
+    pub words: Words,
     /// Where it stands.
     pub mark: Mark,
 }

@@ -40,7 +40,8 @@ pub use self::{
     vault::Vault,
 };
 use crate::{
-    config::StateSettings,
+    clock::Clock,
+    config::{Environment, StateSettings},
     error::Result,
     name::Name,
     resource::{Address, Terms},
@@ -102,6 +103,27 @@ pub struct State {
 }
 
 impl State {
+    /// The state of an environment of which nothing exists.
+    #[must_use]
+    pub fn nothing(environment: &Environment) -> Self {
+        Self {
+            version: VERSION,
+            environment: environment.name.clone(),
+            labelled: None,
+            pool: None,
+            provider: environment.provider.as_str().to_owned(),
+            folder: environment.folder.clone(),
+            overlay: Overlay::default(),
+            terms: Terms::default(),
+            serial: 0,
+            created: Clock::System.now(),
+            resources: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            fence: 0,
+            secrets: String::new(),
+        }
+    }
+
     /// The name that the labels of its objects have.
     #[must_use]
     pub fn label(&self) -> &Name {

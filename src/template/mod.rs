@@ -5,6 +5,7 @@ mod chain;
 mod filters;
 mod lazy;
 mod lookups;
+mod names;
 mod tests_of_values;
 
 use std::{
@@ -17,7 +18,8 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, machinery, syntax::Sy
 use serde_json::{Map, Value};
 
 pub(crate) use self::filters::{checksum_of as checksum, expand, python_json};
-pub use self::lookups::Lookups;
+pub(crate) use self::names::root as name_root;
+pub use self::{lookups::Lookups, names::Names};
 use crate::error::{Error, Result};
 
 /// What an argument is set to that shall be left out: `default(omit)`.
@@ -248,17 +250,6 @@ impl Engine {
     /// When it does not.
     pub fn check_expression(&self, text: &str) -> Result<()> {
         self.jinja.compile_expression(text).map(drop).map_err(|error| explain(&error, text))
-    }
-
-    /// Checks that a template file compiles.
-    ///
-    /// # Errors
-    /// When it does not; the message names file and line.
-    pub fn check_file(&self, path: &Path, source: &str) -> Result<()> {
-        let (options, body) = header(source);
-        let name = path.display().to_string();
-        let checked = self.jinja.template_from_named_str(&name, body).map(drop);
-        checked.map_err(|error| explain_file(&error, &name, options.lines))
     }
 
     fn native(&self, text: &str, scope: &Arc<dyn Scope>, depth: usize) -> Result<minijinja::Value, minijinja::Error> {

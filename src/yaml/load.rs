@@ -91,6 +91,19 @@ where
     }
 
     fn refuse(&self, location: Location, message: String) -> Error {
+        // What a parser says of a tab is about the line before it, and in its own words.
+        let tab = |line: &&str| line.trim_start_matches(' ').starts_with('\t');
+        let tabbed = self.source.text().lines().enumerate().skip(location.line.saturating_sub(1)).take(2);
+        let tabbed = tabbed.into_iter().find(|(_, line)| tab(line));
+        if let (true, Some((number, line))) = (message.contains("tab"), tabbed) {
+            let column = line.find('\t').unwrap_or(0) + 1;
+            let place = mark(self.source, number + 1, column, 1).location();
+            let diagnostic = Diagnostic::error(place, "a tab indents this line").hint("YAML wants spaces");
+            return Error::from_diagnostics(
+                format!("`{}` is not valid YAML", self.source.file.display()),
+                vec![diagnostic],
+            );
+        }
         let mut diagnostic = Diagnostic::error(location, message);
         if diagnostic.location.as_ref().is_some_and(|l| l.text.contains(": {{")) {
             diagnostic = diagnostic.hint("quote a value that begins with a template: `key: \"{{ value }}\"`");

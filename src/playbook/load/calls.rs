@@ -50,7 +50,7 @@ impl Known {
 
 impl Loader {
     /// The module of a task and its arguments, in any of the ways in which they can be written.
-    pub(super) fn module(&self, key: &Key, value: &Node, task: &mut Task) -> Option<()> {
+    pub(super) fn module(&self, key: &Key, value: &Node, args: Option<&Node>, task: &mut Task) -> Option<()> {
         let mut name = key.name.clone();
         let mut text = value.as_str().map(str::to_owned);
         let mut fields = value.entries();
@@ -120,10 +120,9 @@ impl Loader {
         let direct = |name: &str| fields.is_some_and(|fields| fields.iter().any(|(key, _)| key.name == name));
         let fits = |name: &str| allowed.is_empty() || allowed.contains(&name) || is_template(name);
         for name in task.arguments.keys().filter(|name| !direct(name) && !fits(name)) {
-            self.mistake(Diagnostic::error(
-                task.mark.location(),
-                format!("`{}` has no argument `{name}`", task.module),
-            ));
+            let given = args.and_then(Node::entries).into_iter().flatten();
+            let place = given.map(|(key, _)| key).find(|key| key.name == *name).map_or(&task.mark, |key| &key.mark);
+            self.mistake(Diagnostic::error(place.location(), format!("`{}` has no argument `{name}`", task.module)));
         }
         if let Some(Value::Object(_)) = task.arguments.get("apply")
             && let Some(node) = value.get("apply").and_then(Node::entries)

@@ -7,6 +7,7 @@ mod calls;
 mod plays;
 mod roles;
 mod tasks;
+mod words;
 
 use std::{
     collections::HashMap,
@@ -16,9 +17,12 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub use self::plays::match_hosts;
 use self::roles::RoleUse;
 pub(super) use self::tasks::{find_tasks, include_name};
+pub use self::{
+    plays::match_hosts,
+    words::{Use, Words},
+};
 use super::model::{Common, Entry, Play, Role, Task};
 use crate::{
     error::{Diagnostic, Error, Result, did_you_mean},
@@ -87,6 +91,7 @@ pub struct Loader {
     engine: Engine,
     texts: Mutex<HashMap<PathBuf, Node>>,
     found: Mutex<Vec<Diagnostic>>,
+    words: Mutex<Words>,
 }
 
 /// What is gathered while the entries of a play are read.
@@ -104,7 +109,7 @@ impl Loader {
     /// A loader that looks in these places.
     #[must_use]
     pub fn new(search: SearchPath, engine: Engine) -> Self {
-        Self { search, engine, texts: Mutex::default(), found: Mutex::default() }
+        Self { search, engine, texts: Mutex::default(), found: Mutex::default(), words: Mutex::default() }
     }
 
     /// Where it looks.

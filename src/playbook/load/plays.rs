@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Map;
 
-use super::{Collect, Loader, flatten, list, texts};
+use super::{Collect, Loader, Words, flatten, list, texts};
 use crate::{
     error::Result,
     files,
@@ -78,6 +78,7 @@ impl Loader {
         if hosts.is_empty() {
             self.mistake(node.error("a play needs `hosts`"));
         }
+        drop(self.take_words());
         let mut play = Play {
             name: node.get("name").and_then(Node::as_str).map_or_else(|| hosts.join(","), str::to_owned),
             hosts,
@@ -94,6 +95,7 @@ impl Loader {
             roles: Vec::new(),
             common: Common::default(),
             folder: folder.to_owned(),
+            words: Words::default(),
             mark: node.mark.clone(),
         };
         let common = self.common(entries, &Common::default());
@@ -113,6 +115,11 @@ impl Loader {
             let entries = self.entries(handlers, &common, folder, &mut collect)?;
             flatten(&entries, &mut collect.handlers);
         }
+        self.defines(play.vars.keys());
+        if !play.vars_files.is_empty() {
+            self.is_open();
+        }
+        play.words = self.take_words();
         play.common = common;
         play.handlers = collect.handlers;
         play.roles = collect.roles;

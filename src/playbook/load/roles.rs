@@ -108,6 +108,7 @@ impl Loader {
                 entries.extend(self.role_entry(dependency, &plain, folder, collect)?);
             }
         }
+        self.defines(role.defaults.keys().chain(role.vars.keys()).chain(role.params.keys()));
         collect.roles.push(Arc::clone(&role));
         let own = Common { role: Some(Arc::clone(&role)), ..common.clone() };
         if let Some(handlers) = find_yaml(&role.path.join("handlers"), "main") {
@@ -164,7 +165,9 @@ impl Loader {
         let mut vars = Map::new();
         let folder = role.join(part);
         if let Some(path) = find_yaml(&folder, "main") {
-            merge_vars(&self.read(&path)?, &mut vars);
+            let node = self.read(&path)?;
+            self.uses(&node, false);
+            merge_vars(&node, &mut vars);
         } else if files::is_dir(&folder.join("main")) {
             for file in files::walk(&folder.join("main"))? {
                 merge_vars(&self.read(&folder.join("main").join(file))?, &mut vars);

@@ -156,7 +156,7 @@ impl Loader {
             return Ok(Vec::new());
         }
         let Some(path) = find_tasks(task, &name) else {
-            self.mistake(node.error(format!("there is no task file `{name}`")));
+            self.mistake(place_of_include(task, node).error(format!("there is no task file `{name}`")));
             return Ok(Vec::new());
         };
         collect.depth += 1;
@@ -178,7 +178,7 @@ impl Loader {
             return Ok(());
         }
         match find_tasks(task, &name) {
-            None => self.mistake(node.error(format!("there is no task file `{name}`"))),
+            None => self.mistake(place_of_include(task, node).error(format!("there is no task file `{name}`"))),
             Some(path) => {
                 let inner = self.read(&path)?;
                 let mut aside =
@@ -200,21 +200,33 @@ impl Loader {
                         self.check_condition(&condition, node);
                         common.when.push(condition);
                     }
+                    self.uses(node, true);
                 }
                 "tags" => common.tags.extend(texts(node)),
                 "vars" => {
                     if let Some(entries) = node.entries() {
+                        self.uses(node, false);
+                        self.defines(entries.iter().map(|(key, _)| &key.name));
                         common.vars.extend(yaml::entries_to_map(entries));
                     }
                 }
                 "become" => common.r#become = value(),
-                "become_user" => common.become_user = value(),
+                "become_user" => {
+                    self.uses(node, false);
+                    common.become_user = value();
+                }
                 "become_method" if node.as_str().is_some_and(|method| method != "sudo") => {
                     self.mistake(node.error("only `become_method: sudo` is supported"));
                 }
-                "environment" => common.environment.extend(list(node)),
+                "environment" => {
+                    self.uses(node, false);
+                    common.environment.extend(list(node));
+                }
                 "connection" => common.connection = node.as_str().map(str::to_owned),
-                "delegate_to" => common.delegate_to = value(),
+                "delegate_to" => {
+                    self.uses(node, false);
+                    common.delegate_to = value();
+                }
                 "run_once" => common.run_once = value(),
                 "ignore_errors" => common.ignore_errors = value(),
                 "no_log" => common.no_log = value(),
@@ -297,7 +309,8 @@ impl Loader {
             self.mistake(node.error("this task names no module"));
             return None;
         };
-        self.module(key, value, &mut task)?;
+        self.module(key, value, node.get("args"), &mut task)?;
+        self.words_of_task(&task, node);
         if task.name.is_empty() {
             task.name.clone_from(&task.module);
         }
@@ -309,7 +322,10 @@ impl Loader {
             match key.name.as_str() {
                 "loop_var" => r#loop.var = value.as_str().unwrap_or("item").to_owned(),
                 "index_var" => r#loop.index_var = value.as_str().map(str::to_owned),
-                "label" => r#loop.label = Some(value.to_value()),
+                "label" => {
+                    self.uses(value, false);
+                    r#loop.label = Some(value.to_value());
+                }
                 "pause" => r#loop.pause = value.to_value().as_f64(),
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),
                 "extended_allitems" | "break_when" => {}
@@ -333,6 +349,12 @@ impl Loop {
             extended: false,
         }
     }
+}
+
+/// Where a task names the file that it includes.
+fn place_of_include<'a>(task: &Task, node: &'a Node) -> &'a Node {
+    let named = node.entries().into_iter().flatten().find(|(key, _)| key.name.rsplit('.').next() == Some(&task.module));
+    named.map_or(node, |(_, value)| value.get("file").unwrap_or(value))
 }
 
 /// The file that an include or import names.

@@ -1,0 +1,164 @@
+//! What a play speaks of and what it defines, gathered while it is read: so that a variable which nobody defines, a handler that
+//! is not there and a template that does not compile are found before any host is touched.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use super::Loader;
+use crate::{
+    files,
+    playbook::model::Task,
+    template::is_template,
+    yaml::{Content, Mark, Node},
+};
+
+/// A text that is a template or an expression.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// The text.
+    pub text: String,
+    /// Whether all of it is an expression, as in `when`.
+    pub expression: bool,
+    /// Where it stands.
+    pub mark: Mark,
+}
+
+/// What a play speaks of and what it defines.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// Its templates and expressions.
+    pub uses: Vec<Use>,
+    /// Template files that it renders.
+    pub templates: BTreeSet<PathBuf>,
+    /// The variables that it defines, wherever that is.
+    pub defined: BTreeSet<String>,
+    /// Whether it also defines some whose names are known only when it runs.
+    pub open: bool,
+    /// The handlers that it notifies, and where.
+    pub notified: Vec<(String, Mark)>,
+}
+
+/// The arguments that are expressions without braces.
+fn is_expression(module: &str, argument: &str) -> bool {
+    matches!((module, argument), ("assert", "that") | ("debug", "var"))
+}
+
+impl Loader {
+    fn word(&self, note: impl FnOnce(&mut Words)) {
+        note(&mut self.words.lock().expect("no thread panics while it holds the words"));
+    }
+
+    /// What was gathered since this was asked last.
+    pub(super) fn take_words(&self) -> Words {
+        std::mem::take(&mut *self.words.lock().expect("no thread panics while it holds the words"))
+    }
+
+    pub(super) fn defines<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
+        self.word(|words| words.defined.extend(names.into_iter().cloned()));
+    }
+
+    pub(super) fn is_open(&self) {
+        self.word(|words| words.open = true);
+    }
+
+    /// Notes every text of a value.
+    pub(super) fn uses(&self, node: &Node, expression: bool) {
+        match &node.content {
+            Content::String(text) if expression && !is_template(text) => {
+                let one = Use { text: text.clone(), expression: true, mark: node.mark.clone() };
+                self.word(|words| words.uses.push(one));
+            }
+            Content::String(text) if is_template(text) => {
+                let one = Use { text: text.clone(), expression: false, mark: node.mark.clone() };
+                self.word(|words| words.uses.push(one));
+            }
+            Content::Sequence(items) => items.iter().for_each(|item| self.uses(item, expression)),
+            Content::Mapping(entries) => entries.iter().for_each(|(_, node)| self.uses(node, expression)),
+            _ => {}
+        }
+    }
+
+    /// Notes what a task uses and defines, beside what every block can say.
+    pub(super) fn words_of_task(&self, task: &Task, node: &Node) {
+        for (key, value) in node.entries().unwrap_or_default() {
+            match key.name.as_str() {
+                "changed_when" | "failed_when" | "until" => self.uses(value, true),
+                "register" => self.defines(task.register.as_ref()),
+                "loop" | "args" | "retries" | "delay" => self.uses(value, false),
+                "notify" => {
+                    for name in task.notify.iter().filter_map(|name| name.as_str()).filter(|name| !is_template(name)) {
+                        self.word(|words| words.notified.push((name.to_owned(), value.mark.clone())));
+                    }
+                }
+                name if name.starts_with("with_") => self.uses(value, false),
+                name if name.rsplit('.').next() == Some(task.module.as_str()) => {
+                    match value.entries() {
+                        Some(entries) => entries
+                            .iter()
+                            .for_each(|(key, value)| self.uses(value, is_expression(&task.module, &key.name))),
+                        None => self.uses(value, false),
+                    }
+                    if task.module == "template" {
+                        self.template_of(task, value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(r#loop) = &task.r#loop {
+            self.defines([&r#loop.var].into_iter().chain(&r#loop.index_var));
+        }
+        match task.module.as_str() {
+            "set_fact" => {
+                self.defines(task.arguments.keys());
+                if task.arguments.keys().any(|name| is_template(name)) || task.free_form.is_some() {
+                    self.is_open();
+                }
+            }
+            "include_vars" | "set_stats" | "setup" | "add_host" | "group_by" => self.is_open(),
+            // Facts that such modules tell are variables too.
+            name if name.ends_with("_facts") || name == "getent" => self.is_open(),
+            "include_tasks" | "include_role"
+                if !task.arguments.values().all(|value| !is_template(&value.to_string())) =>
+            {
+                self.is_open();
+            }
+            "include_tasks" if task.free_form.as_deref().is_some_and(is_template) => self.is_open(),
+            _ => {}
+        }
+    }
+
+    /// The file that a task renders, when its name is known and there is one of it.
+    fn template_of(&self, task: &Task, value: &Node) {
+        let Some(name) = task.arguments.get("src").and_then(|value| value.as_str()).filter(|name| !is_template(name))
+        else {
+            return;
+        };
+        match self.find_template(task, name) {
+            Some(path) => self.word(|words| {
+                words.templates.insert(path);
+            }),
+            None => {
+                let place = value.get("src").unwrap_or(value);
+                self.mistake(place.error(format!("there is no template `{name}`")));
+            }
+        }
+    }
+
+    /// Where the template of a task may lie: as it is looked for when the task runs.
+    fn find_template(&self, task: &Task, name: &str) -> Option<PathBuf> {
+        let mut folders = self.search.templates.clone();
+        let mut role = task.common.role.as_ref();
+        while let Some(present) = role {
+            folders.extend([present.path.join("templates"), present.path.clone()]);
+            role = present.parent.as_ref();
+        }
+        folders.extend([task.folder.join("templates"), task.folder.clone()]);
+        let beside = task.folder.parent().map(|folder| [folder.join("templates"), folder.to_owned()]);
+        folders.extend(beside.into_iter().flatten());
+        folders.extend(self.search.environment.clone());
+        files::find(&folders, Path::new(name))
+    }
+}

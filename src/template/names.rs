@@ -1,0 +1,196 @@
+//! What a template speaks of, without running it: the variables that it needs, and filters and tests that do not exist.
+
+use std::{collections::BTreeSet, path::Path};
+
+use minijinja::{
+    ErrorKind, Template,
+    machinery::{Instruction, Instructions, get_compiled_template},
+};
+
+use super::{Engine, explain, explain_file, header, syntax};
+use crate::error::{Error, Result, did_you_mean};
+
+/// What a template speaks of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The variables that it takes from outside, with the attributes that it asks them for: `nginx.front.url`.
+    pub variables: BTreeSet<String>,
+}
+
+impl Engine {
+    /// What a text with templates in it speaks of; nothing, when it has none.
+    ///
+    /// # Errors
+    /// When it does not compile, or uses a filter or a test that does not exist.
+    pub fn names(&self, text: &str) -> Result<Names> {
+        if !super::is_template(text) {
+            return Ok(Names::default());
+        }
+        let template = self.jinja.template_from_str(text).map_err(|error| explain(&error, text))?;
+        self.of(&template, text, |_, error| error)
+    }
+
+    /// What a bare expression speaks of.
+    ///
+    /// # Errors
+    /// As [`Self::names`].
+    pub fn names_of_expression(&self, text: &str) -> Result<Names> {
+        self.check_expression(text)?;
+        self.names(&format!("{{{{ ({text}) }}}}"))
+    }
+
+    /// What a template file speaks of.
+    ///
+    /// # Errors
+    /// As [`Self::names`]; the message names file and line.
+    pub fn names_of_file(&self, path: &Path, source: &str) -> Result<Names> {
+        let (options, body) = header(source);
+        let name = path.display().to_string();
+        let mut jinja = (*self.jinja).clone();
+        jinja.set_syntax(syntax(options.trim_blocks, options.lstrip_blocks));
+        let template =
+            jinja.template_from_named_str(&name, body).map_err(|error| explain_file(&error, &name, options.lines))?;
+        self.of(&template, body, |line, error| error.at(&format!("{name}:{}", line + options.lines)))
+    }
+
+    fn of(&self, template: &Template<'_, '_>, text: &str, place: impl Fn(usize, Error) -> Error) -> Result<Names> {
+        let compiled = get_compiled_template(template);
+        for instructions in std::iter::once(&compiled.instructions).chain(compiled.blocks.values()) {
+            self.known_calls(instructions).map_err(|(line, error)| place(line, error))?;
+        }
+        let variables = template.undeclared_variables(true);
+        let needed = variables.into_iter().filter(|name| !is_optional(root(name), text));
+        Ok(Names { variables: needed.collect() })
+    }
+
+    /// Whether every filter and every test exists.
+    fn known_calls(&self, instructions: &Instructions<'_>) -> Result<(), (usize, Error)> {
+        let mut at = 0;
+        while let Some(instruction) = instructions.get(at) {
+            let (what, name, probe, missing) = match instruction {
+                Instruction::ApplyFilter(name, ..) => ("filter", *name, format!("''|{name}"), ErrorKind::UnknownFilter),
+                Instruction::PerformTest(name, ..) => ("test", *name, format!("'' is {name}"), ErrorKind::UnknownTest),
+                _ => {
+                    at += 1;
+                    continue;
+                }
+            };
+            let tried = self.jinja.compile_expression(&probe).and_then(|expression| expression.eval(()));
+            if tried.is_err_and(|error| error.kind() == missing) {
+                let error = Error::usage(format!("there is no {what} `{name}`"));
+                let close = did_you_mean(name, COMMON.iter().copied());
+                let error = close.map_or(error.clone(), |close| error.hint(format!("did you mean `{close}`?")));
+                return Err((instructions.get_line(at).unwrap_or(1), error));
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Names that are suggested for misspelt ones.
+const COMMON: &[&str] = &[
+    "default",
+    "lower",
+    "upper",
+    "replace",
+    "join",
+    "map",
+    "select",
+    "selectattr",
+    "reject",
+    "rejectattr",
+    "length",
+    "first",
+    "last",
+    "sort",
+    "unique",
+    "list",
+    "int",
+    "string",
+    "bool",
+    "to_json",
+    "to_yaml",
+    "from_json",
+    "from_yaml",
+    "regex_replace",
+    "regex_search",
+    "combine",
+    "dict2items",
+    "items2dict",
+    "b64encode",
+    "b64decode",
+    "trim",
+    "ternary",
+    "basename",
+    "dirname",
+    "quote",
+    "defined",
+    "undefined",
+    "none",
+    "match",
+    "search",
+    "failed",
+    "changed",
+    "skipped",
+    "succeeded",
+    "version",
+    "indent",
+    "split",
+    "hash",
+    "mandatory",
+];
+
+/// The variable of a dotted name.
+pub(crate) fn root(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// Whether a template asks if a variable is there, or has something to put in its place.
+fn is_optional(name: &str, text: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        if text[..at].ends_with(word) {
+            return false;
+        }
+        // The attributes and keys that are asked for.
+        let rest = &text[at + name.len()..];
+        let mut depth = 0_usize;
+        let end = rest.find(|c: char| {
+            match c {
+                '[' => depth += 1,
+                ']' if depth > 0 => depth -= 1,
+                c => return !(depth > 0 || word(c) || c == '.'),
+            }
+            false
+        });
+        let rest = rest[end.unwrap_or(rest.len())..].trim_start();
+        let is = rest.strip_prefix("is ").map(str::trim_start);
+        let is = is.map(|rest| rest.strip_prefix("not ").map_or(rest, str::trim_start));
+        let tested = is.is_some_and(|rest| rest.starts_with("defined") || rest.starts_with("undefined"));
+        let filter = rest.strip_prefix('|').map(str::trim_start).unwrap_or_default();
+        tested || filter.starts_with("default") || filter.starts_with("d(") || filter.starts_with("mandatory")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Engine;
+
+    #[test]
+    fn a_template_tells_what_it_needs() {
+        let engine = Engine::default();
+        let names = |text: &str| engine.names(text).unwrap().variables.into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(names("no template"), "");
+        assert_eq!(names("{{ a.b.c }} {% for x in list %}{{ x }}{% endfor %} {% set y = 1 %}{{ y }}"), "a.b.c list");
+        assert_eq!(
+            names("{{ a | default(b) }} {% if c is defined and c.d %}{{ c.d }}{% endif %}{{ e['k'] | d('') }}"),
+            "b"
+        );
+        assert_eq!(names("{{ aa }}{{ a is not defined }}"), "aa");
+        let wrong = |text: &str| engine.names(text).unwrap_err().to_string();
+        assert_eq!(wrong("{{ a | lowr }}"), "there is no filter `lowr`");
+        assert_eq!(wrong("{{ a is defind }}"), "there is no test `defind`");
+        assert!(engine.names_of_expression("a and").is_err());
+    }
+}
