@@ -72,8 +72,10 @@ pub struct Environment {
     pub secrets: IndexMap<String, SecretSource>,
     /// Templates of the outputs.
     pub outputs: IndexMap<String, String>,
-    /// Templates in the file, each with its place: outputs and variables.
-    pub templates: Vec<(String, yaml::Mark)>,
+    /// The templates of the outputs, each with its place.
+    pub output_marks: Vec<(String, yaml::Mark)>,
+    /// The texts of the variables, each with its place.
+    pub var_marks: Vec<(String, yaml::Mark)>,
     /// Where an Ansible inventory is written after `apply`.
     pub inventory_file: Option<PathBuf>,
     /// Whether `destroy` is refused.

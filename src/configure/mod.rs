@@ -22,6 +22,7 @@ use crate::{
     secret::Secret,
     state::{State, Vault},
     template::{Engine, Scope},
+    yaml::Mark,
 };
 
 /// The vault's name for the environment's certificate authority.
@@ -127,10 +128,16 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
         &inventory(environment, &State::nothing(environment), &Vault::default()),
         environment.secrets.keys().cloned().collect(),
     );
-    let uses: Vec<Use> = (environment.templates.iter())
-        .map(|(text, mark)| Use { text: text.clone(), expression: false, mark: mark.clone() })
-        .collect();
-    found.extend(playbook::check::texts(&uses, &Words::default(), &known, engine));
+    let uses = |texts: &[(String, Mark)], conditional: bool| -> Vec<Use> {
+        let one = |(text, mark): &(String, Mark)| Use {
+            text: text.clone(),
+            expression: false,
+            conditional,
+            mark: mark.clone(),
+        };
+        texts.iter().map(one).collect()
+    };
+    found.extend(playbook::check::texts(&uses(&environment.output_marks, false), &Words::default(), &known, engine));
     for play in &plays {
         for mistake in playbook::check::play(play, &known, engine) {
             if !found.contains(&mistake) {
@@ -142,14 +149,16 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
     let mut words = Words::default();
     for play in &plays {
         words.defined.extend(play.words.defined.iter().cloned());
+        words.optional.extend(play.words.optional.iter().cloned());
         words.open |= play.words.open;
     }
+    found.extend(playbook::check::texts(&uses(&environment.var_marks, true), &words, &known, engine));
     let folder = environment.folder.join("templates");
     for file in files::walk(&folder).unwrap_or_default() {
         let path = folder.join(file);
         let rendered = path.extension().is_some_and(|extension| extension == "j2");
-        if rendered && !plays.iter().any(|play| play.words.templates.contains(&path)) {
-            found.extend(playbook::check::template(&path, &words, &known, engine));
+        if rendered && !plays.iter().any(|play| play.words.templates.contains_key(&path)) {
+            found.extend(playbook::check::template(&path, true, &words, &known, engine));
         }
     }
     if found.is_empty() {

@@ -170,7 +170,10 @@ impl Known {
     }
 
     /// What is wrong with the variables that a template speaks of.
-    fn wrong(&self, names: &Names, text: &str, words: &Words) -> Vec<(String, Error)> {
+    fn wrong(&self, names: &Names, text: &str, words: &Words, conditional: bool) -> Vec<(String, Error)> {
+        // Under a condition a variable may rightly be missing; then only one that looks like another one is a mistake.
+        let conditional =
+            conditional || ["{% if", "{%- if", " if ", " and ", " or "].iter().any(|word| text.contains(word));
         let mut found = Vec::new();
         let mut missing = BTreeSet::new();
         for path in &names.variables {
@@ -178,9 +181,14 @@ impl Known {
             if !self.has(root, words) {
                 if !words.open && missing.insert(root.to_owned()) {
                     let error = Error::usage(format!("nobody defines the variable `{root}`"));
+                    if words.optional.contains(root) {
+                        continue;
+                    }
                     let names = self.names.iter().chain(&words.defined).map(String::as_str);
                     let close = did_you_mean(root, names.chain(WELL_KNOWN.iter().copied()));
-                    found.push((root.to_owned(), hint(error, close)));
+                    if !conditional || close.is_some_and(|close| distance(close, root) <= 2) {
+                        found.push((root.to_owned(), hint(error, close)));
+                    }
                 }
             } else if !words.defined.contains(root)
                 && let Some(value) = self.values.get(root)
@@ -263,7 +271,7 @@ pub fn texts(uses: &[Use], words: &Words, known: &Known, engine: &Engine) -> Vec
         match names {
             Err(error) => found.push(diagnostic(Some(one.mark.location()), &error)),
             Ok(names) => {
-                for (word, error) in known.wrong(&names, &one.text, words) {
+                for (word, error) in known.wrong(&names, &one.text, words, one.conditional) {
                     found.push(diagnostic(Some(within(&one.mark, &one.text, &word)), &error));
                 }
             }
@@ -275,10 +283,20 @@ pub fn texts(uses: &[Use], words: &Words, known: &Known, engine: &Engine) -> Vec
 /// The mistakes of a play.
 #[must_use]
 pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
-    let words = &play.words;
+    let mut words = play.words.clone();
+    // What is asked for somewhere whether it is defined may be missing everywhere.
+    for one in &play.words.uses {
+        let names = if one.expression { engine.names_of_expression(&one.text) } else { engine.names(&one.text) };
+        words.optional.extend(names.into_iter().flat_map(|names| names.optional));
+    }
+    for path in play.words.templates.keys() {
+        let names = files::read_text(path).and_then(|text| engine.names_of_file(path, &text));
+        words.optional.extend(names.into_iter().flat_map(|names| names.optional));
+    }
+    let words = &words;
     let mut found = texts(&words.uses, words, known, engine);
-    for path in &words.templates {
-        found.extend(template(path, words, known, engine));
+    for (path, conditional) in &words.templates {
+        found.extend(template(path, *conditional, words, known, engine));
     }
     for (name, mark) in &words.notified {
         let plain = name.rsplit(" : ").next().unwrap_or(name);
@@ -297,7 +315,7 @@ pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
 
 /// The mistakes of a template file that is rendered where these words are known.
 #[must_use]
-pub fn template(path: &Path, words: &Words, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
+pub fn template(path: &Path, conditional: bool, words: &Words, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
     let Ok(text) = files::read_text(path) else { return Vec::new() };
     let mut found = Vec::new();
     let of = |word: &str| {
@@ -316,7 +334,7 @@ pub fn template(path: &Path, words: &Words, known: &Known, engine: &Engine) -> V
         // The message names file and line.
         Err(error) => found.push(diagnostic(None, &error)),
         Ok(names) => {
-            let wrong = known.wrong(&names, &text, words).into_iter();
+            let wrong = known.wrong(&names, &text, words, conditional).into_iter();
             found.extend(wrong.map(|(word, error)| diagnostic(of(&word), &error)));
         }
     }

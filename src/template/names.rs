@@ -15,6 +15,8 @@ use crate::error::{Error, Result, did_you_mean};
 pub struct Names {
     /// The variables that it takes from outside, with the attributes that it asks them for: `nginx.front.url`.
     pub variables: BTreeSet<String>,
+    /// The variables that it asks for whether they are there, or has something to put in their place.
+    pub optional: BTreeSet<String>,
 }
 
 impl Engine {
@@ -59,8 +61,10 @@ impl Engine {
             self.known_calls(instructions).map_err(|(line, error)| place(line, error))?;
         }
         let variables = template.undeclared_variables(true);
-        let needed = variables.into_iter().filter(|name| !is_optional(root(name), text));
-        Ok(Names { variables: needed.collect() })
+        let (optional, needed): (BTreeSet<String>, BTreeSet<String>) =
+            variables.into_iter().partition(|name| is_optional(root(name), text));
+        let optional = optional.iter().map(|name| root(name).to_owned()).collect();
+        Ok(Names { variables: needed, optional })
     }
 
     /// Whether every filter and every test exists.

@@ -115,6 +115,9 @@ impl Loader {
             let entries = self.entries(handlers, &common, folder, &mut collect)?;
             flatten(&entries, &mut collect.handlers);
         }
+        if let Some(vars) = node.get("vars") {
+            self.uses(vars, false, true);
+        }
         self.defines(play.vars.keys());
         if !play.vars_files.is_empty() {
             self.is_open();

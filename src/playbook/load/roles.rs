@@ -166,7 +166,7 @@ impl Loader {
         let folder = role.join(part);
         if let Some(path) = find_yaml(&folder, "main") {
             let node = self.read(&path)?;
-            self.uses(&node, false);
+            self.uses(&node, false, true);
             merge_vars(&node, &mut vars);
         } else if files::is_dir(&folder.join("main")) {
             for file in files::walk(&folder.join("main"))? {

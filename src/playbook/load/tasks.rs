@@ -192,6 +192,7 @@ impl Loader {
     /// What a task or block says about how it runs, over what is around it.
     pub(super) fn common(&self, fields: &[(Key, Node)], outer: &Common) -> Common {
         let mut common = outer.clone();
+        let conditional = !outer.when.is_empty() || fields.iter().any(|(key, _)| key.name == "when");
         for (key, node) in fields {
             let value = || Some(node.to_value());
             match key.name.as_str() {
@@ -200,31 +201,32 @@ impl Loader {
                         self.check_condition(&condition, node);
                         common.when.push(condition);
                     }
-                    self.uses(node, true);
+                    self.uses(node, true, !outer.when.is_empty());
                 }
                 "tags" => common.tags.extend(texts(node)),
                 "vars" => {
                     if let Some(entries) = node.entries() {
-                        self.uses(node, false);
+                        // What nobody asks for may be undefined.
+                        self.uses(node, false, true);
                         self.defines(entries.iter().map(|(key, _)| &key.name));
                         common.vars.extend(yaml::entries_to_map(entries));
                     }
                 }
                 "become" => common.r#become = value(),
                 "become_user" => {
-                    self.uses(node, false);
+                    self.uses(node, false, conditional);
                     common.become_user = value();
                 }
                 "become_method" if node.as_str().is_some_and(|method| method != "sudo") => {
                     self.mistake(node.error("only `become_method: sudo` is supported"));
                 }
                 "environment" => {
-                    self.uses(node, false);
+                    self.uses(node, false, conditional);
                     common.environment.extend(list(node));
                 }
                 "connection" => common.connection = node.as_str().map(str::to_owned),
                 "delegate_to" => {
-                    self.uses(node, false);
+                    self.uses(node, false, conditional);
                     common.delegate_to = value();
                 }
                 "run_once" => common.run_once = value(),
@@ -323,7 +325,7 @@ impl Loader {
                 "loop_var" => r#loop.var = value.as_str().unwrap_or("item").to_owned(),
                 "index_var" => r#loop.index_var = value.as_str().map(str::to_owned),
                 "label" => {
-                    self.uses(value, false);
+                    self.uses(value, false, true);
                     r#loop.label = Some(value.to_value());
                 }
                 "pause" => r#loop.pause = value.to_value().as_f64(),

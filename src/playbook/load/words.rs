@@ -2,7 +2,7 @@
 //! is not there and a template that does not compile are found before any host is touched.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,8 @@ pub struct Use {
     pub text: String,
     /// Whether all of it is an expression, as in `when`.
     pub expression: bool,
+    /// Whether it may never be asked for: a variable that nobody uses, a task under a condition.
+    pub conditional: bool,
     /// Where it stands.
     pub mark: Mark,
 }
@@ -30,10 +32,12 @@ pub struct Use {
 pub struct Words {
     /// Its templates and expressions.
     pub uses: Vec<Use>,
-    /// Template files that it renders.
-    pub templates: BTreeSet<PathBuf>,
+    /// Template files that it renders, and whether that is under a condition.
+    pub templates: BTreeMap<PathBuf, bool>,
     /// The variables that it defines, wherever that is.
     pub defined: BTreeSet<String>,
+    /// Variables that may be missing: somebody asks whether they are there.
+    pub optional: BTreeSet<String>,
     /// Whether it also defines some whose names are known only when it runs.
     pub open: bool,
     /// The handlers that it notifies, and where.
@@ -64,41 +68,42 @@ impl Loader {
     }
 
     /// Notes every text of a value.
-    pub(super) fn uses(&self, node: &Node, expression: bool) {
+    pub(super) fn uses(&self, node: &Node, expression: bool, conditional: bool) {
         match &node.content {
             Content::String(text) if expression && !is_template(text) => {
-                let one = Use { text: text.clone(), expression: true, mark: node.mark.clone() };
+                let one = Use { text: text.clone(), expression: true, conditional, mark: node.mark.clone() };
                 self.word(|words| words.uses.push(one));
             }
             Content::String(text) if is_template(text) => {
-                let one = Use { text: text.clone(), expression: false, mark: node.mark.clone() };
+                let one = Use { text: text.clone(), expression: false, conditional, mark: node.mark.clone() };
                 self.word(|words| words.uses.push(one));
             }
-            Content::Sequence(items) => items.iter().for_each(|item| self.uses(item, expression)),
-            Content::Mapping(entries) => entries.iter().for_each(|(_, node)| self.uses(node, expression)),
+            Content::Sequence(items) => items.iter().for_each(|item| self.uses(item, expression, conditional)),
+            Content::Mapping(entries) => entries.iter().for_each(|(_, node)| self.uses(node, expression, conditional)),
             _ => {}
         }
     }
 
     /// Notes what a task uses and defines, beside what every block can say.
     pub(super) fn words_of_task(&self, task: &Task, node: &Node) {
+        let conditional = !task.common.when.is_empty();
         for (key, value) in node.entries().unwrap_or_default() {
             match key.name.as_str() {
-                "changed_when" | "failed_when" | "until" => self.uses(value, true),
+                "changed_when" | "failed_when" | "until" => self.uses(value, true, conditional),
                 "register" => self.defines(task.register.as_ref()),
-                "loop" | "args" | "retries" | "delay" => self.uses(value, false),
+                "loop" | "args" | "retries" | "delay" => self.uses(value, false, conditional),
                 "notify" => {
                     for name in task.notify.iter().filter_map(|name| name.as_str()).filter(|name| !is_template(name)) {
                         self.word(|words| words.notified.push((name.to_owned(), value.mark.clone())));
                     }
                 }
-                name if name.starts_with("with_") => self.uses(value, false),
+                name if name.starts_with("with_") => self.uses(value, false, conditional),
                 name if name.rsplit('.').next() == Some(task.module.as_str()) => {
                     match value.entries() {
-                        Some(entries) => entries
-                            .iter()
-                            .for_each(|(key, value)| self.uses(value, is_expression(&task.module, &key.name))),
-                        None => self.uses(value, false),
+                        Some(entries) => entries.iter().for_each(|(key, value)| {
+                            self.uses(value, is_expression(&task.module, &key.name), conditional)
+                        }),
+                        None => self.uses(value, false, conditional),
                     }
                     if task.module == "template" {
                         self.template_of(task, value);
@@ -138,7 +143,9 @@ impl Loader {
         };
         match self.find_template(task, name) {
             Some(path) => self.word(|words| {
-                words.templates.insert(path);
+                let conditional = !task.common.when.is_empty();
+                let known = words.templates.entry(path).or_insert(true);
+                *known = *known && conditional;
             }),
             None => {
                 let place = value.get("src").unwrap_or(value);
