@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::{Sandbox, repository};
 
 /// Compares a generated page with the one in the repository, or writes it.
-fn page(name: &str, text: &str) {
+pub(crate) fn page(name: &str, text: &str) {
     let path = repository().join("docs/reference").join(name);
     #[expect(clippy::disallowed_methods, reason = "asks for the page to be written anew")]
     if std::env::var_os("UPDATE").is_some() {

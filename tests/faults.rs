@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use infra::{
@@ -34,11 +35,34 @@ instance_groups:
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
+    /// The call is refused, and nothing was done: 429, 503.
     FailsBefore,
+    /// The call is carried out, and its answer is an error: 500.
     FailsAfter,
+    /// The connection breaks before anybody knows whether the call was carried out, and it was not.
+    Reset,
+    /// It is accepted, and what was begun ends in an error and is undone.
+    EndsInError,
+    /// It is answered late, when everything else has gone on.
+    Late,
+    /// The process is killed before the call.
     KilledBefore,
+    /// The process is killed after the call, before its answer is stored.
     KilledAfter,
+    /// The process is killed when the answer of the call before is stored.
+    KilledStored,
 }
+
+const FAULTS: [(Fault, &str); 8] = [
+    (Fault::FailsBefore, "refused before anything is done (429, 503)"),
+    (Fault::FailsAfter, "carried out, answered with an error (500)"),
+    (Fault::Reset, "connection reset, not carried out"),
+    (Fault::EndsInError, "accepted, then ended in an error"),
+    (Fault::Late, "answered late"),
+    (Fault::KilledBefore, "killed before the call"),
+    (Fault::KilledAfter, "killed after the call, before its answer is stored"),
+    (Fault::KilledStored, "killed when its answer is stored"),
+];
 
 /// A hook that strikes at the nth call that changes something.
 fn strike(nth: usize, fault: Fault, killed: Arc<Notify>, struck: Arc<AtomicUsize>) -> Hook {
@@ -46,14 +70,23 @@ fn strike(nth: usize, fault: Fault, killed: Arc<Notify>, struck: Arc<AtomicUsize
     Arc::new(move |call: Call| {
         let (killed, struck, count) = (Arc::clone(&killed), Arc::clone(&struck), Arc::clone(&count));
         Box::pin(async move {
-            let after = matches!(fault, Fault::FailsAfter | Fault::KilledAfter);
-            if call.verb == "list" || call.done != after || count.fetch_add(1, Ordering::SeqCst) != nth {
+            let after = matches!(fault, Fault::FailsAfter | Fault::KilledAfter | Fault::Late);
+            // What is stored is stored when the next call begins.
+            let at = if fault == Fault::KilledStored { nth + 1 } else { nth };
+            if call.verb == "list" || call.done != after || count.fetch_add(1, Ordering::SeqCst) != at {
                 return Ok(());
             }
             struck.fetch_add(1, Ordering::SeqCst);
             match fault {
-                Fault::FailsBefore | Fault::FailsAfter => Err(Error::new("the cloud is out of order")),
-                Fault::KilledBefore | Fault::KilledAfter => {
+                Fault::FailsBefore => Err(Error::new("429: too many requests")),
+                Fault::FailsAfter => Err(Error::new("500: internal error")),
+                Fault::Reset => Err(Error::new("connection reset by peer")),
+                Fault::EndsInError => Err(Error::new("the operation ended in an error").settled()),
+                Fault::Late => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Ok(())
+                }
+                Fault::KilledBefore | Fault::KilledAfter | Fault::KilledStored => {
                     killed.notify_one();
                     std::future::pending().await
                 }
@@ -71,7 +104,7 @@ async fn with_fault(
     tokio::select! {
         result = command(project, environment, &faulty, destroy) => {
             let hit = struck.load(Ordering::SeqCst) > 0;
-            assert_eq!(result.is_err(), hit, "{fault:?} at {nth}: {result:?}");
+            assert_eq!(result.is_err(), hit && fault != Fault::Late, "{fault:?} at {nth}: {result:?}");
             hit
         }
         // The future is dropped where it stands: nothing after the call happens, as after `kill -9`.
@@ -96,9 +129,16 @@ async fn assert_matches(project: &Path, environment: &Environment, cloud: &Fake,
     }
 }
 
-async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool) -> (usize, usize) {
-    let (mut tried, mut steps) = (0, 0);
-    for fault in [Fault::FailsBefore, Fault::FailsAfter, Fault::KilledBefore, Fault::KilledAfter] {
+/// What was tried.
+#[derive(Default)]
+struct Tried {
+    steps: usize,
+    faults: BTreeMap<&'static str, usize>,
+}
+
+/// Tries every fault at every call of a command, then converges, destroys, and counts what is left and what is double.
+async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool, tried: &mut Tried) {
+    for (fault, name) in FAULTS {
         for nth in 0.. {
             let folder = tempfile::tempdir().unwrap();
             let project = folder.path();
@@ -108,10 +148,12 @@ async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool) -> (usize
             }
             let environment = environment(project, file);
             if !with_fault(project, &environment, &cloud, destroy, nth, fault).await {
-                steps = steps.max(nth);
+                if fault == Fault::FailsBefore {
+                    tried.steps += nth;
+                }
                 break;
             }
-            tried += 1;
+            *tried.faults.entry(name).or_default() += 1;
             let what = format!("{fault:?} at call {nth}");
             if !destroy {
                 command(project, &environment, &cloud, false).await.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -124,29 +166,57 @@ async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool) -> (usize
             assert!(Store::new(project, &environment.name).read().await.unwrap().is_none());
         }
     }
-    (steps, tried)
+}
+
+/// The plans that faults are tried in: what is made, what is changed, what is destroyed.
+fn corpus() -> Vec<(&'static str, String)> {
+    let shipped = include_str!("../envs/dev/config.yaml").to_owned();
+    let original = include_str!("golden/original/config.yaml");
+    // The files that it names are not there, and no cloud is asked.
+    let elsewhere = ["folder_id:", "metadata:", "ssh-keys:", "docker-compose:", "username:", "file:"];
+    let lines: Vec<&str> = original
+        .lines()
+        .filter(|line| line.starts_with("inventory_file") || !elsewhere.iter().any(|word| line.contains(word)))
+        .collect();
+    let original = lines.join("\n");
+    vec![("a small one", FILE.to_owned()), ("envs/dev", shipped), ("the original environment", original)]
 }
 
 #[tokio::test]
-async fn an_apply_survives_every_fault() {
-    let (steps, tried) = every_fault(None, FILE, false).await;
-    println!("apply from nothing: {steps} calls, {tried} faults, 0 orphans, 0 doubles");
-    assert_eq!((steps, tried), (7, 28));
-}
-
-#[tokio::test]
-async fn a_change_survives_every_fault() {
-    let changed = FILE.replace("node_count: 2", "node_count: 3, resources: {cores: 4}").replace("10.2.0.0", "10.3.0.0");
-    let (steps, tried) = every_fault(Some(FILE), &changed, false).await;
-    println!("a change with updates and replacements: {steps} calls, {tried} faults, 0 orphans, 0 doubles");
-    assert!(steps >= 7, "{steps}");
-}
-
-#[tokio::test]
-async fn a_destroy_survives_every_fault() {
-    let (steps, tried) = every_fault(Some(FILE), FILE, true).await;
-    println!("destroy: {steps} calls, {tried} faults, 0 orphans");
-    assert_eq!(steps, 7);
+async fn every_step_of_every_plan_survives_every_fault() {
+    let mut table = String::from(
+        "# Faults that are tried\n\n`tests/faults.rs` writes this table. In each line every fault is tried at every call of the plan, \
+         on a strict cloud in memory; afterwards one plain `apply` converges, a second one changes nothing, one `destroy` leaves \
+         nothing, and no object was made twice.\n\n| plan | calls | faults tried | orphans | doubles |\n|---|---|---|---|---|\n",
+    );
+    let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, file) in corpus() {
+        let changed = file
+            .replace("node_count: 2", "node_count: 3")
+            .replace("10.2.0.0", "10.3.0.0")
+            .replace("secondary_disk_size: 5", "secondary_disk_size: 6");
+        let runs = [
+            ("apply", None, &file, false),
+            ("change", Some(&file), &changed, false),
+            ("destroy", Some(&file), &file, true),
+        ];
+        for (what, prepare, file, destroy) in runs {
+            let mut tried = Tried::default();
+            every_fault(prepare.map(String::as_str), file, destroy, &mut tried).await;
+            let faults: usize = tried.faults.values().sum();
+            assert!(tried.steps > 0 && faults >= tried.steps * (FAULTS.len() - 1), "{name}: {what}");
+            table += &format!("| {what} of {name} | {} | {faults} | 0 | 0 |\n", tried.steps);
+            for (fault, count) in tried.faults {
+                *all.entry(fault).or_default() += count;
+            }
+        }
+    }
+    table += "\n| fault | times tried |\n|---|---|\n";
+    for (_, name) in FAULTS {
+        table += &format!("| {name} | {} |\n", all[name]);
+    }
+    println!("{table}");
+    crate::docs::page("faults.md", &table);
 }
 
 #[tokio::test]

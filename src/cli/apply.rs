@@ -11,6 +11,7 @@ use clap::Args;
 use super::{
     configured::Prepared,
     plan::{self, SavedPlan},
+    preflight,
     session::{EnvironmentArgs, Interrupt, OverlayArgs, SelectionArgs, Session, phase},
 };
 use crate::{
@@ -80,7 +81,7 @@ impl Apply {
         };
         let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
         let mut session = Session::review(&arguments, ui, redactor).await?;
-        let prepared = Prepared::of(&session)?;
+        let prepared = Prepared::of(&session, ui)?;
         let (events, progress) = Progress::start(ui);
         let wait = self.lock_timeout;
         let mut deed = None;
@@ -108,6 +109,7 @@ impl Apply {
             if saved.is_none() && !self.yes && !ui.confirm(&format!("Apply this to `{}`?", plan.environment))? {
                 return Err(Error::interrupted("nothing was changed"));
             }
+            preflight::account(&session, &plan).await?;
             let overlay = session.overlay(&arguments)?;
             plan.terms = if self.pool { session.terms_without_end()? } else { session.terms(ttl)? };
             if session.state.is_some() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::session::Session;
+use super::{preflight, session::Session};
 use crate::{
     configure::{self, Configuration, Pool},
     error::Result,
@@ -12,6 +12,7 @@ use crate::{
     playbook::{Loader, Options, Play, Recap},
     state::{State, Vault},
     template::Engine,
+    ui::Ui,
 };
 
 /// Playbooks that are read and checked, before anything is done.
@@ -23,10 +24,10 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// The environment's own playbooks.
-    pub(super) fn of(session: &Session) -> Result<Self> {
+    pub(super) fn of(session: &Session, ui: &Ui) -> Result<Self> {
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(&session.environment, &engine));
-        let plays = configure::load_plays(&session.environment, &loader, &engine)?;
+        let plays = preflight::files(&session.environment, Some(session.provider.as_ref()), &loader, &engine, ui)?;
         Ok(Self { engine, loader, plays })
     }
 

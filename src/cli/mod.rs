@@ -16,6 +16,7 @@ mod ls;
 mod output;
 mod plan;
 mod pool;
+mod preflight;
 mod refresh;
 mod run;
 mod schema;
@@ -44,6 +45,9 @@ pub struct Cli {
     /// Show how the text of every changed file changes
     #[arg(long, global = true)]
     diff: bool,
+    /// How long the command may take, as `90s` or `1h`: then nothing new is begun, and calls are not tried again
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::config::duration)]
+    timeout: Option<std::time::Duration>,
     #[command(subcommand)]
     command: Command,
 }
@@ -117,6 +121,9 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(time) = cli.timeout {
+        runtime.block_on(async { crate::cloud::retry::limit(time) });
+    }
     let result = runtime.block_on(cli.command.run(&ui, &redactor, cli.diff));
     // What still runs in the background, such as a read of standard input, must not hold up the end.
     runtime.shutdown_background();

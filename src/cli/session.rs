@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::accounts;
 use crate::{
     clock::Clock,
+    cloud::retry,
     config::{self, Environment, LoadOptions},
-    error::{Context, Diagnostic, Error, Result, Severity},
+    error::{Context, Error, Result},
     event::Events,
     name::Name,
     plan::{self, Configure, Known, Plan, Selection},
@@ -138,7 +139,6 @@ impl Session {
     pub(super) async fn review(arguments: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<Self> {
         let session = Self::open(arguments, redactor).await?;
         ui.warnings(&session.environment.warnings);
-        check(&session.environment, session.provider.as_ref(), ui)?;
         Ok(session)
     }
 
@@ -363,20 +363,28 @@ impl Session {
     }
 }
 
-/// What the provider says about the file: mistakes are an error, warnings are printed.
-pub(super) fn check(environment: &Environment, provider: &dyn Provider, ui: &Ui) -> Result<()> {
-    let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
-        provider.check(environment).into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
-    ui.warnings(&warnings);
-    if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
-}
-
 /// Whether it was SIGTERM that asked the program to stop: whoever sent it expects another exit code.
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 
-/// The exit code of a program that was asked to stop: 128 and the number of the signal.
+/// Whether it was the end of the command's time.
+static TIMED_OUT: AtomicBool = AtomicBool::new(false);
+
+/// The exit code of a program that was asked to stop: 128 and the number of the signal, or that of a failure when its time
+/// was up.
 pub(super) fn stopped_code() -> u8 {
-    if TERMINATED.load(Ordering::SeqCst) { 143 } else { 130 }
+    match (TIMED_OUT.load(Ordering::SeqCst), TERMINATED.load(Ordering::SeqCst)) {
+        (true, _) => 1,
+        (false, true) => 143,
+        (false, false) => 130,
+    }
+}
+
+/// Waits for the end of the command's time, which may never come.
+async fn time_is_up() {
+    match retry::deadline() {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Watches for Ctrl-C and SIGTERM as long as it lives.
@@ -409,6 +417,12 @@ impl Interrupt {
                 tokio::select! {
                     _ = tokio::signal::ctrl_c() => {}
                     _ = terminate.recv() => TERMINATED.store(true, Ordering::SeqCst),
+                    () = time_is_up(), if !cancel.is_cancelled() => {
+                        TIMED_OUT.store(true, Ordering::SeqCst);
+                        events.warn("stopping: the time of `--timeout` is up; calls that run are ended, nothing new is begun");
+                        cancel.cancel();
+                        continue;
+                    }
                     () = lost.cancelled(), if !cancel.is_cancelled() => {
                         events.warn("stopping: another command has taken over the environment");
                         cancel.cancel();

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::session::{self, EnvironmentArgs};
+use super::{preflight, session::EnvironmentArgs};
 use crate::{configure, error::Result, provider, template::Engine, ui::Ui};
 
 /// Find every mistake of an environment file and its playbooks, without touching anything
@@ -16,12 +16,11 @@ impl Validate {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let environment = self.environment.load().await?;
         ui.warnings(&environment.warnings);
-        // A provider that this version cannot provision on has nothing to say about the file.
-        if let Ok(provider) = provider::open(&environment) {
-            session::check(&environment, provider.as_ref(), ui)?;
-        }
+        // A provider that cannot be set up here has nothing to say about the file.
+        let provider = provider::open(&environment).ok();
         let engine = Engine::default();
-        let plays = configure::load_plays(&environment, &configure::loader(&environment, &engine), &engine)?;
+        let loader = configure::loader(&environment, &engine);
+        let plays = preflight::files(&environment, provider.as_deref(), &loader, &engine, ui)?;
         ui.result(&format!(
             "`{}` is valid: {} machines, {} resources, {} plays\n",
             environment.name,

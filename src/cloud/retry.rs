@@ -1,7 +1,7 @@
 //! Pauses between attempts: exponential with full jitter, as Amazon's architecture blog describes it ("Exponential Backoff And
 //! Jitter", 2015), bounded by a budget of time.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use tokio::time::Instant;
 
@@ -9,6 +9,20 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_millis(200);
 /// No pause is longer, unless the server asks for it.
 const LONGEST: Duration = Duration::from_secs(20);
+
+/// When the command must have ended, whatever its calls would still try.
+static DEADLINE: OnceLock<Instant> = OnceLock::new();
+
+/// Lets no attempt of this process go on for longer than this.
+pub(crate) fn limit(time: Duration) {
+    // The first limit counts: there is one command in a process.
+    let _ = DEADLINE.set(Instant::now() + time);
+}
+
+/// When the command must have ended.
+pub(crate) fn deadline() -> Option<Instant> {
+    DEADLINE.get().copied()
+}
 
 /// The attempts of one call.
 #[derive(Debug)]
@@ -21,7 +35,8 @@ impl Attempts {
     /// Attempts that may go on for this long.
     #[must_use]
     pub fn within(budget: Duration) -> Self {
-        Self { made: 0, deadline: Instant::now() + budget }
+        let own = Instant::now() + budget;
+        Self { made: 0, deadline: deadline().map_or(own, |deadline| own.min(deadline)) }
     }
 
     /// Waits before the next attempt, for as long as the server asked or for a random time; `false` when the budget is used

@@ -83,8 +83,8 @@ pub trait Provider: Send + Sync {
         Vec::new()
     }
 
-    /// What an apply of these resources needs of the account: credentials, permissions, quotas.
-    async fn diagnose(&self, _wanted: &[Resource]) -> Vec<Finding> {
+    /// What making these resources needs of the account: credentials, permissions, quotas, free names, room.
+    async fn diagnose(&self, _environment: &Name, _wanted: &[Resource]) -> Vec<Finding> {
         Vec::new()
     }
 

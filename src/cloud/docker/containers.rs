@@ -222,6 +222,14 @@ impl Client {
         self.json(self.request(Method::GET, "/containers/json").query(&query)).await
     }
 
+    /// All containers, running or not.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn all_containers(&self) -> Result<Vec<Container>> {
+        self.json(self.request(Method::GET, "/containers/json").query(&[("all", "1")])).await
+    }
+
     /// All containers of a network, running or not.
     ///
     /// # Errors

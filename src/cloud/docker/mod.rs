@@ -138,6 +138,9 @@ pub struct Info {
     /// `1` or `2`.
     #[serde(default)]
     pub cgroup_version: String,
+    /// Where it keeps images and containers.
+    #[serde(default)]
+    pub docker_root_dir: String,
     /// The engine's version.
     pub server_version: String,
     /// Processors of the engine's machine.

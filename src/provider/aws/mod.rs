@@ -217,7 +217,7 @@ impl Provider for Aws {
         items
     }
 
-    async fn diagnose(&self, wanted: &[Resource]) -> Vec<Finding> {
+    async fn diagnose(&self, _environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
         let client = &self.account.client;
         let mut findings = vec![Finding::of("credentials", client.caller_identity().await.map_err(Error::from))];
         if !findings[0].ok {

@@ -4,6 +4,7 @@
 //! reached through the bastion, as in a cloud.
 
 mod address;
+mod diagnose;
 mod disk;
 mod expiry;
 mod image;
@@ -14,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{Driver, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use super::{Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
 use crate::{
     cloud::docker::{Client, Endpoint},
     config::{DockerSettings, Environment},
@@ -154,6 +155,10 @@ impl Provider for Docker {
             vm::warn_of_limits(&self.client.info().await?, events);
         }
         Ok(())
+    }
+
+    async fn diagnose(&self, environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
+        self.lacks(environment, wanted).await
     }
 
     async fn mark(&self, environment: &Name, project: &str, terms: &Terms, _objects: &[Object]) -> Result<()> {

@@ -202,7 +202,7 @@ impl Provider for Yandex {
         })
     }
 
-    async fn diagnose(&self, wanted: &[Resource]) -> Vec<Finding> {
+    async fn diagnose(&self, _environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
         let (client, folder) = (&self.account.client, &self.account.folder);
         let found = client.folder(folder).await.map_err(Error::from);
         let cloud = found.as_ref().map(|folder| folder.cloud_id.clone()).unwrap_or_default();
