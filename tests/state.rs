@@ -368,3 +368,63 @@ async fn e2e_state_is_looked_at_put_right_and_moved() {
     dev.run(&["destroy", "--yes"], 0).silent();
     assert_eq!(dev.left().await, Vec::<String>::new());
 }
+
+#[test]
+fn a_state_that_cannot_be_used_is_told_of_and_kept() {
+    let sandbox = crate::support::Sandbox::new().file("envs/dev/config.yaml", "instances: {a: {}}\n");
+    let good = serde_json::to_string(&state(&"dev".parse().unwrap())).unwrap();
+    let half = &good[..good.len() / 2];
+    for (text, says, hint) in [
+        (half, "cannot be read", ".previous"),
+        ("{\"version\": 99}", "was written by a later version of infra", "use that version"),
+        ("not json", "cannot be read", "infra state rm dev"),
+    ] {
+        sandbox.write(".infra/dev/state.json", text);
+        for command in ["plan", "apply", "destroy"] {
+            let said = sandbox.run(&[command, "dev"], 1).err;
+            assert!(said.contains(says) && said.contains(hint), "{command}: {said}");
+            assert_eq!(std::fs::read_to_string(sandbox.path(".infra/dev/state.json")).unwrap(), text);
+        }
+    }
+    // What cannot be read can be put aside.
+    sandbox.run(&["state", "rm", "dev", "--yes"], 0).silent();
+    assert!(!sandbox.path(".infra/dev/state.json").exists());
+    // A folder that cannot be written is told of before anything is done.
+    std::fs::remove_dir_all(sandbox.path(".infra")).unwrap();
+    sandbox.write(".infra", "a file where the folder should be");
+    let said = sandbox.run(&["apply", "dev", "--yes"], 1).err;
+    assert!(said.contains("cannot make `$PROJECT/.infra/dev`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_a_full_disk_loses_nothing() {
+    let dev = Dev::small("full");
+    dev.apply();
+    dev.run(&["destroy", "--yes"], 0).silent();
+    let mut stopped = 0;
+    // Files cannot grow beyond this many blocks of 512 bytes: the state does not fit at its first write, or at a later one.
+    for blocks in [0, 2, 6, 10, 14, 18] {
+        let program = env!("CARGO_BIN_EXE_infra");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {program} apply {} --yes", dev.name);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).current_dir(dev.sandbox.folder.path()).env("NO_COLOR", "1");
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            continue;
+        }
+        stopped += 1;
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("cannot write") && said.contains("File too large"), "{said}");
+        if let Ok(text) = std::fs::read_to_string(dev.sandbox.path(&format!(".infra/{}/state.json", dev.name))) {
+            serde_json::from_str::<serde_json::Value>(&text).expect("the state before is whole");
+        }
+        // With room again it goes on: nothing is made twice.
+        dev.apply();
+        assert_eq!(dev.left().await.len(), 4, "{blocks}");
+        assert!(dev.apply().err.contains("resources: 0 created, 0 changed, 0 destroyed"));
+        dev.run(&["destroy", "--yes"], 0).silent();
+        assert_eq!(dev.left().await, Vec::<String>::new());
+    }
+    assert!(stopped >= 3, "the disk was full {stopped} times only");
+}
