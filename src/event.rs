@@ -1,11 +1,12 @@
 //! What the program tells about its progress while it runs. Data moves down once; events leave sideways on a channel that
 //! `ui` drains; nothing calls back up.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How one step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// Nothing had to be done.
@@ -23,7 +24,7 @@ pub enum Ended {
 }
 
 /// One event. `subject` is an address such as `vm.app-1`, or a host.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A phase of the command begins: `image`, `resources`, `connect`, `configure`, `remove`.

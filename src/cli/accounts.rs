@@ -152,3 +152,13 @@ pub(super) async fn store(environment: &str) -> Result<Store> {
         }
     }
 }
+
+/// The store of an environment that may be gone: where its state lies, or else where that of its name would.
+pub(super) async fn store_that_was(environment: &str) -> Result<Store> {
+    if let Ok(store) = store(environment).await {
+        return Ok(store);
+    }
+    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let name = environment.parse().map_err(Error::usage)?;
+    Ok(Store::new(&config::project_of(&start), &name))
+}

@@ -132,7 +132,7 @@ impl Apply {
             _ => None,
         };
         let failure = result.as_ref().err().or(failed.as_ref());
-        session.remember(deed, begun.elapsed().as_secs_f64(), failure, redactor, ui).await;
+        session.remember(deed, &report, begun.elapsed().as_secs_f64(), failure, redactor, ui).await;
         session.unlock().await;
         let summary = match result {
             Ok(done) => done,

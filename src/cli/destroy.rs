@@ -86,7 +86,7 @@ impl Destroy {
         .await;
         drop(events);
         let report = progress.finish().await;
-        session.remember(deed, begun.elapsed().as_secs_f64(), result.as_ref().err(), redactor, ui).await;
+        session.remember(deed, &report, begun.elapsed().as_secs_f64(), result.as_ref().err(), redactor, ui).await;
         session.unlock().await;
         match result? {
             None => ui.say(&format!("`{name}` does not exist: nothing to destroy")),

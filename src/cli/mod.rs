@@ -24,6 +24,7 @@ mod session;
 mod ssh;
 mod ssh_config;
 mod state;
+mod trace;
 mod validate;
 
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ pub struct Cli {
     /// Show how the text of every changed file changes
     #[arg(long, global = true)]
     diff: bool,
+    /// Write what was done as JUnit's XML: a suite for each resource and machine
+    #[arg(long, global = true, value_name = "FILE")]
+    junit: Option<std::path::PathBuf>,
     /// How long the command may take, as `90s` or `1h`: then nothing new is begun, and calls are not tried again
     #[arg(long, global = true, value_name = "TIME", value_parser = crate::config::duration)]
     timeout: Option<std::time::Duration>,
@@ -72,6 +76,8 @@ enum Command {
     SshConfig(ssh_config::SshConfig),
     Run(run::Run),
     Inventory(inventory::Inventory),
+    Graph(trace::Graph),
+    Trace(trace::TraceCommand),
     Schema(schema::Schema),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -90,6 +96,8 @@ impl Command {
             Self::Refresh(command) => command.run(ui, redactor).await,
             Self::Import(command) => command.run(ui, redactor).await,
             Self::Pool(command) => command.run(ui, redactor).await,
+            Self::Graph(command) => command.run(ui, redactor).await,
+            Self::Trace(command) => command.run(ui).await,
             Self::Extend(command) => command.run(ui, redactor).await,
             Self::Gc(command) => command.run(ui).await,
             Self::History(command) => command.run(ui).await,
@@ -111,7 +119,7 @@ impl Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let redactor = Redactor::default();
-    let ui = Ui::new(cli.json, cli.no_color, cli.diff, redactor.clone());
+    let ui = Ui::new(cli.json, cli.no_color, cli.diff, redactor.clone()).with_junit(cli.junit.clone());
     // Exactly one provider of cryptography in the program: a second one would be a panic at the first connection.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

@@ -25,7 +25,7 @@ use crate::{
     resource::{Address, Resource, Terms},
     secret::Redactor,
     state::{self, Deed, Lease, State, Store, Vault},
-    ui::Ui,
+    ui::{Report, Ui},
 };
 
 /// Which environment a command is about.
@@ -291,13 +291,19 @@ impl Session {
         objects.collect()
     }
 
-    /// Writes down what a command has done, and how it ended. A history that cannot be written is no reason to fail.
+    /// Writes down what a command has done, how it went and how it ended. A history that cannot be written is no reason to
+    /// fail.
     pub(super) async fn remember(
-        &self, deed: Option<Deed>, seconds: f64, failure: Option<&Error>, redactor: &Redactor, ui: &Ui,
+        &self, deed: Option<Deed>, report: &Report, seconds: f64, failure: Option<&Error>, redactor: &Redactor, ui: &Ui,
     ) {
         let Some(deed) = deed else { return };
         let outcome = failure.map_or_else(|| "done".to_owned(), |error| redactor.redact(&error.to_string()));
-        if let Err(error) = self.store.remember(&Deed { seconds, outcome, ..deed }).await {
+        let written = async {
+            let trace = redactor.redact(&serde_json::to_string(&report.trace)?);
+            self.store.keep_trace(&trace).await?;
+            self.store.remember(&Deed { seconds, outcome, ..deed }).await
+        };
+        if let Err(error) = written.await {
             ui.say(&format!("warning: {error}"));
         }
     }

@@ -78,6 +78,28 @@ impl Store {
         }
     }
 
+    /// Keeps how the last run went: a text that `ui` understands.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn keep_trace(&self, text: &str) -> Result<()> {
+        let key = self.key("trace.json");
+        loop {
+            let expect = self.backend().get(&key).await?.map_or(Expect::Absent, |(_, tag)| Expect::Tag(tag));
+            if self.backend().put(&key, text, &expect).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How the last run went.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn trace(&self) -> Result<Option<String>> {
+        Ok(self.backend().get(&self.key("trace.json")).await?.map(|(text, _)| text).filter(|text| !text.is_empty()))
+    }
+
     /// What was done, the oldest first. A line that a crash has cut short is passed by.
     ///
     /// # Errors

@@ -1,18 +1,26 @@
 //! The only place that prints. Results go to standard output, everything else to standard error; every text passes the
 //! redactor first. May import `plan`, `playbook::Recap`, `event` and the vocabulary.
 
+mod annotation;
+mod diagram;
 mod plan;
 mod progress;
 mod report;
+mod trace;
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    path::PathBuf,
+};
 
 use serde_json::Value;
 
 pub use self::{
+    diagram::{Diagram, Node},
     plan::{plan_json, plan_text},
     progress::Progress,
     report::{Report, Summary},
+    trace::{Span, Trace},
 };
 use crate::{
     error::{Diagnostic, Error, Result},
@@ -36,6 +44,8 @@ pub struct Ui {
     mode: Mode,
     color: bool,
     diff: bool,
+    annotate: bool,
+    junit: Option<PathBuf>,
     redactor: Redactor,
 }
 
@@ -51,7 +61,20 @@ impl Ui {
         };
         #[expect(clippy::disallowed_methods, reason = "https://no-color.org")]
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { mode, color: !no_color && !refused && terminal && std::io::stdout().is_terminal(), diff, redactor }
+        Self {
+            mode,
+            color: !no_color && !refused && terminal && std::io::stdout().is_terminal(),
+            diff,
+            annotate: annotation::is_wanted(),
+            junit: None,
+            redactor,
+        }
+    }
+
+    /// The same printer, which also writes what was done as JUnit's XML.
+    #[must_use]
+    pub fn with_junit(self, junit: Option<PathBuf>) -> Self {
+        Self { junit, ..self }
     }
 
     /// How progress is shown.
@@ -96,9 +119,12 @@ impl Ui {
 
     /// Prints an error with its causes, places and hints.
     pub fn error(&self, error: &Error) {
+        if self.annotate {
+            write(&mut std::io::stdout(), &self.redactor.redact(&annotation::of_error(error)));
+        }
         if self.mode == Mode::Json {
             let value = serde_json::json!({
-                "event": "error", "message": error.to_string(), "hints": error.hints(), "exit_code": error.exit_code(),
+                "v": EVENTS_VERSION, "event": "error", "message": error.to_string(), "hints": error.hints(), "exit_code": error.exit_code(),
             });
             write(&mut std::io::stdout(), &format!("{}\n", self.redactor.redact(&value.to_string())));
             return;
@@ -134,6 +160,9 @@ impl Ui {
         if self.color { format!("{color}{text}\x1b[0m") } else { text.to_owned() }
     }
 }
+
+/// The version of the stream of events: it counts up when a field goes or means something else.
+pub const EVENTS_VERSION: u32 = 1;
 
 const RED: &str = "\x1b[1;31m";
 const GREEN: &str = "\x1b[32m";

@@ -1,11 +1,15 @@
 //! Shows events as they come: moving lines on a terminal, plain lines in a pipe, JSON for programs.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
-use super::{CYAN, DIM, GREEN, Mode, RED, Report, Ui, YELLOW, duration, write};
+use super::{CYAN, DIM, EVENTS_VERSION, GREEN, Mode, RED, Report, Ui, YELLOW, annotation, duration, write};
 use crate::event::{Ended, Event, Events};
 
 /// The listener of one command. It ends when all senders are gone.
@@ -29,16 +33,33 @@ impl Progress {
 }
 
 async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
+    let begun = Instant::now();
     let mut report = Report::default();
     let mut screen = Screen { ui, bars: MultiProgress::new(), running: HashMap::new() };
     while let Some(event) = events.recv().await {
         report.take(&event);
+        report.trace.take(&event, begun.elapsed().as_secs_f64());
         screen.show(&event);
     }
     for bar in screen.running.values() {
         bar.finish_and_clear();
     }
+    if let Some(path) = &screen.ui.junit {
+        let text = screen.ui.redactor.redact(&report.trace.to_junit());
+        if let Err(error) = std::fs::write(path, text) {
+            screen.ui.say(&format!("warning: cannot write `{}`: {error}", path.display()));
+        }
+    }
     report
+}
+
+/// An event as it stands in the stream.
+#[derive(Serialize)]
+struct Stamped<'a> {
+    v: u32,
+    at: jiff::Timestamp,
+    #[serde(flatten)]
+    event: &'a Event,
 }
 
 struct Screen {
@@ -49,9 +70,16 @@ struct Screen {
 
 impl Screen {
     fn show(&mut self, event: &Event) {
+        if self.ui.annotate
+            && let Some(line) = annotation::of_event(event)
+        {
+            write(&mut std::io::stdout(), &self.ui.redactor.redact(&line));
+        }
         match self.ui.mode {
             Mode::Json => {
-                let line = serde_json::to_string(event).unwrap_or_default();
+                let at = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
+                let stamped = Stamped { v: EVENTS_VERSION, at, event };
+                let line = serde_json::to_string(&stamped).unwrap_or_default();
                 write(&mut std::io::stdout(), &format!("{}\n", self.ui.redactor.redact(&line)));
             }
             Mode::Terminal => {

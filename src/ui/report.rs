@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Mode, RED, Ui, duration, table};
+use super::{EVENTS_VERSION, Mode, RED, Trace, Ui, duration, table};
 use crate::{
     apply::Tally,
     event::{Ended, Event},
@@ -15,6 +15,8 @@ pub struct Report {
     phases: Vec<(&'static str, f64)>,
     resources: Vec<(String, String, f64)>,
     tasks: Vec<(String, String, Ended, f64)>,
+    /// All that took a while, with its times.
+    pub trace: Trace,
 }
 
 impl Report {
@@ -73,7 +75,7 @@ impl Summary {
             let phases: serde_json::Map<String, serde_json::Value> =
                 report.phases.iter().map(|(name, seconds)| ((*name).to_owned(), json!(seconds))).collect();
             let value = json!({
-                "event": "summary", "environment": self.environment, "created": self.tally.created,
+                "v": EVENTS_VERSION, "event": "summary", "environment": self.environment, "created": self.tally.created,
                 "changed": self.tally.changed, "destroyed": self.tally.destroyed, "hosts": self.recap.hosts,
                 "phases": phases, "seconds": self.seconds, "outputs": outputs,
             });

@@ -1,0 +1,93 @@
+//! Failures as GitHub Actions shows them beside the lines that caused them.
+//!
+//! Source: "Workflow commands for GitHub Actions",
+//! <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>.
+
+use crate::{
+    error::{Diagnostic, Error, Severity},
+    event::{Ended, Event},
+};
+
+/// Whether this is a job of GitHub Actions.
+pub(super) fn is_wanted() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "how GitHub Actions tells that it is there")]
+    let set = std::env::var_os("GITHUB_ACTIONS");
+    set.is_some_and(|value| value == "true")
+}
+
+/// A text within a command.
+fn escaped(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// A value of a command's property.
+fn property(text: &str) -> String {
+    escaped(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+fn of_diagnostic(diagnostic: &Diagnostic) -> String {
+    let level = if diagnostic.severity == Severity::Error { "error" } else { "warning" };
+    let place = diagnostic.location.as_ref().map_or_else(String::new, |location| {
+        // GitHub knows files by their paths in the repository.
+        let here = std::env::current_dir().unwrap_or_default();
+        let file = location.file.strip_prefix(&here).unwrap_or(&location.file);
+        let file = property(&file.display().to_string());
+        format!(" file={file},line={},col={}", location.line, location.column)
+    });
+    let hint = diagnostic.hint.as_ref().map_or_else(String::new, |hint| format!("\n{hint}"));
+    format!("::{level}{place}::{}\n", escaped(&format!("{}{hint}", diagnostic.message)))
+}
+
+/// The commands that tell of an error.
+pub(super) fn of_error(error: &Error) -> String {
+    if !error.diagnostics().is_empty() {
+        return error.diagnostics().iter().map(of_diagnostic).collect();
+    }
+    let hints: String = error.hints().iter().map(|hint| format!("\n{hint}")).collect();
+    format!("::error title=infra::{}\n", escaped(&format!("{error}{hints}")))
+}
+
+/// The command that tells of a step that failed.
+pub(super) fn of_event(event: &Event) -> Option<String> {
+    let (title, detail) = match event {
+        Event::TaskEnded { host, task, ended: Ended::Failed | Ended::Unreachable, detail, .. } => {
+            (format!("{host}: {task}"), detail)
+        }
+        // An image that no registry has is built instead.
+        Event::Finished { subject, ended: Ended::Failed, detail, .. } if subject != "image" => {
+            (subject.clone(), detail)
+        }
+        _ => return None,
+    };
+    Some(format!("::error title={}::{}\n", property(&title), escaped(detail.as_deref().unwrap_or("it failed"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{of_error, of_event};
+    use crate::{
+        error::{Diagnostic, Error, Location},
+        event::{Ended, Event},
+    };
+
+    #[test]
+    fn failures_point_at_their_lines() {
+        let location =
+            Location { file: "envs/dev/config.yaml".into(), line: 3, column: 5, width: 1, text: "    x: 1".into() };
+        let diagnostic = Diagnostic::error(location, "unknown key `x`").hint("did you mean `y`?");
+        let error = Error::from_diagnostics("1 mistake", vec![diagnostic]);
+        assert_eq!(
+            of_error(&error),
+            "::error file=envs/dev/config.yaml,line=3,col=5::unknown key `x`%0Adid you mean `y`?\n"
+        );
+        let event = Event::TaskEnded {
+            host: "a".into(),
+            task: "app : it runs".into(),
+            ended: Ended::Failed,
+            seconds: 1.0,
+            detail: Some("100% broken\nreally".into()),
+            diffs: Vec::new(),
+        };
+        assert_eq!(of_event(&event).unwrap(), "::error title=a%3A app %3A it runs::100%25 broken%0Areally\n");
+    }
+}
