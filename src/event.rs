@@ -5,6 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+/// The form of events, as a JSON Schema.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Event).to_value()
+}
+
 /// How one step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

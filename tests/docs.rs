@@ -58,6 +58,25 @@ fn docs_the_environment_file() {
     page("environment-file.md", &text);
 }
 
+#[test]
+fn docs_the_events() {
+    let schema = infra::event::schema();
+    let mut text = format!(
+        "# The stream of events\n\nWith `--json` every command prints one JSON object a line on standard output. Each has `v`, the \
+         version of the stream, which is {} and counts up when a field goes or means something else; new events and new fields \
+         may come at any time. `at` is the moment in RFC 3339, `event` says what happened.\n\nTwo more come at the end: `summary` \
+         with `environment`, `created`, `changed`, `destroyed`, `hosts`, `phases`, `seconds` and `outputs`; and `error` with \
+         `message`, `hints` and `exit_code`.\n\nExit codes: 0 done, 1 failed, 2 wrong use or a mistake in a file (nothing was \
+         changed), 130 interrupted, 143 terminated. `plan --detailed-exitcode` ends with 2 when something would change.\n",
+        infra::ui::EVENTS_VERSION
+    );
+    for event in schema["oneOf"].as_array().unwrap() {
+        let name = event["properties"]["event"]["const"].as_str().unwrap();
+        section(&mut text, name, event);
+    }
+    page("events.md", &text);
+}
+
 fn section(text: &mut String, name: &str, schema: &Value) {
     let none = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&none);

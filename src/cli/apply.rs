@@ -51,6 +51,9 @@ pub(super) struct Apply {
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
+    /// Wait until no service of a machine has failed and every front answers, at most this long (5m without a value)
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5m", value_parser = config::duration)]
+    wait_healthy: Option<Duration>,
     /// Whether a member of a pool is made, which nobody has asked for yet.
     #[arg(skip)]
     pool: bool,
@@ -68,6 +71,7 @@ impl Apply {
             skip_tags: Vec::new(),
             ttl: None,
             lock_timeout: Duration::ZERO,
+            wait_healthy: None,
             pool: true,
         }
     }
@@ -201,6 +205,12 @@ impl Apply {
             super::inventory::write(path, &session.environment, &state, &vault, &session.store.folder())?;
         }
         let inventory = configure::inventory(&session.environment, &state, &vault);
+        if let Some(time) = self.wait_healthy.filter(|_| recap.succeeded()) {
+            let provider = Arc::clone(&session.provider);
+            let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
+            let waiting = configure::wait_until_healthy(&session.environment, &inventory, &pool, time, events);
+            phase(events, "health", waiting).await?;
+        }
         let outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
         Ok(Summary { environment: session.environment.name.to_string(), tally, recap, outputs, seconds: 0.0 })
     }

@@ -2,6 +2,7 @@
 //! May import `apply`, `playbook`, `remote`, `provider`, `state`, `config` and the vocabulary.
 
 mod connections;
+mod health;
 mod inventory;
 mod machines;
 
@@ -9,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::{connections::Pool, inventory::inventory};
+pub use self::{connections::Pool, health::wait_until_healthy, inventory::inventory};
 pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
     apply,
