@@ -19,6 +19,7 @@ mod lifetimes;
 mod modules;
 mod mutations;
 mod original;
+mod pipelines;
 mod properties;
 mod schema;
 mod sizes;
