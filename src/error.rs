@@ -82,6 +82,12 @@ impl Error {
         self.settled
     }
 
+    /// The same kind of error with the same hints and another message.
+    #[must_use]
+    pub fn renamed(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), ..self }
+    }
+
     /// Puts a place before the message.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {

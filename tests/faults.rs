@@ -256,3 +256,27 @@ async fn a_plan_says_everything() {
     let text = serde_json::to_string(&changes).unwrap();
     assert_eq!(serde_json::from_str::<Vec<infra::plan::Change>>(&text).unwrap(), changes);
 }
+
+#[tokio::test]
+async fn a_destroy_that_cannot_end_names_what_is_left_and_what_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = environment(folder.path(), FILE);
+    let cloud = Fake::default();
+    command(folder.path(), &environment, &cloud, false).await.unwrap();
+    let stuck: Hook = Arc::new(|call: Call| {
+        Box::pin(async move {
+            match (call.verb, call.subject.as_str()) {
+                ("delete", "vm.db") => Err(Error::new("a snapshot of it is being made")),
+                _ => Ok(()),
+            }
+        })
+    });
+    let error = command(folder.path(), &environment, &cloud.with_hook(stuck), true).await.unwrap_err().to_string();
+    let expected = "3 objects are left:\n  `disk.db-data`: `vm.db` is left and needs it\n  `subnet.b`: `vm.db` is left and needs \
+                    it\n  `vm.db`: a snapshot of it is being made";
+    assert_eq!(error, expected);
+    let lists = cloud.calls().iter().filter(|call| call.verb == "list").count();
+    assert_eq!(lists, 2, "one list an apply, one the destroy: nothing is polled");
+    command(folder.path(), &environment, &cloud, true).await.unwrap();
+    assert!(cloud.objects().is_empty());
+}

@@ -260,3 +260,94 @@ async fn e2e_a_pool_is_filled_and_each_member_is_handed_out_once() {
     }
     assert_eq!(listed(&dev), Vec::<Value>::new());
 }
+
+/// The largest resident set that a process had, in kB, as its last line in `/proc` told; it is asked until it ends.
+fn peak(child: &mut std::process::Child) -> u64 {
+    let path = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0).max(peak);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    peak
+}
+
+/// Starts this many applies of a two-machine template at once, and looks at what came of them.
+async fn many_at_once(count: usize) -> (std::time::Duration, u64) {
+    let dev = Dev::with_file(
+        "many",
+        "instances:\n  a: {network: {nat: true}, resources: {cores: 1, memory: 64M}}\n  \
+         b: {resources: {cores: 1, memory: 64M}}\n",
+    );
+    let names: Vec<String> = (1..=count).map(|number| format!("{}-{number}", dev.name)).collect();
+    let begun = Instant::now();
+    let logs = dev.sandbox.path("logs");
+    std::fs::create_dir_all(&logs).unwrap();
+    let watchers: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut command = dev.sandbox.command(&["apply", &dev.name, "--name", name, "--yes"]);
+            let log = std::fs::File::create(logs.join(name)).unwrap();
+            let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+            std::thread::spawn(move || {
+                let peak = peak(&mut child);
+                (child.wait().unwrap().success(), peak)
+            })
+        })
+        .collect();
+    let mut most = 0;
+    for (name, watcher) in names.iter().zip(watchers) {
+        let (success, peak) = tokio::task::spawn_blocking(move || watcher.join().unwrap()).await.unwrap();
+        assert!(success, "{name}: {}", std::fs::read_to_string(logs.join(name)).unwrap());
+        most = most.max(peak);
+    }
+    let took = begun.elapsed();
+    // Nothing of one is visible in another: ranges, ports and keys are its own.
+    let (mut ranges, mut ports, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for name in &names {
+        let state = std::fs::read_to_string(dev.sandbox.path(&format!(".infra/{name}/state.json"))).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        ranges.push(state["resources"]["subnet.main"]["attributes"]["cidr"].as_str().unwrap().to_owned());
+        ports.push(state["resources"]["vm.a"]["attributes"]["ports"]["22"].to_string());
+        keys.push(state["secrets"].as_str().unwrap().to_owned());
+        assert_eq!(left(name).await.len(), 3, "{name}");
+    }
+    for list in [&mut ranges, &mut ports, &mut keys] {
+        list.sort();
+        list.dedup();
+        assert_eq!(list.len(), count, "{list:?}");
+    }
+    let inside = dev.sandbox.run(&["ssh", &names[0], "b", "--", "ip -4 -brief address show scope global"], 0).out;
+    assert_eq!(inside.lines().count(), 1, "a machine is in the network of its environment only: {inside}");
+    let mut destroys: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut command = dev.sandbox.command(&["destroy", name, "--yes"]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for destroy in &mut destroys {
+        assert!(destroy.wait().unwrap().success());
+    }
+    for name in &names {
+        assert_eq!(left(name).await, Vec::<String>::new());
+    }
+    (took, most)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_twenty_applies_at_once_all_succeed() {
+    let (took, most) = many_at_once(20).await;
+    println!("20 environments at once: {took:?}, {} MB at most in a process", most / 1024);
+    assert!(most < 60 * 1024, "{most} kB in one process");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a hundred machines: run it by itself, `cargo test fifty -- --ignored`"]
+async fn e2e_fifty_environments_live_at_once() {
+    let (took, most) = many_at_once(50).await;
+    println!("50 environments at once: {took:?}, {} MB at most in a process", most / 1024);
+    assert!(most < 60 * 1024, "{most} kB in one process");
+}

@@ -325,7 +325,7 @@ impl<'a> Run<'a> {
             })
             .await;
         let count = outcomes.len();
-        finish(outcomes)?;
+        finish_removals(outcomes)?;
         Ok(count)
     }
 
@@ -424,6 +424,28 @@ fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Add
             Ok((need.clone(), object))
         })
         .collect()
+}
+
+/// What is left after a walk of removals, as one error: each object with what keeps it.
+fn finish_removals<T>(outcomes: BTreeMap<Address, Outcome<Address, T>>) -> Result<()> {
+    let mut kind = None;
+    let mut left = Vec::new();
+    for (address, outcome) in outcomes {
+        match outcome {
+            Outcome::Done(_) => {}
+            Outcome::Skipped(needed_by) => left.push(format!("`{address}`: `{needed_by}` is left and needs it")),
+            Outcome::Failed(error) => {
+                left.push(format!("`{address}`: {error}"));
+                kind.get_or_insert(error);
+            }
+        }
+    }
+    let Some(first) = kind else { return Ok(()) };
+    if left.len() == 1 {
+        return Err(first.context(left.remove(0).split(": ").next().unwrap_or_default().to_owned()));
+    }
+    let text = format!("{} objects are left:\n  {}", left.len(), left.join("\n  "));
+    Err(first.renamed(text))
 }
 
 /// The failures of a walk as one error; what was skipped because of them is only counted.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{driver, finish, left_over};
+use super::{driver, finish_removals, left_over};
 use crate::{
     error::Result, event::Events, graph::Graph, name::Name, plan::Change, provider::Provider, resource::Address,
 };
@@ -34,7 +34,7 @@ pub async fn sweep(provider: &dyn Provider, environment: &Name, changes: &[Chang
         })
         .await;
     let count = outcomes.len();
-    finish(outcomes)?;
+    finish_removals(outcomes)?;
     let mut left = provider.list(Some(environment)).await?;
     if !left.is_empty() {
         // Twins, and calls of a killed command that were carried out after we had looked.
