@@ -7,11 +7,16 @@ use crate::config::Cidr;
 /// Where free ranges are looked for when the wanted one is taken: 10.64.0.0/10, which few routers use.
 const POOL: (u32, u32) = (0x0A40_0000, 0x0A7F_FFFF);
 
-/// The wanted range, or the first free one of the same size when it overlaps one in use.
-pub(super) fn free_range(wanted: Cidr, used: &[Cidr]) -> Option<Cidr> {
+/// The wanted range, or a free one of the same size when it overlaps one in use. The seed says where the search begins:
+/// processes that look at the same moment begin in different places.
+pub(super) fn free_range(wanted: Cidr, used: &[Cidr], seed: u32) -> Option<Cidr> {
     let free = |cidr: &Cidr| !used.iter().any(|other| other.overlaps(*cidr));
     let step = 1_usize << (32 - wanted.prefix);
-    let pool = (POOL.0..=POOL.1).step_by(step).map(|base| Cidr { base: Ipv4Addr::from(base), prefix: wanted.prefix });
+    let bases = (POOL.0..=POOL.1).step_by(step);
+    let count = bases.clone().count().max(1);
+    let begin = seed as usize % count;
+    let pool = bases.clone().skip(begin).chain(bases.take(begin));
+    let pool = pool.map(|base| Cidr { base: Ipv4Addr::from(base), prefix: wanted.prefix });
     std::iter::once(wanted).chain(pool).find(free)
 }
 
@@ -66,9 +71,13 @@ mod tests {
 
     #[test]
     fn a_taken_range_is_replaced_by_a_free_one() {
-        assert_eq!(free_range(cidr("10.5.0.0/24"), &[]), Some(cidr("10.5.0.0/24")));
+        assert_eq!(free_range(cidr("10.5.0.0/24"), &[], 7), Some(cidr("10.5.0.0/24")));
         let used = [cidr("10.5.0.0/16"), cidr("10.64.0.0/24")];
-        assert_eq!(free_range(cidr("10.5.0.0/24"), &used), Some(cidr("10.64.1.0/24")));
+        assert_eq!(free_range(cidr("10.5.0.0/24"), &used, 0), Some(cidr("10.64.1.0/24")));
+        assert_eq!(free_range(cidr("10.5.0.0/24"), &used, 5), Some(cidr("10.64.5.0/24")));
+        // Whoever begins at the end goes on from the beginning.
+        let last = cidr("10.127.255.0/24");
+        assert_eq!(free_range(cidr("10.5.0.0/24"), &[used[0], last], 16_383), Some(cidr("10.64.0.0/24")));
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl Driver for SubnetDriver {
         // A network that another process is just making is not listed yet: the engine's refusal tells of it.
         let mut refused: Vec<Cidr> = Vec::new();
         for _ in 0..RACES {
-            let range = self.free_range(wanted, &refused).await?;
+            let seed = getrandom::u32().unwrap_or(0);
+            let range = self.free_range(wanted, &refused, seed).await?;
             let mut create = self.client.create_network(&name).cidr(&range.to_string()).labels(&labels);
             if let Some(mtu) = address::uplink_mtu() {
                 create = create.mtu(mtu);
@@ -55,6 +56,11 @@ impl Driver for SubnetDriver {
             }
         }
         let found = self.only(request).await?;
+        if found.is_none() && refused.len() == RACES {
+            let message =
+                format!("docker: {RACES} ranges were taken by others just before the network `{name}` was made");
+            return Err(Error::new(message).hint("run the same command again"));
+        }
         found.ok_or_else(|| {
             Error::new(format!("docker: a network `{name}` exists that this environment did not make"))
                 .hint(format!("remove it: `docker network rm {name}`"))
@@ -84,12 +90,12 @@ impl SubnetDriver {
         Ok(oldest)
     }
 
-    async fn free_range(&self, wanted: Cidr, refused: &[Cidr]) -> Result<Cidr> {
+    async fn free_range(&self, wanted: Cidr, refused: &[Cidr], seed: u32) -> Result<Cidr> {
         let networks = self.client.list_networks(None).await?;
         let mut used: Vec<Cidr> = networks.iter().filter_map(|network| network.cidr()?.parse().ok()).collect();
         used.extend(address::routed_ranges());
         used.extend(refused);
-        address::free_range(wanted, &used).ok_or_else(|| {
+        address::free_range(wanted, &used, seed).ok_or_else(|| {
             Error::new(format!("no free address range of the size of `{wanted}` is left on this machine"))
         })
     }
