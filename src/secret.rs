@@ -5,6 +5,10 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use serde::{Deserialize, Serialize};
 
 /// What is shown in place of a secret.
@@ -50,18 +54,25 @@ impl Redactor {
     /// Secrets shorter than this are not looked for: they would match inside ordinary words.
     const SHORTEST: usize = 6;
 
-    /// Learns a secret, in the forms in which it may be printed: as it is, as JSON writes it, line by line.
+    /// Learns a secret, in the forms in which it may be printed: as it is, line by line, as JSON and URLs write it, and in
+    /// Base64, by itself or within a longer text.
     ///
     /// # Panics
     /// When another thread panicked while it held the list.
     pub fn learn(&self, secret: &str) {
         let mut needles = self.needles.write().expect("no thread panics while it holds the list");
         let json = serde_json::to_string(secret).unwrap_or_default();
-        let forms = [secret, json.trim_matches('"')].into_iter().chain(secret.lines());
+        let mut forms: Vec<String> = vec![secret.to_owned(), json.trim_matches('"').to_owned()];
+        forms.extend(secret.lines().map(str::to_owned));
+        // The lines of a PEM block that everyone may read would redact every certificate.
+        forms.retain(|form| form.len() >= Self::SHORTEST && !form.starts_with("-----"));
+        if secret.len() >= Self::SHORTEST && !secret.contains('\n') {
+            forms.extend([percent_encoded(secret, ""), percent_encoded(secret, "/"), percent_encoded(secret, "/:@")]);
+            forms.extend(base64_forms(secret));
+        }
         for form in forms {
-            // The lines of a PEM block that everyone may read would redact every certificate.
-            if form.len() >= Self::SHORTEST && !form.starts_with("-----") && !needles.iter().any(|n| n == form) {
-                needles.push(form.to_owned());
+            if !needles.contains(&form) {
+                needles.push(form);
             }
         }
         // Longest first, so that a secret that contains another one is replaced whole.
@@ -84,8 +95,36 @@ impl Redactor {
     }
 }
 
+/// A text as URLs write it; some signs may stand as they are in some parts of a URL.
+fn percent_encoded(text: &str, also: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || also.as_bytes().contains(&byte);
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+/// What is seen of a text in Base64, wherever it begins in what was encoded: the letters that depend on nothing around it.
+fn base64_forms(text: &str) -> Vec<String> {
+    let mut forms = Vec::new();
+    for (shift, foreign) in [(0, 0), (1, 2), (2, 3)] {
+        let bytes = [vec![0; shift], text.as_bytes().to_vec()].concat();
+        let own = bytes.len() / 3 * 4;
+        for encoded in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
+            forms.extend(encoded.get(foreign..own.max(foreign)).filter(|form| form.len() >= 8).map(str::to_owned));
+        }
+    }
+    forms
+}
+
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::{REDACTED, Redactor, Secret};
 
     #[test]
@@ -102,5 +141,22 @@ mod tests {
         assert_eq!(redactor.redact("a top\"secret b"), "a [secret] b");
         assert_eq!(redactor.redact(r#"{"a":"top\"secret"}"#), r#"{"a":"[secret]"}"#);
         assert_eq!(redactor.redact("x second line y"), "x [secret] y");
+    }
+
+    #[test]
+    fn a_redactor_knows_what_programs_make_of_a_secret() {
+        let redactor = Redactor::default();
+        redactor.learn("pass/word+is:long?");
+        for before in ["", "a", "ab", "user:"] {
+            for after in ["", "x", "xy", "@host"] {
+                let text = format!("{before}pass/word+is:long?{after}");
+                let encoded = super::STANDARD_NO_PAD.encode(&text);
+                assert!(redactor.redact(&encoded).contains(REDACTED), "{text}");
+                let encoded = base64::engine::general_purpose::URL_SAFE.encode(&text);
+                assert!(redactor.redact(&encoded).contains(REDACTED), "{text}");
+            }
+        }
+        assert_eq!(redactor.redact("postgres://u:pass%2Fword%2Bis%3Along%3F@h/d"), "postgres://u:[secret]@h/d");
+        assert_eq!(redactor.redact("nothing of it: cGFzcw"), "nothing of it: cGFzcw");
     }
 }

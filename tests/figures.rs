@@ -3,15 +3,25 @@
 
 use std::{
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use infra::identity;
+use infra::{
+    apply::Tally,
+    event::Events,
+    identity,
+    name::Name,
+    provider::fake::{Call, Fake, Hook},
+    state::{Backend, Lease, LocalBackend, Term, look},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
     support::{
-        Sandbox, repository,
+        Sandbox,
+        commands::{command, environment},
+        repository,
         yandex::{Cloud, FOLDER},
     },
     yandex::apply,
@@ -79,4 +89,93 @@ async fn figures_a_plan_of_a_thousand_machines() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("resources: nothing to do"), "{text} {}", String::from_utf8_lossy(&output.stderr));
     println!("a plan of 1,000 machines that exist: {wall:.2?}, {} MB", peak / 1024);
+}
+
+/// A file with this many machines in ten subnets.
+fn plain(machines: usize) -> String {
+    let mut text = String::from("network: {subnets: {");
+    for subnet in 0..10 {
+        text += &format!("s{subnet}: {{v4_cidr_blocks: [10.{subnet}.0.0/16]}}, ");
+    }
+    text += "}}\ninstances:\n";
+    for number in 0..machines {
+        text += &format!("  m{number}: {{network: {{subnet: s{}}}}}\n", number % 10);
+    }
+    text
+}
+
+/// The largest resident set of this process so far, in MB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// A plan of three thousand resources that are as they should be: state from the disk, list, plan, nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a figure"]
+async fn figures_a_plan_of_three_thousand_resources() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = environment(folder.path(), &plain(2990));
+    let cloud = Fake::default().with_concurrency(500);
+    command(folder.path(), &environment, &cloud, false).await.unwrap();
+    let begun = Instant::now();
+    let tally = command(folder.path(), &environment, &cloud, false).await.unwrap();
+    assert_eq!(tally, Tally::default());
+    println!("a plan of 3,000 resources with no change: {:.2?}, {} MB with the cloud itself", begun.elapsed(), peak());
+}
+
+/// An apply of a thousand resources at 50 ms a call, fifty at a time: how much longer than the calls themselves.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a figure"]
+async fn figures_an_apply_of_a_thousand_resources() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = environment(folder.path(), &plain(990));
+    let call = Duration::from_millis(50);
+    let hook: Hook = Arc::new(move |one: Call| {
+        Box::pin(async move {
+            if !one.done && one.verb != "list" {
+                tokio::time::sleep(call).await;
+            }
+            Ok(())
+        })
+    });
+    let cloud = Fake::default().with_concurrency(50).with_hook(hook);
+    let begun = Instant::now();
+    let tally = command(folder.path(), &environment, &cloud, false).await.unwrap();
+    assert_eq!(tally.created, 1000);
+    // The subnets, then the machines, fifty at a time.
+    let bound = call + call * 990_u32.div_ceil(50);
+    let wall = begun.elapsed();
+    println!(
+        "an apply of 1,000 resources at {call:?} a call: {wall:.2?}, {:.2} of the bound of {bound:?}",
+        wall.as_secs_f64() / bound.as_secs_f64()
+    );
+}
+
+/// How long one who waits waits after a lease was given back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a figure"]
+async fn figures_the_hand_over_of_a_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend: Arc<dyn Backend> = Arc::new(LocalBackend::new(folder.path().join(".infra")));
+    let name: Name = "dev".parse().unwrap();
+    let acquire = |backend: Arc<dyn Backend>, name: Name| async move {
+        let wait = Duration::from_mins(1);
+        Lease::acquire(&backend, &name, "figures", wait, Term::default(), &Events::ignored()).await.unwrap()
+    };
+    let mut longest = Duration::ZERO;
+    for _ in 0..20 {
+        let held = acquire(Arc::clone(&backend), name.clone()).await;
+        let waiter = tokio::spawn(acquire(Arc::clone(&backend), name.clone()));
+        while look(backend.as_ref(), &name).await.unwrap().queue.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let begun = Instant::now();
+        held.release().await;
+        let next = waiter.await.unwrap();
+        longest = longest.max(begun.elapsed());
+        next.release().await;
+    }
+    println!("a lease changes hands within {longest:.2?}");
 }

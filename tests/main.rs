@@ -8,6 +8,7 @@
 )]
 
 mod aws;
+mod canaries;
 mod cli;
 mod contract;
 mod docs;

@@ -150,6 +150,12 @@ impl<'a> Run<'a> {
         if plan.changes.iter().any(|change| matches!(change.action, Action::Create | Action::Replace)) {
             self.provider.prepare(&wanted, self.events).await?;
         }
+        // The keys of all machines are made and encrypted together.
+        for change in plan.changes.iter().filter(|change| matches!(change.action, Action::Create | Action::Replace)) {
+            if let Some(resource) = &change.after {
+                boot(&mut self.books().vault, resource)?;
+            }
+        }
         for change in plan.of(Action::Forget) {
             self.save(|state| drop(state.resources.remove(&change.address))).await?;
         }

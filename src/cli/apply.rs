@@ -94,12 +94,14 @@ impl Apply {
                 session.lock(&format!("infra apply {}", session.environment.name), wait, redactor, &events).await?;
             let digest = plan::digest(&session.environment)?;
             let mut ttl = self.ttl;
-            if session.state.is_none() && saved.is_none() && !self.pool && session.environment.pool.is_some() {
-                if let Some(member) = session.claim(&digest, redactor).await? {
-                    events.note(format!("`{member}` is taken over from the pool"));
-                    // Its time begins now.
-                    ttl = ttl.or(session.environment.ttl);
-                }
+            let may_claim = session.state.is_none() && saved.is_none() && !self.pool;
+            if may_claim
+                && session.environment.pool.is_some()
+                && let Some(member) = session.claim(&digest, redactor).await?
+            {
+                events.note(format!("`{member}` is taken over from the pool"));
+                // Its time begins now.
+                ttl = ttl.or(session.environment.ttl);
             }
             let observed = session.observe().await?;
             let mut plan = session.plan(&observed, false, &selection)?;

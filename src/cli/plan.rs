@@ -13,11 +13,13 @@ use super::{
     session::{EnvironmentArgs, OverlayArgs, SelectionArgs, Session},
 };
 use crate::{
-    config::Environment,
+    config::{self, Environment},
     error::{Context, Error, Result},
     files,
+    name::Name,
     plan::{self, VERSION},
     secret::Redactor,
+    state::Store,
     ui::{self, Mode, Ui},
 };
 
@@ -75,7 +77,7 @@ impl Plan {
                 selection: self.selection.selection(),
                 plan,
             };
-            let text = serde_json::to_string_pretty(&saved)?;
+            let text = saved.seal(&session)?;
             std::fs::write(path, text).context(|| format!("cannot write `{}`", path.display()))?;
             ui.say(&format!("\nsaved: `infra apply {}` carries it out", path.display()));
         }
@@ -97,19 +99,51 @@ pub(super) struct SavedPlan {
     plan: plan::Plan,
 }
 
+/// A plan file. What was given by `--var`, and what machines are told at their first boot, is nobody else's business.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    version: u32,
+    environment: PathBuf,
+    name: String,
+    sealed: String,
+}
+
 impl SavedPlan {
+    fn seal(&self, session: &Session) -> Result<String> {
+        let sealed = Sealed {
+            version: VERSION,
+            environment: self.environment.clone(),
+            name: self.name.clone(),
+            sealed: session.store.keys().encrypt(&serde_json::to_vec(self)?)?,
+        };
+        Ok(serde_json::to_string_pretty(&sealed)?)
+    }
+
     /// The plan file that an argument names; `None` when it names an environment.
     pub(super) fn read(argument: &str) -> Result<Option<Self>> {
         let Some(path) = plan_path(argument) else { return Ok(None) };
         let text = std::fs::read_to_string(&path).context(|| format!("cannot read `{argument}`"))?;
-        let saved: Self = serde_json::from_str(&text).map_err(|error| {
+        let wrong = |error: serde_json::Error| {
             Error::usage(format!("`{argument}` is not a plan: {error}")).hint("make one: `infra plan ENV --out FILE`")
-        })?;
-        if saved.plan.version != VERSION {
+        };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+        // Those of earlier versions lay open.
+        if value.get("plan").is_some() {
             return Err(
                 Error::usage(format!("`{argument}` was written by another version of infra")).hint("plan again")
             );
         }
+        let sealed: Sealed = serde_json::from_value(value).map_err(wrong)?;
+        if sealed.version != VERSION {
+            return Err(
+                Error::usage(format!("`{argument}` was written by another version of infra")).hint("plan again")
+            );
+        }
+        let project = config::project_of(&sealed.environment);
+        let name: Name = sealed.name.parse().map_err(Error::usage)?;
+        let store = Store::open(&project, &name, &config::state_settings(&sealed.environment))?;
+        let plain = store.keys().decrypt(&sealed.sealed, &format!("the plan `{argument}`"))?;
+        let saved: Self = serde_json::from_slice(&plain).map_err(wrong)?;
         Ok(Some(saved))
     }
 

@@ -37,12 +37,14 @@ pub async fn wait_until_healthy(
     let deadline = Instant::now() + time;
     let hosts = environment.hosts.keys().map(|name| async move {
         let look = || async { host(pool, name.as_str()).await };
-        events.watch(name.as_str(), "waiting until it is healthy", "healthy", until(deadline, look)).await
+        let waiting = Box::pin(until(deadline, look));
+        events.watch(name.as_str(), "waiting until it is healthy", "healthy", waiting).await
     });
     let fronts = environment.nginx.iter().filter(|(_, front)| front.public).map(|(name, _)| async move {
         let look = || async { front(inventory, name.as_str()).await };
         let subject = format!("nginx.{name}");
-        events.watch(&subject, "waiting until it answers", "answers", until(deadline, look)).await
+        let waiting = Box::pin(until(deadline, look));
+        events.watch(&subject, "waiting until it answers", "answers", waiting).await
     });
     let (hosts, fronts) = futures::join!(futures::future::join_all(hosts), futures::future::join_all(fronts));
     let failures: Vec<Error> = hosts.into_iter().chain(fronts).filter_map(Result::err).collect();

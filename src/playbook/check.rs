@@ -163,7 +163,7 @@ impl Known {
     fn has(&self, name: &str, words: &Words) -> bool {
         // Facts are what a host tells: only one that looks like a misspelt well-known one is no fact.
         let fact = |name: &str| {
-            let known = WELL_KNOWN.iter().any(|known| *known == name);
+            let known = WELL_KNOWN.contains(&name);
             known || did_you_mean(name, WELL_KNOWN.iter().copied()).is_none_or(|close| distance(close, name) > 2)
         };
         (name.starts_with("ansible_") && fact(name)) || self.names.contains(name) || words.defined.contains(name)

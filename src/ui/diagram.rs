@@ -196,7 +196,7 @@ mod tests {
             node("subnet.a", "resource", 1.0, &[]),
             node("vm.a", "resource", 2.0, &["subnet.a"]),
             node("vm.b", "resource", 5.0, &["subnet.a", "elsewhere"]),
-            node("a", "host", 3.5, &["vm.a"]),
+            node("a", "host", 4.0, &["vm.a"]),
             node("b", "host", 0.5, &["vm.b"]),
         ];
         Diagram { nodes }

@@ -101,7 +101,7 @@ impl Loader {
                 name if name.rsplit('.').next() == Some(task.module.as_str()) => {
                     match value.entries() {
                         Some(entries) => entries.iter().for_each(|(key, value)| {
-                            self.uses(value, is_expression(&task.module, &key.name), conditional)
+                            self.uses(value, is_expression(&task.module, &key.name), conditional);
                         }),
                         None => self.uses(value, false, conditional),
                     }

@@ -40,6 +40,7 @@ pub type Hook = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<()>> + Send + Sync
 pub struct Fake {
     world: Arc<Mutex<World>>,
     hook: Option<Hook>,
+    concurrency: Option<usize>,
 }
 
 #[derive(Default)]
@@ -53,7 +54,13 @@ impl Fake {
     /// The same cloud, seen through a hook.
     #[must_use]
     pub fn with_hook(&self, hook: Hook) -> Self {
-        Self { world: Arc::clone(&self.world), hook: Some(hook) }
+        Self { hook: Some(hook), ..self.clone() }
+    }
+
+    /// The same cloud, which takes this many calls at once.
+    #[must_use]
+    pub fn with_concurrency(&self, calls: usize) -> Self {
+        Self { concurrency: Some(calls), ..self.clone() }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -161,7 +168,7 @@ impl Provider for Fake {
     }
 
     fn concurrency(&self) -> usize {
-        4
+        self.concurrency.unwrap_or(4)
     }
 
     fn driver(&self, _kind: KindName) -> Option<&dyn Driver> {

@@ -1,0 +1,126 @@
+//! Canaries: secrets that are looked for in every byte that is written or printed, in every form in which a program may write
+//! them.
+
+use std::process::Stdio;
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE},
+};
+
+use crate::e2e::Dev;
+
+/// Each has signs that JSON, URLs and shells write otherwise.
+const CANARIES: [&str; 2] = ["kanarie-1/\"quoted\"+&?:end", "kanarie-2=ümlaut<tag>$x%y"];
+
+/// The forms that must never be seen.
+fn forms(canary: &str) -> Vec<String> {
+    let json = serde_json::to_string(canary).unwrap();
+    let percent = |kept: &str| -> String {
+        let plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || kept.as_bytes().contains(&byte);
+        let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        canary.bytes().map(encode).collect()
+    };
+    let within = |before: &str| STANDARD_NO_PAD.encode(format!("{before}{canary}zzz"));
+    // Of a longer text the letters in the middle depend on the canary alone.
+    let middle = |text: String| text[6..text.len() - 8].to_owned();
+    vec![
+        canary.to_owned(),
+        json.trim_matches('"').to_owned(),
+        percent(""),
+        percent("/"),
+        STANDARD.encode(canary),
+        STANDARD_NO_PAD.encode(canary),
+        URL_SAFE.encode(canary),
+        middle(within("a")),
+        middle(within("ab")),
+        middle(within("abc")),
+    ]
+}
+
+fn look(place: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for canary in CANARIES {
+        for form in forms(canary) {
+            assert!(!text.contains(&form), "`{form}` is in {place}:\n{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_canaries_are_seen_nowhere() {
+    let dev = Dev::with_file(
+        "canary",
+        "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}}\nplaybooks: [site.yml]\n\
+         secrets: {one: {env: CANARY_ONE}, two: {file: two.txt}}\n\
+         outputs: {dsn: \"postgres://u:{{ secret('one') | urlencode }}@h/d\", plain: \"{{ secret('two') }}\"}\n",
+    );
+    let play = r#"- hosts: all
+  vars: {one: "{{ secret('one') }}", two: "{{ secret('two') }}"}
+  tasks:
+    - name: told by name
+      debug: {msg: "{{ one }} and {{ two }}"}
+    - name: "in a title {{ two }}"
+      debug: {var: one}
+    - name: in a file, whose change is shown
+      copy: {content: "a={{ one }}\nb={{ two | b64encode }}\nc={{ ('user:' ~ one) | b64encode }}\n", dest: /tmp/secrets}
+    - name: printed by a program, in two pieces
+      shell: |
+        printf %s "$(printf %s "$ONE" | cut -c1-7)"; sleep 0.2; printf %s "$ONE" | cut -c8-
+        printf %s "$TWO" | base64 -w0 >&2
+      environment: {ONE: "{{ one }}", TWO: "{{ two }}"}
+      register: printed
+    - debug: {var: printed}
+    - debug: {msg: "{{ printed | to_json }} {{ {'a': two} | to_json }} {{ two | urlencode }}"}
+    - name: in an error
+      shell: printf '%s' "$ONE$TWO" >&2; exit 3
+      environment: {ONE: "{{ one }}", TWO: "{{ two }}"}
+"#;
+    dev.sandbox.write(&format!("envs/{}/site.yml", dev.name), play);
+    dev.sandbox.write(&format!("envs/{}/two.txt", dev.name), CANARIES[1]);
+    // The file that the second one comes from is the user's own.
+    let own = dev.sandbox.path(&format!("envs/{}/two.txt", dev.name));
+    let mut printed = Vec::new();
+    let mut run = |arguments: &[&str], code: i32| {
+        let mut all = vec![arguments[0], dev.name.as_str()];
+        all.extend(&arguments[1..]);
+        let mut command = dev.sandbox.command(&all);
+        command.env("CANARY_ONE", CANARIES[0]).env("GITHUB_ACTIONS", "true").stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {said}{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        printed.push((format!("what {arguments:?} printed"), output.stdout));
+        printed.push((format!("what {arguments:?} said"), output.stderr));
+    };
+    run(&["plan", "--out", "plan.bin", "--var", &format!("given={}", CANARIES[0])], 0);
+    run(&["apply", "--yes", "--diff", "--junit", "junit.xml"], 1);
+    run(&["apply", "--yes", "--json", "--diff"], 1);
+    run(&["history"], 0);
+    run(&["trace"], 0);
+    run(&["graph"], 0);
+    run(&["inventory", "--list"], 0);
+    let pulled = dev.sandbox.command(&["state", "pull", &dev.name]).output().unwrap();
+    look("the state", &pulled.stdout);
+    for (place, bytes) in &printed {
+        look(place, bytes);
+    }
+    let mut files = 0;
+    for file in infra::files::walk(dev.sandbox.folder.path()).unwrap() {
+        let path = dev.sandbox.folder.path().join(&file);
+        if path != own {
+            look(&file.display().to_string(), &std::fs::read(&path).unwrap());
+            files += 1;
+        }
+    }
+    assert!(files > 6, "only {files} files were looked at");
+    // What is asked for by name is given as it is.
+    let mut command = dev.sandbox.command(&["output", &dev.name, "plain"]);
+    let asked = command.env("CANARY_ONE", CANARIES[0]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&asked.stdout).trim(), CANARIES[1]);
+}
