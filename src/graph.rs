@@ -3,7 +3,10 @@
 //! A node is walked when all nodes that it depends on have been walked. When a node fails, those that depend on it are
 //! skipped and not reported as failures themselves: the user should see the cause only (`OpenTofu` does the same).
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -68,46 +71,41 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
         Fut: Future<Output = Result<T>>,
     {
         let mut outcomes: BTreeMap<K, Outcome<K, T>> = BTreeMap::new();
-        let mut waiting = self.needs.clone();
+        let dependents = self.reversed().needs;
+        // How many of its needs each node still waits for, and those that wait for none.
+        let mut waiting: BTreeMap<&K, usize> = self.needs.iter().map(|(node, needs)| (node, needs.len())).collect();
+        let mut ready: BTreeSet<&K> = waiting.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
         let mut running = FuturesUnordered::new();
         loop {
-            for (node, blame) in Self::newly_blocked(&waiting, &outcomes) {
-                waiting.remove(&node);
-                outcomes.insert(node, Outcome::Skipped(blame));
-            }
-            let room = limit.max(1).saturating_sub(running.len());
-            let ready = |needs: &Vec<K>| needs.iter().all(|need| matches!(outcomes.get(need), Some(Outcome::Done(_))));
-            let start: Vec<K> =
-                (waiting.iter()).filter(|(_, needs)| ready(needs)).map(|(node, _)| node.clone()).take(room).collect();
-            for node in start {
-                waiting.remove(&node);
+            while running.len() < limit.max(1)
+                && let Some(node) = ready.pop_first()
+            {
                 let task = work(node.clone());
                 running.push(async move { (node, task.await) });
             }
-            // Nothing runs and nothing could be started: all is done, or what is left is blocked, which the next
-            // pass would have found.
             let Some((node, result)) = running.next().await else { break };
-            outcomes.insert(node, result.map_or_else(Outcome::Failed, Outcome::Done));
-            while Self::newly_blocked(&waiting, &outcomes).next().is_some() {
-                let blocked: Vec<_> = Self::newly_blocked(&waiting, &outcomes).collect();
-                for (node, blame) in blocked {
-                    waiting.remove(&node);
-                    outcomes.insert(node, Outcome::Skipped(blame));
+            let done = result.is_ok();
+            outcomes.insert(node.clone(), result.map_or_else(Outcome::Failed, Outcome::Done));
+            if done {
+                for dependent in &dependents[node] {
+                    let left = waiting.get_mut(dependent).expect("every node is in the graph");
+                    *left -= 1;
+                    if *left == 0 && !outcomes.contains_key(dependent) {
+                        ready.insert(dependent);
+                    }
+                }
+                continue;
+            }
+            // What stands on it cannot be walked, nor what stands on that.
+            let mut blocked: Vec<(&K, &K)> = dependents[node].iter().map(|dependent| (dependent, node)).collect();
+            while let Some((dependent, blame)) = blocked.pop() {
+                if !outcomes.contains_key(dependent) {
+                    outcomes.insert(dependent.clone(), Outcome::Skipped(blame.clone()));
+                    blocked.extend(dependents[dependent].iter().map(|next| (next, dependent)));
                 }
             }
         }
         outcomes
-    }
-
-    fn newly_blocked<T>(
-        waiting: &BTreeMap<K, Vec<K>>, outcomes: &BTreeMap<K, Outcome<K, T>>,
-    ) -> std::vec::IntoIter<(K, K)> {
-        let bad = |need: &&K| matches!(outcomes.get(need), Some(Outcome::Failed(_) | Outcome::Skipped(_)));
-        let blocked: Vec<(K, K)> = waiting
-            .iter()
-            .filter_map(|(node, needs)| needs.iter().find(bad).map(|need| (node.clone(), need.clone())))
-            .collect();
-        blocked.into_iter()
     }
 
     /// The nodes of one cycle, the first repeated at the end.

@@ -1,10 +1,12 @@
 //! Secret values, and the redaction of every text that leaves the program.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, RwLock},
 };
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -46,8 +48,14 @@ impl fmt::Display for Secret {
 
 /// Removes known secrets, by value, from texts. Clones share one list.
 #[derive(Clone, Debug, Default)]
-pub struct Redactor {
-    needles: Arc<RwLock<Vec<String>>>,
+pub struct Redactor(Arc<RwLock<Known>>);
+
+/// The forms of secrets, and what finds all of them in one pass.
+#[derive(Debug, Default)]
+struct Known {
+    forms: BTreeSet<String>,
+    /// Made when a text is looked at for the first time after something was learnt.
+    finder: Option<AhoCorasick>,
 }
 
 impl Redactor {
@@ -60,7 +68,6 @@ impl Redactor {
     /// # Panics
     /// When another thread panicked while it held the list.
     pub fn learn(&self, secret: &str) {
-        let mut needles = self.needles.write().expect("no thread panics while it holds the list");
         let json = serde_json::to_string(secret).unwrap_or_default();
         let mut forms: Vec<String> = vec![secret.to_owned(), json.trim_matches('"').to_owned()];
         forms.extend(secret.lines().map(str::to_owned));
@@ -70,13 +77,12 @@ impl Redactor {
             forms.extend([percent_encoded(secret, ""), percent_encoded(secret, "/"), percent_encoded(secret, "/:@")]);
             forms.extend(base64_forms(secret));
         }
-        for form in forms {
-            if !needles.contains(&form) {
-                needles.push(form);
-            }
+        let mut known = self.0.write().expect("no thread panics while it holds the list");
+        let before = known.forms.len();
+        known.forms.extend(forms);
+        if known.forms.len() != before {
+            known.finder = None;
         }
-        // Longest first, so that a secret that contains another one is replaced whole.
-        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
     }
 
     /// The text with every known secret replaced by [`REDACTED`].
@@ -85,14 +91,32 @@ impl Redactor {
     /// When another thread panicked while it held the list.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let needles = self.needles.read().expect("no thread panics while it holds the list");
-        needles.iter().fold(
-            text.to_owned(),
-            |text, needle| {
-                if text.contains(needle) { text.replace(needle, REDACTED) } else { text }
-            },
-        )
+        let known = self.0.read().expect("no thread panics while it holds the list");
+        if known.forms.is_empty() {
+            return text.to_owned();
+        }
+        if let Some(finder) = &known.finder {
+            return replaced(finder, text);
+        }
+        drop(known);
+        let mut known = self.0.write().expect("no thread panics while it holds the list");
+        // The longest match wins, so that a secret that contains another one is replaced whole.
+        let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&known.forms);
+        match finder {
+            Ok(finder) => replaced(known.finder.insert(finder), text),
+            // More secrets than can be looked for: nothing is printed rather than one of them.
+            Err(_) => REDACTED.to_owned(),
+        }
     }
+}
+
+fn replaced(finder: &AhoCorasick, text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    finder.replace_all_with(text, &mut redacted, |_, _, out| {
+        out.push_str(REDACTED);
+        true
+    });
+    redacted
 }
 
 /// A text as URLs write it; some signs may stand as they are in some parts of a URL.

@@ -123,6 +123,8 @@ impl<'a> Run<'a> {
             books.state.serial += 1;
             books.state.serial
         };
+        // Whoever else is just changing the state is let go first: then one write serves all.
+        tokio::task::yield_now().await;
         let mut written = self.written.lock().await;
         if *written >= serial {
             return Ok(());

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The files of a folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalBackend {
     root: PathBuf,
 }
@@ -42,6 +42,29 @@ impl LocalBackend {
         let file = OpenOptions::new().create(true).write(true).truncate(false).open(&guard).context(cannot)?;
         file.lock().context(cannot)?;
         Ok(file)
+    }
+
+    /// Writes a text, when what is there is what is expected.
+    fn write(&self, key: &str, text: &str, expect: &Expect) -> Result<Option<Tag>> {
+        let path = self.path(key);
+        let _guard = self.guard(&path)?;
+        let there = self.read(key)?.map(|(_, tag)| tag);
+        let expected = match expect {
+            Expect::Absent => None,
+            Expect::Tag(tag) => Some(tag.clone()),
+        };
+        if there != expected {
+            return Ok(None);
+        }
+        if there.is_some() {
+            let previous = PathBuf::from(format!("{}.previous", path.display()));
+            let _ = fs::remove_file(&previous);
+            // Without the previous text there is one safety net less, which is no reason to stop.
+            let _ = fs::hard_link(&path, &previous);
+        }
+        write_atomically(&path, text.as_bytes())
+            .context(|| format!("cannot write `{}`; what was there before is unharmed", path.display()))?;
+        Ok(Some(tag(text)))
     }
 
     fn read(&self, key: &str) -> Result<Option<(String, Tag)>> {
@@ -95,25 +118,10 @@ impl Backend for LocalBackend {
     }
 
     async fn put(&self, key: &str, text: &str, expect: &Expect) -> Result<Option<Tag>> {
-        let path = self.path(key);
-        let _guard = self.guard(&path)?;
-        let there = self.read(key)?.map(|(_, tag)| tag);
-        let expected = match expect {
-            Expect::Absent => None,
-            Expect::Tag(tag) => Some(tag.clone()),
-        };
-        if there != expected {
-            return Ok(None);
-        }
-        if there.is_some() {
-            let previous = PathBuf::from(format!("{}.previous", path.display()));
-            let _ = fs::remove_file(&previous);
-            // Without the previous text there is one safety net less, which is no reason to stop.
-            let _ = fs::hard_link(&path, &previous);
-        }
-        write_atomically(&path, text.as_bytes())
-            .context(|| format!("cannot write `{}`; what was there before is unharmed", path.display()))?;
-        Ok(Some(tag(text)))
+        // Disks are slow: others go on meanwhile, and what they change is written together with the next write.
+        let (backend, key, text, expect) = (self.clone(), key.to_owned(), text.to_owned(), expect.clone());
+        let written = tokio::task::spawn_blocking(move || backend.write(&key, &text, &expect)).await;
+        written.map_err(|error| Error::new(format!("a write was given up: {error}")))?
     }
 
     async fn delete(&self, key: &str, tag: &Tag) -> Result<bool> {
