@@ -96,20 +96,29 @@ fn strike(nth: usize, fault: Fault, killed: Arc<Notify>, struck: Arc<AtomicUsize
 }
 
 /// Runs a command with a fault in it; `false` when there are fewer calls than that.
-async fn with_fault(
+fn with_fault(
     project: &Path, environment: &Environment, cloud: &Fake, destroy: bool, nth: usize, fault: Fault,
 ) -> bool {
     let (killed, struck) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let faulty = cloud.with_hook(strike(nth, fault, Arc::clone(&killed), Arc::clone(&struck)));
-    tokio::select! {
-        result = command(project, environment, &faulty, destroy) => {
-            let hit = struck.load(Ordering::SeqCst) > 0;
-            assert_eq!(result.is_err(), hit && fault != Fault::Late, "{fault:?} at {nth}: {result:?}");
-            hit
-        }
-        // The future is dropped where it stands: nothing after the call happens, as after `kill -9`.
-        () = killed.notified() => true,
-    }
+    // A runtime of its own ends with all that it has begun, as a process does.
+    std::thread::scope(|scope| {
+        let process = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    result = command(project, environment, &faulty, destroy) => {
+                        let hit = struck.load(Ordering::SeqCst) > 0;
+                        assert_eq!(result.is_err(), hit && fault != Fault::Late, "{fault:?} at {nth}: {result:?}");
+                        hit
+                    }
+                    // The future is dropped where it stands: nothing after the call happens, as after `kill -9`.
+                    () = killed.notified() => true,
+                }
+            })
+        });
+        process.join().unwrap()
+    })
 }
 
 async fn assert_matches(project: &Path, environment: &Environment, cloud: &Fake, what: &str) {
@@ -147,7 +156,7 @@ async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool, tried: &m
                 command(project, &environment(project, first), &cloud, false).await.unwrap();
             }
             let environment = environment(project, file);
-            if !with_fault(project, &environment, &cloud, destroy, nth, fault).await {
+            if !with_fault(project, &environment, &cloud, destroy, nth, fault) {
                 if fault == Fault::FailsBefore {
                     tried.steps += nth;
                 }

@@ -307,7 +307,8 @@ async fn yandex_a_crash_or_a_failed_operation_anywhere_is_gone_on_from() {
             let (environment, provider) = load(project, &cloud, FILE);
             tokio::select! {
                 _ = command(project, &environment, &provider, false) => {}
-                () = killed.notified() => {}
+                // What was being written when the program was killed is on the disk before the next command looks.
+                () = killed.notified() => tokio::time::sleep(Duration::from_millis(100)).await,
             }
             if struck.load(Ordering::SeqCst) == 0 {
                 break;

@@ -8,6 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 pub use self::sweep::sweep;
@@ -47,6 +48,8 @@ pub struct Run<'a> {
     events: &'a Events,
     cancel: CancellationToken,
     books: Mutex<Books>,
+    /// As many calls run at once as the provider takes: what is written for the next ones is written meanwhile.
+    calls: Semaphore,
     /// The serial that was written last. Whoever holds it writes, for all who wait for it meanwhile.
     written: tokio::sync::Mutex<u64>,
 }
@@ -91,7 +94,9 @@ impl<'a> Run<'a> {
     ) -> Self {
         let sealed = if state.secrets.is_empty() { Vault::default() } else { vault.clone() };
         let written = tokio::sync::Mutex::new(0);
-        Self { provider, store, events, cancel, books: Mutex::new(Books { state, vault, sealed }), written }
+        let calls = Semaphore::new(provider.concurrency().max(1));
+        let books = Mutex::new(Books { state, vault, sealed });
+        Self { provider, store, events, cancel, books, calls, written }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -169,7 +174,7 @@ impl<'a> Run<'a> {
         let graph = Graph::new(wanted.map(|change| (change.address.clone(), change.needs.clone())))?;
         let tally = Mutex::new(Tally::default());
         let outcomes = graph
-            .walk(self.provider.concurrency(), |address| {
+            .walk(self.width(), |address| {
                 let change = by_address[&address];
                 let tally = &tally;
                 async move {
@@ -199,6 +204,18 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How many steps are under way: those whose calls run, and as many that are written down before or after theirs.
+    fn width(&self) -> usize {
+        self.provider.concurrency().max(1) * 2
+    }
+
+    /// Waits until one more call may run.
+    async fn call(&self) -> Result<SemaphorePermit<'_>> {
+        let permit = self.calls.acquire().await.map_err(|error| Error::new(error.to_string()))?;
+        self.check_cancelled()?;
+        Ok(permit)
     }
 
     fn check_cancelled(&self) -> Result<()> {
@@ -232,6 +249,7 @@ impl<'a> Run<'a> {
                     let token = token()?;
                     self.keys(resource).await?;
                     let request = self.request(plan, resource, &token)?;
+                    let _call = self.call().await?;
                     driver.update(object, &request).await
                 };
                 let object = self.events.watch(&subject, "changing", "changed", work).await?;
@@ -253,7 +271,10 @@ impl<'a> Run<'a> {
         self.books().state.pending.insert(change.address.clone(), intent);
         self.keys(resource).await?;
         let request = self.request(plan, resource, &token)?;
-        let made = driver.create(&request).await;
+        let made = {
+            let _call = self.call().await?;
+            driver.create(&request).await
+        };
         if made.as_ref().is_err_and(Error::is_settled) {
             self.save(|state| drop(state.pending.remove(&change.address))).await?;
         }
@@ -285,15 +306,9 @@ impl<'a> Run<'a> {
     async fn record(&self, resource: &Resource, object: &Object) -> Result<()> {
         self.save(|state| {
             let known = state.resources.get(&resource.address).filter(|entry| entry.id == object.id);
-            let entry = Entry {
-                id: object.id.clone(),
-                token: object.token.clone(),
-                spec: resource.spec.clone(),
-                needs: resource.needs.clone(),
-                attributes: object.attributes.clone(),
-                created: known.map_or_else(|| Clock::System.now(), |entry| entry.created),
-            };
-            state.resources.insert(resource.address.clone(), entry);
+            let made = entry(resource, object);
+            let created = known.map_or(made.created, |entry| entry.created);
+            state.resources.insert(resource.address.clone(), Entry { created, ..made });
             state.pending.remove(&resource.address);
         })
         .await
@@ -316,14 +331,16 @@ impl<'a> Run<'a> {
         let by_address: BTreeMap<&Address, &Change> = changes.iter().map(|change| (&change.address, *change)).collect();
         let graph = Graph::new(changes.iter().map(|change| (change.address.clone(), change.needs.clone())))?.reversed();
         let outcomes = graph
-            .walk(self.provider.concurrency(), |address| {
+            .walk(self.width(), |address| {
                 let change = by_address[&address];
                 async move {
-                    self.check_cancelled()?;
                     let Some(object) = &change.object else { return Ok(()) };
                     let driver = self.driver(&change.address)?;
                     let subject = change.address.to_string();
-                    self.events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
+                    {
+                        let _call = self.call().await?;
+                        self.events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
+                    }
                     self.save(|state| {
                         state.resources.remove(&change.address);
                         state.pending.remove(&change.address);
@@ -392,6 +409,19 @@ fn secrets(vault: &Vault, resource: &Resource) -> Result<BTreeMap<String, Secret
         Ok((name.clone(), value.ok_or_else(|| Error::new(format!("the secret `{name}` was never made")))?))
     };
     spec.users.values().map(named).collect()
+}
+
+/// What the state keeps of an object that was made, or was found, just now.
+#[must_use]
+pub fn entry(resource: &Resource, object: &Object) -> Entry {
+    Entry {
+        id: object.id.clone(),
+        token: object.token.clone(),
+        spec: resource.spec.clone(),
+        needs: resource.needs.clone(),
+        attributes: object.attributes.clone(),
+        created: Clock::System.now(),
+    }
 }
 
 /// The keys of a machine, made on first use and kept for as long as the environment lives.

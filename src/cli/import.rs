@@ -6,15 +6,13 @@ use clap::Args;
 
 use super::session::{EnvironmentArgs, Session};
 use crate::{
-    apply::host_key,
-    clock::Clock,
+    apply::{entry, host_key},
     config,
     error::{Error, Result, did_you_mean},
     event::Events,
     provider::Object,
     resource::{Address, Resource},
     secret::Redactor,
-    state::Entry,
     ui::Ui,
 };
 
@@ -60,7 +58,7 @@ impl Import {
         let wanted = session.resources();
         let overlay = session.overlay(&self.environment)?;
         let mut state = session.initial_state(overlay, &session.terms(None)?);
-        let known = |object: &Object| state.resources.values().any(|entry| entry.id == object.id);
+        let known = |object: &Object| state.resources.values().any(|known| known.id == object.id);
         let pairs: Vec<(Address, &Object)> = match (&self.address, &self.id) {
             (Some(address), Some(id)) => {
                 let object = observed.iter().find(|object| object.id == *id && object.address.kind == address.kind);
@@ -89,15 +87,7 @@ impl Import {
                 ui.say(&format!("warning: {message}; an apply makes it anew"));
                 continue;
             }
-            let entry = Entry {
-                id: object.id.clone(),
-                token: object.token.clone(),
-                spec: resource.spec.clone(),
-                needs: resource.needs.clone(),
-                attributes: object.attributes.clone(),
-                created: Clock::System.now(),
-            };
-            state.resources.insert(address.clone(), entry);
+            state.resources.insert(address.clone(), entry(resource, object));
             imported.push(address);
         }
         if !imported.is_empty() {

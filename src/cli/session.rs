@@ -408,8 +408,8 @@ impl Drop for Interrupt {
 }
 
 impl Interrupt {
-    /// Begins to watch. The first signal asks everything to stop; the second one ends the program at once: journal and
-    /// state are on disk before every call, so even that can be gone on from.
+    /// Begins to watch. The first signal asks everything to stop; the second one ends the program at once: what is
+    /// about to be done is in the state before every call, so even that can be gone on from.
     ///
     /// So does the loss of the lease: somebody else works on the environment by now.
     pub(super) fn watch(events: &Events, lost: CancellationToken) -> Self {

@@ -1,10 +1,9 @@
 //! Commands in this process, against any provider: what `infra apply` and `infra destroy` do to resources.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use infra::{
     apply::{Run, Tally},
-    clock::Clock,
     config::{Environment, LoadOptions, load_source},
     error::Result,
     event::Events,
@@ -12,7 +11,7 @@ use infra::{
     provider::Provider,
     resource::Terms,
     secret::Redactor,
-    state::{self, State, Store, Vault},
+    state::{State, Store, Vault},
     yaml::Source,
 };
 use tokio_util::sync::CancellationToken;
@@ -48,22 +47,7 @@ pub(crate) async fn command(
         Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,
         None => Vault::default(),
     };
-    let state = state.unwrap_or_else(|| State {
-        version: state::VERSION,
-        environment: environment.name.clone(),
-        provider: cloud.name().into(),
-        folder: "envs/dev".into(),
-        labelled: None,
-        pool: None,
-        overlay: state::Overlay::default(),
-        terms: Terms::default(),
-        serial: 0,
-        created: Clock::System.now(),
-        resources: BTreeMap::new(),
-        pending: BTreeMap::new(),
-        fence: 0,
-        secrets: String::new(),
-    });
+    let state = state.unwrap_or_else(|| State { provider: cloud.name().into(), ..State::nothing(environment) });
     let events = Events::ignored();
     let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
     if !destroy {
