@@ -80,7 +80,7 @@ async fn e2e_a_run_is_told_to_other_programs() {
          - command: systemctl start broken\n"
     );
     dev.sandbox.write(&format!("envs/{}/site.yml", dev.name), &format!("{PLAY}{breaks}"));
-    let sick = dev.run(&["apply", "--yes", "--wait-healthy", "2s"], 1).err;
+    let sick = dev.run(&["apply", "--yes", "--wait-healthy=2s"], 1).err;
     assert!(sick.contains("`a` is not healthy: failed services: broken.service"), "{sick}");
 }
 

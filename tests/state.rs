@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Leases that end while a test waits.
-const SHORT: Term = Term { lease: Duration::from_secs(2), heartbeat: Duration::from_millis(300) };
+const SHORT: Term = Term { lease: Duration::from_secs(5), heartbeat: Duration::from_millis(500) };
 /// Longer than anything here takes.
 const PATIENT: Duration = Duration::from_mins(1);
 

@@ -52,7 +52,7 @@ pub(super) struct Apply {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
     /// Wait until no service of a machine has failed and every front answers, at most this long (5m without a value)
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5m", value_parser = config::duration)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "5m", value_parser = config::duration)]
     wait_healthy: Option<Duration>,
     /// Whether a member of a pool is made, which nobody has asked for yet.
     #[arg(skip)]

@@ -31,7 +31,7 @@ use crate::{
 /// Which environment a command is about.
 #[derive(Args, Clone, Debug)]
 pub(super) struct EnvironmentArgs {
-    /// The environment: a folder of `envs/`, or a path to one
+    /// The environment: a folder of `envs/`, a path to one, or the name of one that was made from it
     pub(super) environment: String,
     #[command(flatten)]
     pub(super) overlay: OverlayArgs,
