@@ -4,17 +4,22 @@ use std::{collections::BTreeMap, process::Stdio, time::Instant};
 
 use infra::{
     apply::sweep,
+    config::Environment,
     event::Events,
     name::Name,
     plan::{Action, Listed},
     provider::{Driver, Object, Provider, Request, fake::Fake},
     resource::{Address, Policy, Resource, Terms},
+    state::{State, Vault},
 };
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::Value;
 
-use crate::e2e::{Dev, eventually, left};
+use crate::{
+    e2e::{Dev, eventually, left},
+    support::commands::environment,
+};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -177,6 +182,21 @@ async fn e2e_an_environment_expires_and_is_swept_without_its_state() {
     let swept = run(&["gc"], 0).err;
     assert!(swept.contains(&format!("`{child}` of docker")) && swept.contains("5 objects removed"), "{swept}");
     assert_eq!(left(&child).await, Vec::<String>::new());
+}
+
+#[test]
+fn who_is_taken_over_from_a_pool_keeps_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "nginx: {front: {nodes: 1, upstreams: {}, locations: {}}}\n";
+    let member = environment(folder.path(), file);
+    let mut vault = Vault::default();
+    let state = State::nothing(&member);
+    infra::configure::prepare_certificates(&member, &state, &mut vault).unwrap();
+    let before = vault.clone();
+    let claimed = Environment { name: "pr-1".parse().unwrap(), ..member.clone() };
+    let state = State { labelled: Some(member.name), ..State::nothing(&claimed) };
+    infra::configure::prepare_certificates(&claimed, &state, &mut vault).unwrap();
+    assert!(vault.same_as(&before), "the fronts' certificates are signed by it");
 }
 
 /// A template of one machine with something to configure.

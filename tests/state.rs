@@ -240,7 +240,7 @@ pub(crate) async fn bucket(moto: &Moto, folder: &Path) -> S3Settings {
         bucket: "states".into(),
         prefix: "team/infra".into(),
         region: Some(REGION.into()),
-        endpoint: Some(moto.direct()),
+        endpoint: Some(moto.endpoint.clone()),
         profile: Some("test".into()),
         shared_credentials_file: Some(credentials),
     }

@@ -66,7 +66,8 @@ pub fn prepare_certificates(environment: &Environment, state: &State, vault: &mu
     if environment.nginx.is_empty() {
         return Ok(());
     }
-    let authority_name = format!("infra {} CA", environment.name);
+    // One that was taken over from a pool keeps the authority that its certificates were signed by.
+    let authority_name = format!("infra {} CA", state.label());
     let authority = vault.certificate(AUTHORITY, &authority_name, || identity::authority(&authority_name))?;
     for (name, front) in &environment.nginx {
         let mut names = front.names.clone();

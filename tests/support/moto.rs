@@ -64,6 +64,8 @@ struct Seen {
 
 #[derive(Clone)]
 struct Proxy {
+    /// moto compares and writes in two steps: writes under a condition go one by one.
+    conditional: Arc<tokio::sync::Mutex<()>>,
     target: String,
     http: reqwest::Client,
     seen: Arc<Mutex<Seen>>,
@@ -99,7 +101,7 @@ impl Moto {
             assert!(begun.elapsed() < Duration::from_mins(1), "moto does not answer");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let proxy = Proxy { target: target.clone(), http, seen: Arc::default() };
+        let proxy = Proxy { conditional: Arc::default(), target: target.clone(), http, seen: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(forward).with_state(proxy.clone());
@@ -381,11 +383,14 @@ async fn forward(
     if let Some(answer) = exchange(&action) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
     }
+    let conditional = headers.contains_key("if-match") || headers.contains_key("if-none-match");
+    let _one_by_one = if conditional { Some(proxy.conditional.lock().await) } else { None };
     let mut request = proxy.http.request(method, format!("{}{uri}", proxy.target)).body(body);
     for (name, value) in headers.iter().filter(|(name, _)| !matches!(name.as_str(), "host" | "content-length")) {
         request = request.header(name, value);
     }
     let answer = request.send().await.unwrap();
+    let tag = answer.headers().get("etag").cloned();
     let (status, mut bytes) = (answer.status().as_u16(), answer.bytes().await.unwrap());
     if status == 200 && headers.get("x-amz-target").is_none() {
         if MOVES_MACHINES.contains(&action.as_str()) {
@@ -410,5 +415,9 @@ async fn forward(
     if fault == Some(Fault::LoseAnswer) {
         return Response::builder().status(502).body(Body::from("<html>bad gateway")).unwrap();
     }
-    Response::builder().status(status).body(Body::from(bytes)).unwrap()
+    let mut response = Response::builder().status(status);
+    if let Some(tag) = tag {
+        response = response.header("etag", tag);
+    }
+    response.body(Body::from(bytes)).unwrap()
 }
