@@ -466,7 +466,7 @@ fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Add
 
 /// What is left after a walk of removals, as one error: each object with what keeps it.
 fn finish_removals<T>(outcomes: BTreeMap<Address, Outcome<Address, T>>) -> Result<()> {
-    let mut kind = None;
+    let mut first = None;
     let mut left = Vec::new();
     for (address, outcome) in outcomes {
         match outcome {
@@ -474,16 +474,16 @@ fn finish_removals<T>(outcomes: BTreeMap<Address, Outcome<Address, T>>) -> Resul
             Outcome::Skipped(needed_by) => left.push(format!("`{address}`: `{needed_by}` is left and needs it")),
             Outcome::Failed(error) => {
                 left.push(format!("`{address}`: {error}"));
-                kind.get_or_insert(error);
+                first.get_or_insert((address, error));
             }
         }
     }
-    let Some(first) = kind else { return Ok(()) };
+    let Some((address, error)) = first else { return Ok(()) };
     if left.len() == 1 {
-        return Err(first.context(left.remove(0).split(": ").next().unwrap_or_default().to_owned()));
+        return Err(error.context(format!("`{address}`")));
     }
     let text = format!("{} objects are left:\n  {}", left.len(), left.join("\n  "));
-    Err(first.renamed(text))
+    Err(error.renamed(text))
 }
 
 /// The failures of a walk as one error; what was skipped because of them is only counted.

@@ -148,8 +148,7 @@ impl Session {
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
         let store = Store::open(&environment.project, &environment.name, &environment.state)?;
         let state = store.read().await?;
-        let secrets = state.as_ref().map(|state| state.secrets.as_str()).unwrap_or_default();
-        let vault = Vault::open(secrets, store.keys(), redactor.clone())?;
+        let vault = vault_of(state.as_ref(), &store, redactor)?;
         Ok(Self { environment, provider, store, state, vault, lease: None })
     }
 
@@ -168,8 +167,7 @@ impl Session {
         let (lease, state) = self.store.lease(what, wait, events).await?;
         let lost = lease.lost().clone();
         self.lease = Some(lease);
-        let secrets = state.as_ref().map(|state| state.secrets.as_str()).unwrap_or_default();
-        self.vault = Vault::open(secrets, self.store.keys(), redactor.clone())?;
+        self.vault = vault_of(state.as_ref(), &self.store, redactor)?;
         self.state = state;
         Ok(lost)
     }
@@ -207,10 +205,9 @@ impl Session {
     pub(super) fn terms(&self, ttl: Option<Duration>) -> Result<Terms> {
         let known = self.state.as_ref().map(|state| state.terms.clone());
         let span = if known.is_some() { ttl } else { ttl.or(self.environment.ttl) };
-        let template = self.environment.folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let terms = known.unwrap_or_else(|| Terms {
             owner: state::whoami(),
-            template: template.unwrap_or_default(),
+            template: super::pool::template(self),
             ..Terms::default()
         });
         let expires = match span {
@@ -239,19 +236,11 @@ impl Session {
 
     /// Makes new terms hold: on what exists already, then in the state.
     pub(super) async fn settle(&mut self, terms: &Terms, objects: &[Object]) -> Result<()> {
-        let label = self.label();
-        let Some(state) = &mut self.state else {
-            return self.provider.mark(&self.label(), &self.project(), terms, objects).await;
-        };
-        if state.terms != *terms {
-            self.provider
-                .mark(
-                    &label,
-                    &self.provider.project_label(&self.environment.project.display().to_string()),
-                    terms,
-                    objects,
-                )
-                .await?;
+        if self.state.as_ref().is_some_and(|state| state.terms == *terms) {
+            return Ok(());
+        }
+        self.provider.mark(&self.label(), &self.project(), terms, objects).await?;
+        if let Some(state) = &mut self.state {
             state.terms = terms.clone();
             state.serial += 1;
             self.store.write(state).await?;
@@ -325,7 +314,7 @@ impl Session {
         let Some(state) = state::pool::claim(&self.store, project, settings, name, &template, digest).await? else {
             return Ok(None);
         };
-        self.vault = Vault::open(&state.secrets, self.store.keys(), redactor.clone())?;
+        self.vault = vault_of(Some(&state), &self.store, redactor)?;
         let label = state.label().clone();
         self.state = Some(state);
         Ok(Some(label))
@@ -367,6 +356,12 @@ impl Session {
             configure,
         })
     }
+}
+
+/// The secrets of a state; none without one.
+fn vault_of(state: Option<&State>, store: &Store, redactor: &Redactor) -> Result<Vault> {
+    let secrets = state.map(|state| state.secrets.as_str()).unwrap_or_default();
+    Vault::open(secrets, store.keys(), redactor.clone())
 }
 
 /// Whether it was SIGTERM that asked the program to stop: whoever sent it expects another exit code.

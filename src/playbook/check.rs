@@ -14,7 +14,7 @@ use super::{
     model::Play,
 };
 use crate::{
-    error::{Diagnostic, Error, Location, did_you_mean, distance},
+    error::{Diagnostic, Error, Location, Result, did_you_mean, distance},
     files,
     template::{Engine, Names, Var, name_root},
     yaml::Mark,
@@ -262,22 +262,25 @@ fn within(mark: &Mark, text: &str, word: &str) -> Location {
     }
 }
 
-/// The mistakes of texts: of outputs and variables of an environment file, or of a play.
+/// The mistakes of texts: of outputs and variables of an environment file.
 #[must_use]
 pub fn texts(uses: &[Use], words: &Words, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for one in uses {
-        let names = if one.expression { engine.names_of_expression(&one.text) } else { engine.names(&one.text) };
-        match names {
-            Err(error) => found.push(diagnostic(Some(one.mark.location()), &error)),
-            Ok(names) => {
-                for (word, error) in known.wrong(&names, &one.text, words, one.conditional) {
-                    found.push(diagnostic(Some(within(&one.mark, &one.text, &word)), &error));
-                }
-            }
+    uses.iter().flat_map(|one| text(one, names_of(one, engine), words, known)).collect()
+}
+
+fn names_of(one: &Use, engine: &Engine) -> Result<Names> {
+    if one.expression { engine.names_of_expression(&one.text) } else { engine.names(&one.text) }
+}
+
+/// The mistakes of a text that speaks of these names.
+fn text(one: &Use, names: Result<Names>, words: &Words, known: &Known) -> Vec<Diagnostic> {
+    match names {
+        Err(error) => vec![diagnostic(Some(one.mark.location()), &error)],
+        Ok(names) => {
+            let wrong = known.wrong(&names, &one.text, words, one.conditional).into_iter();
+            wrong.map(|(word, error)| diagnostic(Some(within(&one.mark, &one.text, &word)), &error)).collect()
         }
     }
-    found
 }
 
 /// The mistakes of a play.
@@ -285,16 +288,15 @@ pub fn texts(uses: &[Use], words: &Words, known: &Known, engine: &Engine) -> Vec
 pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
     let mut words = play.words.clone();
     // What is asked for somewhere whether it is defined may be missing everywhere.
-    for one in &play.words.uses {
-        let names = if one.expression { engine.names_of_expression(&one.text) } else { engine.names(&one.text) };
-        words.optional.extend(names.into_iter().flat_map(|names| names.optional));
-    }
+    let names: Vec<Result<Names>> = play.words.uses.iter().map(|one| names_of(one, engine)).collect();
+    words.optional.extend(names.iter().flatten().flat_map(|names| names.optional.iter().cloned()));
     for path in play.words.templates.keys() {
         let names = files::read_text(path).and_then(|text| engine.names_of_file(path, &text));
         words.optional.extend(names.into_iter().flat_map(|names| names.optional));
     }
     let words = &words;
-    let mut found = texts(&words.uses, words, known, engine);
+    let found = words.uses.iter().zip(names).flat_map(|(one, names)| text(one, names, words, known));
+    let mut found: Vec<Diagnostic> = found.collect();
     for (path, conditional) in &words.templates {
         found.extend(template(path, *conditional, words, known, engine));
     }
