@@ -110,28 +110,26 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
 
     /// The nodes of one cycle, the first repeated at the end.
     fn find_cycle(&self) -> Option<Vec<K>> {
-        let mut indegree: BTreeMap<&K, usize> = self.needs.iter().map(|(k, needs)| (k, needs.len())).collect();
-        loop {
-            let free: Vec<&K> = indegree.iter().filter(|(_, n)| **n == 0).map(|(k, _)| *k).collect();
-            if free.is_empty() {
-                break;
-            }
-            for node in free {
-                indegree.remove(node);
-                for (other, needs) in &self.needs {
-                    if needs.contains(node)
-                        && let Some(count) = indegree.get_mut(other)
-                    {
-                        *count -= 1;
+        let dependents = self.reversed().needs;
+        // How many of its needs each node still waits for.
+        let mut waiting: BTreeMap<&K, usize> = self.needs.iter().map(|(node, needs)| (node, needs.len())).collect();
+        let mut free: Vec<&K> = self.needs.keys().filter(|node| waiting[node] == 0).collect();
+        while let Some(node) = free.pop() {
+            waiting.remove(node);
+            for dependent in &dependents[node] {
+                if let Some(left) = waiting.get_mut(dependent) {
+                    *left -= 1;
+                    if *left == 0 {
+                        free.push(dependent);
                     }
                 }
             }
         }
         // Every node that is left needs another one that is left: following needs must come back to a node.
-        let mut path: Vec<&K> = vec![indegree.keys().next()?];
+        let mut path: Vec<&K> = vec![waiting.keys().next()?];
         loop {
             let last = path.last()?;
-            let next = self.needs[*last].iter().find(|need| indegree.contains_key(need))?;
+            let next = self.needs[*last].iter().find(|need| waiting.contains_key(need))?;
             if let Some(start) = path.iter().position(|node| *node == next) {
                 let mut cycle: Vec<K> = path[start..].iter().map(|node| (*node).clone()).collect();
                 cycle.push(next.clone());

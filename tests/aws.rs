@@ -10,7 +10,7 @@ use std::{
 
 use infra::{
     apply::Tally,
-    cloud::aws::ec2::{Address, Instance, SecurityGroup, Volume},
+    cloud::aws::ec2::{Address, Instance, RouteTable, SecurityGroup, Volume, Vpc},
     config::Environment,
     provider::aws::Aws,
     state::Store,
@@ -384,6 +384,60 @@ async fn aws_doctor_tells_what_an_apply_needs() {
     }
     let printed = tokio::task::block_in_place(|| sandbox.run(&["doctor", "dev"], 1));
     assert!(printed.out.contains("missing  quota of networks (VPCs): 5 of 5 are used"), "{}", printed.out);
+}
+
+/// A network that somebody else made is taken over with what it has beside itself; what differs is planned.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_what_somebody_else_made_is_taken_over() {
+    let moto = Moto::start().await;
+    let file = "{provider: aws, aws: {endpoint: 'ENDPOINT', region: REGION, profile: test, shared_credentials_file: credentials},\n \
+                network: {subnets: {a: {v4_cidr_blocks: [172.29.0.0/20]}}}, addresses: {fixed: },\n \
+                instances: {web: {network: {nat: true}, resources: {memory: 2}}}}\n";
+    let sandbox = Sandbox::new()
+        .file("envs/dev/config.yaml", &file.replace("ENDPOINT", &moto.endpoint).replace("REGION", REGION))
+        .file("envs/dev/credentials", "[test]\naws_access_key_id = test\naws_secret_access_key = test\n");
+    let run = |arguments: &[&str], code| tokio::task::block_in_place(|| sandbox.run(arguments, code));
+    let client = moto.client();
+    let closed = client.create_vpc().cidr_block("172.30.0.0/16").send().await.unwrap();
+    let closed = closed.pointer("/vpc/vpcId").and_then(serde_json::Value::as_str).unwrap().to_owned();
+    let refused = run(&["import", "dev", "network.main", &closed], 2).err;
+    assert!(refused.contains("main route table does not lead to the world"), "{refused}");
+    let refused = run(&["import", "dev", "vm.web", "i-0123456789abcdef0"], 2).err;
+    assert!(refused.contains("nobody here knows their host keys"), "{refused}");
+
+    // One whose gateway is missing at first.
+    let made = client.create_vpc().cidr_block("172.29.0.0/16").send().await.unwrap();
+    let vpc = made.pointer("/vpc/vpcId").and_then(serde_json::Value::as_str).unwrap().to_owned();
+    let gateway = client.create_internet_gateway().send().await.unwrap();
+    let gateway = gateway.pointer("/internetGateway/internetGatewayId").and_then(serde_json::Value::as_str).unwrap();
+    client.attach_internet_gateway().internet_gateway_id(gateway).vpc_id(&vpc).send().await.unwrap();
+    let main = client.list::<RouteTable>(&[("vpc-id", &vpc), ("association.main", "true")]).await.unwrap();
+    let route = client.create_route().route_table_id(&main[0].route_table_id).destination_cidr_block("0.0.0.0/0");
+    route.gateway_id(gateway).send().await.unwrap();
+    run(&["import", "dev", "network.main", &vpc], 0);
+    let address = client.allocate_address().domain("vpc").send().await.unwrap();
+    let address = address.get("allocationId").and_then(serde_json::Value::as_str).unwrap().to_owned();
+    run(&["import", "dev", "address.fixed", &address], 0);
+    let again = run(&["import", "dev", "address.fixed", &closed], 2).err;
+    assert!(again.contains(&format!("`address.fixed` is `{address}` already")), "{again}");
+    let plan = run(&["plan", "dev"], 0).out;
+    // Its range has room for the subnet; only its security group is to let in what the file's would.
+    let planned: Vec<&str> = plan.lines().filter(|line| !line.is_empty()).take(5).collect();
+    assert_eq!(
+        planned,
+        [
+            "+ gateway.egress  shared egress  (it is new)",
+            "~ network.main  dev  (`cidrs` changed)",
+            "      cidrs: [] -> [\"172.29.0.0/20\"]",
+            "+ route_table.egress  0.0.0.0/0 through egress  (it is new)",
+            "+ subnet.a  172.29.0.0/21  (it is new)",
+        ]
+    );
+    assert!(!plan.contains("address.fixed"), "{plan}");
+    run(&["destroy", "dev", "--yes"], 0);
+    let left = client.list::<Vpc>(&[("cidr", "172.29.0.0/16")]).await.unwrap();
+    assert_eq!(left.len(), 0, "it is the environment's own, and goes with it");
+    assert_eq!(client.list::<Vpc>(&[("vpc-id", &closed)]).await.unwrap().len(), 1);
 }
 
 #[test]

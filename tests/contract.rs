@@ -13,7 +13,7 @@ use infra::{
     },
     plan::Listed,
     provider::Provider,
-    resource::Terms,
+    resource::{KindName, Terms},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -22,6 +22,7 @@ use crate::{
     aws as on_aws,
     support::{
         aws_model,
+        commands::take_over,
         moto::Moto,
         repository,
         yandex::{
@@ -31,6 +32,22 @@ use crate::{
     },
     yandex as on_yandex,
 };
+
+/// The kinds of objects that can be taken over from somebody else.
+const TAKEN_OVER: &[KindName] = &[
+    KindName::NETWORK,
+    KindName::GATEWAY,
+    KindName::ROUTE_TABLE,
+    KindName::SUBNET,
+    KindName::SECURITY_GROUP,
+    KindName::ADDRESS,
+    KindName::DISK,
+    KindName::SERVICE_ACCOUNT,
+    KindName::REGISTRY,
+    KindName::DNS_ZONE,
+];
+/// Those of them that can be taken over in Yandex Cloud only.
+const ONLY_THERE: &[KindName] = &[KindName::SERVICE_ACCOUNT, KindName::REGISTRY, KindName::DNS_ZONE];
 
 /// Everything that a file can ask of Yandex Cloud.
 const YANDEX: &str = "
@@ -117,7 +134,9 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     let project = folder.path();
     on_yandex::apply(project, &cloud, YANDEX).await;
-    prolonged_and_not_swept(&on_yandex::load(project, &cloud, YANDEX).1).await;
+    let (environment, provider) = on_yandex::load(project, &cloud, YANDEX);
+    take_over(project, &environment, &provider, TAKEN_OVER, async |id| cloud.strip_labels(id)).await;
+    prolonged_and_not_swept(&provider).await;
     on_yandex::apply(project, &cloud, &changed()).await;
     // A disk and a database never become smaller.
     let back = YANDEX.replace("secondary_disk_size: 5", "secondary_disk_size: 8");
@@ -238,7 +257,10 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     let project = folder.path();
     let file = everything();
     on_aws::apply(project, &moto, &file).await;
-    prolonged_and_not_swept(&on_aws::load(project, &moto, &file).1).await;
+    let (environment, provider) = on_aws::load(project, &moto, &file);
+    let kinds: Vec<KindName> = TAKEN_OVER.iter().copied().filter(|kind| !ONLY_THERE.contains(kind)).collect();
+    take_over(project, &environment, &provider, &kinds, async |id| moto.strip_tags(id).await).await;
+    prolonged_and_not_swept(&provider).await;
     let changes = [
         ("ports: [80, 443]", "ports: [80, 8080]"),
         ("nat: true, address: fixed", "nat: true"),

@@ -17,12 +17,21 @@ use infra::{
     config::Environment,
     error::Error,
     plan::{Action, Known, diff},
-    provider::fake::{Call, Fake, Hook},
+    provider::{
+        docker::Docker,
+        fake::{Call, Fake, Hook},
+    },
     state::Store,
 };
 use tokio::sync::Notify;
 
-use crate::support::commands::{command, environment};
+use crate::{
+    e2e::left,
+    support::{
+        commands::{command, environment},
+        engine::{self, Engine},
+    },
+};
 
 const FILE: &str = "
 network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}, b: {v4_cidr_blocks: [10.2.0.0/24]}}}
@@ -224,6 +233,10 @@ async fn every_step_of_every_plan_survives_every_fault() {
     for (_, name) in FAULTS {
         table += &format!("| {name} | {} |\n", all[name]);
     }
+    table += "\nA sample with real containers: the calls of an apply and of a destroy to the engine are, in turn, refused with 429, 500 or \
+              503, cut off before or after they are carried out, carried out but answered with an error, or answered late \
+              (`e2e_an_engine_that_fails_anywhere_is_gone_on_from`); and the program is killed after each write of its state \
+              (`e2e_an_apply_that_is_killed_anywhere_is_gone_on_from`).\n";
     println!("{table}");
     crate::docs::page("faults.md", &table);
 }
@@ -288,4 +301,53 @@ async fn a_destroy_that_cannot_end_names_what_is_left_and_what_keeps_it() {
     assert_eq!(lists, 2, "one list an apply, one the destroy: nothing is polled");
     command(folder.path(), &environment, &cloud, true).await.unwrap();
     assert!(cloud.objects().is_empty());
+}
+
+/// A sample with real containers: each call of an apply and of a destroy to the engine goes wrong in two of the ways in which
+/// calls do. Afterwards one plain apply converges, one destroy leaves nothing, and no object was made twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_an_engine_that_fails_anywhere_is_gone_on_from() {
+    use engine::Fault::{FailAfter, Late, LoseAnswer, Refuse, Reset};
+    let faults = [Refuse(500), FailAfter, Reset, LoseAnswer, Refuse(503), Late, Refuse(429)];
+    let engine = Engine::start().await;
+    let name = format!("e2e-{}-faults", std::process::id());
+    let file = format!(
+        "docker: {{host: '{}'}}\ninstances:\n  a: {{network: {{nat: true}}, resources: {{memory: 128M}}}}\n  \
+         b: {{resources: {{memory: 128M, secondary_disk_size: 1}}}}\n",
+        engine.host
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let environment = Environment { name: name.parse().unwrap(), ..environment(folder.path(), &file) };
+    let cloud = Docker::open(&environment.docker).unwrap();
+    let run = async |destroy: bool| command(folder.path(), &environment, &cloud, destroy).await;
+    let mut tried = 0;
+    for destroys in [false, true] {
+        for round in 0..2 {
+            for nth in 0.. {
+                let fault = faults[(nth + round * 3) % faults.len()];
+                let what = format!("{fault:?} at call {nth} of {}", if destroys { "a destroy" } else { "an apply" });
+                if destroys {
+                    engine.strike(None);
+                    run(false).await.unwrap();
+                }
+                engine.strike(Some((nth, fault)));
+                let result = run(destroys).await;
+                if !engine.has_struck() {
+                    assert!(result.is_ok(), "{what}: {result:?}");
+                    engine.strike(None);
+                    run(true).await.unwrap();
+                    break;
+                }
+                tried += 1;
+                engine.strike(None);
+                run(false).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(left(&name).await.len(), 4, "{what}");
+                assert_eq!(run(false).await.unwrap(), Tally::default(), "{what}");
+                run(true).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(left(&name).await, Vec::<String>::new(), "{what}");
+            }
+        }
+    }
+    println!("{tried} faults of the engine were tried");
+    assert!(tried >= 24, "{tried}");
 }

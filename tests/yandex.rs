@@ -736,3 +736,90 @@ async fn e2e_yandex_a_compose_file_runs_on_an_image_without_an_engine() {
     project.run(&["destroy", "dev", "--yes"], 0);
     assert_eq!(machines.left().await, 0);
 }
+
+/// What somebody else made becomes the environment's own, with its differences shown; what cannot be, is told why.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_what_somebody_else_made_is_taken_over() {
+    let project = Project::new(
+        "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+addresses: {fixed: }
+dns: {home: {zone: home.internal, private: true, records: [{name: db, values: [10.1.0.9]}]}}
+instances: {web: {resources: {memory: 2}}}
+",
+    )
+    .await;
+    let cloud = &project.cloud;
+    let network = cloud.make("/vpc/v1/networks", json!({ "name": "office", "labels": { "team": "web" } }));
+    let other = cloud.make("/vpc/v1/networks", json!({ "name": "other" }));
+    let subnet =
+        json!({ "name": "s", "networkId": network, "zoneId": "ru-central1-b", "v4CidrBlocks": ["10.7.0.0/24"] });
+    let subnet = cloud.make("/vpc/v1/subnets", subnet);
+    let zone = json!({ "name": "z", "zone": "home.internal.", "privateVisibility": { "networkIds": [network] } });
+    let zone = cloud.make("/dns/v1/zones", zone);
+    let public = json!({ "name": "p", "zone": "home.internal.", "publicVisibility": {} });
+    let public = cloud.make("/dns/v1/zones", public);
+    let import = |address: &str, id: &str, code: i32| {
+        let printed = project.run(&["import", "dev", address, id], code).err;
+        [(&network, "NETWORK"), (&other, "OTHER"), (&subnet, "SUBNET"), (&zone, "ZONE"), (&public, "PUBLIC")]
+            .iter()
+            .fold(printed, |text, (id, name)| text.replace(id.as_str(), name))
+    };
+
+    // What it needs comes first; and nothing is taken over that is something else, is elsewhere, or would not be trusted.
+    insta::assert_snapshot!(import("dns_zone.home", &zone, 2), @r#"
+    error: `dns_zone.home` needs `network.main`, which the state does not know
+    hint: import that first, or make it: infra apply dev --target network.main
+    "#);
+    insta::assert_snapshot!(import("network.main", "enp-nowhere", 2), @r#"
+    error: yandex: there is no network `enp-nowhere` in the folder `b1gsimulated0folder00`
+    "#);
+    insta::assert_snapshot!(import("network.mian", &network, 2), @r#"
+    error: the file asks for no `network.mian`
+    hint: did you mean `network.main`?
+    "#);
+    insta::assert_snapshot!(import("network.main", &network, 0), @r#"
+    `NETWORK` carries the environment's label now: it goes with it when that is destroyed
+    `network.main` is in the state now
+    `infra plan dev` shows what of it differs from the file
+    "#);
+    insta::assert_snapshot!(import("network.main", &other, 2), @r#"
+    error: `network.main` is `NETWORK` already
+    hint: remove that one first
+    "#);
+    insta::assert_snapshot!(import("dns_zone.home", &public, 2), @r#"
+    error: `PUBLIC` carries no label of infra, and cannot be taken over as `dns_zone.home`: it is seen by the world, not by NETWORK
+    "#);
+    import("dns_zone.home", &zone, 0);
+    let gone = import("subnet.a", &subnet, 2);
+    assert!(gone.contains("needs `gateway.egress`") || gone.contains("needs `route_table.egress`"), "{gone}");
+    project.run(&["apply", "dev", "--target", "route_table.egress", "--yes"], 0);
+    import("subnet.a", &subnet, 0);
+    insta::assert_snapshot!(import("vm.web", "fhm-web", 2), @r#"
+    error: `fhm-web` does not carry the label of `dev`, and machines that infra has not made are not taken over as `vm.web`: nobody here knows their host keys, so they could not be trusted
+    hint: let `infra apply` make a new one; a disk with data can be taken over
+    "#);
+
+    // Its own labels stay; what differs is planned.
+    assert_eq!(cloud.object("office")["labels"]["team"], "web");
+    assert_eq!(cloud.object("office")["labels"]["infra-name"], "main");
+    let plan = project.run(&["plan", "dev"], 0).out;
+    insta::assert_snapshot!(plan, @r#"
+    + address.fixed  public, reserved  (it is new)
+    ~ dns_zone.home  home.internal., 1 records  (`records` changed)
+          records: [] -> [{"name":"db.home.internal.","type":"A","ttl":600,"values":["10.1.0.9"]}]
+    ± subnet.a  10.1.0.0/24  (`cidr` cannot be changed in place)
+          cidr: "10.7.0.0/24" -> "10.1.0.0/24"
+          zone: "ru-central1-b" -> "ru-central1-a"
+    + vm.web  debian-12, 2 cores, 2048 MB  (it is new)
+
+    resources: 2 to create, 1 to change, 1 to replace
+    cost:      no prices are known here; the prices of 6 things are unknown
+    "#);
+
+    // It goes with the environment, and nothing else does.
+    project.run(&["destroy", "dev", "--yes"], 0);
+    assert_eq!(cloud.names(), ["networks other", "zones p"]);
+}

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 pub use self::sweep::sweep;
@@ -19,6 +19,7 @@ use crate::{
     event::Events,
     graph::{Graph, Outcome},
     identity,
+    name::Name,
     plan::{Action, Change, Plan},
     provider::{Boot, Driver, Object, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
@@ -28,6 +29,9 @@ use crate::{
 
 /// The vault's name for the key that opens all machines of an environment.
 pub const LOGIN_KEY: &str = "ssh";
+
+/// What the key that opens all machines says of itself.
+const LOGIN: &str = "infra";
 
 /// The vault's name for the host key of a machine.
 #[must_use]
@@ -134,17 +138,17 @@ impl<'a> Run<'a> {
         if *written >= serial {
             return Ok(());
         }
-        let state = {
+        let (serial, writing) = {
             let mut books = self.books();
             // Sealing anew gives other bytes for the same secrets, so it is done only when they differ.
             if !books.sealed.same_as(&books.vault) {
                 books.state.secrets = books.vault.seal(self.store.keys())?;
                 books.sealed = books.vault.clone();
             }
-            books.state.clone()
+            (books.state.serial, self.store.write(&books.state))
         };
-        self.store.write(&state).await?;
-        *written = state.serial;
+        writing.await?;
+        *written = serial;
         Ok(())
     }
 
@@ -157,12 +161,6 @@ impl<'a> Run<'a> {
         if plan.changes.iter().any(|change| matches!(change.action, Action::Create | Action::Replace)) {
             self.provider.prepare(&wanted, self.events).await?;
         }
-        // The keys of all machines are made and encrypted together.
-        for change in plan.changes.iter().filter(|change| matches!(change.action, Action::Create | Action::Replace)) {
-            if let Some(resource) = &change.after {
-                boot(&mut self.books().vault, resource)?;
-            }
-        }
         for change in plan.of(Action::Forget) {
             self.save(|state| drop(state.resources.remove(&change.address))).await?;
         }
@@ -173,25 +171,60 @@ impl<'a> Run<'a> {
         let wanted = by_address.values().filter(|change| change.after.is_some());
         let graph = Graph::new(wanted.map(|change| (change.address.clone(), change.needs.clone())))?;
         let tally = Mutex::new(Tally::default());
-        let outcomes = graph
-            .walk(self.width(), |address| {
-                let change = by_address[&address];
-                let tally = &tally;
-                async move {
-                    self.check_cancelled()?;
-                    let done = self.build_one(plan, change).await?;
-                    let mut tally = tally.lock().expect("no task panics while it counts");
-                    *tally = tally.plus(done);
-                    Ok(())
+        let keys_made = SetOnce::new();
+        let walk = graph.walk(self.width(), |address| {
+            let change = by_address[&address];
+            let (tally, keys_made) = (&tally, &keys_made);
+            async move {
+                if change.address.kind.boots() {
+                    keys_made.wait().await;
                 }
-            })
-            .await;
+                self.check_cancelled()?;
+                let done = self.build_one(plan, change).await?;
+                let mut tally = tally.lock().expect("no task panics while it counts");
+                *tally = tally.plus(done);
+                Ok(())
+            }
+        });
+        let keys = async {
+            let made = self.make_keys(plan).await;
+            keys_made.set(()).expect("it is set once");
+            made
+        };
+        let (outcomes, made) = tokio::join!(walk, keys);
         finish(outcomes)?;
+        made?;
         if plan.changes.iter().any(|change| change.token.is_some()) {
             self.remove_twins(plan).await?;
         }
         let tally = *tally.lock().expect("no task panics while it counts");
         Ok(tally.plus(Tally { destroyed: removed, ..Tally::default() }))
+    }
+
+    /// Makes the host keys of all machines that have none yet, on a thread of their own and while what the machines stand on
+    /// is made, so that they are encrypted together. A machine whose key could not be made here makes its own, and tells why
+    /// that fails.
+    async fn make_keys(&self, plan: &Plan) -> Result<()> {
+        let names: Vec<Name> = {
+            let books = self.books();
+            let made = |change: &&Change| matches!(change.action, Action::Create | Action::Replace);
+            let machines = plan.changes.iter().filter(|change| change.address.kind.boots()).filter(made);
+            let has_key = |name: &Name| books.vault.get(&format!("{}/public", host_key(name.as_str()))).is_some();
+            machines.map(|change| change.address.name.clone()).filter(|name| !has_key(name)).collect()
+        };
+        let make = move || names.into_iter().filter_map(|name| Some((identity::ssh_key(name.as_str()).ok()?, name)));
+        let made = tokio::task::spawn_blocking(move || make().collect::<Vec<_>>()).await.unwrap_or_default();
+        if made.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut books = self.books();
+            books.vault.ssh_key(LOGIN_KEY, LOGIN)?;
+            for (key, name) in made {
+                books.vault.keep_ssh_key(&host_key(name.as_str()), &key);
+            }
+        }
+        self.save(|_| ()).await
     }
 
     /// After an interrupted run: a call of the killed command may have been carried out after we had looked, so that
@@ -314,6 +347,19 @@ impl<'a> Run<'a> {
         .await
     }
 
+    /// Takes over an object that somebody else made, and writes down what it is: the next plan shows what of it differs from
+    /// the file.
+    ///
+    /// # Errors
+    /// When the provider cannot take it over, or something that the resource needs is not known.
+    pub async fn adopt(&self, plan: &Plan, resource: &Resource, id: &str) -> Result<()> {
+        let token = token()?;
+        let object = self.provider.adopt(id, &self.request(plan, resource, &token)?).await?;
+        let shown = object.actual.iter().map(|(field, value)| (field.clone(), value.clone()));
+        let spec = resource.spec.clone().into_iter().chain(shown).collect();
+        self.record(&Resource { spec, ..resource.clone() }, &object).await
+    }
+
     /// Removes what the plan says, those that need others first.
     ///
     /// # Errors
@@ -431,7 +477,7 @@ fn boot(vault: &mut Vault, resource: &Resource) -> Result<Option<Boot>> {
         KindName::INSTANCE_GROUP => resource.spec::<InstanceGroupSpec>()?.machine,
         _ => return Ok(None),
     };
-    let login = vault.ssh_key(LOGIN_KEY, "infra")?;
+    let login = vault.ssh_key(LOGIN_KEY, LOGIN)?;
     let host = vault.ssh_key(&host_key(resource.address.name.as_str()), resource.address.name.as_str())?;
     let mut authorized_keys = vec![login.public];
     authorized_keys.extend(spec.authorized_keys);

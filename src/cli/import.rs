@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::session::{EnvironmentArgs, Session};
 use crate::{
-    apply::{entry, host_key},
+    apply::{Run, entry, host_key},
     config,
     error::{Error, Result, did_you_mean},
     event::Events,
+    plan::Selection,
     provider::Object,
     resource::{Address, Resource},
     secret::Redactor,
+    state::State,
     ui::Ui,
 };
 
-/// Let the state know objects that exist and carry the environment's label: one by its id, or all that it does not know
+/// Let the state know objects that exist: one by its id, whoever made it, or all that carry the environment's label
 #[derive(Args, Debug)]
 pub(super) struct Import {
     #[command(flatten)]
@@ -61,9 +64,20 @@ impl Import {
         let known = |object: &Object| state.resources.values().any(|known| known.id == object.id);
         let pairs: Vec<(Address, &Object)> = match (&self.address, &self.id) {
             (Some(address), Some(id)) => {
-                let object = observed.iter().find(|object| object.id == *id && object.address.kind == address.kind);
-                let object = object.ok_or_else(|| missing(session, address, id, &observed))?;
-                vec![(address.clone(), object)]
+                let resource = wanted.iter().find(|resource| resource.address == *address);
+                let resource = resource.ok_or_else(|| not_wanted(address, &wanted))?;
+                is_free(address, id, &state, &observed)?;
+                match observed.iter().find(|object| object.id == *id && object.address.kind == address.kind) {
+                    Some(object) => vec![(address.clone(), object)],
+                    None => {
+                        let adopted = adopt(session, state, &observed, resource, id).await;
+                        adopted.map_err(|error| labelled(error, session, address, &observed))?;
+                        ui.say(&format!(
+                            "`{id}` carries the environment's label now: it goes with it when that is destroyed"
+                        ));
+                        return Ok(vec![address.clone()]);
+                    }
+                }
             }
             _ => {
                 let unknown = observed.iter().filter(|object| !known(object));
@@ -72,13 +86,8 @@ impl Import {
         };
         let mut imported = Vec::new();
         for (address, object) in pairs {
-            let Some(resource) = wanted.iter().find(|resource| resource.address == address) else {
-                if self.scan {
-                    // Terms laid over an environment, and what the file has dropped: the next apply removes the latter.
-                    continue;
-                }
-                return Err(not_wanted(&address, &wanted));
-            };
+            // Terms laid over an environment, and what the file has dropped, are passed by: the next apply removes the latter.
+            let Some(resource) = wanted.iter().find(|resource| resource.address == address) else { continue };
             let host_key = format!("{}/public", host_key(address.name.as_str()));
             if address.kind.boots() && session.vault.get(&host_key).is_none() {
                 let message = format!(
@@ -98,19 +107,46 @@ impl Import {
     }
 }
 
-fn missing(session: &Session, address: &Address, id: &str, observed: &[Object]) -> Error {
-    let kind = address.kind;
-    let ids: Vec<&str> =
-        observed.iter().filter(|object| object.address.kind == kind).map(|object| object.id.as_str()).collect();
-    let message = format!(
-        "there is no {} `{id}` that carries the label of `{}` in {} ({})",
-        kind.as_str(),
-        session.environment.name,
-        session.provider.name(),
-        session.provider.account()
-    );
-    let error = Error::usage(message);
-    if ids.is_empty() { error } else { error.hint(format!("those that do: {}", ids.join(", "))) }
+/// Takes over an object that does not carry the environment's label. A machine that somebody else made could not be trusted.
+async fn adopt(session: &Session, state: State, observed: &[Object], resource: &Resource, id: &str) -> Result<()> {
+    if resource.address.kind.boots() {
+        let (address, name) = (&resource.address, &session.environment.name);
+        return Err(Error::usage(format!(
+            "`{id}` does not carry the label of `{name}`, and machines that infra has not made are not taken over as `{address}`: \
+             nobody here knows their host keys, so they could not be trusted"
+        ))
+        .hint("let `infra apply` make a new one; a disk with data can be taken over"));
+    }
+    if let Some(need) = resource.needs.iter().find(|need| !state.resources.contains_key(*need)) {
+        let name = &session.environment.name;
+        return Err(Error::usage(format!("`{}` needs `{need}`, which the state does not know", resource.address))
+            .hint(format!("import that first, or make it: infra apply {name} --target {need}")));
+    }
+    let plan = session.plan(observed, false, &Selection::default())?;
+    let (events, cancel) = (Events::ignored(), CancellationToken::new());
+    let run = Run::new(session.provider.as_ref(), &session.store, state, session.vault.clone(), &events, cancel);
+    run.adopt(&plan, resource, id).await
+}
+
+/// Whether no other object has the address yet.
+fn is_free(address: &Address, id: &str, state: &State, observed: &[Object]) -> Result<()> {
+    let exists = |other: &str| observed.iter().any(|object| object.id == other);
+    let known = state.resources.get(address).map(|entry| entry.id.as_str()).filter(|other| exists(other));
+    let labelled = observed.iter().find(|object| object.address == *address).map(|object| object.id.as_str());
+    match known.or(labelled) {
+        Some(other) if other != id => {
+            Err(Error::usage(format!("`{address}` is `{other}` already")).hint("remove that one first"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds to an error which objects carry the label: perhaps one of those was meant.
+fn labelled(error: Error, session: &Session, address: &Address, observed: &[Object]) -> Error {
+    let same = observed.iter().filter(|object| object.address.kind == address.kind);
+    let ids: Vec<&str> = same.map(|object| object.id.as_str()).collect();
+    let name = &session.environment.name;
+    if ids.is_empty() { error } else { error.hint(format!("`{name}` has these by its label: {}", ids.join(", "))) }
 }
 
 fn not_wanted(address: &Address, wanted: &[Resource]) -> Error {

@@ -129,6 +129,12 @@ impl Cidr {
         let ((low, high), (other_low, other_high)) = (self.bounds(), other.bounds());
         low <= other_high && other_low <= high
     }
+
+    /// Whether every address of another range is in this one.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.overlaps(other)
+    }
 }
 
 impl fmt::Display for Cidr {

@@ -1,6 +1,7 @@
 //! Providers: each maps the kinds of resources to the calls of one cloud's client. One folder each; `fake` is a strict
 //! in-memory cloud for tests. May import `cloud`, `config`, `resource` and the vocabulary.
 
+mod adopt;
 pub mod aws;
 mod bill;
 mod cloud_init;
@@ -90,6 +91,14 @@ pub trait Provider: Send + Sync {
 
     /// Lays new terms over those that stand on the objects of an environment already.
     async fn mark(&self, environment: &Name, project: &str, terms: &Terms, objects: &[Object]) -> Result<()>;
+
+    /// Takes over an object that somebody else made: lays the labels of the request on it, and leaves all else as it is. What
+    /// it answers tells as much of the object's specification as can be seen, under `actual`.
+    ///
+    /// # Errors
+    /// When there is no such object, when it belongs to another environment or stands elsewhere than the request wants, or when
+    /// objects of this kind cannot be taken over here.
+    async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object>;
 
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;

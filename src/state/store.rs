@@ -182,13 +182,7 @@ impl Store {
     /// # Errors
     /// When it cannot be encrypted.
     pub fn text(&self, state: &State) -> Result<String> {
-        let text = serde_json::to_string_pretty(state)?;
-        if !self.sealed {
-            return Ok(text);
-        }
-        let encrypted = self.keys.encrypt(text.as_bytes())?;
-        let (version, fence) = (VERSION, state.fence);
-        Ok(serde_json::to_string_pretty(&json!({ "version": version, "fence": fence, "encrypted": encrypted }))?)
+        text(state, self.sealed.then_some(&self.keys))
     }
 
     /// Takes the environment's lease, waiting at most `wait` for others, and reads the state. From now on the writes of
@@ -227,14 +221,21 @@ impl Store {
         State { version: VERSION, fence: self.fence.load(Ordering::SeqCst).max(state.fence), ..state.clone() }
     }
 
-    /// Writes the state: all of it or nothing.
+    /// Writes the state as it is at the time of the call: all of it or nothing.
     ///
     /// # Errors
     /// When it cannot be written, or somebody else has written it since; the old state is kept.
-    pub async fn write(&self, state: &State) -> Result<()> {
-        self.put(&self.text(&self.stamped(state))?).await?;
-        pending::forget_earlier_versions(&self.folder());
-        Ok(())
+    pub fn write<'s>(&'s self, state: &State) -> impl Future<Output = Result<()>> + use<'s> {
+        let stamped = self.stamped(state);
+        let keys = self.sealed.then(|| self.keys.clone());
+        async move {
+            // A state of a thousand resources is a megabyte: others go on while it becomes a text.
+            let written = tokio::task::spawn_blocking(move || text(&stamped, keys.as_ref())).await;
+            let text = written.map_err(|error| Error::new(format!("a state was not written: {error}")))??;
+            self.put(&text).await?;
+            pending::forget_earlier_versions(&self.folder());
+            Ok(())
+        }
     }
 
     async fn put(&self, text: &str) -> Result<()> {
@@ -303,6 +304,15 @@ impl Store {
         }
         lease.release().await;
     }
+}
+
+/// The text of a state; encrypted when there are keys for all of it.
+fn text(state: &State, keys: Option<&Keys>) -> Result<String> {
+    let text = serde_json::to_string_pretty(state)?;
+    let Some(keys) = keys else { return Ok(text) };
+    let encrypted = keys.encrypt(text.as_bytes())?;
+    let (version, fence) = (VERSION, state.fence);
+    Ok(serde_json::to_string_pretty(&json!({ "version": version, "fence": fence, "encrypted": encrypted }))?)
 }
 
 #[cfg(test)]

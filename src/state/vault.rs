@@ -93,9 +93,14 @@ impl Vault {
             return Ok(SshKey { private: private.clone(), public: public.expose().to_owned() });
         }
         let key = identity::ssh_key(comment)?;
-        self.put(&private, key.private.clone());
-        self.put(&public, Secret::new(key.public.clone()));
+        self.keep_ssh_key(name, &key);
         Ok(key)
+    }
+
+    /// Keeps an SSH key pair under this name.
+    pub fn keep_ssh_key(&mut self, name: &str, key: &SshKey) {
+        self.put(&format!("{name}/private"), key.private.clone());
+        self.put(&format!("{name}/public"), Secret::new(key.public.clone()));
     }
 
     /// The certificate of this name, made on first use and whenever `subject` (what it is for) has changed.

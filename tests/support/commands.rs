@@ -7,9 +7,9 @@ use infra::{
     config::{Environment, LoadOptions, load_source},
     error::Result,
     event::Events,
-    plan::{Configure, Known, Plan, VERSION, diff},
-    provider::Provider,
-    resource::Terms,
+    plan::{Change, Configure, Known, Plan, VERSION, diff},
+    provider::{Object, Provider},
+    resource::{KindName, Terms},
     secret::Redactor,
     state::{State, Store, Vault},
     yaml::Source,
@@ -32,17 +32,7 @@ pub(crate) async fn command(
     let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
     let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
-    let plan = Plan {
-        version: VERSION,
-        environment: environment.name.clone(),
-        labelled: environment.name.clone(),
-        project: cloud.project_label("/project"),
-        serial: 0,
-        terms: Terms::default(),
-        digest: String::new(),
-        changes: diff(&desired, known)?,
-        configure: Configure::default(),
-    };
+    let plan = plan(environment, cloud, diff(&desired, known)?);
     let vault = match &state {
         Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,
         None => Vault::default(),
@@ -59,4 +49,40 @@ pub(crate) async fn command(
         run.prove_gone(&plan).await?;
     }
     Ok(tally)
+}
+
+/// Everything of these kinds loses its labels, as if somebody else had made it, and is taken over again.
+pub(crate) async fn take_over(
+    project: &Path, environment: &Environment, cloud: &dyn Provider, kinds: &[KindName], strip: impl AsyncFn(&str),
+) {
+    for resource in cloud.resources(environment).iter().filter(|resource| kinds.contains(&resource.address.kind)) {
+        let store = Store::new(project, &environment.name);
+        let state = store.read().await.unwrap().expect("the environment was applied");
+        let id = state.resources[&resource.address].id.clone();
+        strip(&id).await;
+        let listed = async || cloud.list(Some(&environment.name)).await.unwrap();
+        let here = |objects: &[Object]| objects.iter().any(|one| one.id == id && one.address == resource.address);
+        assert!(!here(&listed().await), "{} is still ours", resource.address);
+        let vault = Vault::open(&state.secrets, store.keys(), Redactor::default()).unwrap();
+        let events = Events::ignored();
+        let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
+        let adopted = run.adopt(&plan(environment, cloud, Vec::new()), resource, &id).await;
+        adopted.unwrap_or_else(|error| panic!("{}: {error}", resource.address));
+        assert!(here(&listed().await), "{} is ours again", resource.address);
+    }
+}
+
+/// A plan of these changes.
+fn plan(environment: &Environment, cloud: &dyn Provider, changes: Vec<Change>) -> Plan {
+    Plan {
+        version: VERSION,
+        environment: environment.name.clone(),
+        labelled: environment.name.clone(),
+        project: cloud.project_label("/project"),
+        serial: 0,
+        terms: Terms::default(),
+        digest: String::new(),
+        changes,
+        configure: Configure::default(),
+    }
 }

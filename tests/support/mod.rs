@@ -3,6 +3,7 @@
 pub(crate) mod aws_model;
 pub(crate) mod commands;
 pub(crate) mod containers;
+pub(crate) mod engine;
 pub(crate) mod moto;
 pub(crate) mod yandex;
 

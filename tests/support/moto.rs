@@ -158,6 +158,13 @@ impl Moto {
         }
     }
 
+    /// Takes our tags off an object, as if somebody else had made it.
+    pub(crate) async fn strip_tags(&self, id: &str) {
+        let names = ["infra-env", "infra-id", "infra-project", "infra-token", "infra-ready"];
+        let tags: String = names.iter().enumerate().map(|(at, name)| format!("&Tag.{}.Key={name}", at + 1)).collect();
+        self.proxy.ask("ec2", &format!("Action=DeleteTags&Version=2016-11-15&ResourceId.1={id}{tags}")).await;
+    }
+
     /// Terminates a machine behind the program's back.
     pub(crate) async fn lose(&self, id: &str) {
         self.client.terminate_instances().instance_id(vec![id]).send().await.unwrap();

@@ -216,7 +216,12 @@ objects! {
     /// A subnet.
     Subnet { subnet_id: String, vpc_id: String, cidr_block: String, availability_zone: String, state: String, tag_set: Vec<Tag> }
     /// A route table.
-    RouteTable { route_table_id: String, vpc_id: String, association_set: Vec<RouteTableAssociation>, tag_set: Vec<Tag> }
+    RouteTable {
+        route_table_id: String, vpc_id: String, association_set: Vec<RouteTableAssociation>, route_set: Vec<Route>,
+        tag_set: Vec<Tag>,
+    }
+    /// Where packets to a range go.
+    Route { destination_cidr_block: String, gateway_id: String, nat_gateway_id: String }
     /// Who uses a route table.
     RouteTableAssociation { route_table_association_id: String, subnet_id: String, main: String }
     /// A security group.
@@ -230,11 +235,17 @@ objects! {
     /// A public address.
     Address { allocation_id: String, public_ip: String, association_id: String, tag_set: Vec<Tag> }
     /// A gateway for machines without a public address.
-    NatGateway { nat_gateway_id: String, state: String, create_time: String, nat_gateway_address_set: Vec<NatAddress>, tag_set: Vec<Tag> }
+    NatGateway {
+        nat_gateway_id: String, subnet_id: String, state: String, create_time: String,
+        nat_gateway_address_set: Vec<NatAddress>, tag_set: Vec<Tag>,
+    }
     /// The public address of such a gateway.
     NatAddress { allocation_id: String, public_ip: String }
     /// A volume; its size is in GiB.
-    Volume { volume_id: String, size: String, volume_type: String, status: String, create_time: String, attachment_set: Vec<VolumeAttachment>, tag_set: Vec<Tag> }
+    Volume {
+        volume_id: String, size: String, volume_type: String, status: String, create_time: String, availability_zone: String,
+        attachment_set: Vec<VolumeAttachment>, tag_set: Vec<Tag>,
+    }
     /// The machine of a volume.
     VolumeAttachment { instance_id: String, status: String, device: String }
     /// An image.

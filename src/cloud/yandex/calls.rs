@@ -123,9 +123,9 @@ calls! {
     UpdateNetwork = update_network(id) PATCH Vpc "/vpc/v1/networks/{id}" within 5 min { labels: &Labels }
     /// Removes a network.
     DeleteNetwork = delete_network(id) DELETE Vpc "/vpc/v1/networks/{id}" within 5 min {}
-    /// Changes a security group; its rules are replaced as a whole.
+    /// Changes a security group; its rules are replaced as a whole, and its labels.
     UpdateSecurityGroup = update_security_group(id) PATCH Vpc "/vpc/v1/securityGroups/{id}" within 5 min
-    { rule_specs: Vec<Value> }
+    { rule_specs: Vec<Value>, labels: &Labels }
     /// Makes a security group.
     CreateSecurityGroup = create_security_group() POST Vpc "/vpc/v1/securityGroups" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, rule_specs: Vec<Value> }
@@ -134,28 +134,36 @@ calls! {
     /// Makes a gateway; `shared_egress_gateway_spec` must be given, although it is empty.
     CreateGateway = create_gateway() POST Vpc "/vpc/v1/gateways" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, shared_egress_gateway_spec: Value }
+    /// Changes a gateway; its labels are replaced as a whole.
+    UpdateGateway = update_gateway(id) PATCH Vpc "/vpc/v1/gateways/{id}" within 5 min { labels: &Labels }
     /// Removes a gateway.
     DeleteGateway = delete_gateway(id) DELETE Vpc "/vpc/v1/gateways/{id}" within 5 min {}
     /// Makes a route table.
     CreateRouteTable = create_route_table() POST Vpc "/vpc/v1/routeTables" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, static_routes: Vec<Value> }
+    /// Changes a route table; its labels are replaced as a whole.
+    UpdateRouteTable = update_route_table(id) PATCH Vpc "/vpc/v1/routeTables/{id}" within 5 min { labels: &Labels }
     /// Removes a route table.
     DeleteRouteTable = delete_route_table(id) DELETE Vpc "/vpc/v1/routeTables/{id}" within 5 min {}
     /// Makes a subnet.
     CreateSubnet = create_subnet() POST Vpc "/vpc/v1/subnets" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, zone_id: &str, v4_cidr_blocks: Vec<&str>, route_table_id: &str }
+    /// Changes a subnet; its labels are replaced as a whole.
+    UpdateSubnet = update_subnet(id) PATCH Vpc "/vpc/v1/subnets/{id}" within 5 min { labels: &Labels }
     /// Removes a subnet.
     DeleteSubnet = delete_subnet(id) DELETE Vpc "/vpc/v1/subnets/{id}" within 5 min {}
     /// Reserves an address.
     CreateAddress = create_address() POST Vpc "/vpc/v1/addresses" within 30 min
     { folder_id: &str, name: &str, labels: &Labels, external_ipv4_address_spec: Value }
+    /// Changes an address; its labels are replaced as a whole.
+    UpdateAddress = update_address(id) PATCH Vpc "/vpc/v1/addresses/{id}" within 30 min { labels: &Labels }
     /// Gives an address back.
     DeleteAddress = delete_address(id) DELETE Vpc "/vpc/v1/addresses/{id}" within 30 min {}
     /// Makes a disk; its size is in bytes.
     CreateDisk = create_disk() POST Compute "/compute/v1/disks" within 10 min
     { folder_id: &str, name: &str, labels: &Labels, type_id: &str, zone_id: &str, size: String }
-    /// Changes a disk; it can only grow.
-    UpdateDisk = update_disk(id) PATCH Compute "/compute/v1/disks/{id}" within 10 min { size: String }
+    /// Changes a disk; it can only grow, and its labels are replaced as a whole.
+    UpdateDisk = update_disk(id) PATCH Compute "/compute/v1/disks/{id}" within 10 min { size: String, labels: &Labels }
     /// Removes a disk.
     DeleteDisk = delete_disk(id) DELETE Compute "/compute/v1/disks/{id}" within 10 min {}
     /// Makes a machine.
@@ -202,6 +210,8 @@ calls! {
     /// Makes a service account.
     CreateServiceAccount = create_service_account() POST Iam "/iam/v1/serviceAccounts" within 5 min
     { folder_id: &str, name: &str, labels: &Labels }
+    /// Changes a service account; its labels are replaced as a whole.
+    UpdateServiceAccount = update_service_account(id) PATCH Iam "/iam/v1/serviceAccounts/{id}" within 5 min { labels: &Labels }
     /// Removes a service account.
     DeleteServiceAccount = delete_service_account(id) DELETE Iam "/iam/v1/serviceAccounts/{id}" within 5 min {}
     /// Adds and removes roles on a folder, leaving all others as they are.
@@ -254,11 +264,15 @@ calls! {
     /// Makes a registry of container images.
     CreateRegistry = create_registry() POST ContainerRegistry "/container-registry/v1/registries" within 5 min
     { folder_id: &str, name: &str, labels: &Labels }
+    /// Changes a registry; its labels are replaced as a whole.
+    UpdateRegistry = update_registry(id) PATCH ContainerRegistry "/container-registry/v1/registries/{id}" within 5 min { labels: &Labels }
     /// Removes a registry, when it is empty.
     DeleteRegistry = delete_registry(id) DELETE ContainerRegistry "/container-registry/v1/registries/{id}" within 5 min {}
     /// Makes a zone of names.
     CreateDnsZone = create_dns_zone() POST Dns "/dns/v1/zones" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, zone: &str, private_visibility: Value, public_visibility: Value }
+    /// Changes a zone of names; its labels are replaced as a whole.
+    UpdateDnsZone = update_dns_zone(id) PATCH Dns "/dns/v1/zones/{id}" within 5 min { labels: &Labels }
     /// Removes a zone of names.
     DeleteDnsZone = delete_dns_zone(id) DELETE Dns "/dns/v1/zones/{id}" within 5 min {}
     /// Sets and removes records of a zone.
@@ -274,6 +288,12 @@ pub trait Listed: serde::de::DeserializeOwned {
     const PATH: &'static str;
     /// The field of a page that holds the objects.
     const KEY: &'static str;
+
+    /// Its id.
+    fn id(&self) -> &str;
+
+    /// Its labels.
+    fn labels(&self) -> &Labels;
 }
 
 macro_rules! listed {
@@ -282,6 +302,14 @@ macro_rules! listed {
             const SERVICE: Service = Service::$service;
             const PATH: &'static str = $path;
             const KEY: &'static str = $key;
+
+            fn id(&self) -> &str {
+                &self.id
+            }
+
+            fn labels(&self) -> &Labels {
+                &self.labels
+            }
         })+
     };
 }

@@ -58,7 +58,11 @@ objects! {
     /// A gateway.
     Gateway { id: String, name: String, created_at: String, labels: Labels }
     /// A route table.
-    RouteTable { id: String, name: String, created_at: String, labels: Labels, network_id: String }
+    RouteTable {
+        id: String, name: String, created_at: String, labels: Labels, network_id: String, static_routes: Vec<StaticRoute>,
+    }
+    /// Where packets to a range go.
+    StaticRoute { destination_prefix: String, gateway_id: String }
     /// An address.
     Address { id: String, name: String, created_at: String, labels: Labels, reserved: bool, external_ipv4_address: ExternalAddress }
     /// A public address.
@@ -141,7 +145,12 @@ objects! {
     /// A registry of container images.
     Registry { id: String, name: String, created_at: String, labels: Labels, status: String }
     /// A zone of names.
-    DnsZone { id: String, name: String, created_at: String, labels: Labels, zone: String }
+    DnsZone {
+        id: String, name: String, created_at: String, labels: Labels, zone: String,
+        private_visibility: Option<PrivateVisibility>,
+    }
+    /// The networks that see a zone.
+    PrivateVisibility { network_ids: Vec<String> }
     /// Records of one name and type.
     RecordSet { name: String, r#type: String, #[serde(deserialize_with = "number")] ttl: i64, data: Vec<String> }
     /// A quota.

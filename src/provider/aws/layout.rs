@@ -96,7 +96,7 @@ fn other_zone(zone: &str) -> String {
 /// The smallest range that covers all of these.
 fn cover(cidrs: &[Cidr]) -> Option<Cidr> {
     let mut whole = *cidrs.first()?;
-    while !cidrs.iter().all(|cidr| whole.prefix <= cidr.prefix && whole.overlaps(*cidr)) {
+    while !cidrs.iter().all(|cidr| whole.covers(*cidr)) {
         whole.prefix = whole.prefix.checked_sub(1)?;
         let mask = u32::MAX.checked_shl(32 - u32::from(whole.prefix)).unwrap_or(0);
         whole.base = std::net::Ipv4Addr::from(u32::from(whole.base) & mask);

@@ -3,6 +3,7 @@
 //! Objects carry our labels as tags from the moment in which they are made. What takes several calls is tagged once more at
 //! its end: an object without that last tag was left half made, and is made anew.
 
+mod adopt;
 mod balancer;
 mod compute;
 mod dns;
@@ -275,6 +276,15 @@ impl Provider for Aws {
             self.account.client.create_tags().resource_id(networks).tag(tags).send().await?;
         }
         Ok(())
+    }
+
+    async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
+        let seen = self.account.adopt(id, request).await?;
+        let kind = request.resource.address.kind;
+        let driver = self.driver(kind).ok_or_else(|| Error::new(format!("aws: there is no {}", kind.as_str())))?;
+        let mut object = self.account.made(driver, request).await?;
+        object.actual.extend(seen);
+        Ok(object)
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {

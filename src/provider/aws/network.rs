@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// The world.
-const ANYWHERE: &str = "0.0.0.0/0";
+pub(super) const ANYWHERE: &str = "0.0.0.0/0";
 /// The attribute of a network: the security group that all of its machines have.
 pub(super) const DEFAULT_GROUP: &str = "security_group";
 /// The part of a network that is its security group.
-const GROUP_PART: &str = "network-group";
+pub(super) const GROUP_PART: &str = "network-group";
 /// The part of a network that is its gateway to the world.
-const GATEWAY_PART: &str = "internet-gateway";
+pub(super) const GATEWAY_PART: &str = "internet-gateway";
 /// The part of a gateway that is its public address.
 const ADDRESS_PART: &str = "gateway-address";
 

@@ -15,7 +15,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider};
+use super::{
+    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request,
+    adopt::not_adopted,
+};
 use crate::{
     cloud::docker::{Client, Endpoint},
     config::{DockerSettings, Environment},
@@ -163,6 +166,11 @@ impl Provider for Docker {
 
     async fn mark(&self, environment: &Name, project: &str, terms: &Terms, _objects: &[Object]) -> Result<()> {
         self.expiry.mark(environment, project, terms).await
+    }
+
+    async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
+        Err(not_adopted(id, request, "Docker never changes the labels of what exists")
+            .hint("let `infra apply` make a new one, then move over what the other one holds"))
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {

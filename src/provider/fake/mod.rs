@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::{Driver, Health, Object, Provider, Request};
+use super::{Driver, Health, Object, Provider, Request, adopt::not_adopted};
 use crate::{
     config::Environment,
     error::{Diagnostic, Error, Result},
@@ -45,9 +45,16 @@ pub struct Fake {
 
 #[derive(Default)]
 struct World {
-    objects: BTreeMap<String, (Object, Vec<Address>)>,
+    /// What exists, by environment and address, with what it needs.
+    objects: BTreeMap<(String, Address), (Object, Vec<Address>)>,
     calls: Vec<Call>,
     next_id: u64,
+}
+
+impl World {
+    fn find(&self, id: &str) -> Option<&Object> {
+        self.objects.values().map(|(object, _)| object).find(|object| object.id == id)
+    }
 }
 
 impl Fake {
@@ -81,7 +88,7 @@ impl Fake {
 
     /// Removes an object behind the program's back.
     pub fn lose(&self, address: &str) {
-        self.world().objects.retain(|_, (object, _)| object.address.to_string() != address);
+        self.world().objects.retain(|(_, name), _| name.to_string() != address);
     }
 
     async fn call(&self, verb: &'static str, subject: String, done: bool) -> Result<()> {
@@ -98,18 +105,14 @@ impl Fake {
     fn insert(&self, request: &Request<'_>) -> Result<Object> {
         let mut world = self.world();
         let resource = request.resource;
-        if let Some((object, _)) = world.objects.values().find(|(object, _)| object.token == request.token) {
-            return Ok(object.clone());
-        }
-        let same =
-            |object: &Object| object.address == resource.address && object.environment == request.environment.as_str();
-        if world.objects.values().any(|(object, _)| same(object)) {
-            return Err(Error::new(format!("fake: the name `{}` is taken", resource.address)));
+        let named = |address: &Address| (request.environment.to_string(), address.clone());
+        match world.objects.get(&named(&resource.address)) {
+            Some((object, _)) if object.token == request.token => return Ok(object.clone()),
+            Some(_) => return Err(Error::new(format!("fake: the name `{}` is taken", resource.address))),
+            None => {}
         }
         for need in &resource.needs {
-            let exists =
-                |object: &Object| object.address == *need && object.environment == request.environment.as_str();
-            if !request.needs.contains_key(need) || !world.objects.values().any(|(object, _)| exists(object)) {
+            if !request.needs.contains_key(need) || !world.objects.contains_key(&named(need)) {
                 return Err(Error::new(format!("fake: `{}` needs `{need}`, which does not exist", resource.address)));
             }
         }
@@ -134,13 +137,13 @@ impl Fake {
             attributes,
             actual: serde_json::Map::new(),
         };
-        world.objects.insert(object.id.clone(), (object.clone(), resource.needs.clone()));
+        world.objects.insert(named(&resource.address), (object.clone(), resource.needs.clone()));
         Ok(object)
     }
 
     fn remove(&self, id: &str) -> Result<()> {
         let mut world = self.world();
-        let Some((object, _)) = world.objects.get(id).cloned() else { return Ok(()) };
+        let Some(object) = world.find(id).cloned() else { return Ok(()) };
         let dependent = world
             .objects
             .values()
@@ -148,12 +151,12 @@ impl Fake {
         if let Some((dependent, _)) = dependent {
             return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));
         }
-        world.objects.remove(id);
+        world.objects.remove(&(object.environment, object.address));
         Ok(())
     }
 
     fn subject(&self, id: &str) -> String {
-        self.world().objects.get(id).map_or_else(|| id.to_owned(), |(object, _)| object.address.to_string())
+        self.world().find(id).map_or_else(|| id.to_owned(), |object| object.address.to_string())
     }
 }
 
@@ -194,8 +197,12 @@ impl Provider for Fake {
         Ok(())
     }
 
+    async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
+        Err(not_adopted(id, request, "nobody else makes anything here"))
+    }
+
     async fn why_down(&self, id: &str) -> Option<Error> {
-        (!self.world().objects.contains_key(id)).then(|| Error::new("the machine is gone"))
+        self.world().find(id).is_none().then(|| Error::new("the machine is gone"))
     }
 
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -222,7 +229,7 @@ impl Driver for Fake {
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let subject = request.resource.address.to_string();
         self.call("update", subject.clone(), false).await?;
-        let found = self.world().objects.get(&object.id).map(|(object, _)| object.clone());
+        let found = self.world().find(&object.id).cloned();
         let object = found.ok_or_else(|| Error::new(format!("fake: `{subject}` does not exist")))?;
         self.call("update", subject, true).await?;
         Ok(object)

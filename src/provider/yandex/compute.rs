@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes of a GiB.
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 /// Fields of a machine that are changed in place.
 pub(super) const UPDATABLE: &[&str] = &[
     "cores",

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct DnsZoneDriver(pub(super) Account);
 
 /// What every zone has by itself.
-fn is_own(record: &RecordSet) -> bool {
+pub(super) fn is_own(record: &RecordSet) -> bool {
     matches!(record.r#type.as_str(), "NS" | "SOA")
 }
 

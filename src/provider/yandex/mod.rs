@@ -3,6 +3,7 @@
 //! Objects carry our labels, in the letters that labels may have there. Names are unique in a folder, so the names of objects
 //! begin with the environment's.
 
+mod adopt;
 mod balancer;
 mod compute;
 mod dns;
@@ -26,7 +27,10 @@ use super::{
 use crate::{
     cloud::{
         retry::Attempts,
-        yandex::{Client, Credentials, Instance, Labels, Operation, Settings, YandexError, auth::Key, idempotency_key},
+        yandex::{
+            Client, Credentials, Instance, Labels, Network, Operation, Settings, YandexError, auth::Key,
+            idempotency_key,
+        },
     },
     config::{Environment, YandexSettings},
     cost::Item,
@@ -213,7 +217,7 @@ impl Provider for Yandex {
         if cloud.is_empty() {
             return findings;
         }
-        let networks = client.list::<crate::cloud::yandex::Network>(folder).await.map_err(Error::from);
+        let networks = client.list::<Network>(folder).await.map_err(Error::from);
         findings.push(Finding::of("networks can be read", networks.map(|all| format!("{} in the folder", all.len()))));
         let bindings = client.folder_bindings(folder).await.map_err(Error::from);
         findings.push(Finding::of("roles can be read", bindings.map(|all| format!("{} in the folder", all.len()))));
@@ -257,12 +261,24 @@ impl Provider for Yandex {
     async fn mark(&self, environment: &Name, project: &str, terms: &Terms, objects: &[Object]) -> Result<()> {
         let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
         for network in networks {
-            let labels = labels(environment, &network.address, project, &network.token, terms);
+            let known = self.account.client.describe::<Network>(&network.id).await?.labels;
+            let ours = labels(environment, &network.address, project, &network.token, terms);
+            // All are written at once: what somebody else has noted there stays.
+            let labels = known.into_iter().filter(|(name, _)| !name.starts_with("infra-")).chain(ours).collect();
             // The same terms may be given again after others: each call is one of its own.
             let key = idempotency_key(&identity::random_text(24)?, "mark");
             self.account.client.update_network(&network.id).labels(&labels).send(key).await?;
         }
         Ok(())
+    }
+
+    async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
+        let seen = self.account.adopt(id, request).await?;
+        let objects = self.list(Some(request.environment)).await?;
+        let found = objects.into_iter().find(|object| object.id == id && object.address == request.resource.address);
+        let mut object = found.ok_or_else(|| Error::new(format!("yandex: `{id}` vanished while it was taken over")))?;
+        object.actual.extend(seen);
+        Ok(object)
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {
@@ -326,7 +342,7 @@ impl Account {
                 "yandex: a {} `{name}` exists that this environment did not make",
                 address.kind.as_str()
             ))
-            .hint("remove it, or give this environment another name: `--name NAME`")
+            .hint("remove it, take it over with `infra import`, or give this environment another name: `--name NAME`")
         })
     }
 

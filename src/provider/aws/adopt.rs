@@ -1,0 +1,131 @@
+//! Taking over what somebody else made: our tags are laid on it beside its own, and what it shows of itself is told.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Account, LABEL_ENV, READY, Request, needed,
+    network::{ANYWHERE, GATEWAY_PART, GROUP_PART},
+    tag,
+};
+use crate::{
+    cloud::aws::ec2::{
+        Address, InternetGateway, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Tag, Tags, Volume, Vpc,
+    },
+    config::Cidr,
+    error::{Error, Result},
+    provider::adopt::{SEVERAL, Seen, not_adopted, stands_in},
+    resource::{KindName, NetworkSpec, RouteTableSpec},
+};
+
+impl Account {
+    /// Lays the tags of a request on an object, and tells what it shows of the specification that it should have.
+    pub(super) async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Map<String, Value>> {
+        let mut seen = Seen::of(request);
+        let differs = |reason: &str| Err(not_adopted(id, request, reason));
+        match request.resource.address.kind {
+            KindName::NETWORK => {
+                let vpc: Vpc = self.foreign("vpc-id", id, request, |vpc: &Vpc| &vpc.tag_set).await?;
+                // A wider range has room for all that the file asks for.
+                let wanted: NetworkSpec = request.resource.spec()?;
+                let parsed = |cidr: &str| cidr.parse::<Cidr>().ok();
+                let covers = parsed(&vpc.cidr_block).zip(wanted.cidr.as_deref().and_then(parsed));
+                if !covers.is_some_and(|(there, wanted)| there.covers(wanted)) {
+                    seen.field("cidr", vpc.cidr_block);
+                }
+                self.adopt_parts(id, request).await?;
+            }
+            KindName::GATEWAY => {
+                let gateway: NatGateway =
+                    self.foreign("nat-gateway-id", id, request, |one: &NatGateway| &one.tag_set).await?;
+                if !request.needs.values().any(|need| need.id == gateway.subnet_id) {
+                    return differs(&format!("it stands in the subnet `{}`", gateway.subnet_id));
+                }
+            }
+            KindName::ROUTE_TABLE => {
+                let table: RouteTable =
+                    self.foreign("route-table-id", id, request, |one: &RouteTable| &one.tag_set).await?;
+                stands_in(id, request, &table.vpc_id)?;
+                let spec: RouteTableSpec = request.resource.spec()?;
+                let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
+                let mut out = table.route_set.iter().filter(|route| route.destination_cidr_block == ANYWHERE);
+                if !out.any(|route| route.nat_gateway_id == *gateway) {
+                    return differs(&format!("it does not lead to the world through `{gateway}`"));
+                }
+            }
+            KindName::SUBNET => {
+                let subnet: Subnet = self.foreign("subnet-id", id, request, |one: &Subnet| &one.tag_set).await?;
+                stands_in(id, request, &subnet.vpc_id)?;
+                seen.field("cidr", subnet.cidr_block);
+                seen.unless_usual("zone", &subnet.availability_zone, &self.zone);
+                let wanted = request.needs.iter().find(|(address, _)| address.kind == KindName::ROUTE_TABLE);
+                let tables = self.client.list::<RouteTable>(&[("association.subnet-id", id)]).await?;
+                let own = tables.first().map(|table| table.route_table_id.as_str());
+                if own != wanted.map(|(_, table)| table.id.as_str()) {
+                    let name = |table: Option<&str>| table.map_or_else(|| "none".to_owned(), |id| format!("`{id}`"));
+                    let wanted = name(wanted.map(|(_, table)| table.id.as_str()));
+                    return differs(&format!("its own route table is {}, not {wanted}", name(own)));
+                }
+            }
+            KindName::SECURITY_GROUP => {
+                let group: SecurityGroup =
+                    self.foreign("group-id", id, request, |one: &SecurityGroup| &one.tag_set).await?;
+                stands_in(id, request, &group.vpc_id)?;
+            }
+            KindName::ADDRESS => {
+                self.foreign("allocation-id", id, request, |one: &Address| &one.tag_set).await?;
+            }
+            KindName::DISK => {
+                let volume: Volume = self.foreign("volume-id", id, request, |one: &Volume| &one.tag_set).await?;
+                seen.unless_usual("zone", &volume.availability_zone, &self.zone);
+            }
+            KindName::DNS_ZONE => return differs("it says whose it is in a reference that never changes"),
+            _ => return differs(SEVERAL),
+        }
+        let ready = Tags::from([(READY.to_owned(), "yes".to_owned())]);
+        self.lay(id, request.labels().into_iter().chain(ready).collect()).await?;
+        Ok(seen.fields)
+    }
+
+    /// The object of this id, when it is in no environment.
+    async fn foreign<T: Listed>(
+        &self, filter: &str, id: &str, request: &Request<'_>, tags: impl Fn(&T) -> &Vec<Tag>,
+    ) -> Result<T> {
+        let kind = request.resource.address.kind.as_str();
+        let all = self.client.list::<T>(&[(filter, id)]).await?;
+        let found = all.into_iter().next().ok_or_else(|| {
+            Error::usage(format!("aws: there is no {kind} `{id}` in the region {}", self.client.region()))
+        })?;
+        match tag(tags(&found), LABEL_ENV) {
+            Some(owner) => Err(Error::usage(format!("aws: the {kind} `{id}` belongs to the environment `{owner}`"))),
+            None => Ok(found),
+        }
+    }
+
+    /// What a network of ours has beside itself is taken over with it: its gateway to the world, which its main route table
+    /// must lead to, and the security group of its machines.
+    async fn adopt_parts(&self, vpc: &str, request: &Request<'_>) -> Result<()> {
+        let gateways = self.client.list::<InternetGateway>(&[("attachment.vpc-id", vpc)]).await?;
+        let tables = self.client.list::<RouteTable>(&[("vpc-id", vpc), ("association.main", "true")]).await?;
+        let groups = self.client.list::<SecurityGroup>(&[("vpc-id", vpc), ("group-name", "default")]).await?;
+        let leads = |gateway: &&InternetGateway| {
+            let mut routes = tables.iter().flat_map(|table| &table.route_set);
+            routes.any(|one| one.destination_cidr_block == ANYWHERE && one.gateway_id == gateway.internet_gateway_id)
+        };
+        let Some((gateway, group)) = gateways.iter().find(leads).zip(groups.first()) else {
+            let reason = "its main route table does not lead to the world through an internet gateway";
+            return Err(not_adopted(vpc, request, reason));
+        };
+        for (id, part) in [(&gateway.internet_gateway_id, GATEWAY_PART), (&group.group_id, GROUP_PART)] {
+            let mut tags = Self::part_tags(request, part);
+            tags.remove("Name");
+            self.lay(id, tags).await?;
+        }
+        Ok(())
+    }
+
+    async fn lay(&self, id: &str, tags: Tags) -> Result<()> {
+        let tags = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        self.client.create_tags().resource_id(vec![id]).tag(tags).send().await?;
+        Ok(())
+    }
+}
