@@ -20,7 +20,7 @@ use crate::{
     graph::{Graph, Outcome},
     identity,
     name::Name,
-    plan::{Action, Change, Plan},
+    plan::{self, Action, Change, Plan},
     provider::{Boot, Driver, Object, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
     secret::Secret,
@@ -409,15 +409,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// When the provider still lists objects; each is named.
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
-        let mut left = self.provider.list(Some(&plan.labelled)).await?;
-        if !left.is_empty() {
-            // A call of a killed command may have been carried out after we had looked: it is gone after with the rest.
-            let late = left.iter().filter(|object| plan.changes.iter().any(|change| change.address == object.address));
-            for object in late {
-                self.driver(&object.address)?.delete(&object.id).await?;
-            }
-            left = self.provider.list(Some(&plan.labelled)).await?;
-        }
+        let planned = |object: &Object| plan.changes.iter().any(|change| change.address == object.address);
+        let left = left(self.provider, &plan.labelled, planned).await?;
         if left.is_empty() {
             return self.store.remove().await;
         }
@@ -431,6 +424,19 @@ fn driver<'p>(provider: &'p dyn Provider, address: &Address) -> Result<&'p dyn D
     provider
         .driver(address.kind)
         .ok_or_else(|| Error::usage(format!("provider `{}` has no such thing as `{address}`", provider.name())))
+}
+
+/// What is left of an environment. A call of a killed command may have been carried out after we had looked: what that has
+/// made is removed too, once, where it may be.
+async fn left(provider: &dyn Provider, environment: &Name, may_go: impl Fn(&Object) -> bool) -> Result<Vec<Object>> {
+    let left = provider.list(Some(environment)).await?;
+    if left.is_empty() {
+        return Ok(left);
+    }
+    for object in left.iter().filter(|object| may_go(object)) {
+        driver(provider, &object.address)?.delete(&object.id).await?;
+    }
+    provider.list(Some(environment)).await
 }
 
 /// The error that objects are left.
@@ -491,20 +497,8 @@ fn needs(state: &State, plan: &Plan, resource: &Resource) -> Result<BTreeMap<Add
         .needs
         .iter()
         .map(|need| {
-            let entry = (state.resources.get(need))
+            let object = plan::believed(state, &plan.project, need)
                 .ok_or_else(|| Error::new(format!("`{}` needs `{need}`, which does not exist", resource.address)))?;
-            let object = Object {
-                environment: plan.labelled.to_string(),
-                address: need.clone(),
-                project: plan.project.clone(),
-                id: entry.id.clone(),
-                token: entry.token.clone(),
-                created: entry.created.as_second(),
-                health: crate::provider::Health::Ready,
-                terms: plan.terms.clone(),
-                attributes: entry.attributes.clone(),
-                actual: serde_json::Map::new(),
-            };
             Ok((need.clone(), object))
         })
         .collect()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{driver, finish_removals, left_over};
+use super::{driver, finish_removals, left, left_over};
 use crate::{
     error::Result, event::Events, graph::Graph, name::Name, plan::Change, provider::Provider, resource::Address,
 };
@@ -35,13 +35,6 @@ pub async fn sweep(provider: &dyn Provider, environment: &Name, changes: &[Chang
         .await;
     let count = outcomes.len();
     finish_removals(outcomes)?;
-    let mut left = provider.list(Some(environment)).await?;
-    if !left.is_empty() {
-        // Twins, and calls of a killed command that were carried out after we had looked.
-        for object in &left {
-            driver(provider, &object.address)?.delete(&object.id).await?;
-        }
-        left = provider.list(Some(environment)).await?;
-    }
+    let left = left(provider, environment, |_| true).await?;
     if left.is_empty() { Ok(count) } else { Err(left_over(&left).hint("run the same command again")) }
 }

@@ -21,7 +21,7 @@ use crate::{
     event::Events,
     name::Name,
     plan::{self, Configure, Known, Plan, Selection},
-    provider::{self, Health, Object, Provider},
+    provider::{self, Object, Provider},
     resource::{Address, Resource, Terms},
     secret::Redactor,
     state::{self, Deed, Lease, State, Store, Vault},
@@ -264,20 +264,9 @@ impl Session {
 
     /// What exists as far as the state knows: nobody is asked.
     pub(super) fn remembered(&self) -> Vec<Object> {
-        let entries = self.state.iter().flat_map(|state| &state.resources);
-        let objects = entries.map(|(address, entry)| Object {
-            environment: self.label().to_string(),
-            address: address.clone(),
-            project: self.project(),
-            id: entry.id.clone(),
-            token: entry.token.clone(),
-            created: entry.created.as_second(),
-            health: Health::Ready,
-            terms: Terms::default(),
-            attributes: entry.attributes.clone(),
-            actual: serde_json::Map::new(),
-        });
-        objects.collect()
+        let Some(state) = &self.state else { return Vec::new() };
+        let project = self.project();
+        state.resources.keys().filter_map(|address| plan::believed(state, &project, address)).collect()
     }
 
     /// Writes down what a command has done, how it went and how it ended. A history that cannot be written is no reason to

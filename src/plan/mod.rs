@@ -190,6 +190,24 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
     Ok(changes.into_values().collect())
 }
 
+/// An object as the state believes in it: nobody was asked.
+#[must_use]
+pub fn believed(state: &State, project: &str, address: &Address) -> Option<Object> {
+    let entry = state.resources.get(address)?;
+    Some(Object {
+        environment: state.label().to_string(),
+        address: address.clone(),
+        project: project.to_owned(),
+        id: entry.id.clone(),
+        token: entry.token.clone(),
+        created: entry.created.as_second(),
+        health: Health::Ready,
+        terms: state.terms.clone(),
+        attributes: entry.attributes.clone(),
+        actual: serde_json::Map::new(),
+    })
+}
+
 /// What is observed, under the names that the state has for it: `infra state mv` changes those, and labels stay.
 fn by_known_names(known: Known<'_>) -> Vec<Object> {
     let entries = known.state.iter().flat_map(|state| &state.resources);

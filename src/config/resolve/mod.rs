@@ -1,0 +1,251 @@
+//! From the file as written to the resolved [`Environment`]: defaults filled in, references checked, sections expanded into
+//! resources and hosts.
+
+mod dns;
+mod machines;
+mod nginx;
+mod postgres;
+mod vars;
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use indexmap::IndexMap;
+
+use self::vars::{check_var_files, read_vars};
+use super::{
+    Environment, Front, Group, Host, LoadOptions, ProviderName, YandexSettings,
+    file::{File, Metadata},
+};
+use crate::{
+    error::{Context, Diagnostic, Result, did_you_mean},
+    name::Name,
+    resource::{Address, AddressSpec, KindName, RegistrySpec, Resource, spec_fields},
+    yaml::{Mark, Node},
+};
+
+pub(super) fn resolve(
+    file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
+) -> Result<Environment> {
+    let source = root.mark.source();
+    let folder = std::path::absolute(source.folder()).context(|| "cannot tell the present folder")?;
+    let template: String = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = match options.name.clone().map_or_else(|| template.parse::<Name>(), Ok) {
+        Ok(name) => name,
+        Err(message) => {
+            found.push(Diagnostic::error(None, format!("the folder names the environment, and {message}")));
+            "invalid".parse().expect("a valid name")
+        }
+    };
+    let provider = match (file.provider, file.folder_id.as_ref().or(file.yandex.folder_id.as_ref())) {
+        (Some(provider), _) => provider,
+        (None, Some(_)) => ProviderName::Yandex,
+        (None, None) => ProviderName::Docker,
+    };
+    let mut resolver = Resolver {
+        provider,
+        root,
+        files_root: options.files_root.clone().unwrap_or_else(|| folder.clone()),
+        found,
+        resources: Vec::new(),
+        hosts: IndexMap::new(),
+        groups: IndexMap::new(),
+        subnets: Vec::new(),
+        firewall: Vec::new(),
+    };
+    resolver.network(&file);
+    resolver.addresses(&file);
+    resolver.machines(&file);
+    let postgres = resolver.postgres(&file);
+    let nginx = resolver.nginx(&file);
+    resolver.references(&file, &nginx);
+    let dns = resolver.dns(&file);
+    let cloud_only = resolver.cloud_only(&file);
+    if file.state.is_ambiguous() {
+        let place = resolver.mark(&["state", "postgres"]).location();
+        let message = "a state lies in a bucket or in a database, not in both";
+        resolver.found.push(Diagnostic::error(place, message).hint("remove one of them"));
+    }
+    let accounts = file.service_accounts.iter().map(|(name, account)| {
+        (name.clone(), (account.roles.clone(), resolver.mark(&["service_accounts", name.as_str()])))
+    });
+    let service_accounts = accounts.collect();
+    let Resolver { resources, hosts, groups, .. } = resolver;
+
+    let extra_vars = super::parse_vars(&options.vars)?;
+    let mut vars = file.vars;
+    vars.extend(extra_vars.clone());
+    let mut secrets = file.secrets;
+    for password in postgres.values().flat_map(|service| service.users.values()) {
+        secrets.entry(password.clone()).or_insert(super::SecretSource::Generate(24));
+    }
+    let playbook_marks = root.get("playbooks").and_then(Node::items).unwrap_or_default();
+    let environment = Environment {
+        name,
+        project: super::project_of(&folder),
+        provider,
+        docker: file.docker,
+        yandex: YandexSettings { folder_id: file.yandex.folder_id.or(file.folder_id), ..file.yandex },
+        aws: file.aws,
+        network: file.network.name,
+        resources,
+        hosts,
+        groups,
+        service_accounts,
+        dns,
+        postgres,
+        nginx,
+        playbooks: file.playbooks.into_iter().zip(playbook_marks.iter().map(|node| node.mark.clone())).collect(),
+        vars,
+        group_vars: read_vars(&folder.join("group_vars"), found)?,
+        host_vars: read_vars(&folder.join("host_vars"), found)?,
+        extra_vars,
+        secrets,
+        outputs: file.outputs,
+        output_marks: root.get("outputs").map(marked_texts).unwrap_or_default(),
+        var_marks: root.get("vars").map(marked_texts).unwrap_or_default(),
+        inventory_file: file.inventory_file.map(|path| folder.join(path)),
+        protect: file.protect,
+        ttl: file.ttl.map(|span| span.0),
+        pool: file.pool.map(|pool| pool.min as usize),
+        state: file.state.settings(&folder),
+        cloud_only,
+        warnings: Vec::new(),
+        folder,
+    };
+    check_var_files(&environment, found);
+    Ok(environment)
+}
+
+/// Every text of a value, with its place.
+fn marked_texts(node: &Node) -> Vec<(String, Mark)> {
+    if let Some(text) = node.as_str() {
+        return vec![(text.to_owned(), node.mark.clone())];
+    }
+    let items = node.items().unwrap_or_default().iter();
+    let values = node.entries().unwrap_or_default().iter().map(|(_, value)| value);
+    items.chain(values).flat_map(marked_texts).collect()
+}
+
+struct Resolver<'a> {
+    provider: ProviderName,
+    root: &'a Node,
+    files_root: PathBuf,
+    found: &'a mut Vec<Diagnostic>,
+    resources: Vec<Resource>,
+    hosts: IndexMap<Name, Host>,
+    groups: IndexMap<Name, Group>,
+    subnets: Vec<Name>,
+    firewall: Vec<(Vec<String>, Vec<u16>)>,
+}
+
+impl Resolver<'_> {
+    /// The place of the deepest node on a path that the file has.
+    fn mark(&self, path: &[&str]) -> Mark {
+        let mut mark = self.root.mark.clone();
+        let mut node = self.root;
+        for part in path {
+            match node.entries().and_then(|entries| entries.iter().find(|(key, _)| key.name == *part)) {
+                Some((key, value)) => {
+                    mark = if value.entries().is_some() || value.items().is_some() { &key.mark } else { &value.mark }
+                        .clone();
+                    node = value;
+                }
+                None => match node.items().and_then(|items| items.iter().find(|item| item.as_str() == Some(part))) {
+                    Some(item) => {
+                        mark = item.mark.clone();
+                        node = item;
+                    }
+                    None => break,
+                },
+            }
+        }
+        mark
+    }
+
+    fn mistake(&mut self, path: &[&str], message: impl Into<String>) -> &mut Diagnostic {
+        let location = self.mark(path).location();
+        self.found.push(Diagnostic::error(location, message));
+        self.found.last_mut().expect("one was pushed")
+    }
+
+    /// Reports a name that refers to nothing, with the closest one that exists.
+    fn unknown(&mut self, path: &[&str], what: &str, name: &str, known: &[String]) {
+        let hint = match did_you_mean(name, known.iter().map(String::as_str)) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None if known.is_empty() => format!("there is no {what} at all"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        self.mistake(path, format!("there is no {what} `{name}`")).hint = Some(hint);
+    }
+
+    fn add<T: serde::Serialize>(&mut self, address: Address, spec: &T, needs: Vec<Address>, section: &[&str]) {
+        let origin = self.mark(section).to_string();
+        self.resources.push(Resource { address, spec: spec_fields(spec), needs, origin });
+    }
+
+    /// Reserved addresses and registries: they need nothing.
+    fn addresses(&mut self, file: &File) {
+        for (name, address) in &file.addresses {
+            let spec = AddressSpec { zone: address.zone.clone() };
+            self.add(KindName::ADDRESS.named(name), &spec, Vec::new(), &["addresses", name.as_str()]);
+        }
+        for name in file.registries.keys() {
+            let section = ["registries", name.as_str()];
+            self.add(KindName::REGISTRY.named(name), &RegistrySpec {}, Vec::new(), &section);
+        }
+    }
+
+    /// What a provider without such things does not act on.
+    fn cloud_only(&self, file: &File) -> Vec<(String, Mark)> {
+        let accounts = file
+            .service_accounts
+            .keys()
+            .map(|name| (format!("the service account `{name}`"), self.mark(&["service_accounts", name.as_str()])));
+        let composed = |section: &'static str, name: &Name, metadata: &Metadata| {
+            let path = [section, name.as_str(), "metadata", "docker-compose"];
+            metadata.docker_compose.as_ref().map(|_| (format!("the Compose file of `{name}`"), self.mark(&path)))
+        };
+        let instances = file.instances.iter().filter_map(|(name, one)| composed("instances", name, &one.metadata));
+        let groups =
+            file.instance_groups.iter().filter_map(|(name, one)| composed("instance_groups", name, &one.metadata));
+        let named = |what: &'static str, section: &'static str, names: Vec<&Name>| -> Vec<(String, Mark)> {
+            let one = |name: &Name| (format!("the {what} `{name}`"), self.mark(&[section, name.as_str()]));
+            names.into_iter().map(one).collect()
+        };
+        let addresses = named("reserved address", "addresses", file.addresses.keys().collect());
+        let zones = named("zone", "dns", file.dns.keys().collect());
+        let registries = named("registry", "registries", file.registries.keys().collect());
+        let others = addresses.into_iter().chain(zones).chain(registries);
+        accounts.chain(instances).chain(groups).chain(others).collect()
+    }
+
+    /// References that can only be checked when every machine is known.
+    fn references(&mut self, file: &File, fronts: &IndexMap<Name, Front>) {
+        let mut groups: BTreeSet<String> = self.hosts.values().flat_map(|host| host.groups.iter().cloned()).collect();
+        // A group of no machines is still a group: it may be scaled up again.
+        groups.extend(
+            file.instance_groups.iter().flat_map(|(name, group)| {
+                std::iter::once(group_name(name)).chain(group.ansible_groups.iter().cloned())
+            }),
+        );
+        let known: Vec<String> = groups.iter().cloned().collect();
+        for (name, front) in fronts {
+            for (upstream, settings) in &front.upstreams {
+                if !groups.contains(&settings.group) {
+                    let path = ["nginx", name.as_str(), "upstreams", upstream, "group"];
+                    self.unknown(&path, "group", &settings.group, &known);
+                }
+            }
+        }
+        for (name, rule) in &file.network.firewall {
+            for group in rule.groups.iter().filter(|group| *group != "all" && !groups.contains(*group)) {
+                self.unknown(&["network", "firewall", name.as_str(), "groups", group], "group", group, &known);
+            }
+        }
+    }
+}
+
+/// A group name as playbooks may use it in an expression: `dev-bingo` is `dev_bingo`.
+fn group_name(name: &Name) -> String {
+    name.as_str().replace('-', "_")
+}

@@ -1,0 +1,143 @@
+//! Databases, on machines of their own or managed by the provider.
+
+use indexmap::IndexMap;
+
+use super::{Resolver, group_name, machines::Machine};
+use crate::{
+    config::{
+        BackupPolicy, Database, Managed, PostgresService,
+        file::{File, Metadata, Postgres, PostgresUser},
+    },
+    name::Name,
+    resource::{Address, BackupSpec, DatabaseSpec, KindName, PostgresSpec},
+};
+
+impl Resolver<'_> {
+    pub(super) fn postgres(&mut self, file: &File) -> IndexMap<Name, PostgresService> {
+        let mut services = IndexMap::new();
+        for (name, service) in &file.postgres {
+            let section = ["postgres", name.as_str()];
+            let provider = self.provider;
+            if service.managed == Managed::Always && !provider.manages_postgres() {
+                let message = format!("provider `{}` has no managed database", provider.as_str());
+                self.mistake(&["postgres", name.as_str(), "managed"], message).hint =
+                    Some("`managed: auto` and `managed: false` run it on a machine of its own".to_owned());
+            }
+            if service.managed != Managed::Never && provider.manages_postgres() {
+                self.managed_postgres(name, service);
+                services.insert(name.clone(), self.postgres_service(name, None, service));
+                continue;
+            }
+            let Ok(node) = format!("postgres-{name}").parse::<Name>() else {
+                self.mistake(&section, format!("`{name}` is too long: its machine is called `postgres-{name}`"));
+                continue;
+            };
+            let mut groups = vec!["postgres".to_owned(), format!("postgres_{}", group_name(name))];
+            groups.extend(service.ansible_groups.iter().cloned());
+            self.machine(Machine {
+                name: node.clone(),
+                section,
+                resources: &service.resources,
+                image_family: service.image_family.as_deref(),
+                network: &service.network,
+                metadata: &Metadata::default(),
+                groups,
+                zone: None,
+                ports: Vec::new(),
+            });
+            services.insert(name.clone(), self.postgres_service(name, Some(node), service));
+        }
+        services
+    }
+
+    /// A service that the provider runs: no machine of ours.
+    fn managed_postgres(&mut self, name: &Name, service: &Postgres) {
+        let section = ["postgres", name.as_str()];
+        let machine = Machine {
+            name: name.clone(),
+            section,
+            resources: &service.resources,
+            image_family: None,
+            network: &service.network,
+            metadata: &Metadata::default(),
+            groups: Vec::new(),
+            zone: None,
+            ports: Vec::new(),
+        };
+        let Some(subnet) = self.subnet_of(&machine) else { return };
+        if service.users.is_empty() && !service.databases.is_empty() {
+            let mistake =
+                self.mistake(&section, format!("the databases of `{name}` need an owner, and it has no users"));
+            mistake.hint = Some("name one: `users: {app: }`".to_owned());
+        }
+        let first = service.users.keys().next().cloned().unwrap_or_default();
+        let databases = service.databases.iter().map(|(database, settings)| {
+            let owner = settings.owner.clone().unwrap_or_else(|| first.clone());
+            (database.clone(), DatabaseSpec { owner, extensions: settings.extensions.clone() })
+        });
+        let backup = service.backup.as_ref().map(|backup| {
+            // The service asks for a time of day; days of the week are its own affair.
+            let mut fields = backup.schedule.0.split_whitespace().map(|field| field.parse().ok());
+            let [minute, hour] = [fields.next().flatten(), fields.next().flatten()];
+            let keep_days = (backup.keep.0.as_secs() / 86400).max(1);
+            BackupSpec { hour: hour.unwrap_or(0), minute: minute.unwrap_or(0), keep_days }
+        });
+        let resources = &service.resources;
+        let spec = PostgresSpec {
+            version: service.version,
+            cores: resources.cores,
+            memory_mb: resources.memory.mb,
+            class: resources.class.clone(),
+            // A second disk is where data lies.
+            disk_gb: resources.secondary_disk_size.unwrap_or(resources.disk_size).gb(),
+            disk_type: resources.disk_type.clone(),
+            subnet: subnet.clone(),
+            zone: None,
+            public: service.network.nat,
+            settings: service.settings.clone().into_iter().collect(),
+            users: service.users.iter().map(|(user, login)| (user.clone(), password_of(name, user, login))).collect(),
+            databases: databases.collect(),
+            backup,
+        };
+        self.add(KindName::POSTGRES.named(name), &spec, vec![Address::subnet(&subnet)], &section);
+    }
+
+    fn postgres_service(&mut self, name: &Name, node: Option<Name>, service: &Postgres) -> PostgresService {
+        let users: Vec<String> = service.users.keys().cloned().collect();
+        for (database, settings) in &service.databases {
+            if let Some(owner) = settings.owner.as_ref().filter(|owner| !users.contains(owner)) {
+                let path = ["postgres", name.as_str(), "databases", database, "owner"];
+                self.unknown(&path, "user", owner, &users);
+            }
+        }
+        PostgresService {
+            mark: self.mark(&["postgres", name.as_str()]),
+            node,
+            version: service.version,
+            port: 5432,
+            settings: service.settings.clone(),
+            users: service
+                .users
+                .iter()
+                .map(|(user, settings)| (user.clone(), password_of(name, user, settings)))
+                .collect(),
+            databases: service
+                .databases
+                .iter()
+                .map(|(name, database)| {
+                    let resolved = Database { owner: database.owner.clone(), extensions: database.extensions.clone() };
+                    (name.clone(), resolved)
+                })
+                .collect(),
+            backup: service.backup.as_ref().map(|backup| BackupPolicy {
+                schedule: backup.schedule.0.clone(),
+                keep_minutes: backup.keep.0.as_secs() / 60,
+            }),
+        }
+    }
+}
+
+/// The secret that holds the password of a login.
+fn password_of(service: &Name, user: &str, settings: &PostgresUser) -> String {
+    settings.password.clone().unwrap_or_else(|| format!("postgres_{service}_{user}"))
+}
