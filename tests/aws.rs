@@ -202,23 +202,28 @@ async fn aws_what_changes_behind_our_back_is_mended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_faults_that_pass_are_not_noticed() {
-    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let moto = Moto::start().await;
     let before = moto.count().await;
-    let count = AtomicUsize::new(0);
-    // moto knows no client tokens for subnets, networks and addresses, as the cloud itself: what is lost is looked up.
-    moto.faults(move |action| match (count.fetch_add(1, Ordering::SeqCst) % 7, action) {
-        (2, _) => Some(Fault::Throttle),
-        (5, "CreateAutoScalingGroup" | "RunInstances" | "CreateNatGateway" | "CreateRouteTable" | "CreateVolume") => {
-            None
-        }
-        (5, _) => Some(Fault::LoseAnswer),
-        _ => None,
-    });
-    assert_eq!(apply(folder.path(), &moto, FILE).await, tally(13, 0, 0));
-    moto.no_faults();
-    assert_eq!(apply(folder.path(), &moto, FILE).await, tally(0, 0, 0));
-    destroy(folder.path(), &moto).await;
-    assert_eq!(moto.count().await, before);
+    // Every seventh call is throttled, and the answer of another seventh is lost: each round begins one call later.
+    for round in 0..7 {
+        let folder = tempfile::tempdir().unwrap();
+        let count = AtomicUsize::new(round);
+        // moto knows no client tokens for subnets, networks and addresses, as the cloud itself: what is lost is looked up.
+        moto.faults(move |action| match (count.fetch_add(1, Ordering::SeqCst) % 7, action) {
+            (2, _) => Some(Fault::Throttle),
+            (
+                5,
+                "CreateAutoScalingGroup" | "RunInstances" | "CreateNatGateway" | "CreateRouteTable" | "CreateVolume",
+            ) => None,
+            (5, _) => Some(Fault::LoseAnswer),
+            _ => None,
+        });
+        assert_eq!(apply(folder.path(), &moto, FILE).await, tally(13, 0, 0), "round {round}");
+        moto.no_faults();
+        assert_eq!(apply(folder.path(), &moto, FILE).await, tally(0, 0, 0), "round {round}");
+        destroy(folder.path(), &moto).await;
+        assert_eq!(moto.count().await, before, "round {round}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

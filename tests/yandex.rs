@@ -773,15 +773,13 @@ instances: {web: {resources: {memory: 2}}}
     error: `dns_zone.home` needs `network.main`, which the state does not know
     hint: import that first, or make it: infra apply dev --target network.main
     "#);
-    insta::assert_snapshot!(import("network.main", "enp-nowhere", 2), @r#"
-    error: yandex: there is no network `enp-nowhere` in the folder `b1gsimulated0folder00`
-    "#);
+    insta::assert_snapshot!(import("network.main", "enp-nowhere", 2), @"error: yandex: there is no network `enp-nowhere` in the folder `b1gsimulated0folder00`");
     insta::assert_snapshot!(import("network.mian", &network, 2), @r#"
     error: the file asks for no `network.mian`
     hint: did you mean `network.main`?
     "#);
     insta::assert_snapshot!(import("network.main", &network, 0), @r#"
-    `NETWORK` carries the environment's label now: it goes with it when that is destroyed
+    `NETWORK` belongs to `dev` now: `infra destroy` removes it with the rest
     `network.main` is in the state now
     `infra plan dev` shows what of it differs from the file
     "#);
@@ -789,9 +787,7 @@ instances: {web: {resources: {memory: 2}}}
     error: `network.main` is `NETWORK` already
     hint: remove that one first
     "#);
-    insta::assert_snapshot!(import("dns_zone.home", &public, 2), @r#"
-    error: `PUBLIC` carries no label of infra, and cannot be taken over as `dns_zone.home`: it is seen by the world, not by NETWORK
-    "#);
+    insta::assert_snapshot!(import("dns_zone.home", &public, 2), @"error: `PUBLIC` carries no label of infra, and cannot be taken over as `dns_zone.home`: it is seen by the world, not by NETWORK");
     import("dns_zone.home", &zone, 0);
     let gone = import("subnet.a", &subnet, 2);
     assert!(gone.contains("needs `gateway.egress`") || gone.contains("needs `route_table.egress`"), "{gone}");

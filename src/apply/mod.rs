@@ -354,7 +354,19 @@ impl<'a> Run<'a> {
     /// When the provider cannot take it over, or something that the resource needs is not known.
     pub async fn adopt(&self, plan: &Plan, resource: &Resource, id: &str) -> Result<()> {
         let token = token()?;
-        let object = self.provider.adopt(id, &self.request(plan, resource, &token)?).await?;
+        let needs = needs(&self.books().state, plan, resource)?;
+        let request = Request {
+            environment: &plan.labelled,
+            project: &plan.project,
+            token: &token,
+            resource,
+            needs,
+            // Nothing is made.
+            boot: None,
+            terms: &plan.terms,
+            secrets: BTreeMap::new(),
+        };
+        let object = self.provider.adopt(id, &request).await?;
         let shown = object.actual.iter().map(|(field, value)| (field.clone(), value.clone()));
         let spec = resource.spec.clone().into_iter().chain(shown).collect();
         self.record(&Resource { spec, ..resource.clone() }, &object).await

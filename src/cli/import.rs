@@ -72,9 +72,8 @@ impl Import {
                     None => {
                         let adopted = adopt(session, state, &observed, resource, id).await;
                         adopted.map_err(|error| labelled(error, session, address, &observed))?;
-                        ui.say(&format!(
-                            "`{id}` carries the environment's label now: it goes with it when that is destroyed"
-                        ));
+                        let name = &session.environment.name;
+                        ui.say(&format!("`{id}` belongs to `{name}` now: `infra destroy` removes it with the rest"));
                         return Ok(vec![address.clone()]);
                     }
                 }

@@ -290,15 +290,15 @@ pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
     // What is asked for somewhere whether it is defined may be missing everywhere.
     let names: Vec<Result<Names>> = play.words.uses.iter().map(|one| names_of(one, engine)).collect();
     words.optional.extend(names.iter().flatten().flat_map(|names| names.optional.iter().cloned()));
-    for path in play.words.templates.keys() {
-        let names = files::read_text(path).and_then(|text| engine.names_of_file(path, &text));
-        words.optional.extend(names.into_iter().flat_map(|names| names.optional));
-    }
+    let templates: Vec<Template<'_>> =
+        play.words.templates.keys().filter_map(|path| Template::read(path, engine)).collect();
+    let of_templates = templates.iter().filter_map(|template| template.names.as_ref().ok());
+    words.optional.extend(of_templates.flat_map(|names| names.optional.iter().cloned()));
     let words = &words;
     let found = words.uses.iter().zip(names).flat_map(|(one, names)| text(one, names, words, known));
     let mut found: Vec<Diagnostic> = found.collect();
-    for (path, conditional) in &words.templates {
-        found.extend(template(path, *conditional, words, known, engine));
+    for template in templates {
+        found.extend(template.mistakes(words.templates[template.path], words, known));
     }
     for (name, mark) in &words.notified {
         let plain = name.rsplit(" : ").next().unwrap_or(name);
@@ -318,27 +318,44 @@ pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
 /// The mistakes of a template file that is rendered where these words are known.
 #[must_use]
 pub fn template(path: &Path, conditional: bool, words: &Words, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
-    let Ok(text) = files::read_text(path) else { return Vec::new() };
-    let mut found = Vec::new();
-    let of = |word: &str| {
-        let is_it = |line: &&str| line.contains(word);
-        let (number, line) = text.lines().enumerate().find(|(_, line)| is_it(line))?;
+    Template::read(path, engine).map(|template| template.mistakes(conditional, words, known)).unwrap_or_default()
+}
+
+/// A template file and the names that it speaks of.
+struct Template<'a> {
+    path: &'a Path,
+    text: String,
+    names: Result<Names>,
+}
+
+impl<'a> Template<'a> {
+    /// `None` when it cannot be read: whoever renders it says so.
+    fn read(path: &'a Path, engine: &Engine) -> Option<Self> {
+        let text = files::read_text(path).ok()?;
+        Some(Self { path, names: engine.names_of_file(path, &text), text })
+    }
+
+    fn mistakes(&self, conditional: bool, words: &Words, known: &Known) -> Vec<Diagnostic> {
+        match &self.names {
+            // The message names file and line.
+            Err(error) => vec![diagnostic(None, error)],
+            Ok(names) => {
+                let wrong = known.wrong(names, &self.text, words, conditional).into_iter();
+                wrong.map(|(word, error)| diagnostic(self.place(&word), &error)).collect()
+            }
+        }
+    }
+
+    /// Where a word stands first.
+    fn place(&self, word: &str) -> Option<Location> {
+        let (number, line) = self.text.lines().enumerate().find(|(_, line)| line.contains(word))?;
         let column = line.find(word).map_or(1, |at| line[..at].chars().count() + 1);
         Some(Location {
-            file: path.to_owned(),
+            file: self.path.to_owned(),
             line: number + 1,
             column,
             width: word.chars().count().max(1),
             text: line.to_owned(),
         })
-    };
-    match engine.names_of_file(path, &text) {
-        // The message names file and line.
-        Err(error) => found.push(diagnostic(None, &error)),
-        Ok(names) => {
-            let wrong = known.wrong(&names, &text, words, conditional).into_iter();
-            found.extend(wrong.map(|(word, error)| diagnostic(of(&word), &error)));
-        }
     }
-    found
 }

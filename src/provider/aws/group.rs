@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, READY, Request, compute::machine_fields, explain,
-    needed, object, tag, unique_name,
+    needed, object, or_there, tag, unique_name,
 };
 use crate::{
     cloud::{
@@ -223,9 +223,11 @@ impl Driver for InstanceGroupDriver {
             template.launch_template_id
         } else {
             let call = client.create_launch_template().launch_template_name(&name).client_token(request.token);
-            let made = call.launch_template_data(data).tags("launch-template", &tags).send().await.map_err(wrong)?;
-            let id = made.pointer("/launchTemplate/launchTemplateId").and_then(Value::as_str);
-            id.unwrap_or_default().to_owned()
+            // Its name is made of the token: what is there already was made by this intent, whose answer was lost.
+            or_there(call.launch_template_data(data).tags("launch-template", &tags).send().await).map_err(wrong)?;
+            let template = super::shown(|| self.template(&name)).await?;
+            let gone = || Error::new(format!("aws: the template of the group `{name}` vanished while it was made"));
+            template.ok_or_else(gone)?.launch_template_id
         };
         let size = self.size(request, &spec, &template, "1")?;
         // It is whole from the moment in which it is made: what is missing are machines, and those come by themselves.

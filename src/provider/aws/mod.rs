@@ -54,6 +54,8 @@ const IN_USE: Duration = Duration::from_mins(5);
 const SETTLE: Duration = Duration::from_mins(15);
 /// How often it is looked at meanwhile.
 const POLL: Duration = Duration::from_secs(2);
+/// How long the lists of the cloud may lag behind its calls.
+const SHOWN: Duration = Duration::from_mins(1);
 /// How often a call of unknown fate is looked up and made again.
 const UNKNOWN: u32 = 5;
 
@@ -359,11 +361,17 @@ impl Account {
         Err(Error::new("aws: the call was never answered").into())
     }
 
+    /// The id of what the same intent has made already.
+    async fn id_of(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Option<String>> {
+        let listed = driver.list(Some(request.environment)).await?;
+        Ok(listed.into_iter().find(|object| object.token == request.token).map(|object| object.id))
+    }
+
     /// The object of a request, as it is after everything was done for it.
     async fn made(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Object> {
-        let listed = driver.list(Some(request.environment)).await?;
         let ours = |object: &Object| object.address == request.resource.address && object.token == request.token;
-        listed.into_iter().find(ours).ok_or_else(|| {
+        let look = || async { Ok(driver.list(Some(request.environment)).await?.into_iter().find(ours)) };
+        shown(look).await?.ok_or_else(|| {
             Error::new(format!("aws: `{}` vanished while it was made", request.resource.address))
                 .hint("another program may remove what it does not know; run the same command again")
         })
@@ -398,6 +406,17 @@ impl Account {
                     .hint("run the same command again: it goes on from what it finds"));
             }
             tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// Looks for something that was just made until it shows, or has had the time to.
+async fn shown<T, F: Future<Output = Result<Option<T>>>>(look: impl Fn() -> F) -> Result<Option<T>> {
+    let mut attempts = Attempts::within(SHOWN);
+    loop {
+        let found = look().await?;
+        if found.is_some() || !attempts.pause(None).await {
+            return Ok(found);
         }
     }
 }
@@ -447,7 +466,18 @@ fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object>
 
 #[cfg(test)]
 mod tests {
-    use super::unique_name;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{shown, unique_name};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_made_may_show_late() {
+        let looks = AtomicU32::new(0);
+        let look = || async { Ok((looks.fetch_add(1, Ordering::SeqCst) == 3).then_some("made")) };
+        assert_eq!(shown(look).await.unwrap(), Some("made"));
+        let gone = shown::<(), _>(|| async { Ok(None) }).await;
+        assert_eq!(gone.unwrap(), None);
+    }
 
     #[test]
     fn names_are_short_and_the_same_for_the_same_intent() {

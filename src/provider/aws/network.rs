@@ -112,9 +112,7 @@ impl Driver for NetworkDriver {
         let whole = spec.cidr.as_deref().ok_or_else(|| Error::new("the network has no address range"))?;
         let tags = Account::tags(request);
         let call = self.0.client.create_vpc().cidr_block(whole).tags("vpc", &tags);
-        let find = || async {
-            Ok(self.list(Some(request.environment)).await?.into_iter().find(|o| o.token == request.token).map(|o| o.id))
-        };
+        let find = || self.0.id_of(self, request);
         let vpc = self.0.make(|| call.clone().send(), "/vpc/vpcId", find).await.map_err(wrong)?;
         self.furnish(request, &vpc, &spec).await.map_err(wrong)?;
         self.0.finish(&vpc).await?;
@@ -292,7 +290,7 @@ impl Driver for AddressDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let find = || async { Ok(self.0.made(self, request).await.ok().map(|object| object.id)) };
+        let find = || self.0.id_of(self, request);
         let tags = Account::tags(request);
         let call = self.0.client.allocate_address().domain("vpc").tags("elastic-ip", &tags);
         let made = self.0.make(|| call.clone().send(), "/allocationId", find).await;
@@ -369,9 +367,7 @@ impl Driver for SubnetDriver {
         let tags = Account::tags(request);
         let call = self.0.client.create_subnet().vpc_id(network).cidr_block(&spec.cidr).tags("subnet", &tags);
         let call = call.availability_zone(spec.zone.as_deref().unwrap_or(&self.0.zone));
-        let find = || async {
-            Ok(self.list(Some(request.environment)).await?.into_iter().find(|o| o.token == request.token).map(|o| o.id))
-        };
+        let find = || self.0.id_of(self, request);
         let id = self.0.make(|| call.clone().send(), "/subnet/subnetId", find).await.map_err(wrong)?;
         if let Some(table) = of(KindName::ROUTE_TABLE) {
             let call = self.0.client.associate_route_table().route_table_id(&table.id).subnet_id(&id);
@@ -414,9 +410,7 @@ impl Driver for SecurityGroupDriver {
         let group_name = format!("{}-{}", request.resource.address.name, request.token);
         let call = self.0.client.create_security_group().group_name(&group_name).vpc_id(network);
         let call = call.group_description("ports that infra opens to the world").tags("security-group", &tags);
-        let find = || async {
-            Ok(self.list(Some(request.environment)).await?.into_iter().find(|o| o.token == request.token).map(|o| o.id))
-        };
+        let find = || self.0.id_of(self, request);
         let id = self.0.make(|| call.clone().send(), "/groupId", find).await.map_err(wrong)?;
         for port in &spec.ports {
             let call = self.0.client.authorize_ingress().group_id(&id).ip_permissions(vec![tcp(*port, ANYWHERE)]);
