@@ -172,7 +172,7 @@ async fn prolonged_and_not_swept(provider: &dyn Provider) {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let later = now + SignedDuration::from_hours(2);
     for (expires, protect, goes) in [(now, false, true), (later, true, false), (now, true, false), (now, false, true)] {
-        let terms = Terms { expires: Some(expires), protect, owner: "ann_laptop".into(), template: "dev".into() };
+        let terms = Terms { expires: Some(expires), protect, owner: "ann@laptop".into(), template: "dev".into() };
         provider.mark(&environment, &objects[0].project, &terms, &objects).await.unwrap();
         let listed = Listed::of(provider.list(None).await.unwrap());
         assert_eq!(listed.len(), 1, "all belongs to one environment");

@@ -83,8 +83,17 @@ pub(crate) async fn left(name: &str) -> Vec<String> {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // A test that failed half-way leaves nothing behind either.
-        let _ = self.sandbox.command(&["destroy", &self.name, "--yes"]).stdin(Stdio::null()).output();
+        // A test that failed half-way leaves nothing behind either, wherever its state lay by then.
+        let destroyed = self.sandbox.command(&["destroy", &self.name, "--yes"]).stdin(Stdio::null()).output();
+        if !destroyed.is_ok_and(|output| output.status.success()) {
+            let removed = format!(
+                "f=label=infra-env={}; docker ps -aq --filter $f | xargs -r docker rm -fv; \
+                 docker network ls -q --filter $f | xargs -r docker network rm; \
+                 docker volume ls -q --filter $f | xargs -r docker volume rm",
+                self.name
+            );
+            let _ = std::process::Command::new("sh").args(["-c", &removed]).output();
+        }
     }
 }
 

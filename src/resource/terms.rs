@@ -57,7 +57,7 @@ impl Terms {
         Self {
             expires: label(LABEL_EXPIRES).and_then(moment),
             protect: label(LABEL_PROTECT) == Some("true"),
-            owner: label(LABEL_OWNER).unwrap_or_default().to_owned(),
+            owner: label(LABEL_OWNER).map(owner).unwrap_or_default(),
             template: label(LABEL_TEMPLATE).unwrap_or_default().to_owned(),
         }
     }
@@ -67,6 +67,11 @@ impl Terms {
     pub fn of(labels: &BTreeMap<String, String>) -> Self {
         Self::read(|label| labels.get(label).map(String::as_str))
     }
+}
+
+/// An owner as a label has it: the last `_` was an `@`, since names of machines have none.
+fn owner(label: &str) -> String {
+    label.rsplit_once('_').map_or_else(|| label.to_owned(), |(user, machine)| format!("{user}@{machine}"))
 }
 
 /// A text in the letters that every label may have, at most 63 of them.
@@ -88,7 +93,7 @@ mod tests {
         let terms = Terms {
             expires: Some("2026-11-21T18:00:05Z".parse().unwrap()),
             protect: true,
-            owner: "ann_laptop".into(),
+            owner: "ann_b@laptop".into(),
             template: "dev".into(),
         };
         let labels = terms.labels().collect();

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Machines, Refused, World, invalid, not_found, precondition, rules};
+use super::{
+    Machines, rules,
+    world::{Answer, Refused, World, invalid, not_found, precondition},
+};
 use crate::support::containers::database_server;
 
 /// The collection of clusters.
