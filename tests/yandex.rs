@@ -815,6 +815,10 @@ instances: {web: {resources: {memory: 2}}}
     cost:      no prices are known here; the prices of 6 things are unknown
     "#);
 
+    // Without a state it is found by its labels, and where it lies shows all the same.
+    std::fs::remove_dir_all(project.sandbox.path(".infra/dev")).unwrap();
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(plan.contains("± subnet.a  10.1.0.0/24  (`cidr` cannot be changed in place)"), "{plan}");
     // It goes with the environment, and nothing else does.
     project.run(&["destroy", "dev", "--yes"], 0);
     assert_eq!(cloud.names(), ["networks other", "zones p"]);

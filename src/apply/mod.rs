@@ -367,7 +367,9 @@ impl<'a> Run<'a> {
             secrets: BTreeMap::new(),
         };
         let object = self.provider.adopt(id, &request).await?;
-        let shown = object.actual.iter().map(|(field, value)| (field.clone(), value.clone()));
+        // What the file does not name can be any way.
+        let shown = object.actual.iter().filter(|(field, _)| resource.spec.contains_key(*field));
+        let shown = shown.map(|(field, value)| (field.clone(), value.clone()));
         let spec = resource.spec.clone().into_iter().chain(shown).collect();
         self.record(&Resource { spec, ..resource.clone() }, &object).await
     }

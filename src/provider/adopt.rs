@@ -33,6 +33,7 @@ pub(super) fn stands_in(id: &str, request: &Request<'_>, network: &str) -> Resul
 
 /// What an object shows of the specification that it should have.
 pub(super) struct Seen<'a> {
+    id: &'a str,
     request: &'a Request<'a>,
     /// The fields, as the specification has them.
     pub(super) fields: Map<String, Value>,
@@ -40,8 +41,8 @@ pub(super) struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     /// Nothing yet.
-    pub(super) fn of(request: &'a Request<'a>) -> Self {
-        Self { request, fields: Map::new() }
+    pub(super) fn of(id: &'a str, request: &'a Request<'a>) -> Self {
+        Self { id, request, fields: Map::new() }
     }
 
     /// Notes what a field is.
@@ -49,10 +50,16 @@ impl<'a> Seen<'a> {
         self.fields.insert(name.to_owned(), value.into());
     }
 
-    /// Notes what a field is; where the file names none, the usual one is as good.
-    pub(super) fn unless_usual(&mut self, name: &str, value: &str, usual: &str) {
-        if value != usual || self.request.resource.spec.contains_key(name) {
+    /// Notes what a field is; where the file names none, it must be the usual one.
+    ///
+    /// # Errors
+    /// When it is another one: no plan could tell of it.
+    pub(super) fn or_usual(&mut self, name: &str, value: &str, usual: &str) -> Result<()> {
+        if self.request.resource.spec.contains_key(name) {
             self.field(name, value);
+        } else if value != usual {
+            return Err(not_adopted(self.id, self.request, &format!("its {name} is `{value}`, not `{usual}`")));
         }
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 impl Account {
     /// Lays the tags of a request on an object, and tells what it shows of the specification that it should have.
     pub(super) async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Map<String, Value>> {
-        let mut seen = Seen::of(request);
+        let mut seen = Seen::of(id, request);
         let differs = |reason: &str| Err(not_adopted(id, request, reason));
         match request.resource.address.kind {
             KindName::NETWORK => {
@@ -55,8 +55,7 @@ impl Account {
             KindName::SUBNET => {
                 let subnet: Subnet = self.foreign("subnet-id", id, request, |one: &Subnet| &one.tag_set).await?;
                 stands_in(id, request, &subnet.vpc_id)?;
-                seen.field("cidr", subnet.cidr_block);
-                seen.unless_usual("zone", &subnet.availability_zone, &self.zone);
+                seen.or_usual("zone", &subnet.availability_zone, &self.zone)?;
                 let wanted = request.needs.iter().find(|(address, _)| address.kind == KindName::ROUTE_TABLE);
                 let tables = self.client.list::<RouteTable>(&[("association.subnet-id", id)]).await?;
                 let own = tables.first().map(|table| table.route_table_id.as_str());
@@ -76,7 +75,7 @@ impl Account {
             }
             KindName::DISK => {
                 let volume: Volume = self.foreign("volume-id", id, request, |one: &Volume| &one.tag_set).await?;
-                seen.unless_usual("zone", &volume.availability_zone, &self.zone);
+                seen.or_usual("zone", &volume.availability_zone, &self.zone)?;
             }
             KindName::DNS_ZONE => return differs("it says whose it is in a reference that never changes"),
             _ => return differs(SEVERAL),

@@ -352,8 +352,10 @@ impl Driver for SubnetDriver {
         let all = self.0.client.list::<Subnet>(&[(&name, &value)]).await?;
         let objects = all.iter().filter_map(|one| {
             let mut object = object(&one.tag_set, KindName::SUBNET, &one.subnet_id, "")?;
-            object.attributes.insert("cidr".to_owned(), one.cidr_block.as_str().into());
-            object.attributes.insert("zone".to_owned(), one.availability_zone.as_str().into());
+            for (field, value) in [("cidr", &one.cidr_block), ("zone", &one.availability_zone)] {
+                object.attributes.insert(field.to_owned(), value.as_str().into());
+                object.actual.insert(field.to_owned(), value.as_str().into());
+            }
             Some(object)
         });
         Ok(objects.collect())

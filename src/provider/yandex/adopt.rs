@@ -17,7 +17,7 @@ impl Account {
     /// Lays the labels of a request on an object, and tells what it shows of the specification that it should have.
     pub(super) async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Map<String, Value>> {
         let (client, key) = (&self.client, idempotency_key(request.token, "adopt"));
-        let mut seen = Seen::of(request);
+        let mut seen = Seen::of(id, request);
         let sent = match request.resource.address.kind {
             KindName::NETWORK => {
                 let (_, labels) = self.foreign::<Network>(id, request).await?;
@@ -40,8 +40,7 @@ impl Account {
             KindName::SUBNET => {
                 let (subnet, labels) = self.foreign::<Subnet>(id, request).await?;
                 stands_in(id, request, &subnet.network_id)?;
-                seen.field("cidr", subnet.v4_cidr_blocks.join(","));
-                seen.unless_usual("zone", &subnet.zone_id, &self.settings.zone);
+                seen.or_usual("zone", &subnet.zone_id, &self.settings.zone)?;
                 client.update_subnet(id).labels(&labels).send(key).await
             }
             KindName::SECURITY_GROUP => {
@@ -51,13 +50,13 @@ impl Account {
             }
             KindName::ADDRESS => {
                 let (address, labels) = self.foreign::<Address>(id, request).await?;
-                seen.unless_usual("zone", &address.external_ipv4_address.zone_id, &self.settings.zone);
+                seen.or_usual("zone", &address.external_ipv4_address.zone_id, &self.settings.zone)?;
                 client.update_address(id).labels(&labels).send(key).await
             }
             KindName::DISK => {
                 let (disk, labels) = self.foreign::<Disk>(id, request).await?;
-                seen.unless_usual("zone", &disk.zone_id, &self.settings.zone);
-                seen.unless_usual("disk_type", &disk.type_id, &self.settings.disk_type);
+                seen.or_usual("zone", &disk.zone_id, &self.settings.zone)?;
+                seen.or_usual("disk_type", &disk.type_id, &self.settings.disk_type)?;
                 seen.field("size_gb", u64::try_from(disk.size).unwrap_or(0) / GIB);
                 client.update_disk(id).labels(&labels).send(key).await
             }

@@ -202,8 +202,10 @@ impl Driver for SubnetDriver {
         let all = self.0.client.list::<Subnet>(&self.0.folder).await?;
         let objects = all.iter().filter_map(|one| {
             let mut object = object(&one.labels, KindName::SUBNET, environment, &one.id, &one.created_at)?;
-            object.attributes.insert("cidr".to_owned(), one.v4_cidr_blocks.first()?.as_str().into());
-            object.attributes.insert("zone".to_owned(), one.zone_id.as_str().into());
+            for (field, value) in [("cidr", one.v4_cidr_blocks.first()?), ("zone", &one.zone_id)] {
+                object.attributes.insert(field.to_owned(), value.as_str().into());
+                object.actual.insert(field.to_owned(), value.as_str().into());
+            }
             Some(object)
         });
         Ok(objects.collect())
