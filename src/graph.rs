@@ -72,9 +72,8 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
     {
         let mut outcomes: BTreeMap<K, Outcome<K, T>> = BTreeMap::new();
         let dependents = self.reversed().needs;
-        // How many of its needs each node still waits for, and those that wait for none.
-        let mut waiting: BTreeMap<&K, usize> = self.needs.iter().map(|(node, needs)| (node, needs.len())).collect();
-        let mut ready: BTreeSet<&K> = waiting.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
+        let mut waiting = Waiting::of(self, &dependents);
+        let mut ready: BTreeSet<&K> = waiting.free().collect();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < limit.max(1)
@@ -87,13 +86,7 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
             let done = result.is_ok();
             outcomes.insert(node.clone(), result.map_or_else(Outcome::Failed, Outcome::Done));
             if done {
-                for dependent in &dependents[node] {
-                    let left = waiting.get_mut(dependent).expect("every node is in the graph");
-                    *left -= 1;
-                    if *left == 0 && !outcomes.contains_key(dependent) {
-                        ready.insert(dependent);
-                    }
-                }
+                ready.extend(waiting.done(node));
                 continue;
             }
             // What stands on it cannot be walked, nor what stands on that.
@@ -111,20 +104,12 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
     /// The nodes of one cycle, the first repeated at the end.
     fn find_cycle(&self) -> Option<Vec<K>> {
         let dependents = self.reversed().needs;
-        // How many of its needs each node still waits for.
-        let mut waiting: BTreeMap<&K, usize> = self.needs.iter().map(|(node, needs)| (node, needs.len())).collect();
-        let mut free: Vec<&K> = self.needs.keys().filter(|node| waiting[node] == 0).collect();
+        let mut waiting = Waiting::of(self, &dependents);
+        let mut free: Vec<&K> = waiting.free().collect();
         while let Some(node) = free.pop() {
-            waiting.remove(node);
-            for dependent in &dependents[node] {
-                if let Some(left) = waiting.get_mut(dependent) {
-                    *left -= 1;
-                    if *left == 0 {
-                        free.push(dependent);
-                    }
-                }
-            }
+            free.extend(waiting.done(node));
         }
+        let waiting = waiting.counts;
         // Every node that is left needs another one that is left: following needs must come back to a node.
         let mut path: Vec<&K> = vec![waiting.keys().next()?];
         loop {
@@ -137,6 +122,37 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
             }
             path.push(next);
         }
+    }
+}
+
+/// How many of its needs each node still waits for; one that is done is not there any more.
+struct Waiting<'a, K> {
+    counts: BTreeMap<&'a K, usize>,
+    dependents: &'a BTreeMap<K, Vec<K>>,
+}
+
+impl<'a, K: Ord> Waiting<'a, K> {
+    fn of(graph: &'a Graph<K>, dependents: &'a BTreeMap<K, Vec<K>>) -> Self {
+        Self { counts: graph.needs.iter().map(|(node, needs)| (node, needs.len())).collect(), dependents }
+    }
+
+    /// The nodes that wait for nothing.
+    fn free(&self) -> impl Iterator<Item = &'a K> {
+        self.counts.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node)
+    }
+
+    /// Notes that a node is done: the nodes that wait for nothing now.
+    fn done(&mut self, node: &K) -> Vec<&'a K> {
+        self.counts.remove(node);
+        let mut free = Vec::new();
+        for dependent in &self.dependents[node] {
+            let left = self.counts.get_mut(dependent).expect("a node is not done before those that it needs");
+            *left -= 1;
+            if *left == 0 {
+                free.push(dependent);
+            }
+        }
+        free
     }
 }
 

@@ -209,8 +209,8 @@ impl<'a> Run<'a> {
             let books = self.books();
             let made = |change: &&Change| matches!(change.action, Action::Create | Action::Replace);
             let machines = plan.changes.iter().filter(|change| change.address.kind.boots()).filter(made);
-            let has_key = |name: &Name| books.vault.get(&format!("{}/public", host_key(name.as_str()))).is_some();
-            machines.map(|change| change.address.name.clone()).filter(|name| !has_key(name)).collect()
+            let names = machines.map(|change| change.address.name.clone());
+            names.filter(|name| !books.vault.has_ssh_key(&host_key(name.as_str()))).collect()
         };
         let make = move || names.into_iter().filter_map(|name| Some((identity::ssh_key(name.as_str()).ok()?, name)));
         let made = tokio::task::spawn_blocking(move || make().collect::<Vec<_>>()).await.unwrap_or_default();
@@ -320,18 +320,24 @@ impl<'a> Run<'a> {
         self.save(|_| ()).await
     }
 
-    /// What a driver needs to know.
+    /// What a driver needs to know to make or change an object: keys and secrets too.
     fn request<'r>(&self, plan: &'r Plan, resource: &'r Resource, token: &'r str) -> Result<Request<'r>> {
+        let request = self.request_of(plan, resource, token)?;
         let mut books = self.books();
+        Ok(Request { boot: boot(&mut books.vault, resource)?, secrets: secrets(&books.vault, resource)?, ..request })
+    }
+
+    /// What a driver needs to know of an object.
+    fn request_of<'r>(&self, plan: &'r Plan, resource: &'r Resource, token: &'r str) -> Result<Request<'r>> {
         Ok(Request {
             environment: &plan.labelled,
             project: &plan.project,
             token,
             resource,
-            needs: needs(&books.state, plan, resource)?,
-            boot: boot(&mut books.vault, resource)?,
+            needs: needs(&self.books().state, plan, resource)?,
+            boot: None,
             terms: &plan.terms,
-            secrets: secrets(&books.vault, resource)?,
+            secrets: BTreeMap::new(),
         })
     }
 
@@ -354,18 +360,8 @@ impl<'a> Run<'a> {
     /// When the provider cannot take it over, or something that the resource needs is not known.
     pub async fn adopt(&self, plan: &Plan, resource: &Resource, id: &str) -> Result<()> {
         let token = token()?;
-        let needs = needs(&self.books().state, plan, resource)?;
-        let request = Request {
-            environment: &plan.labelled,
-            project: &plan.project,
-            token: &token,
-            resource,
-            needs,
-            // Nothing is made.
-            boot: None,
-            terms: &plan.terms,
-            secrets: BTreeMap::new(),
-        };
+        // Nothing is made, so that neither keys nor secrets are needed.
+        let request = self.request_of(plan, resource, &token)?;
         let object = self.provider.adopt(id, &request).await?;
         // What the file does not name can be any way.
         let shown = object.actual.iter().filter(|(field, _)| resource.spec.contains_key(*field));

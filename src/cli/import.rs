@@ -61,34 +61,28 @@ impl Import {
         let wanted = session.resources();
         let overlay = session.overlay(&self.environment)?;
         let mut state = session.initial_state(overlay, &session.terms(None)?);
-        let known = |object: &Object| state.resources.values().any(|known| known.id == object.id);
-        let pairs: Vec<(Address, &Object)> = match (&self.address, &self.id) {
-            (Some(address), Some(id)) => {
-                let resource = wanted.iter().find(|resource| resource.address == *address);
-                let resource = resource.ok_or_else(|| not_wanted(address, &wanted))?;
-                is_free(address, id, &state, &observed)?;
-                match observed.iter().find(|object| object.id == *id && object.address.kind == address.kind) {
-                    Some(object) => vec![(address.clone(), object)],
-                    None => {
-                        let adopted = adopt(session, state, &observed, resource, id).await;
-                        adopted.map_err(|error| labelled(error, session, address, &observed))?;
-                        let name = &session.environment.name;
-                        ui.say(&format!("`{id}` belongs to `{name}` now: `infra destroy` removes it with the rest"));
-                        return Ok(vec![address.clone()]);
-                    }
-                }
-            }
-            _ => {
-                let unknown = observed.iter().filter(|object| !known(object));
-                unknown.map(|object| (object.address.clone(), object)).collect()
-            }
+        let pairs: Vec<(&Address, &Object)> = if let (Some(address), Some(id)) = (&self.address, &self.id) {
+            let resource = wanted.iter().find(|resource| resource.address == *address);
+            let resource = resource.ok_or_else(|| not_wanted(address, &wanted))?;
+            is_free(address, id, &state, &observed)?;
+            let object = observed.iter().find(|object| object.id == *id && object.address.kind == address.kind);
+            let Some(object) = object else {
+                let adopted = adopt(session, state, &observed, resource, id).await;
+                adopted.map_err(|error| labelled(error, session, address, &observed))?;
+                let name = &session.environment.name;
+                ui.say(&format!("`{id}` belongs to `{name}` now: `infra destroy` removes it with the rest"));
+                return Ok(vec![address.clone()]);
+            };
+            vec![(address, object)]
+        } else {
+            let known = |object: &&Object| state.resources.values().any(|known| known.id == object.id);
+            observed.iter().filter(|object| !known(object)).map(|object| (&object.address, object)).collect()
         };
         let mut imported = Vec::new();
         for (address, object) in pairs {
             // Terms laid over an environment, and what the file has dropped, are passed by: the next apply removes the latter.
-            let Some(resource) = wanted.iter().find(|resource| resource.address == address) else { continue };
-            let host_key = format!("{}/public", host_key(address.name.as_str()));
-            if address.kind.boots() && session.vault.get(&host_key).is_none() {
+            let Some(resource) = wanted.iter().find(|resource| resource.address == *address) else { continue };
+            if address.kind.boots() && !session.vault.has_ssh_key(&host_key(address.name.as_str())) {
                 let message = format!(
                     "`{address}` is left out: its keys are not known here, so nobody can tell whether it is the machine it says it is"
                 );
@@ -96,7 +90,7 @@ impl Import {
                 continue;
             }
             state.resources.insert(address.clone(), entry(resource, object));
-            imported.push(address);
+            imported.push(address.clone());
         }
         if !imported.is_empty() {
             state.serial += 1;

@@ -290,15 +290,16 @@ pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
     // What is asked for somewhere whether it is defined may be missing everywhere.
     let names: Vec<Result<Names>> = play.words.uses.iter().map(|one| names_of(one, engine)).collect();
     words.optional.extend(names.iter().flatten().flat_map(|names| names.optional.iter().cloned()));
-    let templates: Vec<Template<'_>> =
-        play.words.templates.keys().filter_map(|path| Template::read(path, engine)).collect();
-    let of_templates = templates.iter().filter_map(|template| template.names.as_ref().ok());
+    let templates = play.words.templates.iter();
+    let templates: Vec<(Template<'_>, bool)> =
+        templates.filter_map(|(path, conditional)| Some((Template::read(path, engine)?, *conditional))).collect();
+    let of_templates = templates.iter().filter_map(|(template, _)| template.names.as_ref().ok());
     words.optional.extend(of_templates.flat_map(|names| names.optional.iter().cloned()));
     let words = &words;
     let found = words.uses.iter().zip(names).flat_map(|(one, names)| text(one, names, words, known));
     let mut found: Vec<Diagnostic> = found.collect();
-    for template in templates {
-        found.extend(template.mistakes(words.templates[template.path], words, known));
+    for (template, conditional) in templates {
+        found.extend(template.mistakes(conditional, words, known));
     }
     for (name, mark) in &words.notified {
         let plain = name.rsplit(" : ").next().unwrap_or(name);

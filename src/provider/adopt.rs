@@ -22,10 +22,9 @@ pub(super) fn not_adopted(id: &str, request: &Request<'_>, reason: &str) -> Erro
 /// # Errors
 /// When it is in another one.
 pub(super) fn stands_in(id: &str, request: &Request<'_>, network: &str) -> Result<()> {
-    let wanted = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK).map(|(_, need)| &need.id);
-    match wanted {
-        Some(wanted) if wanted != network => {
-            Err(not_adopted(id, request, &format!("it is in the network `{network}`, not in `{wanted}`")))
+    match request.need(KindName::NETWORK) {
+        Some(wanted) if wanted.id != network => {
+            Err(not_adopted(id, request, &format!("it is in the network `{network}`, not in `{}`", wanted.id)))
         }
         _ => Ok(()),
     }

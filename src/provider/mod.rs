@@ -194,6 +194,12 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The first object of a kind that the resource needs.
+    #[must_use]
+    pub fn need(&self, kind: KindName) -> Option<&Object> {
+        self.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, object)| object)
+    }
+
     /// The labels of the object.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {

@@ -97,6 +97,12 @@ impl Vault {
         Ok(key)
     }
 
+    /// Whether it holds an SSH key pair of this name.
+    #[must_use]
+    pub fn has_ssh_key(&self, name: &str) -> bool {
+        self.get(&format!("{name}/public")).is_some()
+    }
+
     /// Keeps an SSH key pair under this name.
     pub fn keep_ssh_key(&mut self, name: &str, key: &SshKey) {
         self.put(&format!("{name}/private"), key.private.clone());

@@ -315,6 +315,37 @@ listed! {
     LaunchTemplate "DescribeLaunchTemplates" "launchTemplates";
 }
 
+/// Kinds whose objects have tags, and are found by their id.
+pub trait Tagged: Listed {
+    /// The filter that selects one by its id.
+    const ID: &'static str;
+
+    /// Its tags.
+    fn tags(&self) -> &[Tag];
+}
+
+macro_rules! tagged {
+    ($($type:ident $id:literal;)+) => {
+        $(impl Tagged for $type {
+            const ID: &'static str = $id;
+
+            fn tags(&self) -> &[Tag] {
+                &self.tag_set
+            }
+        })+
+    };
+}
+
+tagged! {
+    Vpc "vpc-id";
+    Subnet "subnet-id";
+    RouteTable "route-table-id";
+    SecurityGroup "group-id";
+    Address "allocation-id";
+    NatGateway "nat-gateway-id";
+    Volume "volume-id";
+}
+
 impl Client {
     /// All objects of a kind that pass the filters, page by page.
     ///

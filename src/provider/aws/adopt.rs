@@ -1,6 +1,6 @@
 //! Taking over what somebody else made: our tags are laid on it beside its own, and what it shows of itself is told.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     Account, LABEL_ENV, READY, Request, needed,
@@ -8,9 +8,7 @@ use super::{
     tag,
 };
 use crate::{
-    cloud::aws::ec2::{
-        Address, InternetGateway, Listed, NatGateway, RouteTable, SecurityGroup, Subnet, Tag, Tags, Volume, Vpc,
-    },
+    cloud::aws::ec2::{Address, InternetGateway, NatGateway, RouteTable, SecurityGroup, Subnet, Tagged, Volume, Vpc},
     config::Cidr,
     error::{Error, Result},
     provider::adopt::{SEVERAL, Seen, not_adopted, stands_in},
@@ -24,7 +22,7 @@ impl Account {
         let differs = |reason: &str| Err(not_adopted(id, request, reason));
         match request.resource.address.kind {
             KindName::NETWORK => {
-                let vpc: Vpc = self.foreign("vpc-id", id, request, |vpc: &Vpc| &vpc.tag_set).await?;
+                let vpc: Vpc = self.foreign(id, request).await?;
                 // A wider range has room for all that the file asks for.
                 let wanted: NetworkSpec = request.resource.spec()?;
                 let parsed = |cidr: &str| cidr.parse::<Cidr>().ok();
@@ -35,15 +33,13 @@ impl Account {
                 self.adopt_parts(id, request).await?;
             }
             KindName::GATEWAY => {
-                let gateway: NatGateway =
-                    self.foreign("nat-gateway-id", id, request, |one: &NatGateway| &one.tag_set).await?;
+                let gateway: NatGateway = self.foreign(id, request).await?;
                 if !request.needs.values().any(|need| need.id == gateway.subnet_id) {
                     return differs(&format!("it stands in the subnet `{}`", gateway.subnet_id));
                 }
             }
             KindName::ROUTE_TABLE => {
-                let table: RouteTable =
-                    self.foreign("route-table-id", id, request, |one: &RouteTable| &one.tag_set).await?;
+                let table: RouteTable = self.foreign(id, request).await?;
                 stands_in(id, request, &table.vpc_id)?;
                 let spec: RouteTableSpec = request.resource.spec()?;
                 let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
@@ -53,48 +49,44 @@ impl Account {
                 }
             }
             KindName::SUBNET => {
-                let subnet: Subnet = self.foreign("subnet-id", id, request, |one: &Subnet| &one.tag_set).await?;
+                let subnet: Subnet = self.foreign(id, request).await?;
                 stands_in(id, request, &subnet.vpc_id)?;
                 seen.or_usual("zone", &subnet.availability_zone, &self.zone)?;
-                let wanted = request.needs.iter().find(|(address, _)| address.kind == KindName::ROUTE_TABLE);
+                let wanted = request.need(KindName::ROUTE_TABLE).map(|table| table.id.as_str());
                 let tables = self.client.list::<RouteTable>(&[("association.subnet-id", id)]).await?;
                 let own = tables.first().map(|table| table.route_table_id.as_str());
-                if own != wanted.map(|(_, table)| table.id.as_str()) {
+                if own != wanted {
                     let name = |table: Option<&str>| table.map_or_else(|| "none".to_owned(), |id| format!("`{id}`"));
-                    let wanted = name(wanted.map(|(_, table)| table.id.as_str()));
-                    return differs(&format!("its own route table is {}, not {wanted}", name(own)));
+                    return differs(&format!("its own route table is {}, not {}", name(own), name(wanted)));
                 }
             }
             KindName::SECURITY_GROUP => {
-                let group: SecurityGroup =
-                    self.foreign("group-id", id, request, |one: &SecurityGroup| &one.tag_set).await?;
+                let group: SecurityGroup = self.foreign(id, request).await?;
                 stands_in(id, request, &group.vpc_id)?;
             }
             KindName::ADDRESS => {
-                self.foreign("allocation-id", id, request, |one: &Address| &one.tag_set).await?;
+                self.foreign::<Address>(id, request).await?;
             }
             KindName::DISK => {
-                let volume: Volume = self.foreign("volume-id", id, request, |one: &Volume| &one.tag_set).await?;
+                let volume: Volume = self.foreign(id, request).await?;
                 seen.or_usual("zone", &volume.availability_zone, &self.zone)?;
             }
             KindName::DNS_ZONE => return differs("it says whose it is in a reference that never changes"),
             _ => return differs(SEVERAL),
         }
-        let ready = Tags::from([(READY.to_owned(), "yes".to_owned())]);
-        self.lay(id, request.labels().into_iter().chain(ready).collect()).await?;
+        let ready = (READY.to_owned(), "yes".to_owned());
+        self.put_tags(vec![id], request.labels().into_iter().chain([ready])).await?;
         Ok(seen.fields)
     }
 
     /// The object of this id, when it is in no environment.
-    async fn foreign<T: Listed>(
-        &self, filter: &str, id: &str, request: &Request<'_>, tags: impl Fn(&T) -> &Vec<Tag>,
-    ) -> Result<T> {
+    async fn foreign<T: Tagged>(&self, id: &str, request: &Request<'_>) -> Result<T> {
         let kind = request.resource.address.kind.as_str();
-        let all = self.client.list::<T>(&[(filter, id)]).await?;
+        let all = self.client.list::<T>(&[(T::ID, id)]).await?;
         let found = all.into_iter().next().ok_or_else(|| {
             Error::usage(format!("aws: there is no {kind} `{id}` in the region {}", self.client.region()))
         })?;
-        match tag(tags(&found), LABEL_ENV) {
+        match tag(found.tags(), LABEL_ENV) {
             Some(owner) => Err(Error::usage(format!("aws: the {kind} `{id}` belongs to the environment `{owner}`"))),
             None => Ok(found),
         }
@@ -117,14 +109,8 @@ impl Account {
         for (id, part) in [(&gateway.internet_gateway_id, GATEWAY_PART), (&group.group_id, GROUP_PART)] {
             let mut tags = Self::part_tags(request, part);
             tags.remove("Name");
-            self.lay(id, tags).await?;
+            self.put_tags(vec![id], tags).await?;
         }
-        Ok(())
-    }
-
-    async fn lay(&self, id: &str, tags: Tags) -> Result<()> {
-        let tags = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
-        self.client.create_tags().resource_id(vec![id]).tag(tags).send().await?;
         Ok(())
     }
 }

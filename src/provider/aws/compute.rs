@@ -212,8 +212,8 @@ pub(super) async fn machine_fields(
 
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
-    let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
-    let mut groups = vec![network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
+    let network = request.need(KindName::NETWORK);
+    let mut groups = vec![network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
     for group in &spec.security_groups {
         groups.push(&needed(request, &KindName::SECURITY_GROUP.named(group))?.id);
     }

@@ -173,8 +173,8 @@ impl InstanceGroupDriver {
         let instances = self.instances(environment).await?;
         for (number, instance) in numbered(&group, &instances) {
             if tag(&instance.tag_set, NUMBER) != Some(number.to_string().as_str()) {
-                let tags = vec![json!({ "Key": NUMBER, "Value": number.to_string() })];
-                client.create_tags().resource_id(vec![&instance.instance_id]).tag(tags).send().await?;
+                let tags = Tags::from([(NUMBER.to_owned(), number.to_string())]);
+                self.0.put_tags(vec![&instance.instance_id], tags).await?;
             }
         }
         let gone = || Error::new("aws: the group lost its tags while it was worked on");

@@ -272,10 +272,8 @@ impl Provider for Aws {
         let networks: Vec<&str> = networks.map(|object| object.id.as_str()).collect();
         // A tag that is not named stays as it was: what is not protected any more says so.
         let unprotected = (!terms.protect).then(|| (LABEL_PROTECT.to_owned(), "false".to_owned()));
-        let tags = terms.labels().chain(unprotected);
-        let tags: Vec<Value> = tags.map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         if !networks.is_empty() {
-            self.account.client.create_tags().resource_id(networks).tag(tags).send().await?;
+            self.account.put_tags(networks, terms.labels().chain(unprotected)).await?;
         }
         Ok(())
     }
@@ -330,9 +328,13 @@ impl Account {
 
     /// Says that an object is finished.
     async fn finish(&self, id: &str) -> Result<()> {
-        let tag = vec![json!({ "Key": READY, "Value": "yes" })];
-        self.client.create_tags().resource_id(vec![id]).tag(tag).send().await?;
-        Ok(())
+        Ok(self.put_tags(vec![id], [(READY.to_owned(), "yes".to_owned())]).await?)
+    }
+
+    /// Lays tags on objects, beside those that they have.
+    async fn put_tags(&self, ids: Vec<&str>, tags: impl IntoIterator<Item = (String, String)>) -> Result<(), AwsError> {
+        let tags = tags.into_iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        self.client.create_tags().resource_id(ids).tag(tags).send().await.map(drop)
     }
 
     /// Makes something whose call cannot be repeated blindly: when its answer is lost, it is looked up by its tags first.

@@ -76,10 +76,7 @@ impl NetworkDriver {
         for rule in inward(spec) {
             or_there(client.authorize_ingress().group_id(group).ip_permissions(vec![rule]).send().await)?;
         }
-        let tags = Account::part_tags(request, GROUP_PART);
-        let tags = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
-        client.create_tags().resource_id(vec![group]).tag(tags).send().await?;
-        Ok(())
+        self.0.put_tags(vec![group], Account::part_tags(request, GROUP_PART)).await
     }
 }
 
@@ -231,7 +228,7 @@ impl Driver for GatewayDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let wrong = |error| explain(error, request.resource);
-        let subnet = request.needs.iter().find(|(address, _)| address.kind == KindName::SUBNET).map(|(_, need)| need);
+        let subnet = request.need(KindName::SUBNET);
         let subnet = &subnet.ok_or_else(|| Error::new("the gateway has no subnet"))?.id;
         let address = self.address(request).await.map_err(wrong)?;
         let tags = Account::tags(request);
@@ -364,14 +361,13 @@ impl Driver for SubnetDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
-        let of = |kind: KindName| request.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, need)| need);
-        let network = &of(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?.id;
+        let network = &request.need(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?.id;
         let tags = Account::tags(request);
         let call = self.0.client.create_subnet().vpc_id(network).cidr_block(&spec.cidr).tags("subnet", &tags);
         let call = call.availability_zone(spec.zone.as_deref().unwrap_or(&self.0.zone));
         let find = || self.0.id_of(self, request);
         let id = self.0.make(|| call.clone().send(), "/subnet/subnetId", find).await.map_err(wrong)?;
-        if let Some(table) = of(KindName::ROUTE_TABLE) {
+        if let Some(table) = request.need(KindName::ROUTE_TABLE) {
             let call = self.0.client.associate_route_table().route_table_id(&table.id).subnet_id(&id);
             or_there(call.send().await).map_err(wrong)?;
         }

@@ -161,8 +161,8 @@ impl Driver for PostgresDriver {
         or_there(client.create_db_subnet_group(&name, &subnets, &part).await).map_err(wrong)?;
         let settings = settings_name(request.token, spec.version);
         self.settle_settings(&settings, &spec, &part).await.map_err(wrong)?;
-        let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
-        let group = network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+        let network = request.need(KindName::NETWORK);
+        let group = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
         let (user, password) = Self::owner(request, &spec)?;
         // What the file names is made at once; the subnet decides about the zone.
         needed(request, &Address::subnet(&spec.subnet))?;

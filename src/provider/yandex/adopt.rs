@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Account, LABEL_ENV, Request, compute::GIB, dns::is_own, explain, needed};
+use super::{Account, LABEL_ENV, Request, beside, dns::is_own, explain, needed};
 use crate::{
     cloud::yandex::{
         Address, Disk, DnsZone, Gateway, Labels, Listed, Network, RecordSet, Registry, RouteTable, SecurityGroup,
@@ -57,7 +57,6 @@ impl Account {
                 let (disk, labels) = self.foreign::<Disk>(id, request).await?;
                 seen.or_usual("zone", &disk.zone_id, &self.settings.zone)?;
                 seen.or_usual("disk_type", &disk.type_id, &self.settings.disk_type)?;
-                seen.field("size_gb", u64::try_from(disk.size).unwrap_or(0) / GIB);
                 client.update_disk(id).labels(&labels).send(key).await
             }
             KindName::SERVICE_ACCOUNT => {
@@ -93,7 +92,7 @@ impl Account {
         if let Some(owner) = found.labels().get(LABEL_ENV) {
             return Err(Error::usage(format!("yandex: the {kind} `{id}` belongs to the environment `{owner}`")));
         }
-        let labels = found.labels().clone().into_iter().chain(Self::labels(request)).collect();
+        let labels = beside(found.labels().clone(), Self::labels(request));
         Ok((found, labels))
     }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes of a GiB.
-pub(super) const GIB: u64 = 1 << 30;
+const GIB: u64 = 1 << 30;
 /// Fields of a machine that are changed in place.
 pub(super) const UPDATABLE: &[&str] = &[
     "cores",
@@ -148,8 +148,8 @@ fn public_address(request: &Request<'_>, spec: &VmSpec) -> Result<Value> {
 
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
-    let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
-    let network = network.and_then(|(_, network)| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+    let network = request.need(KindName::NETWORK);
+    let network = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
     let mut groups = vec![network];
     for name in &spec.security_groups {
         groups.push(&needed(request, &KindName::SECURITY_GROUP.named(name))?.id);

@@ -263,8 +263,7 @@ impl Provider for Yandex {
         for network in networks {
             let known = self.account.client.describe::<Network>(&network.id).await?.labels;
             let ours = labels(environment, &network.address, project, &network.token, terms);
-            // All are written at once: what somebody else has noted there stays.
-            let labels = known.into_iter().filter(|(name, _)| !name.starts_with("infra-")).chain(ours).collect();
+            let labels = beside(known, ours);
             // The same terms may be given again after others: each call is one of its own.
             let key = idempotency_key(&identity::random_text(24)?, "mark");
             self.account.client.update_network(&network.id).labels(&labels).send(key).await?;
@@ -274,8 +273,9 @@ impl Provider for Yandex {
 
     async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
         let seen = self.account.adopt(id, request).await?;
-        let objects = self.list(Some(request.environment)).await?;
-        let found = objects.into_iter().find(|object| object.id == id && object.address == request.resource.address);
+        let kind = request.resource.address.kind;
+        let driver = self.driver(kind).ok_or_else(|| Error::new(format!("yandex: there is no {}", kind.as_str())))?;
+        let found = self.account.made(driver, request).await?;
         let mut object = found.ok_or_else(|| Error::new(format!("yandex: `{id}` vanished while it was taken over")))?;
         object.actual.extend(seen);
         Ok(object)
@@ -304,6 +304,11 @@ fn labels(environment: &Name, address: &Address, project: &str, token: &str, ter
     own.into_iter().chain(terms.labels()).collect()
 }
 
+/// Our labels beside those that somebody else has given an object: a call replaces all of them.
+fn beside(known: Labels, ours: Labels) -> Labels {
+    known.into_iter().filter(|(name, _)| !name.starts_with("infra-")).chain(ours).collect()
+}
+
 /// Where a project lies, in letters that a label may have.
 fn project_digest(project: &str) -> String {
     identity::hex(&Sha256::digest(project)[..10])
@@ -313,6 +318,13 @@ impl Account {
     /// The labels of an object.
     fn labels(request: &Request<'_>) -> Labels {
         labels(request.environment, &request.resource.address, request.project, request.token, request.terms)
+    }
+
+    /// The object of a request, as it is after everything was done for it.
+    async fn made(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Option<Object>> {
+        let listed = driver.list(Some(request.environment)).await?;
+        let ours = |object: &Object| object.address == request.resource.address && object.token == request.token;
+        Ok(listed.into_iter().find(ours))
     }
 
     /// Makes an object, or finds the one that the same intent has made before.
@@ -333,10 +345,8 @@ impl Account {
                 },
             }
         }
-        let address = &request.resource.address;
-        let listed = driver.list(Some(request.environment)).await?;
-        let ours = listed.into_iter().find(|object| object.address == *address && object.token == request.token);
-        ours.ok_or_else(|| {
+        self.made(driver, request).await?.ok_or_else(|| {
+            let address = &request.resource.address;
             let name = object_name(request.environment, &address.name);
             Error::new(format!(
                 "yandex: a {} `{name}` exists that this environment did not make",

@@ -181,8 +181,7 @@ impl Driver for PostgresDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: PostgresSpec = request.resource.spec()?;
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
-        let network = request.needs.iter().find(|(address, _)| address.kind == KindName::NETWORK);
-        let (_, network) = network.ok_or_else(|| Error::new("the service has no network"))?;
+        let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the service has no network"))?;
         let group = network.attribute(DEFAULT_GROUP).unwrap_or_default();
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
         let name = object_name(request.environment, &request.resource.address.name);

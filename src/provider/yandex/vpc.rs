@@ -215,13 +215,12 @@ impl Driver for SubnetDriver {
         let spec: SubnetSpec = request.resource.spec()?;
         let name = object_name(request.environment, &request.resource.address.name);
         let labels = Account::labels(request);
-        let of = |kind: KindName| request.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, need)| need);
-        let network = of(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?;
+        let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?;
         let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
         let mut call = self.0.client.create_subnet();
         call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(&network.id).zone_id(zone);
         call = call.v4_cidr_blocks(vec![&spec.cidr]);
-        if let Some(table) = of(KindName::ROUTE_TABLE) {
+        if let Some(table) = request.need(KindName::ROUTE_TABLE) {
             call = call.route_table_id(&table.id);
         }
         self.0.create(self, request, |key| call.clone().send(key)).await
