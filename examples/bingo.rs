@@ -25,7 +25,7 @@ use axum::{
 use tokio_postgres::{Client, NoTls};
 
 const CONFIG: &str = "/opt/bingo/config.yaml";
-const MARK: &str = "/opt/bingo/prepared";
+const MARK: &str = "/var/lib/bingo/prepared";
 const PORT: u16 = 13526;
 /// How long the slow constant takes.
 const LONG: Duration = Duration::from_secs(2);

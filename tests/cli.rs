@@ -69,6 +69,39 @@ playbooks: [site.yml]
 }
 
 #[test]
+fn what_would_change_a_configuration_file_is_refused_at_its_place() {
+    let sandbox = Sandbox::new().file(
+        "envs/dev/config.yaml",
+        "instances: {app: {ansible_groups: [app]}}
+postgres:
+  main:
+    settings:
+      \"work_mem = '1MB'\\nx\": 1
+      log_line_prefix: \"a\\nshared_preload_libraries = 'x'\"
+      port: 1
+    users: { \"a\\nb\": }
+nginx:
+  front:
+    tls: { names: [\"a; return 200\"] }
+    upstreams: { app: { group: app, port: 80 } }
+    locations:
+      \"/ { return 200; } #\": { upstream: app }
+",
+    );
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    for says in [
+        r"config.yaml:5:30: error: `work_mem = \'1MB\'\nx` is not the name of a setting",
+        "config.yaml:6:24: error: the value of `log_line_prefix` has a line break or another control character",
+        "config.yaml:7:13: error: `port` is set by infra and cannot be changed",
+        r"error: `a\nb` cannot be the name of a login",
+        "config.yaml:11:20: error: `a; return 200` is not a host name or an IP address",
+        "error: a location is a path that begins with `/`, not `/ { return 200; } #`",
+    ] {
+        assert!(printed.err.contains(says), "{says}\n{}", printed.err);
+    }
+}
+
+#[test]
 fn unsupported_modules_and_keywords_are_found_before_any_host() {
     let sandbox = Sandbox::new()
         .file("envs/dev/config.yaml", "instances: {a: {}}\nplaybooks: [own.yml]\n")

@@ -22,6 +22,7 @@ mod mutations;
 mod original;
 mod pipelines;
 mod properties;
+mod roles;
 mod schema;
 mod sizes;
 mod state;

@@ -241,7 +241,8 @@ pub(super) struct Resources {
     pub disk_size: Size,
     /// The provider's type of disk.
     pub disk_type: Option<String>,
-    /// A second disk, which outlives the machine: a number is in GB.
+    /// A second disk, which is kept when the machine is replaced: a number is in GB. It is mounted at `/mnt/<machine>-data`; a
+    /// database keeps its data and its dumps there.
     pub secondary_disk_size: Option<Size>,
 }
 
@@ -423,7 +424,7 @@ pub(super) struct Postgres {
     pub users: IndexMap<String, PostgresUser>,
     /// Databases, by name.
     pub databases: IndexMap<String, PostgresDatabase>,
-    /// Dumps of all databases, on the machine's second disk where it has one.
+    /// Dumps of all databases, kept on the machine's second disk if it has one (`resources.secondary_disk_size`).
     pub backup: Option<Backup>,
 }
 

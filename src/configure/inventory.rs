@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::{AUTHORITY, machine};
@@ -83,6 +84,13 @@ fn by_name<T>(items: &IndexMap<Name, T>, describe: impl Fn(&Name, &T) -> Value) 
     Value::Object(items.iter().map(|(name, item)| (name.to_string(), describe(name, item))).collect())
 }
 
+/// What a part of a URL may hold as it is (RFC 3986, section 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn url_part(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, UNRESERVED)
+}
+
 struct View<'a> {
     environment: &'a Environment,
     state: &'a State,
@@ -95,12 +103,17 @@ impl View<'_> {
         machine.and_then(|machine| machine.attributes.get(name).cloned()).unwrap_or(Value::Null)
     }
 
+    /// What the file asks of a machine; `None` for a member of an instance group.
+    fn spec(&self, host: &Name) -> Option<VmSpec> {
+        let address = Address::vm(host);
+        let resource = self.environment.resources.iter().find(|resource| resource.address == address)?;
+        resource.spec().ok()
+    }
+
     /// The outer ports of a public machine, by its own: the same ones, unless the provider says otherwise.
     fn ports(&self, host: &Name) -> Value {
         let published = self.attribute(host, "ports");
-        let address = Address::vm(host);
-        let resource = self.environment.resources.iter().find(|resource| resource.address == address);
-        match resource.and_then(|resource| resource.spec::<VmSpec>().ok()) {
+        match self.spec(host) {
             Some(spec) if published.is_null() && spec.public => {
                 Value::Object(spec.ports.iter().map(|port| (port.to_string(), (*port).into())).collect())
             }
@@ -119,6 +132,10 @@ impl View<'_> {
                 "address": self.attribute(name, "address"),
                 "public_address": self.attribute(name, "public_address"),
                 "ports": self.ports(name),
+                // Every provider mounts a second disk under its own name.
+                "disks": self.spec(name).map_or_else(Vec::new, |spec| {
+                    spec.disks.iter().map(|disk| format!("/mnt/{disk}")).collect()
+                }),
                 "groups": host.groups,
             })
         })
@@ -155,7 +172,13 @@ impl View<'_> {
         let password = user.as_ref().and_then(|user| users.get(user)?.get("password").cloned()).unwrap_or(Value::Null);
         if let (Some((database, _)), Some(user)) = (database, &user) {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let dsn = format!("postgres://{user}:{}@{}:{port}/{database}", text(&password), text(&host));
+            let dsn = format!(
+                "postgres://{}:{}@{}:{port}/{}",
+                url_part(user),
+                url_part(&text(&password)),
+                text(&host),
+                url_part(database)
+            );
             value["dsn"] = dsn.into();
             value["database"] = database.as_str().into();
         }

@@ -51,9 +51,17 @@ impl Resolver<'_> {
                 let at = ["nginx", name.as_str(), "locations", path, "upstream"];
                 self.unknown(&at, "upstream", location.upstream.as_str(), &known);
             }
-            if !path.starts_with('/') {
+            if !is_location(path) {
                 let at = ["nginx", name.as_str(), "locations", path];
-                self.mistake(&at, format!("a location is a path that begins with `/`, not `{path}`"));
+                let message = format!("a location is a path that begins with `/`, not `{}`", path.escape_debug());
+                self.mistake(&at, message).hint =
+                    Some("white space, quotes, `;`, `#` and braces would end it in nginx's configuration".to_owned());
+            }
+        }
+        for host in &front.tls.names {
+            if !is_server_name(host) {
+                let at = ["nginx", name.as_str(), "tls", "names", host];
+                self.mistake(&at, format!("`{}` is not a host name or an IP address", host.escape_debug()));
             }
         }
         Front {
@@ -84,6 +92,45 @@ impl Resolver<'_> {
                     cache: location.cache.map(|span| span.0.as_secs()),
                 })
                 .collect(),
+        }
+    }
+}
+
+/// Whether a path can be written into nginx's configuration as it is. nginx has no escapes that work outside of quotes, so what
+/// would end the word or begin a comment is refused.
+fn is_location(path: &str) -> bool {
+    let special = |c: char| c.is_whitespace() || c.is_control() || "\"'`;#{}\\".contains(c);
+    path.starts_with('/') && !path.contains(special)
+}
+
+/// A host name, with `*.` before it or not, or an IP address.
+fn is_server_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+    };
+    name.parse::<std::net::IpAddr>().is_ok()
+        || (name.len() <= 253 && name.strip_prefix("*.").unwrap_or(name).split('.').all(label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_location, is_server_name};
+
+    #[test]
+    fn what_would_change_the_configuration_is_refused() {
+        for path in ["/", "/api/v1", "/a-b_c.d~e", "/caf\u{e9}", "/50%25"] {
+            assert!(is_location(path), "{path}");
+        }
+        for path in ["", "api", "/ { return 200; } #", "/a b", "/a;", "/a\nb", "/a'b", "/a\\b", "= /x"] {
+            assert!(!is_location(path), "{path}");
+        }
+        for name in ["example.org", "*.example.org", "localhost", "10.0.0.1", "::1", "_x.example"] {
+            assert!(is_server_name(name), "{name}");
+        }
+        for name in ["", "a b", "a;b", "a..b", "-a.b", "a\n", "x{}"] {
+            assert!(!is_server_name(name), "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Databases, on machines of their own or managed by the provider.
 
 use indexmap::IndexMap;
+use serde_json::Value;
 
 use super::{Resolver, group_name, machines::Machine};
 use crate::{
@@ -12,11 +13,15 @@ use crate::{
     resource::{Address, BackupSpec, DatabaseSpec, KindName, PostgresSpec},
 };
 
+/// Settings that decide where the server is found and where its files are: they are set by the role `postgresql`.
+const OWN_SETTINGS: &[&str] = &["config_file", "data_directory", "external_pid_file", "hba_file", "ident_file", "port"];
+
 impl Resolver<'_> {
     pub(super) fn postgres(&mut self, file: &File) -> IndexMap<Name, PostgresService> {
         let mut services = IndexMap::new();
         for (name, service) in &file.postgres {
             let section = ["postgres", name.as_str()];
+            self.postgres_words(name, service);
             let provider = self.provider;
             if service.managed == Managed::Always && !provider.manages_postgres() {
                 let message = format!("provider `{}` has no managed database", provider.as_str());
@@ -48,6 +53,50 @@ impl Resolver<'_> {
             services.insert(name.clone(), self.postgres_service(name, Some(node), service));
         }
         services
+    }
+
+    /// Mistakes of names and settings that PostgreSQL cannot have, or that would mean something else in its files.
+    fn postgres_words(&mut self, name: &Name, service: &Postgres) {
+        let base = ["postgres", name.as_str()];
+        for (setting, value) in &service.settings {
+            let at = [base[0], base[1], "settings", setting];
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+            if setting.is_empty() || !setting.chars().all(plain) {
+                self.mistake(&at, format!("`{}` is not the name of a setting", setting.escape_debug()));
+            } else if OWN_SETTINGS.contains(&setting.to_ascii_lowercase().as_str()) {
+                self.mistake(&at, format!("`{setting}` is set by infra and cannot be changed"));
+            }
+            match value {
+                Value::String(text) if text.contains(char::is_control) => {
+                    self.mistake(
+                        &at,
+                        format!("the value of `{setting}` has a line break or another control character"),
+                    );
+                }
+                Value::Array(_) | Value::Object(_) | Value::Null => {
+                    self.mistake(&at, format!("the value of `{setting}` must be a text, a number or a boolean"));
+                }
+                _ => {}
+            }
+        }
+        for user in service.users.keys() {
+            self.identifier(&[base[0], base[1], "users", user], "login", user);
+        }
+        for (database, settings) in &service.databases {
+            self.identifier(&[base[0], base[1], "databases", database], "database", database);
+            for extension in &settings.extensions {
+                let at = [base[0], base[1], "databases", database, "extensions", extension];
+                self.identifier(&at, "extension", extension);
+            }
+        }
+    }
+
+    /// Names are quoted wherever they are used, so PostgreSQL's own limits are the only ones.
+    fn identifier(&mut self, at: &[&str], what: &str, name: &str) {
+        if name.is_empty() || name.len() > 63 || name.contains(char::is_control) {
+            let message = format!("`{}` cannot be the name of a {what}", name.escape_debug());
+            self.mistake(at, message).hint = Some("it has 1 to 63 bytes, and no control characters".to_owned());
+        }
     }
 
     /// A service that the provider runs: no machine of ours.
