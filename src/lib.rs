@@ -20,6 +20,7 @@ pub mod modules;
 pub mod name;
 pub mod plan;
 pub mod playbook;
+pub mod project;
 pub mod provider;
 pub mod remote;
 pub mod resource;

@@ -12,7 +12,7 @@ use infra::{
     apply::Tally,
     cloud::aws::ec2::{Address, Instance, RouteTable, SecurityGroup, Volume, Vpc},
     config::Environment,
-    provider::aws::Aws,
+    provider::{Provider as _, aws::Aws},
     state::Store,
 };
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::{
     e2e,
     support::{
         Sandbox, aws_model,
-        commands::{command, environment},
+        commands::{command, environment, owner},
         containers::Containers,
         moto::{Fault, Moto, REGION},
         repository,
@@ -112,6 +112,11 @@ async fn aws_the_life_of_an_environment() {
             ("groups of subnets", 0),
         ]
     );
+    // Each says which file it was made from, groups too; and the account is the real one.
+    let (environment, provider) = load(project, &moto, FILE);
+    let objects = provider.list(&owner(&environment)).await.unwrap();
+    assert!(objects.iter().all(|object| object.terms.template.is_empty()), "{objects:?}");
+    assert_eq!(provider.account().await.unwrap(), format!("account 123456789012 in {REGION}"));
     // Only what asks for it has a public address, and only the web server is in a second group.
     assert!(machine(&moto, "dev-db").await.ip_address.is_empty());
     assert!(!machine(&moto, "dev-bastion").await.ip_address.is_empty());

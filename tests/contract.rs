@@ -12,7 +12,7 @@ use infra::{
         yandex,
     },
     plan::Listed,
-    provider::Provider,
+    provider::{Owner, Provider},
     resource::{KindName, Terms},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +22,7 @@ use crate::{
     aws as on_aws,
     support::{
         aws_model,
-        commands::take_over,
+        commands::{PROJECT, take_over},
         moto::Moto,
         repository,
         yandex::{
@@ -167,14 +167,24 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
 
 /// The labels of a cloud's objects take later terms: those of the whole environment.
 async fn prolonged_and_not_swept(provider: &dyn Provider) {
-    let environment = "dev".parse().unwrap();
-    let objects = provider.list(Some(&environment)).await.unwrap();
+    let owner = Owner { environment: "dev".parse().unwrap(), project: PROJECT.to_owned() };
+    let objects = provider.list(&owner).await.unwrap();
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let later = now + SignedDuration::from_hours(2);
-    for (expires, protect, goes) in [(now, false, true), (later, true, false), (now, true, false), (now, false, true)] {
-        let terms = Terms { expires: Some(expires), protect, owner: "ann@laptop".into(), template: "dev".into() };
-        provider.mark(&environment, &objects[0].project, &terms, &objects).await.unwrap();
-        let listed = Listed::of(provider.list(None).await.unwrap());
+    let mut terms = Terms { owner: "ann@laptop".into(), template: "dev".into(), ..Terms::default() };
+    let all = [
+        (Some(now), false, true),
+        (Some(later), true, false),
+        (Some(now), true, false),
+        (None, false, false),
+        (Some(later), false, false),
+        // Earlier than what was there before: that is meant.
+        (Some(now), false, true),
+    ];
+    for (expires, protect, goes) in all {
+        terms = Terms { expires, protect, ..terms }.given(now);
+        provider.mark(&owner, &terms, &objects).await.unwrap();
+        let listed = Listed::of(provider.labelled(None).await.unwrap());
         assert_eq!(listed.len(), 1, "all belongs to one environment");
         assert_eq!(listed[0].terms, terms);
         assert_eq!(listed[0].has_expired(now), goes);

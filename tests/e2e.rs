@@ -64,6 +64,12 @@ impl Dev {
         self.run(&["ssh", host, "--", command], 0).out
     }
 
+    /// The name of a machine's container.
+    fn container(&self, host: &str) -> String {
+        let project = infra::project::read(self.sandbox.folder.path()).unwrap().unwrap();
+        format!("infra-{project}_{}_{host}", self.name)
+    }
+
     /// What the engine still has of this environment.
     pub(crate) async fn left(&self) -> Vec<String> {
         left(&self.name).await
@@ -414,7 +420,7 @@ async fn e2e_two_environments_at_once_do_not_touch() {
     assert_ne!(a.out, b.out);
     // A machine that was stopped is started again; one that is gone is made again.
     let client = engine();
-    client.remove_container(&format!("infra-{}-b", two.name)).await.unwrap();
+    client.remove_container(&two.container("b")).await.unwrap();
     let healed = two.apply();
     assert!(healed.err.contains("+ vm.b") && healed.err.contains("it is gone"), "{}", healed.err);
     assert_eq!(two.ssh("b", "hostname").trim(), "b");

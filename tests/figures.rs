@@ -10,17 +10,15 @@ use std::{
 use infra::{
     apply::Tally,
     event::Events,
-    identity,
     name::Name,
     provider::fake::{Call, Fake, Hook},
     state::{Backend, Lease, LocalBackend, Term, look},
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     support::{
         Sandbox,
-        commands::{command, environment},
+        commands::{PROJECT, command, environment},
         repository,
         yandex::{Cloud, FOLDER},
     },
@@ -65,15 +63,7 @@ async fn figures_a_plan_of_a_thousand_machines() {
     let key = repository().join("tests/golden/yandex/authorized-key.json");
     let file = many(1000, &cloud.endpoint(), &key.display().to_string());
     apply(&sandbox.path("."), &cloud, &file).await;
-    // The command line names the project after its folder.
-    let project = std::fs::canonicalize(sandbox.path(".")).unwrap().display().to_string();
-    let label = identity::hex(&Sha256::digest(project)[..10]);
-    cloud.edit_all(|object| {
-        if object["labels"]["infra-project"].is_string() {
-            object["labels"]["infra-project"] = label.as_str().into();
-        }
-    });
-    let sandbox = sandbox.file("envs/dev/config.yaml", &file);
+    let sandbox = sandbox.file("envs/dev/config.yaml", &file).file(infra::project::FILE, PROJECT);
     let begun = Instant::now();
     let mut child = sandbox.command(&["plan", "dev"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut peak = 0_u64;

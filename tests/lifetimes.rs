@@ -8,7 +8,7 @@ use infra::{
     event::Events,
     name::Name,
     plan::{Action, Listed},
-    provider::{Driver, Object, Provider, Request, fake::Fake},
+    provider::{Driver, Object, Owner, Provider, Request, fake::Fake},
     resource::{Address, Policy, Resource, Terms},
     state::{State, Vault},
 };
@@ -98,7 +98,7 @@ proptest! {
         runtime.block_on(async {
             let cloud = cloud(&seeds).await;
             let now = Timestamp::from_second(NOW).unwrap();
-            let objects = Provider::list(&cloud, None).await.unwrap();
+            let objects = cloud.labelled(None).await.unwrap();
             let stays = |object: &Object| {
                 let same = |seed: &&Seed| seed.environment == object.environment && seed.project == object.project;
                 let own: Vec<&Seed> = seeds.iter().filter(same).collect();
@@ -137,8 +137,8 @@ async fn a_sweep_removes_an_environment_and_proves_it() {
         listed.iter().filter(|listed| listed.has_expired(Timestamp::from_second(NOW).unwrap())).collect();
     assert_eq!(expired.len(), 1);
     let changes = expired[0].removal(Policy::default()).unwrap();
-    let name = "pr-1".parse().unwrap();
-    assert_eq!(sweep(&cloud, &name, &changes, &Events::ignored()).await.unwrap(), 2);
+    let owner = Owner { environment: "pr-1".parse().unwrap(), project: "/one".into() };
+    assert_eq!(sweep(&cloud, &owner, &changes, &Events::ignored()).await.unwrap(), 2);
     assert_eq!(cloud.objects().len(), 1);
     let deletes: Vec<String> =
         cloud.calls().into_iter().filter(|call| call.verb == "delete").map(|call| call.subject).collect();
@@ -165,7 +165,7 @@ async fn e2e_an_environment_expires_and_is_swept_without_its_state() {
     assert!(line["owner"].as_str().unwrap().contains('@'), "{line}");
 
     // It is named by its own name from now on, and given more time; what is young is left alone.
-    assert!(run(&["extend", &child, "3h"], 0).out.contains("lives until"));
+    assert!(run(&["extend", &child, "3h"], 0).out.contains("expires at"));
     assert!(listed(&child)["seconds_left"].as_i64().unwrap() > 10_000);
     assert!(!run(&["gc", "--provider", "docker"], 0).err.contains(&child));
     let again = run(&["apply", &child, "--yes"], 0);

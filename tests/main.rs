@@ -20,6 +20,7 @@ mod lifetimes;
 mod modules;
 mod mutations;
 mod original;
+mod ownership;
 mod pipelines;
 mod properties;
 mod roles;

@@ -9,15 +9,11 @@ use std::{
 };
 
 use infra::{
-    clock::Clock,
     config::{PostgresSettings, S3Settings, StateSettings},
     event::Events,
     name::Name,
     resource::Terms,
-    state::{
-        Backend, Deed, Expect, Intent, Lease, LocalBackend, Overlay, PostgresBackend, State, Store, Term, VERSION,
-        look, unlock,
-    },
+    state::{Backend, Deed, Expect, Intent, Lease, LocalBackend, PostgresBackend, State, Store, Term, look, unlock},
 };
 use tokio::task::JoinSet;
 
@@ -34,20 +30,12 @@ const PATIENT: Duration = Duration::from_mins(1);
 fn state(name: &Name) -> State {
     let intent = Intent { token: "t".into(), spec: serde_json::Map::new(), needs: Vec::new() };
     State {
-        version: VERSION,
-        environment: name.clone(),
         provider: "fake".into(),
         folder: "envs/dev".into(),
-        labelled: None,
-        pool: None,
-        overlay: Overlay::default(),
         terms: Terms { owner: "Ännchen".into(), ..Terms::default() },
         serial: 1,
-        created: Clock::System.now(),
-        resources: BTreeMap::new(),
         pending: BTreeMap::from([("vm.a".parse().unwrap(), intent)]),
-        fence: 0,
-        secrets: String::new(),
+        ..State::of_name(name.clone())
     }
 }
 

@@ -249,13 +249,35 @@ async fn yandex_what_changes_behind_our_back_is_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn yandex_two_projects_have_an_environment_of_one_name_in_one_folder() {
+    let file = FILE.replace("ENDPOINT", "").replace("endpoint: '', ", "").replace("KEY}", "'../../key.json'}");
+    let subnets = format!(
+        "{}\n",
+        file.lines().take_while(|line| !line.starts_with("service_accounts")).collect::<Vec<_>>().join("\n")
+    );
+    let subnets = subnets.replace(", firewall: {web: {groups: [web], ports: [80, 443]}}", "");
+    let first = Project::new(&subnets).await;
+    let second = Project { cloud: first.cloud.clone(), ..Project::new(&subnets).await };
+    first.run(&["apply", "dev", "--yes"], 0).silent();
+    let once = first.cloud.names();
+    second.run(&["apply", "dev", "--yes"], 0).silent();
+    assert_eq!(first.cloud.names().len(), 2 * once.len(), "{:?}", first.cloud.names());
+    assert!(first.run(&["plan", "dev"], 0).out.contains("resources: nothing to do"));
+    second.run(&["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(first.cloud.names(), once);
+    assert!(first.run(&["plan", "dev"], 0).out.contains("resources: nothing to do"));
+    first.run(&["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(first.cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn yandex_a_stranger_is_not_touched() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     apply(folder.path(), &cloud, FILE).await;
     cloud.edit("dev-web", |machine| machine["labels"] = json!({}));
     let (environment, provider) = load(folder.path(), &cloud, FILE);
     let error = command(folder.path(), &environment, &provider, false).await.unwrap_err().to_string();
-    assert!(error.contains("`dev-web` exists that this environment did not make"), "{error}");
+    assert!(error.contains("`dev-web-") && error.contains("exists that this environment did not make"), "{error}");
     assert!(cloud.names().contains(&"instances dev-web".to_owned()));
 }
 

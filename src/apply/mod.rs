@@ -21,7 +21,7 @@ use crate::{
     identity,
     name::Name,
     plan::{self, Action, Change, Plan},
-    provider::{Boot, Driver, Object, Provider, Request},
+    provider::{Boot, Driver, Object, Owner, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
     secret::Secret,
     state::{Entry, Intent, State, Store, Vault},
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
     /// After an interrupted run: a call of the killed command may have been carried out after we had looked, so that
     /// there are two objects of one address. The one that the state knows stays.
     async fn remove_twins(&self, plan: &Plan) -> Result<()> {
-        for object in self.provider.list(Some(&plan.labelled)).await? {
+        for object in self.provider.list(&plan.owner()).await? {
             let known = self.books().state.resources.get(&object.address).map(|entry| entry.id.clone());
             if known.is_some_and(|id| id != object.id) {
                 self.driver(&object.address)?.delete(&object.id).await?;
@@ -349,6 +349,7 @@ impl<'a> Run<'a> {
             let created = known.map_or(made.created, |entry| entry.created);
             state.resources.insert(resource.address.clone(), Entry { created, ..made });
             state.pending.remove(&resource.address);
+            state.removing.remove(&resource.address);
         })
         .await
     }
@@ -386,6 +387,11 @@ impl<'a> Run<'a> {
     async fn remove_all(&self, changes: &[&Change]) -> Result<usize> {
         let by_address: BTreeMap<&Address, &Change> = changes.iter().map(|change| (&change.address, *change)).collect();
         let graph = Graph::new(changes.iter().map(|change| (change.address.clone(), change.needs.clone())))?.reversed();
+        if !changes.is_empty() {
+            // Whoever is killed on the way finds things gone that the state still knows.
+            let begun = changes.iter().map(|change| change.address.clone());
+            self.save(|state| state.removing.extend(begun)).await?;
+        }
         let outcomes = graph
             .walk(self.width(), |address| {
                 let change = by_address[&address];
@@ -400,6 +406,7 @@ impl<'a> Run<'a> {
                     self.save(|state| {
                         state.resources.remove(&change.address);
                         state.pending.remove(&change.address);
+                        state.removing.remove(&change.address);
                     })
                     .await
                 }
@@ -420,7 +427,7 @@ impl<'a> Run<'a> {
     /// When the provider still lists objects; each is named.
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
         let planned = |object: &Object| plan.changes.iter().any(|change| change.address == object.address);
-        let left = left(self.provider, &plan.labelled, planned).await?;
+        let left = left(self.provider, &plan.owner(), planned).await?;
         if left.is_empty() {
             return self.store.remove().await;
         }
@@ -438,15 +445,15 @@ fn driver<'p>(provider: &'p dyn Provider, address: &Address) -> Result<&'p dyn D
 
 /// What is left of an environment. A call of a killed command may have been carried out after we had looked: what that has
 /// made is removed too, once, where it may be.
-async fn left(provider: &dyn Provider, environment: &Name, may_go: impl Fn(&Object) -> bool) -> Result<Vec<Object>> {
-    let left = provider.list(Some(environment)).await?;
+async fn left(provider: &dyn Provider, owner: &Owner, may_go: impl Fn(&Object) -> bool) -> Result<Vec<Object>> {
+    let left = provider.list(owner).await?;
     if left.is_empty() {
         return Ok(left);
     }
     for object in left.iter().filter(|object| may_go(object)) {
         driver(provider, &object.address)?.delete(&object.id).await?;
     }
-    provider.list(Some(environment)).await
+    provider.list(owner).await
 }
 
 /// The error that objects are left.

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use super::{driver, finish_removals, left, left_over};
 use crate::{
-    error::Result, event::Events, graph::Graph, name::Name, plan::Change, provider::Provider, resource::Address,
+    error::Result,
+    event::Events,
+    graph::Graph,
+    plan::Change,
+    provider::{Owner, Provider},
+    resource::Address,
 };
 
 /// Carries out a plan of removals, then proves that nothing is left.
 ///
 /// # Errors
 /// When a removal fails, or the provider still lists objects; each is named.
-pub async fn sweep(provider: &dyn Provider, environment: &Name, changes: &[Change], events: &Events) -> Result<usize> {
+pub async fn sweep(provider: &dyn Provider, owner: &Owner, changes: &[Change], events: &Events) -> Result<usize> {
     // An address may have several objects here: twins that a killed command left.
     let mut by_address: BTreeMap<&Address, Vec<&Change>> = BTreeMap::new();
     for change in changes {
@@ -26,7 +31,7 @@ pub async fn sweep(provider: &dyn Provider, environment: &Name, changes: &[Chang
             async move {
                 let driver = driver(provider, &address)?;
                 for object in changes.iter().filter_map(|change| change.object.as_ref()) {
-                    let subject = format!("{environment}/{address}");
+                    let subject = format!("{}/{address}", owner.environment);
                     events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
                 }
                 Ok(())
@@ -35,6 +40,6 @@ pub async fn sweep(provider: &dyn Provider, environment: &Name, changes: &[Chang
         .await;
     let count = outcomes.len();
     finish_removals(outcomes)?;
-    let left = left(provider, environment, |_| true).await?;
+    let left = left(provider, owner, |_| true).await?;
     if left.is_empty() { Ok(count) } else { Err(left_over(&left).hint("run the same command again")) }
 }

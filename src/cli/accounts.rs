@@ -2,6 +2,7 @@
 //! engine, and the project's own folder.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,21 +11,61 @@ use crate::{
     config::{self, DockerSettings, LoadOptions, ProviderName, StateSettings},
     error::{Context, Error, Result},
     name::Name,
+    plan::Listed,
+    project::ProjectId,
     provider::{self, Provider, docker::Docker},
     state::{self, Deed, State, Store},
     ui::Ui,
 };
 
-/// Opens each account once. A file that cannot be loaded is told of and passed by.
+/// A provider, and the account that it works in.
+pub(super) struct Account {
+    pub(super) provider: Arc<dyn Provider>,
+    /// As the provider identifies it.
+    pub(super) id: String,
+}
+
+impl Account {
+    /// Everything in it that carries our labels.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub(super) async fn environments(&self) -> Result<Vec<Listed>> {
+        let objects = self.provider.labelled(None).await.context(|| format!("{self} cannot be asked"))?;
+        Ok(Listed::of(objects))
+    }
+
+    /// Whether the objects of an environment that is listed here are those of a state of this project.
+    pub(super) fn has(&self, listed: &Listed, state: &State, project: Option<&ProjectId>, folder: &Path) -> bool {
+        let by_path = || self.provider.path_label(&folder.display().to_string());
+        let label = match (&state.project_label, &state.project) {
+            (Some(kept), _) => kept.clone(),
+            (None, Some(id)) => id.to_string(),
+            (None, None) => by_path(),
+        };
+        state.provider == self.provider.name()
+            && state.account.as_ref().is_none_or(|known| *known == self.id)
+            && state.project.as_ref().is_none_or(|id| project == Some(id))
+            && (state.label().as_str(), label.as_str()) == (listed.environment.as_str(), listed.project.as_str())
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}: {})", self.provider.name(), self.provider.place(), self.id)
+    }
+}
+
+/// Opens each account once, however many files name it and under whichever settings. A file that cannot be loaded is reported
+/// and skipped; those accounts that do not say who they are come as errors.
 ///
 /// # Errors
 /// When only accounts of one provider are asked for, and there is none.
-pub(super) fn open(project: &Path, only: Option<ProviderName>, ui: &Ui) -> Result<Vec<Arc<dyn Provider>>> {
-    let mut accounts: Vec<Arc<dyn Provider>> = Vec::new();
+pub(super) async fn open(project: &Path, only: Option<ProviderName>, ui: &Ui) -> Result<(Vec<Account>, Vec<Error>)> {
+    let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
     let mut add = |provider: Arc<dyn Provider>| {
-        let same = |other: &Arc<dyn Provider>| (other.name(), other.account()) == (provider.name(), provider.account());
-        if only.is_none_or(|only| only.as_str() == provider.name()) && !accounts.iter().any(same) {
-            accounts.push(provider);
+        if only.is_none_or(|only| only.as_str() == provider.name()) {
+            providers.push(provider);
         }
     };
     for name in config::list(project) {
@@ -32,21 +73,34 @@ pub(super) fn open(project: &Path, only: Option<ProviderName>, ui: &Ui) -> Resul
             .and_then(|environment| provider::open(&environment));
         match opened {
             Ok(provider) => add(Arc::from(provider)),
-            Err(error) => ui.say(&format!("warning: `envs/{name}` is passed by: {}", error.message())),
+            Err(error) => ui.say(&format!("warning: `envs/{name}` is skipped: {}", error.message())),
         }
     }
     add(Arc::new(Docker::open(&DockerSettings::default())?));
+    let ids = futures::future::join_all(providers.iter().map(|provider| provider.account())).await;
+    let (mut accounts, mut failures) = (Vec::<Account>::new(), Vec::<(String, Error)>::new());
+    for (provider, id) in providers.into_iter().zip(ids) {
+        let place = format!("{} ({})", provider.name(), provider.place());
+        match id {
+            Ok(id) if accounts.iter().any(|other| (other.provider.name(), &other.id) == (provider.name(), &id)) => {}
+            Ok(id) => accounts.push(Account { provider, id }),
+            // Several files may name the place.
+            Err(_) if failures.iter().any(|(other, _)| *other == place) => {}
+            Err(error) => failures.push((place.clone(), error.context(format!("{place} cannot be asked")))),
+        }
+    }
+    let failures: Vec<Error> = failures.into_iter().map(|(_, error)| error).collect();
     match only {
-        Some(only) if accounts.is_empty() => {
+        Some(only) if accounts.is_empty() && failures.is_empty() => {
             Err(Error::usage(format!("no environment file of this project names an account of `{}`", only.as_str()))
                 .hint(format!("write `provider: {}` and its settings into one", only.as_str())))
         }
-        _ => Ok(accounts),
+        _ => Ok((accounts, failures)),
     }
 }
 
 /// The places where states of this project lie: those that its files name, and its own folder.
-fn places(project: &Path) -> Vec<StateSettings> {
+pub(super) fn places(project: &Path) -> Vec<StateSettings> {
     let named = config::list(project);
     let named = named.iter().map(|name| config::state_settings(&project.join("envs").join(name)));
     named.chain([StateSettings::default()]).fold(Vec::new(), |mut places, settings| {

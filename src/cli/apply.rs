@@ -45,9 +45,12 @@ pub(super) struct Apply {
     /// No tasks with these tags
     #[arg(long, value_delimiter = ',')]
     skip_tags: Vec<String>,
-    /// How long the environment lives from now on, as `2h`: `infra gc` sweeps it away after that
-    #[arg(long, value_name = "TIME", value_parser = config::duration)]
+    /// How long the environment lives from now on, as `2h`: `infra gc` removes it after that
+    #[arg(long, value_name = "TIME", value_parser = config::lifetime)]
     ttl: Option<Duration>,
+    /// Go on although every object that the state knows is gone: they are created again
+    #[arg(long)]
+    forget: bool,
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
@@ -70,6 +73,7 @@ impl Apply {
             tags: Vec::new(),
             skip_tags: Vec::new(),
             ttl: None,
+            forget: false,
             lock_timeout: Duration::ZERO,
             wait_healthy: None,
             pool: true,
@@ -104,6 +108,7 @@ impl Apply {
                 ttl = ttl.or(session.environment.ttl);
             }
             let observed = session.observe().await?;
+            session.check_not_all_gone(&observed, self.forget)?;
             let mut plan = session.plan(&observed, false, &selection)?;
             plan.digest = digest;
             if let Some(saved) = &saved {
@@ -115,6 +120,8 @@ impl Apply {
             if saved.is_none() && !self.yes && !ui.confirm(&format!("Apply this to `{}`?", plan.environment))? {
                 return Err(Error::interrupted("nothing was changed"));
             }
+            session.establish(ui)?;
+            plan.project = session.owner().project;
             preflight::account(&session, &plan).await?;
             let overlay = session.overlay(&arguments)?;
             plan.terms = if self.pool { session.terms_without_end()? } else { session.terms(ttl)? };

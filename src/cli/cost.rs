@@ -38,7 +38,7 @@ pub(super) fn estimate(
 
 impl Cost {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let environment = self.environment.load().await?;
+        let environment = self.environment.load_or_warn(ui).await?;
         let provider = provider::open(&environment)?;
         let estimate = estimate(&environment, provider.as_ref(), self.prices.as_deref())?;
         if ui.mode() == Mode::Json {

@@ -40,7 +40,7 @@ impl Doctor {
                 if session.provider.name() == "docker" {
                     machine().await?
                 } else {
-                    session.provider.diagnose(&session.label(), &session.resources()).await
+                    session.provider.diagnose(&session.owner(), &session.resources()).await
                 }
             }
         };

@@ -1,14 +1,14 @@
 //! `infra gc`: sweeps away the environments whose time is over.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use serde_json::json;
 
-use super::accounts;
+use super::accounts::{self, Account};
 use crate::{
     apply,
     clock::Clock,
@@ -17,8 +17,9 @@ use crate::{
     event::Events,
     name::Name,
     plan::Listed,
-    provider::Provider,
-    state::Deed,
+    project::{self, ProjectId},
+    provider::{Owner, Provider},
+    state::{self, Deed, State, pool::Pool},
     ui::{self, Mode, Progress, Ui},
 };
 
@@ -44,18 +45,22 @@ impl Gc {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
         let project = config::project_of(&start);
-        let (mut swept, mut failures) = (Vec::new(), Vec::new());
-        for provider in accounts::open(&project, self.provider, ui)? {
-            let account = format!("{} ({})", provider.name(), provider.account());
-            let objects = match provider.list(None).await {
-                Ok(objects) => objects,
+        let here = Here { id: project::read(&project)?, folder: project };
+        let mut swept = Vec::new();
+        let (accounts, mut failures) = accounts::open(&here.folder, self.provider, ui).await?;
+        if !self.dry_run {
+            failures.extend(here.settle_pools(ui).await);
+        }
+        for account in accounts {
+            let environments = match account.environments().await {
+                Ok(environments) => environments,
                 Err(error) => {
-                    failures.push(error.context(format!("{account} cannot be asked")));
+                    failures.push(error);
                     continue;
                 }
             };
             let now = Clock::System.now();
-            for listed in Listed::of(objects).into_iter().filter(|listed| listed.has_expired(now)) {
+            for listed in environments.into_iter().filter(|listed| listed.has_expired(now)) {
                 let expired = listed.terms.expires.map_or(0, |expires| now.as_second() - expires.as_second());
                 #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
                 let expired = ui::duration(expired as f64);
@@ -63,7 +68,7 @@ impl Gc {
                 if self.dry_run {
                     ui.say(&format!("{what}: expired {expired} ago, {} objects", listed.objects.len()));
                 } else {
-                    match sweep(provider.as_ref(), &project, &listed, ui).await {
+                    match here.sweep(&account, &listed, ui).await {
                         Ok(count) => ui.say(&format!("{what}: expired {expired} ago, {count} objects removed")),
                         Err(error) => {
                             failures.push(error.context(what));
@@ -72,7 +77,7 @@ impl Gc {
                     }
                 }
                 swept.push(json!({
-                    "environment": listed.environment, "provider": provider.name(), "account": provider.account(),
+                    "environment": listed.environment, "provider": account.provider.name(), "account": account.id,
                     "project": listed.project, "expired": listed.terms.expires, "objects": listed.objects.len(),
                     "destroyed": !self.dry_run,
                 }));
@@ -93,56 +98,92 @@ impl Gc {
     }
 }
 
-/// Destroys one environment. Where its state is at hand, it is locked, so that nobody works on it meanwhile, and forgotten.
-async fn sweep(provider: &dyn Provider, project: &Path, listed: &Listed, ui: &Ui) -> Result<usize> {
-    let begun = Instant::now();
-    let name: Name = listed.environment.parse().map_err(Error::new)?;
-    let (events, progress) = Progress::start(ui);
-    let result = async {
-        let home = home(provider, project, listed);
-        let store = match &home {
-            Some(home) => accounts::store_of(home, &name, &listed.terms.template).await?,
-            None => None,
-        };
-        let lease = match &store {
-            Some(store) => Some(store.lease("infra gc", Duration::ZERO, &events).await?.0),
-            None => None,
-        };
-        let removed = remove(provider, &name, listed, &events).await;
-        if let (Some(store), Some(home), Ok(_)) = (&store, &home, &removed) {
-            store.remove().await?;
-            let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
-            let deed = Deed::begin("gc", home, "", changes);
-            store
-                .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
-                .await?;
-        }
-        if let Some((store, lease)) = store.zip(lease) {
-            store.release(lease).await;
-        }
-        removed
-    }
-    .await;
-    drop(events);
-    progress.finish().await;
-    result
+/// The project that the command runs in.
+struct Here {
+    folder: PathBuf,
+    id: Option<ProjectId>,
 }
 
-/// Looks once more, as somebody may have prolonged it since, then removes it.
-async fn remove(provider: &dyn Provider, name: &Name, listed: &Listed, events: &Events) -> Result<usize> {
-    let now = Listed::of(provider.list(Some(name)).await?);
-    let Some(now) = now.into_iter().find(|other| other.project == listed.project) else { return Ok(0) };
+impl Here {
+    /// Ends the claims on members of pools whose commands were killed; what cannot be looked at is told.
+    async fn settle_pools(&self, ui: &Ui) -> Vec<Error> {
+        let mut failures = Vec::new();
+        for settings in accounts::places(&self.folder) {
+            let settled = async {
+                let backend = state::open(&self.folder, &settings)?;
+                super::pool::settle(&Pool::new(backend, &self.folder, &settings, self.id.clone()), ui).await
+            };
+            failures.extend(settled.await.err());
+        }
+        failures
+    }
+
+    /// Destroys one environment. Where its state is at hand, it is locked, so that no command works on it meanwhile, and
+    /// forgotten.
+    async fn sweep(&self, account: &Account, listed: &Listed, ui: &Ui) -> Result<usize> {
+        let begun = Instant::now();
+        let name: Name = listed.environment.parse().map_err(Error::new)?;
+        let owner = Owner { environment: name.clone(), project: listed.project.clone() };
+        let (events, progress) = Progress::start(ui);
+        let result = async {
+            let home = self.home(account, listed);
+            let store = match &home {
+                Some(home) => accounts::store_of(home, &name, &listed.terms.template).await?,
+                None => None,
+            };
+            let leased = match store {
+                Some(store) => {
+                    let (lease, state) = store.lease("infra gc", Duration::ZERO, &events).await?;
+                    Some((store, lease, state))
+                }
+                None => None,
+            };
+            // A state of this name may be that of other objects, in another account.
+            let state = leased.as_ref().and_then(|(_, _, state)| state.as_ref());
+            let id = home.as_ref().map(|home| project::read(home)).transpose()?.flatten();
+            let is_its =
+                state.zip(home.as_ref()).is_none_or(|(state, home)| account.has(listed, state, id.as_ref(), home));
+            if let Some((store, _, Some(state))) = leased.as_ref().filter(|_| is_its) {
+                let removing = state.resources.keys().cloned().collect();
+                store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
+            }
+            let removed = remove(account.provider.as_ref(), &owner, &events).await;
+            if let (Some((store, ..)), Some(home), Ok(_), true) = (&leased, &home, &removed, is_its) {
+                store.remove().await?;
+                let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
+                let deed = Deed::begin("gc", home, "", changes);
+                store
+                    .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
+                    .await?;
+            }
+            if let Some((store, lease, _)) = leased {
+                store.release(lease).await;
+            }
+            removed
+        }
+        .await;
+        drop(events);
+        progress.finish().await;
+        result
+    }
+
+    /// The project folder of an environment, when it is known on this machine: this one, or the one that an earlier version wrote
+    /// into its labels.
+    fn home(&self, account: &Account, listed: &Listed) -> Option<PathBuf> {
+        let by_path = account.provider.path_label(&self.folder.display().to_string());
+        if self.id.as_ref().is_some_and(|id| id.as_str() == listed.project) || listed.project == by_path {
+            return Some(self.folder.clone());
+        }
+        Some(PathBuf::from(&listed.project)).filter(|path| path.is_absolute() && path.is_dir())
+    }
+}
+
+/// Looks once more, as another command may have prolonged it since, then removes it.
+async fn remove(provider: &dyn Provider, owner: &Owner, events: &Events) -> Result<usize> {
+    let now = Listed::of(provider.labelled(Some(&owner.environment)).await?);
+    let Some(now) = now.into_iter().find(|other| other.project == owner.project) else { return Ok(0) };
     if !now.has_expired(Clock::System.now()) {
         return Err(Error::new("it was prolonged just now; it is left alone"));
     }
-    apply::sweep(provider, name, &now.removal(provider.policy())?, events).await
-}
-
-/// The project folder of an environment, when it is on this machine.
-fn home(provider: &dyn Provider, project: &Path, listed: &Listed) -> Option<PathBuf> {
-    let here = provider.project_label(&project.display().to_string());
-    if listed.project == here {
-        return Some(project.to_owned());
-    }
-    Some(PathBuf::from(&listed.project)).filter(|path| path.is_absolute() && path.is_dir())
+    apply::sweep(provider, owner, &now.removal(provider.policy())?, events).await
 }

@@ -60,13 +60,17 @@ impl Import {
         let observed = session.observe().await?;
         let wanted = session.resources();
         let overlay = session.overlay(&self.environment)?;
-        let mut state = session.initial_state(overlay, &session.terms(None)?);
+        let mut state = session.initial_state(overlay.clone(), &session.terms(None)?);
         let pairs: Vec<(&Address, &Object)> = if let (Some(address), Some(id)) = (&self.address, &self.id) {
             let resource = wanted.iter().find(|resource| resource.address == *address);
             let resource = resource.ok_or_else(|| not_wanted(address, &wanted))?;
             is_free(address, id, &state, &observed)?;
             let object = observed.iter().find(|object| object.id == *id && object.address.kind == address.kind);
             let Some(object) = object else {
+                let can_be = can_be_adopted(session, &state, resource, id);
+                can_be.map_err(|error| labelled(error, session, address, &observed))?;
+                session.establish(ui)?;
+                let state = session.initial_state(overlay, &session.terms(None)?);
                 let adopted = adopt(session, state, &observed, resource, id).await;
                 adopted.map_err(|error| labelled(error, session, address, &observed))?;
                 let name = &session.environment.name;
@@ -93,6 +97,9 @@ impl Import {
             imported.push(address.clone());
         }
         if !imported.is_empty() {
+            session.establish(ui)?;
+            let resources = state.resources;
+            state = State { resources, ..session.initial_state(overlay, &session.terms(None)?) };
             state.serial += 1;
             session.store.write(&state).await?;
         }
@@ -100,8 +107,9 @@ impl Import {
     }
 }
 
-/// Takes over an object that does not carry the environment's label. A machine that somebody else made could not be trusted.
-async fn adopt(session: &Session, state: State, observed: &[Object], resource: &Resource, id: &str) -> Result<()> {
+/// Whether an object that does not carry the environment's label can be taken over as this resource. A machine that was not
+/// created by infra could not be trusted.
+fn can_be_adopted(session: &Session, state: &State, resource: &Resource, id: &str) -> Result<()> {
     if resource.address.kind.boots() {
         let (address, name) = (&resource.address, &session.environment.name);
         return Err(Error::usage(format!(
@@ -115,6 +123,11 @@ async fn adopt(session: &Session, state: State, observed: &[Object], resource: &
         return Err(Error::usage(format!("`{}` needs `{need}`, which the state does not know", resource.address))
             .hint(format!("import that first, or make it: infra apply {name} --target {need}")));
     }
+    Ok(())
+}
+
+/// Takes over an object that does not carry the environment's label.
+async fn adopt(session: &Session, state: State, observed: &[Object], resource: &Resource, id: &str) -> Result<()> {
     let plan = session.plan(observed, false, &Selection::default())?;
     let (events, cancel) = (Events::ignored(), CancellationToken::new());
     let run = Run::new(session.provider.as_ref(), &session.store, state, session.vault.clone(), &events, cancel);

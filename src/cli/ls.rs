@@ -10,8 +10,9 @@ use crate::{
     clock::Clock,
     config,
     cost::PriceList,
-    error::{Context, Result},
+    error::{Context, Error, Result},
     plan::Listed,
+    project,
     provider::Provider,
     resource::{KindName, Resource, Terms},
     state::State,
@@ -49,24 +50,20 @@ impl Ls {
         let prices = PriceList::load(&project, None)?;
         let mut states = accounts::states(&project, ui).await;
         let mut lines = Vec::new();
-        for provider in accounts::open(&project, None, ui)? {
-            // An account that does not answer hides nothing that the state knows.
-            let objects = match provider.list(None).await {
-                Ok(objects) => objects,
-                Err(error) => {
-                    ui.say(&format!("warning: {} ({}): {error}", provider.name(), provider.account()));
-                    continue;
-                }
-            };
-            let here = provider.project_label(&project.display().to_string());
-            for listed in Listed::of(objects) {
-                let own = |state: &State| {
-                    listed.project == here
-                        && state.label().as_str() == listed.environment
-                        && state.provider == provider.name()
-                };
+        let id = project::read(&project)?;
+        let (accounts, unreachable) = accounts::open(&project, None, ui).await?;
+        // An account that does not answer hides nothing that the state knows.
+        let warn = |error: &Error| ui.say(&format!("warning: {error}"));
+        unreachable.iter().for_each(warn);
+        for account in accounts {
+            let environments = account.environments().await.unwrap_or_else(|error| {
+                warn(&error);
+                Vec::new()
+            });
+            for listed in environments {
+                let own = |state: &State| account.has(&listed, state, id.as_ref(), &project);
                 let state = states.iter().position(own).map(|at| states.swap_remove(at));
-                lines.push(line(Some((&listed, provider.as_ref())), state.as_ref(), &project, &prices));
+                lines.push(line(Some((&listed, account.provider.as_ref())), state.as_ref(), &project, &prices));
             }
         }
         // What no account shows, the state still tells of.

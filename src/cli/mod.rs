@@ -14,6 +14,7 @@ mod import;
 mod inventory;
 mod ls;
 mod output;
+mod ownership;
 mod plan;
 mod pool;
 mod preflight;

@@ -46,7 +46,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::review(&self.environment, ui, redactor).await?;
+        let mut session = Session::review(&self.environment, ui, redactor).await?;
         Prepared::of(&session, ui)?;
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;

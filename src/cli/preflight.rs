@@ -38,7 +38,7 @@ pub(super) async fn account(session: &Session, plan: &Plan) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let findings = session.provider.diagnose(&plan.labelled, &wanted).await;
+    let findings = session.provider.diagnose(&plan.owner(), &wanted).await;
     let missing: Vec<_> = findings.iter().filter(|finding| finding.needed && !finding.ok).collect();
     if missing.is_empty() {
         return Ok(());

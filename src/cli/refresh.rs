@@ -19,6 +19,9 @@ use crate::{
 pub(super) struct Refresh {
     #[command(flatten)]
     environment: EnvironmentArgs,
+    /// Go on although every object that the state knows is gone
+    #[arg(long)]
+    forget: bool,
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
@@ -30,7 +33,7 @@ impl Refresh {
         session.applied()?;
         let name = session.environment.name.clone();
         session.lock(&format!("infra refresh {name}"), self.lock_timeout, redactor, &Events::ignored()).await?;
-        let refreshed = refresh(&mut session).await;
+        let refreshed = refresh(&mut session, self.forget).await;
         session.unlock().await;
         let (gone, moved) = refreshed?;
         if ui.mode() == Mode::Json {
@@ -47,8 +50,9 @@ impl Refresh {
     }
 }
 
-async fn refresh(session: &mut Session) -> Result<(Vec<Address>, Vec<Address>)> {
+async fn refresh(session: &mut Session, forget: bool) -> Result<(Vec<Address>, Vec<Address>)> {
     let observed = session.observe().await?;
+    session.check_not_all_gone(&observed, forget)?;
     let mut state = session.applied()?.clone();
     let (mut gone, mut moved) = (Vec::new(), Vec::new());
     state.resources.retain(|address, entry| {

@@ -1,7 +1,7 @@
 //! What most commands begin with: the environment, its provider, its state and its secrets.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::accounts;
+use super::{accounts, ownership::Ownership};
 use crate::{
     clock::Clock,
     cloud::retry,
@@ -100,27 +100,39 @@ impl EnvironmentArgs {
     /// lays something else over it.
     pub(super) async fn load(&self) -> Result<Environment> {
         let (folder, name) = self.locate().await?;
-        let mut options = LoadOptions {
-            name,
-            set: self.overlay.set.clone(),
-            vars: self.overlay.var.clone(),
-            files_root: self.overlay.files_root.clone(),
-        };
-        if options.set.is_empty() && options.files_root.is_none() {
-            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if let Some(name) = options.name.clone().or_else(|| name.parse().ok()) {
-                let project = config::project_of(&std::path::absolute(&folder)?);
-                let store = Store::open(&project, &name, &config::state_settings(&folder));
-                // A state that cannot be read is told of by whoever needs it.
-                if let Ok(store) = store
-                    && let Ok(Some(state)) = store.read().await
-                {
-                    options.set = state.overlay.set;
-                    options.files_root = state.overlay.files_root;
-                }
-            }
+        let overlay = self.remembered(&folder, name.as_ref()).await?;
+        self.load_with(&folder, name, overlay)
+    }
+
+    /// The same for commands that look at the file only: where the state cannot be read, the file is looked at as it is.
+    pub(super) async fn load_or_warn(&self, ui: &Ui) -> Result<Environment> {
+        let (folder, name) = self.locate().await?;
+        let overlay = self.remembered(&folder, name.as_ref()).await.unwrap_or_else(|error| {
+            ui.say(&format!("warning: {error}; the file is checked without what `--set` laid over it earlier"));
+            None
+        });
+        self.load_with(&folder, name, overlay)
+    }
+
+    fn load_with(&self, folder: &Path, name: Option<Name>, remembered: Option<state::Overlay>) -> Result<Environment> {
+        let given = state::Overlay { set: self.overlay.set.clone(), files_root: self.overlay.files_root.clone() };
+        let state::Overlay { set, files_root } = remembered.unwrap_or(given);
+        config::load(folder, &LoadOptions { name, set, vars: self.overlay.var.clone(), files_root })
+    }
+
+    /// What an earlier apply laid over the file; `None` where this command line says it.
+    ///
+    /// # Errors
+    /// When the state cannot be read: without what it says, the file would mean something else.
+    async fn remembered(&self, folder: &Path, name: Option<&Name>) -> Result<Option<state::Overlay>> {
+        if !self.overlay.set.is_empty() || self.overlay.files_root.is_some() {
+            return Ok(None);
         }
-        config::load(&folder, &options)
+        let own = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some(name) = name.cloned().or_else(|| own.parse().ok()) else { return Ok(None) };
+        let project = config::project_of(&std::path::absolute(folder)?);
+        let store = Store::open(&project, &name, &config::state_settings(folder))?;
+        Ok(store.read().await?.map(|state| state.overlay))
     }
 }
 
@@ -131,6 +143,7 @@ pub(super) struct Session {
     pub(super) store: Store,
     pub(super) state: Option<State>,
     pub(super) vault: Vault,
+    pub(super) ownership: Ownership,
     lease: Option<Lease>,
 }
 
@@ -148,8 +161,10 @@ impl Session {
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
         let store = Store::open(&environment.project, &environment.name, &environment.state)?;
         let state = store.read().await?;
+        let mut ownership = Ownership::of(&environment.project, provider.as_ref())?;
+        ownership.recognise(state.as_ref())?;
         let vault = vault_of(state.as_ref(), &store, redactor)?;
-        Ok(Self { environment, provider, store, state, vault, lease: None })
+        Ok(Self { environment, provider, store, state, vault, ownership, lease: None })
     }
 
     /// The state, or the error that there is none.
@@ -167,6 +182,7 @@ impl Session {
         let (lease, state) = self.store.lease(what, wait, events).await?;
         let lost = lease.lost().clone();
         self.lease = Some(lease);
+        self.ownership.recognise(state.as_ref())?;
         self.vault = vault_of(state.as_ref(), &self.store, redactor)?;
         self.state = state;
         Ok(lost)
@@ -192,12 +208,8 @@ impl Session {
     /// The state to begin with.
     pub(super) fn initial_state(&self, overlay: state::Overlay, terms: &Terms) -> State {
         let known = self.state.clone().map(|state| State { overlay: overlay.clone(), ..state });
-        known.unwrap_or_else(|| State {
-            provider: self.provider.name().to_owned(),
-            overlay,
-            terms: terms.clone(),
-            ..State::nothing(&self.environment)
-        })
+        let new = || State { overlay, terms: terms.clone(), ..State::nothing(&self.environment) };
+        known.unwrap_or_else(|| self.owned(new()))
     }
 
     /// The terms under which the environment lives: those of its first apply, unless this command gives it another span of
@@ -216,12 +228,21 @@ impl Session {
                 Error::usage(format!("{} seconds are too long for an environment to live", span.as_secs()))
             })?),
         };
-        Ok(Terms { expires, protect: self.environment.protect, ..terms })
+        Ok(self.given(Terms { expires, protect: self.environment.protect, ..terms }))
+    }
+
+    /// Terms that hold from now on, unless they are those that the state has.
+    pub(super) fn given(&self, terms: Terms) -> Terms {
+        let known = self.state.as_ref().map(|state| &state.terms);
+        if known.is_some_and(|known| known.say_the_same_as(&terms)) {
+            return terms;
+        }
+        terms.given(Clock::System.now())
     }
 
     /// The terms of a member of a pool: it waits for as long as nobody needs it.
     pub(super) fn terms_without_end(&self) -> Result<Terms> {
-        Ok(Terms { expires: None, ..self.terms(None)? })
+        Ok(self.given(Terms { expires: None, ..self.terms(None)? }))
     }
 
     /// Offers the environment to whoever needs one of these files.
@@ -239,7 +260,7 @@ impl Session {
         if self.state.as_ref().is_some_and(|state| state.terms == *terms) {
             return Ok(());
         }
-        self.provider.mark(&self.label(), &self.project(), terms, objects).await?;
+        self.provider.mark(&self.owner(), terms, objects).await?;
         if let Some(state) = &mut self.state {
             state.terms = terms.clone();
             state.serial += 1;
@@ -248,24 +269,10 @@ impl Session {
         Ok(())
     }
 
-    /// What exists of this environment; objects of another project's environment of this name are refused.
-    pub(super) async fn observe(&self) -> Result<Vec<Object>> {
-        let objects = self.provider.list(Some(&self.label())).await?;
-        let project = self.project();
-        match objects.iter().find(|object| object.project != project) {
-            None => Ok(objects),
-            Some(stranger) => Err(Error::usage(format!(
-                "there is an environment `{}` of another project here: `{}`",
-                self.environment.name, stranger.project
-            ))
-            .hint("give this one another name: `--name NAME`")),
-        }
-    }
-
     /// What exists as far as the state knows: nobody is asked.
     pub(super) fn remembered(&self) -> Vec<Object> {
         let Some(state) = &self.state else { return Vec::new() };
-        let project = self.project();
+        let project = self.owner().project;
         state.resources.keys().filter_map(|address| plan::believed(state, &project, address)).collect()
     }
 
@@ -286,11 +293,6 @@ impl Session {
         }
     }
 
-    /// The name that the labels of the environment's objects have.
-    pub(super) fn label(&self) -> Name {
-        self.state.as_ref().map_or(&self.environment.name, |state| state.label()).clone()
-    }
-
     /// What the provider makes of the environment. Names of objects follow its label.
     pub(super) fn resources(&self) -> Vec<Resource> {
         self.provider.resources(&Environment { name: self.label(), ..self.environment.clone() })
@@ -298,19 +300,13 @@ impl Session {
 
     /// Takes an environment over from the pool of this file, when there is one that was made from the same files.
     pub(super) async fn claim(&mut self, digest: &str, redactor: &Redactor) -> Result<Option<Name>> {
-        let (project, settings) = (&self.environment.project, &self.environment.state);
-        let (name, template) = (&self.environment.name, super::pool::template(self));
-        let Some(state) = state::pool::claim(&self.store, project, settings, name, &template, digest).await? else {
-            return Ok(None);
-        };
+        let account = self.reach().await?;
+        let Some(state) = super::pool::claim(self, digest, &account).await? else { return Ok(None) };
+        self.ownership.recognise(Some(&state))?;
         self.vault = vault_of(Some(&state), &self.store, redactor)?;
         let label = state.label().clone();
         self.state = Some(state);
         Ok(Some(label))
-    }
-
-    pub(super) fn project(&self) -> String {
-        self.provider.project_label(&self.environment.project.display().to_string())
     }
 
     /// The plan from what exists to what the file asks for, or to nothing.
@@ -337,7 +333,7 @@ impl Session {
             version: plan::VERSION,
             environment: self.environment.name.clone(),
             labelled: self.label(),
-            project: self.project(),
+            project: self.owner().project,
             terms: self.terms(None)?,
             serial: self.state.as_ref().map_or(0, |state| state.serial),
             digest: String::new(),

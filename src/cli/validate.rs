@@ -14,7 +14,7 @@ pub(super) struct Validate {
 
 impl Validate {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let environment = self.environment.load().await?;
+        let environment = self.environment.load_or_warn(ui).await?;
         ui.warnings(&environment.warnings);
         // A provider that cannot be set up here has nothing to say about the file.
         let provider = provider::open(&environment).ok();

@@ -263,6 +263,9 @@ pub struct LoadOptions {
     pub files_root: Option<PathBuf>,
 }
 
+/// The longest life of an environment that expires; what ends later has no moment that labels could hold.
+const LONGEST_LIFE: std::time::Duration = std::time::Duration::from_hours(1000 * 365 * 24);
+
 /// Keys that were written otherwise by earlier tools: section pattern, old key, right key.
 const ALIASES: &[(&[&str], &str, &str)] =
     &[(&["instances", "*"], "family_id", "image_family"), (&["instance_groups", "*"], "family_id", "image_family")];
@@ -284,6 +287,23 @@ pub fn schema() -> Value {
 /// When it is none.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     text.parse::<units::Span>().map(|span| span.0)
+}
+
+/// How long an environment lives, as command lines have it: a span of time that ends some day.
+///
+/// # Errors
+/// When it is none, is 0, or ends beyond what any calendar holds.
+pub fn lifetime(text: &str) -> Result<std::time::Duration, String> {
+    let span = duration(text)?;
+    check_lifetime(span).map_or(Ok(span), |wrong| Err(format!("`{text}` {wrong}")))
+}
+
+/// What is wrong with a span of time as the life of an environment.
+fn check_lifetime(span: std::time::Duration) -> Option<&'static str> {
+    if span.is_zero() {
+        return Some("is no time at all: an environment lives for a second at least");
+    }
+    (span > LONGEST_LIFE).then_some("is too long: an environment lives for 1000 years at most, or without an end")
 }
 
 /// The environment folder that a command line names: a name below the nearest `envs/`, or a path.

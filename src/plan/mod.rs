@@ -2,6 +2,7 @@
 //! May import `config`, `resource`, `state`, `graph` and the vocabulary; `provider::Object` is how reality is described.
 
 mod select;
+mod site;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::{select::Selection, sweep::Listed};
+pub use self::{
+    select::Selection,
+    site::Site,
+    sweep::{Listed, terms},
+};
 use crate::{
     error::Result,
     graph::Graph,
     name::Name,
-    provider::{Health, Object},
+    provider::{Health, Object, Owner},
     resource::{Address, KindName, Policy, Resource, Terms},
     state::{Intent, State},
 };
@@ -102,7 +107,7 @@ pub struct Plan {
     pub environment: Name,
     /// The name of the environment in the labels of its objects.
     pub labelled: Name,
-    /// The project folder, for labels.
+    /// What the project label of its objects says.
     pub project: String,
     /// The terms under which the environment lives, for labels.
     #[serde(default)]
@@ -130,6 +135,12 @@ pub struct Configure {
 pub const VERSION: u32 = 2;
 
 impl Plan {
+    /// Whose the objects are.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { environment: self.labelled.clone(), project: self.project.clone() }
+    }
+
     /// Whether the resources are all as they should be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -364,7 +375,7 @@ mod tests {
         clock::Clock,
         provider::{Health, Object},
         resource::{Resource, Terms},
-        state::{Entry, Intent, State, VERSION},
+        state::{Entry, Intent, State},
     };
 
     fn resource(address: &str, spec: serde_json::Value, needs: &[&str]) -> Resource {
@@ -401,20 +412,9 @@ mod tests {
             created: Clock::System.now(),
         };
         State {
-            version: VERSION,
-            environment: "dev".parse().unwrap(),
             provider: "fake".into(),
-            folder: "envs/dev".into(),
-            labelled: None,
-            pool: None,
-            overlay: crate::state::Overlay::default(),
-            terms: Terms::default(),
-            serial: 1,
-            created: Clock::System.now(),
             resources: resources.iter().map(|(r, id)| (r.address.clone(), entry(r, id))).collect(),
-            pending: BTreeMap::new(),
-            fence: 0,
-            secrets: String::new(),
+            ..State::of_name("dev".parse().unwrap())
         }
     }
 

@@ -17,11 +17,11 @@ use crate::{
 pub struct Listed {
     /// Its name.
     pub environment: String,
-    /// The label of the project that it belongs to.
+    /// What the project label of its objects says.
     pub project: String,
     /// Its objects.
     pub objects: Vec<Object>,
-    /// The terms that hold for it: the latest expiry that any object tells of, and protected if any object says so.
+    /// The terms that hold for it.
     pub terms: Terms,
 }
 
@@ -35,13 +35,18 @@ impl Listed {
         for object in known {
             found.entry((object.project.clone(), object.environment.clone())).or_default().push(object);
         }
-        // What a killed command had no time to label belongs to the environment of its name.
+        // What a killed command had no time to label belongs to the environment of its name, when there is one of that name.
+        let owners: Vec<(String, String)> = found.keys().cloned().collect();
         for object in cut_off {
-            let same = found.keys().find(|(_, environment)| *environment == object.environment).cloned();
-            found.entry(same.unwrap_or((String::new(), object.environment.clone()))).or_default().push(object);
+            let mut same = owners.iter().filter(|(_, environment)| *environment == object.environment);
+            let owner = match (same.next(), same.next()) {
+                (Some(owner), None) => owner.clone(),
+                _ => (String::new(), object.environment.clone()),
+            };
+            found.entry(owner).or_default().push(object);
         }
         let listed = found.into_iter().map(|((project, environment), objects)| {
-            let terms = merged(&objects);
+            let terms = terms(&objects);
             Self { environment, project, objects, terms }
         });
         listed.collect()
@@ -66,18 +71,14 @@ impl Listed {
     }
 }
 
-/// What holds for objects of one environment. Terms that were laid over it later win, where the provider keeps them apart.
-fn merged(objects: &[Object]) -> Terms {
-    let later = objects.iter().filter(|object| object.address.kind == KindName::EXPIRY).max_by_key(|o| o.created);
-    let all = || objects.iter().map(|object| &object.terms);
-    let text = |of: fn(&Terms) -> &String| all().map(of).find(|text| !text.is_empty()).cloned().unwrap_or_default();
-    Terms {
-        expires: match later {
-            Some(later) => later.terms.expires,
-            None => all().filter_map(|terms| terms.expires).max(),
-        },
-        protect: all().any(|terms| terms.protect),
-        owner: text(|terms| &terms.owner),
-        template: text(|terms| &terms.template),
+/// The terms that hold for objects of one environment.
+#[must_use]
+pub fn terms(objects: &[Object]) -> Terms {
+    let in_force = Terms::in_force(objects.iter().map(|object| &object.terms));
+    // Earlier versions did not write when: what they kept apart was given later than what stands on the objects.
+    let apart = objects.iter().filter(|object| object.address.kind == KindName::EXPIRY).max_by_key(|o| o.created);
+    match apart {
+        Some(apart) if in_force.since.is_none() => Terms { expires: apart.terms.expires, ..in_force },
+        _ => in_force,
     }
 }

@@ -17,6 +17,13 @@ pub(super) fn not_adopted(id: &str, request: &Request<'_>, reason: &str) -> Erro
     Error::usage(format!("`{id}` carries no label of infra, and cannot be taken over as `{address}`: {reason}"))
 }
 
+/// The error that an object is one of an environment already.
+pub(super) fn belongs(provider: &str, kind: &str, id: &str, environment: &str, project: &str) -> Error {
+    Error::usage(format!(
+        "{provider}: the {kind} `{id}` belongs to the environment `{environment}` of the project `{project}`"
+    ))
+}
+
 /// Whether an object is in the network that the request wants it in.
 ///
 /// # Errors

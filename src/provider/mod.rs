@@ -9,6 +9,7 @@ mod dns;
 pub mod docker;
 pub mod fake;
 mod managed_postgres;
+mod owner;
 pub mod yandex;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::owner::Owner;
 use crate::{
     config::{Environment, Group, ProviderName},
     cost::Item,
@@ -31,7 +33,7 @@ use crate::{
 pub const LABEL_ENV: &str = "infra-env";
 /// The label that holds an object's address within its environment.
 pub const LABEL_ID: &str = "infra-id";
-/// The label that names the project folder an environment belongs to.
+/// The label that names the project an environment belongs to: its id, or what earlier versions wrote there.
 pub const LABEL_PROJECT: &str = "infra-project";
 /// The label that holds the client token of the create call.
 pub const LABEL_TOKEN: &str = "infra-token";
@@ -46,8 +48,15 @@ pub trait Provider: Send + Sync {
     /// Its name in the environment file.
     fn name(&self) -> &'static str;
 
-    /// Where it works: the engine, the folder or the region. Two providers of one account see the same objects.
-    fn account(&self) -> String;
+    /// Where it works, as its settings say: the engine's address, the folder or the region.
+    fn place(&self) -> String;
+
+    /// The account that it really works in, as the other side identifies it, whatever the settings are called: two providers
+    /// of one account see the same objects, and those of another account are none of ours.
+    ///
+    /// # Errors
+    /// When the other side does not answer.
+    async fn account(&self) -> Result<String>;
 
     /// How many calls may run at once.
     fn concurrency(&self) -> usize;
@@ -68,9 +77,10 @@ pub trait Provider: Send + Sync {
         false
     }
 
-    /// The project's name in the label of its objects: where it lies, or what a label of this provider can hold of that.
-    fn project_label(&self, project: &str) -> String {
-        project.to_owned()
+    /// What earlier versions wrote into the project label of objects: the path of the project's folder, or what a label of
+    /// this provider can hold of that.
+    fn path_label(&self, folder: &str) -> String {
+        folder.to_owned()
     }
 
     /// What of this environment the provider cannot do, with places; and what it does otherwise, as warnings.
@@ -85,12 +95,12 @@ pub trait Provider: Send + Sync {
     }
 
     /// What making these resources needs of the account: credentials, permissions, quotas, free names, room.
-    async fn diagnose(&self, _environment: &Name, _wanted: &[Resource]) -> Vec<Finding> {
+    async fn diagnose(&self, _owner: &Owner, _wanted: &[Resource]) -> Vec<Finding> {
         Vec::new()
     }
 
     /// Lays new terms over those that stand on the objects of an environment already.
-    async fn mark(&self, environment: &Name, project: &str, terms: &Terms, objects: &[Object]) -> Result<()>;
+    async fn mark(&self, owner: &Owner, terms: &Terms, objects: &[Object]) -> Result<()>;
 
     /// Takes over an object that somebody else made: lays the labels of the request on it, and leaves all else as it is. What
     /// it answers tells as much of the object's specification as can be seen, under `actual`.
@@ -103,8 +113,22 @@ pub trait Provider: Send + Sync {
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;
 
-    /// All objects of an environment, or of all environments: one list per kind.
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+    /// The objects of one environment of one project.
+    ///
+    /// # Errors
+    /// When the other side does not answer.
+    async fn list(&self, owner: &Owner) -> Result<Vec<Object>> {
+        let mut objects = self.labelled(Some(&owner.environment)).await?;
+        objects.retain(|object| owner.owns(object));
+        Ok(objects)
+    }
+
+    /// Everything that carries our labels, whichever project it belongs to: of environments of one name, or of all. One list
+    /// per kind. What is changed or removed comes from [`Self::list`].
+    ///
+    /// # Errors
+    /// When the other side does not answer.
+    async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let drivers = KindName::all().filter_map(|kind| self.driver(kind));
         let lists = futures::future::try_join_all(drivers.map(|driver| driver.list(environment))).await?;
         Ok(lists.into_iter().flatten().collect())
@@ -177,7 +201,7 @@ fn driver(drivers: &[(KindName, Box<dyn Driver>)], kind: KindName) -> Option<&dy
 pub struct Request<'a> {
     /// The environment.
     pub environment: &'a Name,
-    /// The project folder, for the label.
+    /// What the project label says.
     pub project: &'a str,
     /// Unique to this intent: the same after a crash.
     pub token: &'a str,
@@ -194,6 +218,12 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Whose the object is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { environment: self.environment.clone(), project: self.project.to_owned() }
+    }
+
     /// The first object of a kind that the resource needs.
     #[must_use]
     pub fn need(&self, kind: KindName) -> Option<&Object> {
@@ -231,7 +261,7 @@ pub struct Object {
     pub environment: String,
     /// The address that its label names.
     pub address: Address,
-    /// The project folder that its label names.
+    /// The project that its label names.
     pub project: String,
     /// The provider's id.
     pub id: String,

@@ -39,7 +39,7 @@ pub use self::{
     security_group::SecurityGroupSpec,
     service_account::ServiceAccountSpec,
     subnet::SubnetSpec,
-    terms::{LABEL_PROTECT, Terms},
+    terms::{LABEL_EXPIRES, LABEL_PROTECT, LABEL_TEMPLATE, Terms},
     vm::VmSpec,
 };
 use crate::name::Name;

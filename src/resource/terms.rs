@@ -7,13 +7,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The label that says until when an environment lives.
-const LABEL_EXPIRES: &str = "infra-expires";
+pub const LABEL_EXPIRES: &str = "infra-expires";
 /// The label of what is never swept away.
 pub const LABEL_PROTECT: &str = "infra-protect";
 /// The label that says who made it.
 const LABEL_OWNER: &str = "infra-owner";
 /// The label that names the environment file it was made from.
-const LABEL_TEMPLATE: &str = "infra-template";
+pub const LABEL_TEMPLATE: &str = "infra-template";
+/// The label that says when the terms were given: of two, the later ones hold.
+const LABEL_SINCE: &str = "infra-since";
 /// How a moment is written in a label: the letters that the labels of all clouds may have.
 const MOMENT: &str = "%Y-%m-%dt%H-%M-%Sz";
 
@@ -30,12 +32,46 @@ pub struct Terms {
     pub owner: String,
     /// The folder of its file.
     pub template: String,
+    /// When these terms were given, in whole seconds; those of earlier versions do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 impl Terms {
+    /// These terms, given now: they hold from now on, also where clocks differ.
+    #[must_use]
+    pub fn given(self, now: Timestamp) -> Self {
+        let later = self.since.map(|since| since.as_second() + 1);
+        let second = later.map_or(now.as_second(), |later| later.max(now.as_second()));
+        Self { since: Timestamp::from_second(second).ok(), ..self }
+    }
+
+    /// Whether other terms say the same, whenever they were given.
+    #[must_use]
+    pub fn say_the_same_as(&self, other: &Self) -> bool {
+        *self == Self { since: self.since, ..other.clone() }
+    }
+
+    /// The terms that hold for objects of one environment: those that were given last. Where none says when, as earlier versions
+    /// wrote them, the latest expiry holds, and protection that any of them tells of.
+    #[must_use]
+    pub fn in_force<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let text =
+            |of: fn(&Self) -> &String| all.clone().map(of).find(|text| !text.is_empty()).cloned().unwrap_or_default();
+        let last = all.clone().filter(|terms| terms.since.is_some()).max_by_key(|terms| terms.since);
+        Self {
+            expires: last.map_or_else(|| all.clone().filter_map(|terms| terms.expires).max(), |last| last.expires),
+            protect: last.map_or_else(|| all.clone().any(|terms| terms.protect), |last| last.protect),
+            owner: text(|terms| &terms.owner),
+            template: text(|terms| &terms.template),
+            since: last.and_then(|last| last.since),
+        }
+    }
+
     /// The labels that say so. The letters are those that labels of all clouds may have.
     pub fn labels(&self) -> impl Iterator<Item = (String, String)> {
-        let expires = self.expires.map(|moment| moment.strftime(MOMENT).to_string());
+        let moment = |moment: Timestamp| moment.strftime(MOMENT).to_string();
+        let (expires, since) = (self.expires.map(moment), self.since.map(moment));
         let protect = self.protect.then(|| "true".to_owned());
         let text = |text: &str| Some(plain(text)).filter(|text| !text.is_empty());
         [
@@ -43,6 +79,7 @@ impl Terms {
             (LABEL_PROTECT, protect),
             (LABEL_OWNER, text(&self.owner)),
             (LABEL_TEMPLATE, text(&self.template)),
+            (LABEL_SINCE, since),
         ]
         .into_iter()
         .filter_map(|(label, value)| Some((label.to_owned(), value?)))
@@ -59,6 +96,7 @@ impl Terms {
             protect: label(LABEL_PROTECT) == Some("true"),
             owner: label(LABEL_OWNER).map(owner).unwrap_or_default(),
             template: label(LABEL_TEMPLATE).unwrap_or_default().to_owned(),
+            since: label(LABEL_SINCE).and_then(moment),
         }
     }
 
@@ -95,6 +133,7 @@ mod tests {
             protect: true,
             owner: "ann_b@laptop".into(),
             template: "dev".into(),
+            since: Some("2026-11-20T18:00:05Z".parse().unwrap()),
         };
         let labels = terms.labels().collect();
         assert_eq!(Terms::of(&labels), terms);
@@ -102,7 +141,29 @@ mod tests {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
         assert!(labels.values().all(|value| value.chars().all(allowed)), "{labels:?}");
         assert_eq!(Terms::of(&Terms::default().labels().collect()), Terms::default());
+        // A label that is not there says that the environment lives on.
+        let never = Terms { expires: None, ..terms };
+        assert_eq!(Terms::of(&never.labels().collect()), never);
         let strange = Terms { owner: "Ännchen Müller@LAPTOP".into(), ..Terms::default() };
         assert_eq!(strange.labels().collect::<Vec<_>>(), [("infra-owner".into(), "-nnchen-m-ller_laptop".into())]);
+    }
+
+    #[test]
+    fn the_terms_that_were_given_last_hold() {
+        let moment = |text: &str| text.parse().unwrap();
+        let first = Terms { expires: Some(moment("2026-11-22T12:00:00Z")), protect: true, ..Terms::default() };
+        let first = first.given(moment("2026-11-21T12:00:00Z"));
+        let shorter = Terms { expires: Some(moment("2026-11-21T13:00:00Z")), protect: false, ..first.clone() };
+        let shorter = shorter.given(moment("2026-11-21T12:00:00Z"));
+        assert!(shorter.since > first.since, "also within one second");
+        assert_eq!(Terms::in_force([&first, &shorter, &first].into_iter()), shorter);
+        let never = Terms { expires: None, ..shorter.clone() }.given(moment("2026-11-21T11:00:00Z"));
+        assert_eq!(Terms::in_force([&first, &never, &shorter].into_iter()), never, "also where a clock is behind");
+        // Those of earlier versions: the latest expiry, and protected if any says so.
+        let old = |expires: &str, protect| Terms { expires: Some(moment(expires)), protect, ..Terms::default() };
+        let (early, late) = (old("2026-11-21T13:00:00Z", true), old("2026-11-22T12:00:00Z", false));
+        let in_force = Terms::in_force([&early, &late].into_iter());
+        assert_eq!((in_force.expires, in_force.protect), (late.expires, true));
+        assert_eq!(Terms::in_force([&early, &late, &shorter].into_iter()), shorter);
     }
 }

@@ -17,7 +17,7 @@ mod store;
 mod vault;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -44,6 +44,7 @@ use crate::{
     config::{Environment, StateSettings},
     error::Result,
     name::Name,
+    project::ProjectId,
     resource::{Address, Terms},
 };
 
@@ -69,8 +70,17 @@ pub struct State {
     pub version: u32,
     /// The environment.
     pub environment: Name,
+    /// The project that it belongs to; states of earlier versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
+    /// What the project label of its objects says, where that is not the project's id: an earlier version made them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_label: Option<String>,
     /// The provider that the objects live on.
     pub provider: String,
+    /// The account of the provider, as that identifies it; states of earlier versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// The environment folder that it was made from.
     pub folder: PathBuf,
     /// The name that the labels of its objects have, when it was taken over from a pool.
@@ -94,6 +104,9 @@ pub struct State {
     /// What we were about to make when this was written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pending: BTreeMap<Address, Intent>,
+    /// The objects whose removal has begun: that they are gone is no surprise.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removing: BTreeSet<Address>,
     /// The number of the lease under which it was written.
     #[serde(default)]
     pub fence: u64,
@@ -107,18 +120,32 @@ impl State {
     #[must_use]
     pub fn nothing(environment: &Environment) -> Self {
         Self {
-            version: VERSION,
-            environment: environment.name.clone(),
-            labelled: None,
-            pool: None,
             provider: environment.provider.as_str().to_owned(),
             folder: environment.folder.clone(),
+            ..Self::of_name(environment.name.clone())
+        }
+    }
+
+    /// The state of an environment of this name, of which nothing else is known.
+    #[must_use]
+    pub fn of_name(environment: Name) -> Self {
+        Self {
+            version: VERSION,
+            environment,
+            project: None,
+            project_label: None,
+            labelled: None,
+            pool: None,
+            provider: String::new(),
+            account: None,
+            folder: PathBuf::new(),
             overlay: Overlay::default(),
             terms: Terms::default(),
             serial: 0,
             created: Clock::System.now(),
             resources: BTreeMap::new(),
             pending: BTreeMap::new(),
+            removing: BTreeSet::new(),
             fence: 0,
             secrets: String::new(),
         }
@@ -167,24 +194,9 @@ pub struct Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Overlay, State, Terms, VERSION};
+    use super::State;
 
     pub(super) fn state(name: &str) -> State {
-        State {
-            version: VERSION,
-            environment: name.parse().unwrap(),
-            provider: "fake".into(),
-            folder: "envs/dev".into(),
-            labelled: None,
-            pool: None,
-            overlay: Overlay::default(),
-            terms: Terms::default(),
-            serial: 1,
-            created: crate::clock::Clock::System.now(),
-            resources: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            fence: 0,
-            secrets: String::new(),
-        }
+        State { provider: "fake".into(), folder: "envs/dev".into(), serial: 1, ..State::of_name(name.parse().unwrap()) }
     }
 }

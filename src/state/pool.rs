@@ -1,15 +1,19 @@
 //! Warm environments that nobody has asked for yet. Whoever needs one takes it over, and runs only what is still to be done.
 //!
 //! A member of a pool is an environment like any other, with a state of its own. It is handed out under its own lease: its
-//! state first says to whom, then the new environment's state is written, then the member's is removed. Whoever is killed in
-//! between is given the same member again; nobody else is.
+//! state first says to whom, then the new environment's state is written, then the member's is removed. A command that is killed
+//! in between leaves a claim, which [`Pool::settle`] ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Backend, State, Store, Terms};
-use crate::{config::StateSettings, error::Result, event::Events, name::Name};
+use crate::{config::StateSettings, error::Result, event::Events, name::Name, project::ProjectId};
 
 /// What makes an environment a member of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,48 +27,124 @@ pub struct Member {
     pub claimed_by: Option<Name>,
 }
 
-/// The members of a template's pool, by name.
-///
-/// # Errors
-/// When the backend does not answer.
-pub async fn members(
-    backend: &Arc<dyn Backend>, project: &std::path::Path, settings: &StateSettings, template: &str,
-) -> Result<Vec<State>> {
-    let mut found = Vec::new();
-    for name in Store::list(backend.as_ref()).await? {
-        // A state that cannot be read is no member that could be handed out.
-        if let Ok(Some(state)) = Store::over(Arc::clone(backend), project, &name, settings).read().await
-            && state.pool.as_ref().is_some_and(|member| member.template == template)
-        {
-            found.push(state);
-        }
-    }
-    Ok(found)
+/// The pools of a project in one backend.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    backend: Arc<dyn Backend>,
+    folder: PathBuf,
+    settings: StateSettings,
+    project: Option<ProjectId>,
 }
 
-/// Hands a member of this digest to an environment that has no state yet and whose lease is held; `None` when there is none.
-///
-/// # Errors
-/// When the backend does not answer, or somebody else has taken over the environment.
-pub async fn claim(
-    store: &Store, project: &std::path::Path, settings: &StateSettings, name: &Name, template: &str, digest: &str,
-) -> Result<Option<State>> {
-    let mut candidates = members(store.backend(), project, settings, template).await?;
-    // The one that was about to be handed out when somebody was killed comes first.
-    let ours = |state: &State| state.pool.as_ref().is_some_and(|member| member.claimed_by.as_ref() == Some(name));
-    candidates.sort_by_key(|state| (!ours(state), state.created));
-    for candidate in candidates {
-        let source = Store::over(Arc::clone(store.backend()), project, &candidate.environment, settings);
-        let lease = source.lease(&format!("infra apply {name}"), Duration::ZERO, &Events::ignored()).await;
-        // Somebody else is just taking this one, or it is being made or removed.
-        let Ok((lease, state)) = lease else { continue };
-        let claimed = take(&source, state, store, name, digest).await;
-        source.release(lease).await;
-        if let Some(state) = claimed? {
-            return Ok(Some(state));
-        }
+/// How a claim ended whose command was killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The environment had its state already: the member is its own now.
+    Taken {
+        /// The member.
+        member: Name,
+        /// The environment.
+        by: Name,
+    },
+    /// Nothing had come of it: the member is free again.
+    Freed {
+        /// The member.
+        member: Name,
+    },
+}
+
+impl Pool {
+    /// The pools of the project in this folder.
+    #[must_use]
+    pub fn new(backend: Arc<dyn Backend>, folder: &Path, settings: &StateSettings, project: Option<ProjectId>) -> Self {
+        Self { backend, folder: folder.to_owned(), settings: settings.clone(), project }
     }
-    Ok(None)
+
+    fn store(&self, name: &Name) -> Store {
+        Store::over(Arc::clone(&self.backend), &self.folder, name, &self.settings)
+    }
+
+    /// The members of this project's pools, of one template or of all.
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    pub async fn members(&self, template: Option<&str>) -> Result<Vec<State>> {
+        let mut found = Vec::new();
+        for name in Store::list(self.backend.as_ref()).await? {
+            // A state that cannot be read is no member that could be handed out.
+            let Ok(Some(state)) = self.store(&name).read().await else { continue };
+            // Those of earlier versions do not say whose they are.
+            let ours = state.project.is_none() || state.project == self.project;
+            let wanted = |member: &Member| template.is_none_or(|template| member.template == template);
+            if ours && state.pool.as_ref().is_some_and(wanted) {
+                found.push(state);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Hands a member of this template and digest, in this account, to the environment of a store, which has no state yet and whose
+    /// lease is held; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the backend does not answer, or another command has taken over the environment.
+    pub async fn claim(
+        &self, store: &Store, name: &Name, template: &str, digest: &str, account: &str,
+    ) -> Result<Option<State>> {
+        let mut candidates = self.members(Some(template)).await?;
+        candidates.retain(|state| state.account.as_ref().is_none_or(|known| known == account));
+        // The one that was about to be handed out when a command was killed comes first.
+        let ours = |state: &State| state.pool.as_ref().is_some_and(|member| member.claimed_by.as_ref() == Some(name));
+        candidates.sort_by_key(|state| (!ours(state), state.created));
+        for candidate in candidates {
+            let source = self.store(&candidate.environment);
+            let lease = source.lease(&format!("infra apply {name}"), Duration::ZERO, &Events::ignored()).await;
+            // Another command is just taking this one, or it is being made or removed.
+            let Ok((lease, state)) = lease else { continue };
+            let claimed = take(&source, state, store, name, digest).await;
+            source.release(lease).await;
+            if let Some(state) = claimed? {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the claims of commands that were killed: what was handed over is the other environment's, what was not is free again.
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    pub async fn settle(&self) -> Result<Vec<Settled>> {
+        let mut settled = Vec::new();
+        for member in self.members(None).await? {
+            if member.pool.as_ref().is_none_or(|member| member.claimed_by.is_none()) {
+                continue;
+            }
+            let source = self.store(&member.environment);
+            let lease = source.lease("infra pool", Duration::ZERO, &Events::ignored()).await;
+            // It is being handed out at this moment.
+            let Ok((lease, state)) = lease else { continue };
+            let ended = self.settle_one(&source, state).await;
+            source.release(lease).await;
+            settled.extend(ended?);
+        }
+        Ok(settled)
+    }
+
+    /// Ends the claim of a member whose lease is held.
+    async fn settle_one(&self, source: &Store, state: Option<State>) -> Result<Option<Settled>> {
+        let Some(state) = state else { return Ok(None) };
+        let Some(Member { claimed_by: Some(by), .. }) = state.pool.clone() else { return Ok(None) };
+        let member = state.environment.clone();
+        // What cannot be read may be the state that was just written.
+        if self.store(&by).read().await?.is_some_and(|taken| taken.labelled.as_ref() == Some(state.label())) {
+            source.remove().await?;
+            return Ok(Some(Settled::Taken { member, by }));
+        }
+        let free = state.pool.map(|member| Member { claimed_by: None, ..member });
+        source.write(&State { pool: free, serial: state.serial + 1, ..state }).await?;
+        Ok(Some(Settled::Freed { member }))
+    }
 }
 
 async fn take(

@@ -8,13 +8,21 @@ use infra::{
     error::Result,
     event::Events,
     plan::{Change, Configure, Known, Plan, VERSION, diff},
-    provider::{Object, Provider},
+    provider::{Object, Owner, Provider},
     resource::{KindName, Terms},
     secret::Redactor,
     state::{State, Store, Vault},
     yaml::Source,
 };
 use tokio_util::sync::CancellationToken;
+
+/// The project of all environments of tests that do not run the program itself.
+pub(crate) const PROJECT: &str = "test-k3x9q2ab";
+
+/// Whose the objects of an environment are.
+pub(crate) fn owner(environment: &Environment) -> Owner {
+    Owner { environment: environment.name.clone(), project: PROJECT.to_owned() }
+}
 
 /// The environment of a text, as if it lay in a project folder.
 pub(crate) fn environment(folder: &Path, text: &str) -> Environment {
@@ -28,11 +36,11 @@ pub(crate) async fn command(
 ) -> Result<Tally> {
     let store = Store::new(project, &environment.name);
     let state = store.read().await?;
-    let observed = cloud.list(Some(&environment.name)).await?;
+    let observed = cloud.list(&owner(environment)).await?;
     let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
     let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
-    let plan = plan(environment, cloud, diff(&desired, known)?);
+    let plan = plan(environment, diff(&desired, known)?);
     let vault = match &state {
         Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,
         None => Vault::default(),
@@ -60,25 +68,25 @@ pub(crate) async fn take_over(
         let state = store.read().await.unwrap().expect("the environment was applied");
         let id = state.resources[&resource.address].id.clone();
         strip(&id).await;
-        let listed = async || cloud.list(Some(&environment.name)).await.unwrap();
+        let listed = async || cloud.list(&owner(environment)).await.unwrap();
         let here = |objects: &[Object]| objects.iter().any(|one| one.id == id && one.address == resource.address);
         assert!(!here(&listed().await), "{} is still ours", resource.address);
         let vault = Vault::open(&state.secrets, store.keys(), Redactor::default()).unwrap();
         let events = Events::ignored();
         let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
-        let adopted = run.adopt(&plan(environment, cloud, Vec::new()), resource, &id).await;
+        let adopted = run.adopt(&plan(environment, Vec::new()), resource, &id).await;
         adopted.unwrap_or_else(|error| panic!("{}: {error}", resource.address));
         assert!(here(&listed().await), "{} is ours again", resource.address);
     }
 }
 
 /// A plan of these changes.
-fn plan(environment: &Environment, cloud: &dyn Provider, changes: Vec<Change>) -> Plan {
+fn plan(environment: &Environment, changes: Vec<Change>) -> Plan {
     Plan {
         version: VERSION,
         environment: environment.name.clone(),
         labelled: environment.name.clone(),
-        project: cloud.project_label("/project"),
+        project: PROJECT.to_owned(),
         serial: 0,
         terms: Terms::default(),
         digest: String::new(),

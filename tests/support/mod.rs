@@ -5,6 +5,7 @@ pub(crate) mod commands;
 pub(crate) mod containers;
 pub(crate) mod engine;
 pub(crate) mod moto;
+pub(crate) mod stub_engine;
 pub(crate) mod yandex;
 
 use std::{

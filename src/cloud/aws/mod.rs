@@ -244,6 +244,15 @@ impl From<AwsError> for Error {
 /// The result of a call.
 pub type Result<T, E = AwsError> = std::result::Result<T, E>;
 
+/// Whose credentials are used.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The number of the account.
+    pub account: String,
+    /// The caller's full name, which holds the account too.
+    pub name: String,
+}
+
 /// How a client reaches the cloud.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -482,14 +491,17 @@ impl Client {
         Ok(serde_json::from_str(&text).map_err(Error::from)?)
     }
 
-    /// Who the credentials belong to: the caller's name and account, as one name.
+    /// Who the credentials belong to.
     ///
     /// # Errors
     /// When they are not accepted.
-    pub async fn caller_identity(&self) -> Result<String> {
+    pub async fn caller_identity(&self) -> Result<Caller> {
         let answer = self.query(Service::Sts, "GetCallerIdentity", &Map::new(), true).await?;
-        let name = answer.pointer("/GetCallerIdentityResult/Arn").and_then(Value::as_str).unwrap_or_default();
-        Ok(name.to_owned())
+        let text = |field: &str| {
+            let found = answer.pointer(&format!("/GetCallerIdentityResult/{field}")).and_then(Value::as_str);
+            found.unwrap_or_default().to_owned()
+        };
+        Ok(Caller { account: text("Account"), name: text("Arn") })
     }
 
     /// Temporary keys of a role.

@@ -135,6 +135,9 @@ impl fmt::Display for Endpoint {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Info {
+    /// The engine's own id, which it keeps for as long as its data.
+    #[serde(rename = "ID", default)]
+    pub id: String,
     /// `1` or `2`.
     #[serde(default)]
     pub cgroup_version: String,

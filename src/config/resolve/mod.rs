@@ -65,6 +65,10 @@ pub(super) fn resolve(
         let message = "a state lies in a bucket or in a database, not in both";
         resolver.found.push(Diagnostic::error(place, message).hint("remove one of them"));
     }
+    if let Some(wrong) = file.ttl.and_then(|span| super::check_lifetime(span.0)) {
+        let place = resolver.mark(&["ttl"]).location();
+        resolver.found.push(Diagnostic::error(place, format!("`ttl` {wrong}")).hint("write `2h` or `7d`"));
+    }
     let accounts = file.service_accounts.iter().map(|(name, account)| {
         (name.clone(), (account.roles.clone(), resolver.mark(&["service_accounts", name.as_str()])))
     });

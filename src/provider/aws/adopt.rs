@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Account, LABEL_ENV, READY, Request, needed,
+    Account, LABEL_ENV, LABEL_PROJECT, READY, Request, needed,
     network::{ANYWHERE, GATEWAY_PART, GROUP_PART},
     tag,
 };
@@ -11,7 +11,7 @@ use crate::{
     cloud::aws::ec2::{Address, InternetGateway, NatGateway, RouteTable, SecurityGroup, Subnet, Tagged, Volume, Vpc},
     config::Cidr,
     error::{Error, Result},
-    provider::adopt::{SEVERAL, Seen, not_adopted, stands_in},
+    provider::adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
     resource::{KindName, NetworkSpec, RouteTableSpec},
 };
 
@@ -87,7 +87,10 @@ impl Account {
             Error::usage(format!("aws: there is no {kind} `{id}` in the region {}", self.client.region()))
         })?;
         match tag(found.tags(), LABEL_ENV) {
-            Some(owner) => Err(Error::usage(format!("aws: the {kind} `{id}` belongs to the environment `{owner}`"))),
+            Some(owner) => {
+                let project = tag(found.tags(), LABEL_PROJECT).unwrap_or_default();
+                Err(belongs("aws", kind, id, owner, project))
+            }
             None => Ok(found),
         }
     }

@@ -13,6 +13,8 @@ use crate::{
 
 /// What the references of our zones begin with.
 const REFERENCE: &str = "infra:";
+/// How long a reference may be.
+const REFERENCE_LENGTH: usize = 128;
 
 /// Zones.
 pub(super) struct DnsZoneDriver(pub(super) Account);
@@ -24,7 +26,11 @@ fn is_own(records: &RecordSet) -> bool {
 
 /// The reference of a zone: it is there from the moment in which the zone is made, and tells whose it is.
 fn reference(request: &Request<'_>) -> String {
-    format!("{REFERENCE}{}:{}:{}", request.token, request.environment, request.resource.address.name)
+    let Request { token, environment, project, resource, .. } = request;
+    let reference = format!("{REFERENCE}{token}:{environment}:{}", resource.address.name);
+    // A path may hold anything, and the service takes a reference of this length.
+    let fits = reference.len() + project.len() < REFERENCE_LENGTH && !request.owner().is_of_earlier_version();
+    if fits { format!("{reference}:{project}") } else { reference }
 }
 
 impl DnsZoneDriver {
@@ -36,12 +42,13 @@ impl DnsZoneDriver {
         // It was made, but not tagged before the program was gone.
         let mut parts = zone.caller_reference.trim_start_matches(REFERENCE).split(':');
         let (token, environment, name) = (parts.next(), parts.next(), parts.next());
+        let project = parts.next().unwrap_or_default();
         let Some(((token, environment), name)) = token.zip(environment).zip(name) else { return Ok(None) };
         let Ok(name) = name.parse::<Name>() else { return Ok(None) };
         Ok(Some(Object {
             environment: environment.to_owned(),
             address: KindName::DNS_ZONE.named(&name),
-            project: tag(&tags, super::LABEL_PROJECT).unwrap_or_default().to_owned(),
+            project: tag(&tags, super::LABEL_PROJECT).unwrap_or(project).to_owned(),
             id: zone.short_id().to_owned(),
             token: tag(&tags, LABEL_TOKEN).unwrap_or(token).to_owned(),
             created: 0,

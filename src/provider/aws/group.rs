@@ -23,7 +23,7 @@ use crate::{
     identity,
     name::Name,
     provider::MEMBERS,
-    resource::{Address, InstanceGroupSpec, KindName},
+    resource::{Address, InstanceGroupSpec, KindName, LABEL_TEMPLATE},
 };
 
 /// The tag of a member that names its group.
@@ -32,7 +32,14 @@ const LABEL_GROUP: &str = "infra-group";
 const NUMBER: &str = "infra-number";
 
 /// The tag of a group with a digest of what its machines are.
-const TEMPLATE: &str = "infra-template";
+const DIGEST: &str = "infra-digest";
+/// The tag that earlier versions wrote the digest into, although it names the environment's file.
+const OLD_DIGEST: &str = LABEL_TEMPLATE;
+
+/// The digest that a group was made with.
+fn digest_of(group: &AutoScalingGroup) -> Option<&str> {
+    tag(&group.tags, DIGEST).or_else(|| tag(&group.tags, OLD_DIGEST))
+}
 
 /// A role is known everywhere a few seconds after it was made.
 fn is_young_profile(error: &AwsError) -> bool {
@@ -78,6 +85,10 @@ fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> 
     let mut object = object(&group.tags, KindName::INSTANCE_GROUP, &group.name, &group.created_time)?;
     if group.status.starts_with("Delete") {
         return None;
+    }
+    if tag(&group.tags, DIGEST).is_none() {
+        // What stands there is the digest of an earlier version.
+        object.terms.template.clear();
     }
     let members = numbered(group, instances).into_values().map(|instance| {
         let mut attributes = Map::from_iter([
@@ -232,7 +243,7 @@ impl Driver for InstanceGroupDriver {
         let size = self.size(request, &spec, &template, "1")?;
         // It is whole from the moment in which it is made: what is missing are machines, and those come by themselves.
         tags.insert(READY.to_owned(), "yes".to_owned());
-        tags.insert(TEMPLATE.to_owned(), digest(&spec)?);
+        tags.insert(DIGEST.to_owned(), digest(&spec)?);
         let mut attempts = Attempts::within(super::IN_USE);
         loop {
             match client.create_auto_scaling_group(&name, size.clone(), &tags).await {
@@ -259,7 +270,7 @@ impl Driver for InstanceGroupDriver {
         let call = client.create_launch_template_version().launch_template_id(&template).client_token(request.token);
         let digest = digest(&spec)?;
         let group = client.auto_scaling_groups(Some(name)).await.map_err(wrong)?.into_iter().next().unwrap_or_default();
-        let changed = tag(&group.tags, TEMPLATE) != Some(digest.as_str());
+        let changed = digest_of(&group) != Some(digest.as_str());
         let version = if changed {
             let data = self.template_data(request, &spec).await?;
             let made = call.launch_template_data(data).send().await.map_err(wrong)?;
@@ -276,7 +287,9 @@ impl Driver for InstanceGroupDriver {
         }
         self.refresh(name, &spec).await?;
         // Only now: after a crash the exchange is begun once more.
-        client.tag_auto_scaling_group(name, &Tags::from([(TEMPLATE.to_owned(), digest)])).await.map_err(wrong)?;
+        let mut tags = Tags::from([(DIGEST.to_owned(), digest)]);
+        tags.extend(Account::tags(request).remove_entry(LABEL_TEMPLATE));
+        client.tag_auto_scaling_group(name, &tags).await.map_err(wrong)?;
         self.settled(name, request.environment.as_str()).await
     }
 

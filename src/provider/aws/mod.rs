@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{
-    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request, bill::bill,
+    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
+    bill::bill,
 };
 use crate::{
     cloud::{
@@ -39,7 +40,7 @@ use crate::{
     event::Events,
     identity,
     name::Name,
-    resource::{Address, KindName, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
+    resource::{Address, KindName, LABEL_EXPIRES, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
 };
 
 /// The tag that says that an object was finished.
@@ -149,8 +150,14 @@ impl Provider for Aws {
         "aws"
     }
 
-    fn account(&self) -> String {
-        format!("region {}", self.region)
+    fn place(&self) -> String {
+        let profile = self.account.settings.profile.as_ref().map(|profile| format!(" by the profile {profile}"));
+        format!("region {}{}", self.region, profile.unwrap_or_default())
+    }
+
+    async fn account(&self) -> Result<String> {
+        let caller = self.account.client.caller_identity().await?;
+        Ok(format!("account {} in {}", caller.account, self.region))
     }
 
     fn concurrency(&self) -> usize {
@@ -220,9 +227,10 @@ impl Provider for Aws {
         items
     }
 
-    async fn diagnose(&self, _environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
+    async fn diagnose(&self, _owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
         let client = &self.account.client;
-        let mut findings = vec![Finding::of("credentials", client.caller_identity().await.map_err(Error::from))];
+        let caller = client.caller_identity().await.map_err(Error::from);
+        let mut findings = vec![Finding::of("credentials", caller.map(|caller| caller.name))];
         if !findings[0].ok {
             return findings;
         }
@@ -246,7 +254,7 @@ impl Provider for Aws {
         findings
     }
 
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+    async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let others = self.drivers.iter().map(|(_, driver)| driver.list(environment));
         let (name, value) = Account::filter(environment);
         let filter = [(name.as_str(), value.as_str())];
@@ -267,13 +275,14 @@ impl Provider for Aws {
     }
 
     /// The tags of the network say it for the whole environment.
-    async fn mark(&self, _environment: &Name, _project: &str, terms: &Terms, objects: &[Object]) -> Result<()> {
+    async fn mark(&self, _owner: &Owner, terms: &Terms, objects: &[Object]) -> Result<()> {
         let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
         let networks: Vec<&str> = networks.map(|object| object.id.as_str()).collect();
-        // A tag that is not named stays as it was: what is not protected any more says so.
+        // A tag that is not named stays as it was: what is not protected or does not expire any more says so.
         let unprotected = (!terms.protect).then(|| (LABEL_PROTECT.to_owned(), "false".to_owned()));
+        let endless = terms.expires.is_none().then(|| (LABEL_EXPIRES.to_owned(), "never".to_owned()));
         if !networks.is_empty() {
-            self.account.put_tags(networks, terms.labels().chain(unprotected)).await?;
+            self.account.put_tags(networks, terms.labels().chain(unprotected).chain(endless)).await?;
         }
         Ok(())
     }

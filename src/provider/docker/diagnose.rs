@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Docker, LABEL_ENV, object_name};
+use super::{Docker, LABEL_ENV, LABEL_PROJECT, Owner, object_name};
 use crate::{
     cloud::docker::Endpoint,
     error::{Error, Result},
-    name::Name,
     provider::Finding,
     resource::{KindName, Resource},
 };
@@ -20,21 +19,21 @@ type Labels = BTreeMap<String, String>;
 
 impl Docker {
     /// Names that are taken by somebody else, and the room on the engine's disk.
-    pub(super) async fn lacks(&self, environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
-        vec![
-            Finding::of("names", self.names(environment, wanted).await),
-            Finding::of("disk space", self.room(wanted).await),
-        ]
+    pub(super) async fn lacks(&self, owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
+        vec![Finding::of("names", self.names(owner, wanted).await), Finding::of("disk space", self.room(wanted).await)]
     }
 
-    async fn names(&self, environment: &Name, wanted: &[Resource]) -> Result<String> {
+    async fn names(&self, owner: &Owner, wanted: &[Resource]) -> Result<String> {
         let mut taken = Vec::new();
         let own = |labels: Option<&Labels>| {
-            labels.and_then(|labels| labels.get(LABEL_ENV)).is_some_and(|name| name == environment.as_str())
+            let is = |label: &str, value: &str| {
+                labels.and_then(|labels| labels.get(label)).is_some_and(|found| found == value)
+            };
+            is(LABEL_ENV, owner.environment.as_str()) && is(LABEL_PROJECT, &owner.project)
         };
         let names = |kind: KindName| {
             let of_kind = wanted.iter().filter(move |resource| resource.address.kind == kind);
-            of_kind.map(|resource| object_name(environment, &resource.address.name))
+            of_kind.map(|resource| object_name(owner, &resource.address.name))
         };
         let containers = self.client.all_containers().await?;
         for name in names(KindName::VM) {

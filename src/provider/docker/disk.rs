@@ -27,7 +27,7 @@ impl Driver for DiskDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(&request.owner(), &request.resource.address.name);
         self.client.create_volume(&name, &request.labels()).await?;
         adopt(self, request.environment, request.token).await?.ok_or_else(|| {
             Error::new(format!("docker: a volume `{name}` exists that this environment did not make"))

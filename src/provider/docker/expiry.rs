@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Driver, Object, env_label, epoch, object};
+use super::{Driver, Object, Owner, env_label, epoch, object, object_name};
 use crate::{
     cloud::docker::Client,
     error::{Error, Result},
@@ -17,9 +17,11 @@ pub(super) struct ExpiryDriver {
 }
 
 impl ExpiryDriver {
-    /// Lays new terms over an environment; those that were laid over it before go afterwards.
-    pub(super) async fn mark(&self, environment: &Name, project: &str, terms: &Terms) -> Result<()> {
-        let before = self.list(Some(environment)).await?;
+    /// Gives an environment new terms; the ones before are removed afterwards.
+    pub(super) async fn mark(&self, owner: &Owner, terms: &Terms) -> Result<()> {
+        let Owner { environment, project } = owner;
+        let mut before = self.list(Some(environment)).await?;
+        before.retain(|object| owner.owns(object));
         let resource = Resource {
             address: KindName::EXPIRY.named(environment),
             spec: serde_json::Map::new(),
@@ -57,7 +59,7 @@ impl Driver for ExpiryDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let name = format!("infra-{}-expiry-{}", request.environment, request.token);
+        let name = format!("{}_{}", object_name(&request.owner(), &request.resource.address.name), request.token);
         self.client.create_volume(&name, &request.labels()).await?;
         let listed = self.list(Some(request.environment)).await?;
         listed

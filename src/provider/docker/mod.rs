@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 
 use super::{
-    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request,
+    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
     adopt::not_adopted,
 };
 use crate::{
@@ -77,8 +77,14 @@ impl Provider for Docker {
         "docker"
     }
 
-    fn account(&self) -> String {
+    fn place(&self) -> String {
         self.endpoint.to_string()
+    }
+
+    async fn account(&self) -> Result<String> {
+        let id = self.client.info().await?.id;
+        // An engine that does not say who it is can only be told by its address.
+        Ok(if id.is_empty() { format!("engine at {}", self.endpoint) } else { format!("engine {id}") })
     }
 
     fn concurrency(&self) -> usize {
@@ -160,12 +166,12 @@ impl Provider for Docker {
         Ok(())
     }
 
-    async fn diagnose(&self, environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
-        self.lacks(environment, wanted).await
+    async fn diagnose(&self, owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
+        self.lacks(owner, wanted).await
     }
 
-    async fn mark(&self, environment: &Name, project: &str, terms: &Terms, _objects: &[Object]) -> Result<()> {
-        self.expiry.mark(environment, project, terms).await
+    async fn mark(&self, owner: &Owner, terms: &Terms, _objects: &[Object]) -> Result<()> {
+        self.expiry.mark(owner, terms).await
     }
 
     async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
@@ -198,9 +204,13 @@ fn env_label(environment: Option<&Name>) -> String {
     environment.map_or_else(|| LABEL_ENV.to_owned(), |name| format!("{LABEL_ENV}={name}"))
 }
 
-/// The engine-wide name of an object: the names of two environments never meet.
-fn object_name(environment: &Name, name: &Name) -> String {
-    format!("infra-{environment}-{name}")
+/// The engine-wide name of an object. The parts hold no `_`, so that no two of them can be read as a third one.
+fn object_name(owner: &Owner, name: &Name) -> String {
+    let Owner { environment, project } = owner;
+    if owner.is_of_earlier_version() {
+        return format!("infra-{environment}-{name}");
+    }
+    format!("infra-{project}_{environment}_{name}")
 }
 
 fn epoch(timestamp: &str) -> i64 {
@@ -213,3 +223,21 @@ async fn adopt(driver: &dyn Driver, environment: &Name, token: &str) -> Result<O
 }
 
 type Shared<T> = Arc<tokio::sync::Mutex<T>>;
+
+#[cfg(test)]
+mod tests {
+    use super::{Owner, object_name};
+
+    #[test]
+    fn no_two_objects_have_one_name() {
+        let name = |project: &str, environment: &str, name: &str| {
+            let owner = Owner { environment: environment.parse().unwrap(), project: project.to_owned() };
+            object_name(&owner, &name.parse().unwrap())
+        };
+        let (one, two) = ("shop-k3x9q2ab", "shop-k3x9q2ac");
+        assert_eq!(name(one, "dev", "app-1"), "infra-shop-k3x9q2ab_dev_app-1");
+        assert_ne!(name(one, "dev", "a-b"), name(one, "dev-a", "b"));
+        assert_ne!(name(one, "dev", "a"), name(two, "dev", "a"));
+        assert_eq!(name("/home/ann/shop", "dev", "a"), "infra-dev-a", "what earlier versions made keeps its name");
+    }
+}

@@ -37,7 +37,7 @@ impl Driver for SubnetDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
         let wanted: Cidr = spec.cidr.parse().map_err(Error::usage)?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(&request.owner(), &request.resource.address.name);
         let labels = request.labels();
         // A network that another process is just making is not listed yet: the engine's refusal tells of it.
         let mut refused: Vec<Cidr> = Vec::new();
@@ -80,7 +80,8 @@ impl SubnetDriver {
     /// killed command's call is still being carried out: the oldest one stays.
     async fn only(&self, request: &Request<'_>) -> Result<Option<Object>> {
         let mut same: Vec<Object> = self.list(Some(request.environment)).await?;
-        same.retain(|object| object.address == request.resource.address);
+        let owner = request.owner();
+        same.retain(|object| owner.owns(object) && object.address == request.resource.address);
         same.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         let mut same = same.into_iter();
         let oldest = same.next();

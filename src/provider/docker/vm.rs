@@ -54,7 +54,7 @@ impl Driver for VmDriver {
             let id = match self.container(request, &spec, &info).await?.send().await {
                 Ok(id) => id,
                 Err(error) if error.is_conflict() => {
-                    let name = object_name(request.environment, &request.resource.address.name);
+                    let name = object_name(&request.owner(), &request.resource.address.name);
                     let found = adopt(self, request.environment, request.token).await?;
                     found.map(|object| object.id).ok_or_else(|| {
                         Error::new(format!("docker: a container `{name}` exists that this environment did not make"))
@@ -114,7 +114,7 @@ impl VmDriver {
         let mut create = self
             .client
             .create_container(
-                &object_name(request.environment, &request.resource.address.name),
+                &object_name(&request.owner(), &request.resource.address.name),
                 &image::reference(&self.settings, &spec.image)?,
             )
             .hostname(host)
@@ -150,9 +150,10 @@ impl VmDriver {
     async fn remove_twins(&self, request: &Request<'_>, spec: &VmSpec) -> Result<()> {
         let address = Address::subnet(&spec.subnet);
         let known = request.needs.get(&address).map_or("", |subnet| subnet.id.as_str());
+        let owner = request.owner();
         let drivers = super::subnet::SubnetDriver { client: self.client.clone() };
         for twin in drivers.list(Some(request.environment)).await? {
-            if twin.address == address && twin.id != known {
+            if owner.owns(&twin) && twin.address == address && twin.id != known {
                 drivers.delete(&twin.id).await?;
             }
         }

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::{Driver, Health, Object, Provider, Request, adopt::not_adopted};
+use super::{Driver, Health, Object, Owner, Provider, Request, adopt::not_adopted};
 use crate::{
     config::Environment,
     error::{Diagnostic, Error, Result},
@@ -41,15 +41,19 @@ pub struct Fake {
     world: Arc<Mutex<World>>,
     hook: Option<Hook>,
     concurrency: Option<usize>,
+    account: Option<String>,
 }
 
 #[derive(Default)]
 struct World {
-    /// What exists, by environment and address, with what it needs.
-    objects: BTreeMap<(String, Address), (Object, Vec<Address>)>,
+    /// What exists, with what it needs.
+    objects: BTreeMap<Key, (Object, Vec<Address>)>,
     calls: Vec<Call>,
     next_id: u64,
 }
+
+/// Names are unique in an environment of a project.
+type Key = (String, String, Address);
 
 impl World {
     fn find(&self, id: &str) -> Option<&Object> {
@@ -70,6 +74,12 @@ impl Fake {
         Self { concurrency: Some(calls), ..self.clone() }
     }
 
+    /// The same cloud, seen as another account: its objects are there all the same, so that a test sees who looks at them.
+    #[must_use]
+    pub fn with_account(&self, account: &str) -> Self {
+        Self { account: Some(account.to_owned()), ..self.clone() }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("no test panics while it holds the world")
     }
@@ -88,7 +98,7 @@ impl Fake {
 
     /// Removes an object behind the program's back.
     pub fn lose(&self, address: &str) {
-        self.world().objects.retain(|(_, name), _| name.to_string() != address);
+        self.world().objects.retain(|(_, _, name), _| name.to_string() != address);
     }
 
     async fn call(&self, verb: &'static str, subject: String, done: bool) -> Result<()> {
@@ -105,7 +115,7 @@ impl Fake {
     fn insert(&self, request: &Request<'_>) -> Result<Object> {
         let mut world = self.world();
         let resource = request.resource;
-        let named = |address: &Address| (request.environment.to_string(), address.clone());
+        let named = |address: &Address| (request.project.to_owned(), request.environment.to_string(), address.clone());
         match world.objects.get(&named(&resource.address)) {
             Some((object, _)) if object.token == request.token => return Ok(object.clone()),
             Some(_) => return Err(Error::new(format!("fake: the name `{}` is taken", resource.address))),
@@ -144,14 +154,14 @@ impl Fake {
     fn remove(&self, id: &str) -> Result<()> {
         let mut world = self.world();
         let Some(object) = world.find(id).cloned() else { return Ok(()) };
-        let dependent = world
-            .objects
-            .values()
-            .find(|(other, needs)| other.environment == object.environment && needs.contains(&object.address));
+        let dependent = world.objects.values().find(|(other, needs)| {
+            (&other.project, &other.environment) == (&object.project, &object.environment)
+                && needs.contains(&object.address)
+        });
         if let Some((dependent, _)) = dependent {
             return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));
         }
-        world.objects.remove(&(object.environment, object.address));
+        world.objects.remove(&(object.project, object.environment, object.address));
         Ok(())
     }
 
@@ -166,8 +176,12 @@ impl Provider for Fake {
         "fake"
     }
 
-    fn account(&self) -> String {
+    fn place(&self) -> String {
         "memory".to_owned()
+    }
+
+    async fn account(&self) -> Result<String> {
+        Ok(self.account.clone().unwrap_or_else(|| "account 1".to_owned()))
     }
 
     fn concurrency(&self) -> usize {
@@ -190,9 +204,9 @@ impl Provider for Fake {
         Ok(())
     }
 
-    async fn mark(&self, environment: &Name, _project: &str, terms: &Terms, _objects: &[Object]) -> Result<()> {
+    async fn mark(&self, owner: &Owner, terms: &Terms, _objects: &[Object]) -> Result<()> {
         let mut world = self.world();
-        let own = world.objects.values_mut().filter(|(object, _)| object.environment == environment.as_str());
+        let own = world.objects.values_mut().filter(|(object, _)| owner.owns(object));
         own.for_each(|(object, _)| object.terms = terms.clone());
         Ok(())
     }
@@ -205,7 +219,7 @@ impl Provider for Fake {
         self.world().find(id).is_none().then(|| Error::new("the machine is gone"))
     }
 
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+    async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         Driver::list(self, environment).await
     }
 }

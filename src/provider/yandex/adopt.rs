@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Account, LABEL_ENV, Request, beside, dns::is_own, explain, needed};
+use super::{Account, LABEL_ENV, LABEL_PROJECT, Request, beside, dns::is_own, explain, needed};
 use crate::{
     cloud::yandex::{
         Address, Disk, DnsZone, Gateway, Labels, Listed, Network, RecordSet, Registry, RouteTable, SecurityGroup,
         ServiceAccount, Subnet, idempotency_key,
     },
     error::{Error, Result},
-    provider::adopt::{SEVERAL, Seen, not_adopted, stands_in},
+    provider::adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
     resource::{DnsZoneSpec, KindName, RecordSpec, RouteTableSpec},
 };
 
@@ -90,7 +90,8 @@ impl Account {
             Error::usage(format!("yandex: there is no {kind} `{id}` in the folder `{}`", self.folder))
         })?;
         if let Some(owner) = found.labels().get(LABEL_ENV) {
-            return Err(Error::usage(format!("yandex: the {kind} `{id}` belongs to the environment `{owner}`")));
+            let project = found.labels().get(LABEL_PROJECT).map(String::as_str).unwrap_or_default();
+            return Err(belongs("yandex", kind, id, owner, project));
         }
         let labels = beside(found.labels().clone(), Self::labels(request));
         Ok((found, labels))

@@ -66,7 +66,7 @@ impl LoadBalancerDriver {
         }
         let mut labels = Account::labels(request);
         labels.insert(LABEL_KIND.to_owned(), TARGET_GROUP.to_owned());
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let call = self.0.client.create_target_group().folder_id(&self.0.folder).name(&name).labels(&labels);
         let call = call.region_id(self.region()).targets(self.targets(request, spec).await?);
         let made = call.send(idempotency_key(request.token, "target group")).await;
@@ -109,7 +109,7 @@ impl Driver for LoadBalancerDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: LoadBalancerSpec = request.resource.spec()?;
         let group = self.group(request, &spec).await?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let call = self.0.client.create_load_balancer().folder_id(&self.0.folder).name(&name).labels(&labels);
         let call = call.region_id(self.region()).r#type("EXTERNAL").listener_specs(listeners(&spec));

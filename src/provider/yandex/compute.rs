@@ -57,7 +57,7 @@ impl Driver for DiskDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: DiskSpec = request.resource.spec()?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let settings = &self.0.settings;
         let call = self.0.client.create_disk().folder_id(&self.0.folder);
@@ -240,7 +240,7 @@ impl Driver for VmDriver {
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
         let settings = &self.0.settings;
         let image = self.0.image(&spec.image).await?;

@@ -62,7 +62,7 @@ impl Driver for DnsZoneDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: DnsZoneSpec = request.resource.spec()?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let call =
             self.0.client.create_dns_zone().folder_id(&self.0.folder).name(&name).labels(&labels).zone(&spec.zone);

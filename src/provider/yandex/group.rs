@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, Object, Request,
+    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Request,
     compute::{addresses, security_groups},
     explain, needed, object, object_name,
 };
@@ -43,10 +43,14 @@ impl InstanceGroupDriver {
         if machine.public {
             address["oneToOneNatSpec"] = json!({ "ipVersion": "IPV4" });
         }
+        let mut labels = json!({ LABEL_ENV: environment, LABEL_GROUP: name, LABEL_IMAGE: machine.image });
+        if !request.owner().is_of_earlier_version() {
+            labels[LABEL_PROJECT] = request.project.into();
+        }
         let template = json!({
-            "name": format!("{}-{{instance.index}}", object_name(environment, name)),
+            "name": format!("{}-{{instance.index}}", object_name(request)),
             "hostname": format!("{name}-{{instance.index}}"),
-            "labels": { LABEL_ENV: environment, LABEL_GROUP: name, LABEL_IMAGE: machine.image },
+            "labels": labels,
             "platformId": machine.class.as_ref().unwrap_or(&settings.platform),
             "resourcesSpec": Account::resources(machine),
             "metadata": Account::metadata(machine, boot, &[]),
@@ -171,7 +175,7 @@ impl Driver for InstanceGroupDriver {
         let (template, zone) = self.template(request, &spec).await?;
         let [scale, deploy, allocation] = Self::policies(&spec, &zone);
         let labels = Account::labels(request);
-        let full_name = object_name(request.environment, &request.resource.address.name);
+        let full_name = object_name(request);
         let call = self.0.client.create_instance_group().folder_id(&self.0.folder).labels(&labels);
         let call = call.service_account_id(account).name(&full_name).instance_template(template);
         let mut call = call.scale_policy(scale).deploy_policy(deploy).allocation_policy(allocation);

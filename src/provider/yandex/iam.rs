@@ -29,7 +29,7 @@ impl Driver for ServiceAccountDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let call = self.0.client.create_service_account();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels);

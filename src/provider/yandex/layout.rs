@@ -52,7 +52,7 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
     let origin = subnets.clone().next().map_or_else(String::new, |subnet| subnet.origin.clone());
     // A network that the file names has that name in the cloud; another copy of the environment has one of its own.
     let cloud_name = match &environment.network {
-        Some(named) => super::object_name(&environment.name, named),
+        Some(named) => super::plain_name(&environment.name, named),
         None => environment.name.to_string(),
     };
     let spec = NetworkSpec { name: cloud_name, cidrs, cidr: None };

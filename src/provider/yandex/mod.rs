@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Provider, Request,
+    Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
     bill::{bill, quantity},
 };
 use crate::{
@@ -146,8 +146,14 @@ impl Provider for Yandex {
         "yandex"
     }
 
-    fn account(&self) -> String {
+    fn place(&self) -> String {
         format!("folder {}", self.account.folder)
+    }
+
+    async fn account(&self) -> Result<String> {
+        // The id of a folder is one of its kind in all clouds, and credentials that do not reach the folder are refused by
+        // every call: nobody needs to be asked.
+        Ok(format!("folder {}", self.account.folder))
     }
 
     fn concurrency(&self) -> usize {
@@ -184,8 +190,8 @@ impl Provider for Yandex {
         kind == KindName::VM && fields.iter().any(|field| compute::STOPPED.contains(field))
     }
 
-    fn project_label(&self, project: &str) -> String {
-        project_digest(project)
+    fn path_label(&self, folder: &str) -> String {
+        path_digest(folder)
     }
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
@@ -206,7 +212,7 @@ impl Provider for Yandex {
         })
     }
 
-    async fn diagnose(&self, _environment: &Name, wanted: &[Resource]) -> Vec<Finding> {
+    async fn diagnose(&self, _owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
         let (client, folder) = (&self.account.client, &self.account.folder);
         let found = client.folder(folder).await.map_err(Error::from);
         let cloud = found.as_ref().map(|folder| folder.cloud_id.clone()).unwrap_or_default();
@@ -244,7 +250,7 @@ impl Provider for Yandex {
         findings
     }
 
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+    async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let others = self.drivers.iter().map(|(_, driver)| driver.list(environment));
         let accounts = async {
             // What the accounts may do is read for those that there are: one list of them serves both.
@@ -258,7 +264,8 @@ impl Provider for Yandex {
     }
 
     /// The labels of the network say it for the whole environment.
-    async fn mark(&self, environment: &Name, project: &str, terms: &Terms, objects: &[Object]) -> Result<()> {
+    async fn mark(&self, owner: &Owner, terms: &Terms, objects: &[Object]) -> Result<()> {
+        let Owner { environment, project } = owner;
         let networks = objects.iter().filter(|object| object.address.kind == KindName::NETWORK);
         for network in networks {
             let known = self.account.client.describe::<Network>(&network.id).await?.labels;
@@ -309,9 +316,9 @@ fn beside(known: Labels, ours: Labels) -> Labels {
     known.into_iter().filter(|(name, _)| !name.starts_with("infra-")).chain(ours).collect()
 }
 
-/// Where a project lies, in letters that a label may have.
-fn project_digest(project: &str) -> String {
-    identity::hex(&Sha256::digest(project)[..10])
+/// The path of a project, in letters that a label may have: what earlier versions wrote there.
+fn path_digest(folder: &str) -> String {
+    identity::hex(&Sha256::digest(folder)[..10])
 }
 
 impl Account {
@@ -347,7 +354,7 @@ impl Account {
         }
         self.made(driver, request).await?.ok_or_else(|| {
             let address = &request.resource.address;
-            let name = object_name(request.environment, &address.name);
+            let name = object_name(request);
             Error::new(format!(
                 "yandex: a {} `{name}` exists that this environment did not make",
                 address.kind.as_str()
@@ -381,17 +388,28 @@ fn explain(error: YandexError, resource: &Resource) -> Error {
     if settled { error.settled() } else { error }
 }
 
-/// The name of an object in the folder.
-fn object_name(environment: &Name, name: &Name) -> String {
+/// The name of an object for people: it begins with the environment's.
+fn plain_name(environment: &Name, name: &Name) -> String {
     let (environment, name) = (environment.as_str(), name.as_str());
-    let full =
-        if name.starts_with(&format!("{environment}-")) { name.to_owned() } else { format!("{environment}-{name}") };
-    if full.len() <= 63 {
-        return full;
+    if name.starts_with(&format!("{environment}-")) { name.to_owned() } else { format!("{environment}-{name}") }
+}
+
+/// The name of an object in the folder.
+fn object_name(request: &Request<'_>) -> String {
+    unique_name(&plain_name(request.environment, &request.resource.address.name), &request.owner())
+}
+
+/// A name that no object of another environment or project has: names are unique in a folder. What an earlier version made
+/// keeps the name that it has.
+fn unique_name(plain: &str, owner: &Owner) -> String {
+    let Owner { environment, project } = owner;
+    let whole =
+        if owner.is_of_earlier_version() { plain.to_owned() } else { format!("{project}/{environment}/{plain}") };
+    if owner.is_of_earlier_version() && plain.len() <= 63 {
+        return whole;
     }
-    // What is cut off lives on in a digest, so that two long names stay two.
-    let digest = identity::hex(&Sha256::digest(&full)[..4]);
-    format!("{}-{digest}", full[..54].trim_end_matches('-'))
+    let digest = identity::hex(&Sha256::digest(&whole)[..4]);
+    format!("{}-{digest}", plain[..plain.len().min(54)].trim_end_matches('-'))
 }
 
 /// The object that a set of labels describes, when they are ours and of the environment that is asked for.
@@ -422,15 +440,37 @@ fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object>
 
 #[cfg(test)]
 mod tests {
-    use super::object_name;
+    use super::{Owner, plain_name, unique_name};
+
+    fn name(project: &str, environment: &str, name: &str) -> String {
+        let environment = environment.parse().unwrap();
+        let plain = plain_name(&environment, &name.parse().unwrap());
+        unique_name(&plain, &Owner { environment, project: project.to_owned() })
+    }
 
     #[test]
     fn names_begin_with_the_environment_and_stay_within_bounds() {
-        let name = |environment: &str, name: &str| object_name(&environment.parse().unwrap(), &name.parse().unwrap());
-        assert_eq!(name("dev", "app-1"), "dev-app-1");
-        assert_eq!(name("dev", "dev-bastion"), "dev-bastion");
-        let long = name("a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-it");
-        assert!(long.len() <= 63, "{long}");
-        assert_ne!(long, name("a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-at"));
+        for project in ["0123456789abcdef0123", "shop-k3x9q2ab"] {
+            assert!(name(project, "dev", "app-1").starts_with("dev-app-1"));
+            assert!(name(project, "dev", "dev-bastion").starts_with("dev-bastion"));
+            let long = name(project, "a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-it");
+            assert!(long.len() <= 63, "{long}");
+            let other =
+                name(project, "a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-at");
+            assert_ne!(long, other);
+        }
+        assert_eq!(
+            name("0123456789abcdef0123", "dev", "app-1"),
+            "dev-app-1",
+            "what earlier versions made keeps its name"
+        );
+    }
+
+    #[test]
+    fn no_two_objects_of_a_folder_have_one_name() {
+        let (one, two) = ("shop-k3x9q2ab", "shop-k3x9q2ac");
+        assert_eq!(name(one, "dev", "app"), name(one, "dev", "app"));
+        assert_ne!(name(one, "dev", "app"), name(two, "dev", "app"));
+        assert_ne!(name(one, "dev", "a-b"), name(one, "dev-a", "b"));
     }
 }

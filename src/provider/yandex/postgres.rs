@@ -184,7 +184,7 @@ impl Driver for PostgresDriver {
         let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the service has no network"))?;
         let group = network.attribute(DEFAULT_GROUP).unwrap_or_default();
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let mut config = config(&spec);
         config.insert("version".to_owned(), spec.version.to_string().into());

@@ -26,7 +26,7 @@ impl Driver for RegistryDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let call = self.0.client.create_registry().folder_id(&self.0.folder).name(&name).labels(&labels);
         self.0.create(self, request, |key| call.clone().send(key)).await

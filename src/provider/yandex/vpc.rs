@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Driver, Object, Request, explain, needed, object, object_name};
+use super::{Account, Driver, Object, Request, explain, needed, object, object_name, unique_name};
 use crate::{
     cloud::yandex::{Address, Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet, idempotency_key},
     error::{Error, Result},
@@ -118,7 +118,7 @@ impl Driver for NetworkDriver {
         let spec: NetworkSpec = request.resource.spec()?;
         let call = self.0.client.create_network();
         let labels = Account::labels(request);
-        let call = call.folder_id(&self.0.folder).name(&spec.name).labels(&labels);
+        let call = call.folder_id(&self.0.folder).name(&unique_name(&spec.name, &request.owner())).labels(&labels);
         let object = self.0.create(self, request, |key| call.clone().send(key)).await?;
         // The group's first rules let everything in: they are replaced before there is a machine. After a crash in between the
         // rules do not show as wanted, and `update` replaces them.
@@ -151,7 +151,7 @@ impl Driver for GatewayDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let call = self.0.client.create_gateway().folder_id(&self.0.folder);
         let call = call.name(&name).labels(&labels).shared_egress_gateway_spec(json!({}));
@@ -178,7 +178,7 @@ impl Driver for RouteTableDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: RouteTableSpec = request.resource.spec()?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
         let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
@@ -213,7 +213,7 @@ impl Driver for SubnetDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?;
         let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
@@ -249,7 +249,7 @@ impl Driver for AddressDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: AddressSpec = request.resource.spec()?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
         let call = self.0.client.create_address().folder_id(&self.0.folder).name(&name).labels(&labels);
@@ -279,7 +279,7 @@ impl Driver for SecurityGroupDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SecurityGroupSpec = request.resource.spec()?;
-        let name = object_name(request.environment, &request.resource.address.name);
+        let name = object_name(request);
         let labels = Account::labels(request);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
         let call = self.0.client.create_security_group();

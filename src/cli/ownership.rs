@@ -1,0 +1,206 @@
+//! Whose an environment is: which project and account a command works in, and that its state belongs there.
+
+use std::collections::BTreeSet;
+
+use super::{accounts, session::Session};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    name::Name,
+    plan::Site,
+    project,
+    provider::{Object, Owner, Provider},
+    state::State,
+    ui::Ui,
+};
+
+/// Where a command works, and what it has found out about that.
+pub(super) struct Ownership {
+    pub(super) site: Site,
+    /// The account, once the provider was asked.
+    account: Option<String>,
+    /// What the project label of the environment's objects says, where that is not the project's id.
+    kept_label: Option<String>,
+    /// The projects that have an environment of the same name in this account.
+    others: BTreeSet<String>,
+}
+
+impl Ownership {
+    /// What is known before the provider is asked.
+    ///
+    /// # Errors
+    /// When the file with the project's id cannot be read.
+    pub(super) fn of(folder: &std::path::Path, provider: &dyn Provider) -> Result<Self> {
+        let site = Site {
+            folder: folder.to_owned(),
+            project: project::read(folder)?,
+            path_label: provider.path_label(&folder.display().to_string()),
+            provider: provider.name(),
+            place: provider.place(),
+        };
+        Ok(Self { site, account: None, kept_label: None, others: BTreeSet::new() })
+    }
+
+    /// Looks at a state that was read.
+    ///
+    /// # Errors
+    /// When it belongs to another project.
+    pub(super) fn recognise(&mut self, state: Option<&State>) -> Result<()> {
+        let Some(state) = state else { return Ok(()) };
+        self.kept_label.clone_from(&state.project_label);
+        self.site.check_project(state)
+    }
+}
+
+impl Session {
+    /// The name that the labels of the environment's objects have.
+    pub(super) fn label(&self) -> Name {
+        self.state.as_ref().map_or(&self.environment.name, |state| state.label()).clone()
+    }
+
+    /// Whose the environment's objects are.
+    pub(super) fn owner(&self) -> Owner {
+        self.ownership.site.owner(&self.label(), self.ownership.kept_label.as_deref())
+    }
+
+    /// Asks which account the provider works in.
+    ///
+    /// # Errors
+    /// When the state's objects are in another one.
+    pub(super) async fn reach(&mut self) -> Result<String> {
+        let account = match &self.ownership.account {
+            Some(account) => account.clone(),
+            None => self.provider.account().await?,
+        };
+        self.in_account(account.clone())?;
+        Ok(account)
+    }
+
+    fn in_account(&mut self, account: String) -> Result<()> {
+        if let Some(state) = &self.state {
+            self.ownership.site.check_account(state, &account)?;
+        }
+        self.ownership.account = Some(account);
+        Ok(())
+    }
+
+    /// What exists of this environment. What another project has under its name is none of it.
+    ///
+    /// # Errors
+    /// When the provider does not answer, works in another account than the state's objects are in, or what exists was taken
+    /// over by another environment.
+    pub(super) async fn observe(&mut self) -> Result<Vec<Object>> {
+        let label = self.label();
+        let account = async {
+            match &self.ownership.account {
+                Some(account) => Ok(account.clone()),
+                None => self.provider.account().await,
+            }
+        };
+        let (account, mut objects) = tokio::try_join!(account, self.provider.labelled(Some(&label)))?;
+        self.in_account(account)?;
+        self.ownership.kept_label = self.ownership.site.kept_label(self.state.as_ref(), &objects);
+        let owner = self.owner();
+        let others = objects.iter().filter(|object| !owner.owns(object));
+        self.ownership.others = others.map(|object| object.project.clone()).collect();
+        objects.retain(|object| owner.owns(object));
+        if self.state.is_none() && !objects.is_empty() {
+            self.check_not_taken_over().await?;
+        }
+        Ok(objects)
+    }
+
+    /// Objects of a member of a pool keep its labels when another environment takes it over.
+    async fn check_not_taken_over(&self) -> Result<()> {
+        let name = &self.environment.name;
+        let states = accounts::stores(&self.environment.project).await?;
+        let taker = states
+            .iter()
+            .map(|(_, state)| state)
+            .find(|state| state.labelled.as_ref() == Some(name) && state.project == self.ownership.site.project);
+        let Some(taker) = taker else { return Ok(()) };
+        let taker = &taker.environment;
+        Err(Error::usage(format!(
+            "`{name}` was a member of a pool, and `{taker}` has taken it over: what is labelled `{name}` belongs to `{taker}`; \
+             nothing was changed"
+        ))
+        .hint(format!("use its new name: `infra destroy {taker}`")))
+    }
+
+    /// What another project has under the environment's name, as a sentence; nothing when there is none.
+    pub(super) fn namesakes(&self) -> Option<String> {
+        let others: Vec<String> = self.ownership.others.iter().map(|project| format!("`{project}`")).collect();
+        let here = self.ownership.site.project.as_ref().map_or_else(
+            || format!("this folder has no `{}`", project::FILE),
+            |id| format!("this is the project `{id}`"),
+        );
+        let name = &self.environment.name;
+        (!others.is_empty())
+            .then(|| format!("there is a `{name}` of the project {}, and {here}", others.join(" and of the project ")))
+    }
+
+    /// Refuses to believe that everything is gone, unless the user says so.
+    ///
+    /// # Errors
+    /// When the state knows objects, and none of them exists.
+    pub(super) fn check_not_all_gone(&self, observed: &[Object], forget: bool) -> Result<()> {
+        if forget {
+            return Ok(());
+        }
+        self.ownership.site.check_not_all_gone(self.state.as_ref(), observed, Clock::System.now())
+    }
+
+    /// Called when something is about to be changed: the project gets its id if it has none yet, and what an earlier version
+    /// made is taken over.
+    ///
+    /// # Errors
+    /// When the file with the id cannot be written.
+    pub(super) fn establish(&mut self, ui: &Ui) -> Result<()> {
+        let site = &mut self.ownership.site;
+        let id = match &site.project {
+            Some(id) => id.clone(),
+            None => {
+                let (id, made) = project::read_or_make(&site.folder)?;
+                if made {
+                    ui.say(&format!(
+                        "`{}` was created: this project is `{id}`. Commit that file, so that colleagues and pipelines work on the \
+                         same environments",
+                        project::FILE
+                    ));
+                }
+                site.project = Some(id.clone());
+                id
+            }
+        };
+        let (name, kept) = (&self.environment.name, &self.ownership.kept_label);
+        let is_recorded = self.state.as_ref().is_some_and(|state| state.project.is_some());
+        if !is_recorded && (self.state.is_some() || kept.is_some()) {
+            let label = kept.as_ref().map(|kept| format!("; its objects keep the label `{kept}`")).unwrap_or_default();
+            ui.say(&format!(
+                "`{name}` was created by an earlier version of infra, which knew projects by their paths: it is taken over into the \
+                 project `{id}`{label}"
+            ));
+        }
+        if let Some(state) = &mut self.state {
+            if !is_recorded {
+                state.project = Some(id);
+                state.project_label.clone_from(kept);
+            }
+            if state.account.is_none() {
+                state.account.clone_from(&self.ownership.account);
+            }
+        }
+        Ok(())
+    }
+
+    /// A state that says whose the environment is.
+    pub(super) fn owned(&self, state: State) -> State {
+        State {
+            provider: self.provider.name().to_owned(),
+            project: self.ownership.site.project.clone(),
+            project_label: self.ownership.kept_label.clone(),
+            account: self.ownership.account.clone(),
+            ..state
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Where a command works: the project, the provider and the account; and whether a state belongs there. What a path, a name or
+//! an empty list says never decides whose object something is.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::{
+    error::{Error, Result},
+    name::Name,
+    project::{self, ProjectId},
+    provider::{Object, Owner},
+    state::State,
+};
+
+/// The project, the provider and the account that a command works with.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The folder of the project.
+    pub folder: PathBuf,
+    /// The id of the project; none before the first command that changes something.
+    pub project: Option<ProjectId>,
+    /// What an earlier version wrote into the project label of objects of a project in this folder.
+    pub path_label: String,
+    /// The provider.
+    pub provider: &'static str,
+    /// Where the provider works, as its settings say.
+    pub place: String,
+}
+
+impl Site {
+    /// Whether a state belongs to this project.
+    ///
+    /// # Errors
+    /// When it belongs to another one, or this folder does not say which project it is.
+    pub fn check_project(&self, state: &State) -> Result<()> {
+        let Some(theirs) = &state.project else { return Ok(()) };
+        let file = project::file(&self.folder);
+        let (name, file) = (&state.environment, file.display());
+        let elsewhere = "if this is another project, keep its states elsewhere: another `prefix` under `state: s3:` in its files, \
+                         another table, or another bucket";
+        match &self.project {
+            Some(ours) if ours == theirs => Ok(()),
+            Some(ours) => Err(Error::usage(format!(
+                "the state of `{name}` belongs to the project `{theirs}`, and this is the project `{ours}`; nothing was changed"
+            ))
+            .hint(format!("if they are one project, the one line of `{file}` must be `{theirs}`"))
+            .hint(elsewhere)),
+            None => Err(Error::usage(format!(
+                "the state of `{name}` belongs to the project `{theirs}`, and this folder has no `{}`; nothing was changed",
+                project::FILE
+            ))
+            .hint(format!("if this is that project, write this line into `{file}` and commit it: {theirs}"))
+            .hint(elsewhere)),
+        }
+    }
+
+    /// Whether the objects of a state are in this account.
+    ///
+    /// # Errors
+    /// When they are in another one.
+    pub fn check_account(&self, state: &State, account: &str) -> Result<()> {
+        let here = format!("{} ({account}, {})", self.provider, self.place);
+        let there = match &state.account {
+            _ if state.provider != self.provider => {
+                state.account.as_ref().map_or_else(|| state.provider.clone(), |id| format!("{} ({id})", state.provider))
+            }
+            Some(known) if known != account => format!("{} ({known})", state.provider),
+            _ => return Ok(()),
+        };
+        let name = &state.environment;
+        Err(Error::usage(format!("`{name}` is in {there}, and this command would work in {here}; nothing was changed"))
+            .hint("check `provider` and its settings in the file, and variables such as DOCKER_HOST and AWS_PROFILE")
+            .hint(format!("if the other account is gone for good, `infra state rm {name}` forgets what was there")))
+    }
+
+    /// What the project label of an environment's objects says, where that is not the project's id: objects that an earlier
+    /// version made keep their labels for as long as they exist.
+    #[must_use]
+    pub fn kept_label(&self, state: Option<&State>, labelled: &[Object]) -> Option<String> {
+        let ours = |label: &str| self.project.as_ref().is_some_and(|id| id.as_str() == label);
+        let known = |state: &State, object: &Object| {
+            state.resources.iter().any(|(address, entry)| address.kind == object.address.kind && entry.id == object.id)
+        };
+        let by_path =
+            || labelled.iter().any(|object| object.project == self.path_label).then(|| self.path_label.clone());
+        match state {
+            Some(state) if state.project.is_some() => state.project_label.clone(),
+            // The path may have been another one: the objects that the state knows tell it.
+            Some(state) => match labelled.iter().find(|object| known(state, object)) {
+                Some(object) => Some(object.project.clone()).filter(|label| !ours(label)),
+                None => by_path(),
+            },
+            None if labelled.iter().any(|object| ours(&object.project)) => None,
+            None => by_path(),
+        }
+    }
+
+    /// Whose the objects of an environment are, given what their project label keeps.
+    #[must_use]
+    pub fn owner(&self, environment: &Name, kept_label: Option<&str>) -> Owner {
+        let project = kept_label.or(self.project.as_ref().map(ProjectId::as_str)).unwrap_or(&self.path_label);
+        Owner { environment: environment.clone(), project: project.to_owned() }
+    }
+
+    /// Refuses to believe that everything is gone: an empty list may come from another account, or from credentials that see
+    /// nothing. What this environment's own removals have begun to remove may be gone, and what has expired may have been
+    /// removed by `infra gc` elsewhere, as far as the account is known to be the same.
+    ///
+    /// # Errors
+    /// When the state knows objects, and none of them exists.
+    pub fn check_not_all_gone(&self, state: Option<&State>, observed: &[Object], now: Timestamp) -> Result<()> {
+        let Some(state) = state.filter(|_| observed.is_empty()) else { return Ok(()) };
+        let known = state.resources.keys().filter(|address| !state.removing.contains(*address)).count();
+        let expired = state.account.is_some() && state.terms.expires.is_some_and(|expires| expires <= now);
+        if known == 0 || expired {
+            return Ok(());
+        }
+        let (name, account) =
+            (&state.environment, state.account.as_deref().unwrap_or("an account that is not recorded"));
+        Err(Error::usage(format!(
+            "the state of `{name}` knows {known} objects in {} ({account}), and none of them exists in {}; nothing was changed",
+            state.provider, self.place
+        ))
+        .hint("if this is not the account that they were created in, use the right one")
+        .hint("if they were removed without infra, `--forget` goes on"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Map;
+
+    use super::Site;
+    use crate::{
+        clock::Clock,
+        provider::{Health, Object},
+        resource::Terms,
+        state::{Entry, State},
+    };
+
+    const PATH: &str = "/home/ann/shop";
+
+    fn site(project: Option<&str>) -> Site {
+        Site {
+            folder: PATH.into(),
+            project: project.map(|id| id.parse().unwrap()),
+            path_label: PATH.into(),
+            provider: "docker",
+            place: "unix:///var/run/docker.sock".into(),
+        }
+    }
+
+    fn object(id: &str, project: &str) -> Object {
+        Object {
+            environment: "dev".into(),
+            address: "subnet.a".parse().unwrap(),
+            project: project.into(),
+            id: id.into(),
+            token: String::new(),
+            created: 0,
+            health: Health::Ready,
+            terms: Terms::default(),
+            attributes: Map::new(),
+            actual: Map::new(),
+        }
+    }
+
+    fn state(project: Option<&str>) -> State {
+        let entry = Entry {
+            id: "1".into(),
+            token: String::new(),
+            spec: Map::new(),
+            needs: Vec::new(),
+            attributes: Map::new(),
+            created: Clock::System.now(),
+        };
+        State {
+            project: project.map(|id| id.parse().unwrap()),
+            provider: "docker".into(),
+            resources: BTreeMap::from([("subnet.a".parse().unwrap(), entry)]),
+            ..State::of_name("dev".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_project_is_refused_with_both_named() {
+        let theirs = state(Some("shop-k3x9q2ab"));
+        site(Some("shop-k3x9q2ab")).check_project(&theirs).unwrap();
+        site(None).check_project(&state(None)).unwrap();
+        site(Some("shop-k3x9q2ac")).check_project(&state(None)).unwrap();
+        let other = site(Some("blog-aaaaaaaa")).check_project(&theirs).unwrap_err();
+        assert!(other.to_string().contains("the project `shop-k3x9q2ab`, and this is the project `blog-aaaaaaaa`"));
+        let none = site(None).check_project(&theirs).unwrap_err();
+        assert!(none.to_string().contains("has no `.infra-project`"), "{none}");
+        assert!(none.hints()[0].ends_with("and commit it: shop-k3x9q2ab"), "{:?}", none.hints());
+    }
+
+    #[test]
+    fn a_state_of_another_account_is_refused_with_both_named() {
+        let known = State { account: Some("engine A".into()), ..state(None) };
+        site(None).check_account(&known, "engine A").unwrap();
+        site(None).check_account(&state(None), "engine B").unwrap();
+        let other = site(None).check_account(&known, "engine B").unwrap_err().to_string();
+        assert!(other.contains("docker (engine A)") && other.contains("docker (engine B, unix:///"), "{other}");
+        let cloud = State { provider: "aws".into(), ..state(None) };
+        let other = site(None).check_account(&cloud, "engine B").unwrap_err().to_string();
+        assert!(other.contains("`dev` is in aws, and"), "{other}");
+    }
+
+    #[test]
+    fn objects_of_earlier_versions_keep_their_label_and_others_are_no_business_of_ours() {
+        let (ours, theirs) = ("shop-k3x9q2ab", "shop-k3x9q2ac");
+        let kept =
+            |project: Option<&str>, state: Option<&State>, objects: &[Object]| site(project).kept_label(state, objects);
+        let path = Some(PATH.to_owned());
+        // Nothing was ever made: another project's environment of the name is not seen.
+        assert_eq!(kept(Some(ours), None, &[object("1", theirs), object("2", "/elsewhere")]), None);
+        // Without a state, what an earlier version made at this path is ours, but for a project that has objects by its id.
+        assert_eq!(kept(None, None, &[object("1", PATH)]), path);
+        assert_eq!(kept(Some(ours), None, &[object("1", PATH)]), path);
+        assert_eq!(kept(Some(ours), None, &[object("1", PATH), object("2", ours)]), None);
+        // A state of an earlier version: the objects that it knows say which path it was.
+        let old = state(None);
+        let elsewhere = [object("7", PATH), object("1", "/ci/build")];
+        assert_eq!(kept(Some(ours), Some(&old), &elsewhere), Some("/ci/build".to_owned()));
+        assert_eq!(kept(None, Some(&old), &[object("7", PATH)]), path);
+        // Later the state says it.
+        let taken = State { project_label: Some("/ci/build".into()), ..state(Some(ours)) };
+        assert_eq!(kept(Some(ours), Some(&taken), &[object("7", PATH)]), Some("/ci/build".to_owned()));
+        assert_eq!(kept(Some(ours), Some(&state(Some(ours))), &[object("7", PATH)]), None);
+        let name = "dev".parse().unwrap();
+        assert_eq!(site(Some(ours)).owner(&name, None).project, ours);
+        assert_eq!(site(Some(ours)).owner(&name, Some(PATH)).project, PATH);
+        assert_eq!(site(None).owner(&name, None).project, PATH);
+    }
+
+    #[test]
+    fn an_empty_list_is_not_believed() {
+        let (now, address) = (Clock::System.now(), "subnet.a".parse().unwrap());
+        let gone = |state: &State, objects: &[Object]| site(None).check_not_all_gone(Some(state), objects, now);
+        let known = State { account: Some("engine A".into()), ..state(None) };
+        let said = gone(&known, &[]).unwrap_err().to_string();
+        assert!(said.contains("knows 1 objects in docker (engine A), and none of them exists"), "{said}");
+        gone(&known, &[object("2", PATH)]).unwrap();
+        gone(&State { removing: [address].into(), ..known.clone() }, &[]).unwrap();
+        let expired = Terms { expires: Some(now), ..Terms::default() };
+        gone(&State { terms: expired.clone(), ..known }, &[]).unwrap();
+        gone(&State { terms: expired, ..state(None) }, &[]).unwrap_err();
+        site(None).check_not_all_gone(None, &[], now).unwrap();
+    }
+}

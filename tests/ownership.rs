@@ -1,0 +1,459 @@
+//! Whose objects are whose, which account they are in, and how long they live: the real program against engines in memory.
+
+use std::process::Stdio;
+
+use infra::{
+    apply::sweep,
+    event::Events,
+    plan::Listed,
+    provider::{Driver as _, Owner, Provider as _, Request, fake::Fake},
+    resource::{Policy, Resource, Terms},
+    state::{State, Store},
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Printed, Sandbox,
+    commands::{PROJECT, command, environment},
+    stub_engine::StubEngine,
+};
+
+const FILE: &str = "network: {subnets: {a: {v4_cidr_blocks: [10.91.0.0/24]}, b: {v4_cidr_blocks: [10.92.0.0/24]}}}\n";
+
+/// A project whose environment `dev` is two networks of an engine.
+struct Project {
+    sandbox: Sandbox,
+}
+
+impl Project {
+    fn new(file: &str) -> Self {
+        Self { sandbox: Sandbox::new().file("envs/dev/config.yaml", file) }
+    }
+
+    /// Runs the program with an engine; it may take the engine's other threads to answer.
+    fn run(&self, engine: &StubEngine, arguments: &[&str], code: i32) -> Printed {
+        tokio::task::block_in_place(|| {
+            let mut command = self.sandbox.command(arguments);
+            command.env("DOCKER_HOST", &engine.host).stdin(Stdio::null());
+            self.sandbox.finish(command, arguments, code)
+        })
+    }
+
+    fn state(&self, name: &str) -> Value {
+        let text = std::fs::read_to_string(self.sandbox.path(&format!(".infra/{name}/state.json"))).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn edit_state(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut state = self.state(name);
+        change(&mut state);
+        self.sandbox.write(&format!(".infra/{name}/state.json"), &state.to_string());
+    }
+
+    fn id(&self) -> String {
+        infra::project::read(self.sandbox.folder.path()).unwrap().unwrap().to_string()
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        std::fs::rename(self.sandbox.path(from), self.sandbox.path(to)).unwrap();
+    }
+
+    /// Makes everything as an earlier version left it: labels with the path, names without the project, a state without
+    /// either.
+    fn make_old(&self, engine: &StubEngine) {
+        let path = std::fs::canonicalize(self.sandbox.folder.path()).unwrap().display().to_string();
+        engine.edit(|network| {
+            network["Labels"]["infra-project"] = path.as_str().into();
+            let name = format!("infra-dev-{}", network["Labels"]["infra-id"].as_str().unwrap().replace("subnet.", ""));
+            network["Name"] = name.into();
+        });
+        self.edit_state("dev", |state| {
+            for field in ["project", "account"] {
+                state.as_object_mut().unwrap().remove(field);
+            }
+        });
+        std::fs::remove_file(self.sandbox.path(".infra-project")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_two_projects_at_one_path_do_not_see_each_other() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    // Commands that only read make no id.
+    run(&["plan", "dev"], 0).silent();
+    assert!(!project.sandbox.path(".infra-project").exists());
+    let said = run(&["apply", "dev", "--yes"], 0).err;
+    assert!(said.contains("`.infra-project` was created") && said.contains("Commit that file"), "{said}");
+    assert!(!run(&["apply", "dev", "--yes"], 0).err.contains(".infra-project"), "it is said once");
+    let text = std::fs::read_to_string(project.sandbox.path(".infra-project")).unwrap();
+    assert!(text.starts_with("# The id of this project") && text.ends_with(&format!("\n{}\n", project.id())), "{text}");
+    assert_eq!(
+        (&project.state("dev")["project"], &project.state("dev")["account"]),
+        (&json!(project.id()), &json!("engine A"))
+    );
+
+    // Another repository is checked out here: its `dev` is another one.
+    project.rename(".infra-project", "first-project");
+    project.rename(".infra", "first-state");
+    let planned = run(&["plan", "dev"], 0).out;
+    let said = run(&["destroy", "dev", "--yes"], 0).err;
+    assert!(said.contains("`dev` does not exist") && said.contains("this folder has no `.infra-project`"), "{said}");
+    assert_eq!(engine.names().len(), 2);
+    assert!(planned.contains("+ subnet.a") && planned.contains("+ subnet.b") && !planned.contains("- "), "{planned}");
+    run(&["apply", "dev", "--yes"], 0).silent();
+    assert_eq!(engine.names().len(), 4, "both have a `dev`: {:?}", engine.names());
+    let both: Vec<Value> = serde_json::from_str(&run(&["ls", "--json"], 0).out).unwrap();
+    assert_eq!(both.iter().filter(|line| line["environment"] == "dev").count(), 2, "{both:?}");
+    run(&["destroy", "dev", "--yes"], 0).silent();
+    let names = engine.names();
+    std::fs::rename(project.sandbox.path("first-project"), project.sandbox.path(".infra-project")).unwrap();
+    assert!(names.len() == 2 && names.iter().all(|name| name.contains(&project.id())), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_one_project_at_two_paths_is_one() {
+    let engine = StubEngine::start("A").await;
+    let (here, there) = (Project::new(FILE), Project::new(FILE));
+    here.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    let state = std::fs::read_to_string(here.sandbox.path(".infra/dev/state.json")).unwrap();
+    there.sandbox.write(".infra/dev/state.json", &state);
+
+    // A state that another project may have left there is not adopted silently.
+    let changes = engine.changes();
+    for command in [&["plan", "dev"][..], &["apply", "dev", "--yes"], &["destroy", "dev", "--yes"], &["output", "dev"]]
+    {
+        let said = there.run(&engine, command, 2).err;
+        assert!(said.contains(&format!("belongs to the project `{}`", here.id())), "{said}");
+        assert!(
+            said.contains("`$PROJECT/.infra-project` and commit it: ") && said.contains("has no `.infra-project`"),
+            "{said}"
+        );
+    }
+    there.sandbox.write(".infra-project", "other-k3x9q2ab\n");
+    let said = there.run(&engine, &["apply", "dev", "--yes"], 2).err;
+    assert!(said.contains(&here.id()) && said.contains("this is the project `other-k3x9q2ab`"), "{said}");
+    assert_eq!(engine.changes(), changes);
+
+    there.sandbox.write(".infra-project", &format!("{}\n", here.id()));
+    assert!(there.run(&engine, &["plan", "dev"], 0).out.contains("resources: nothing to do"));
+    there.run(&engine, &["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(engine.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_another_account_is_refused_with_both_named() {
+    let (engine, other) = (StubEngine::start("A").await, StubEngine::start("B").await);
+    let project = Project::new(FILE);
+    project.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    let (state, changes) = (project.state("dev"), engine.changes());
+    for command in [
+        &["plan", "dev"][..],
+        &["apply", "dev", "--yes"],
+        &["destroy", "dev", "--yes"],
+        &["destroy", "dev", "--yes", "--forget"],
+        &["refresh", "dev"],
+        &["extend", "dev", "2h"],
+        &["import", "dev", "--scan"],
+    ] {
+        let said = project.run(&other, command, 2).err;
+        assert!(said.contains("`dev` is in docker (engine A)") && said.contains("docker (engine B, http://"), "{said}");
+    }
+    let after = project.state("dev");
+    assert_eq!((&after["resources"], &after["secrets"]), (&state["resources"], &state["secrets"]));
+    assert_eq!((engine.changes(), other.changes()), (changes, 0));
+    // Another provider is another account too, whatever its credentials would say.
+    project.sandbox.write("envs/dev/config.yaml", &format!("provider: yandex\nfolder_id: b1g\n{FILE}"));
+    let said = project.run(&engine, &["destroy", "dev", "--yes"], 2).err;
+    assert!(!said.contains("is left") && project.state("dev")["resources"] == state["resources"], "{said}");
+    project.sandbox.write("envs/dev/config.yaml", FILE);
+    project.run(&engine, &["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(engine.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_an_empty_list_forgets_nothing() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    run(&["apply", "dev", "--yes"], 0).silent();
+    engine.lose_everything();
+    for (recorded, command) in [true, false].into_iter().flat_map(|recorded| {
+        [&["destroy", "dev", "--yes"][..], &["apply", "dev", "--yes"], &["refresh", "dev"]]
+            .map(|command| (recorded, command))
+    }) {
+        // Also where an earlier version did not write down the account.
+        project.edit_state("dev", |state| {
+            let fields = state.as_object_mut().unwrap();
+            let account = recorded.then(|| ("account".to_owned(), json!("engine A")));
+            fields.remove("account");
+            fields.extend(account);
+        });
+        let said = run(command, 2).err;
+        assert!(said.contains("knows 2 objects in docker") && said.contains("none of them exists"), "{said}");
+        assert!(said.contains("--forget"), "{said}");
+        let state = project.state("dev");
+        assert_eq!(state["resources"].as_object().unwrap().len(), 2);
+    }
+    assert_eq!(engine.names(), Vec::<String>::new());
+    // Whoever knows better says so: it is created again, or forgotten.
+    let said = run(&["apply", "dev", "--yes", "--forget"], 0).err;
+    assert!(said.contains("2 created"), "{said}");
+    engine.lose_everything();
+    let said = run(&["destroy", "dev", "--yes", "--forget"], 0).err;
+    assert!(said.contains("nothing of `dev` is left"), "{said}");
+    assert!(!project.sandbox.path(".infra/dev/state.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_a_destroy_that_was_killed_at_its_end_is_gone_on_from() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    project.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    engine.lose_everything();
+    project.edit_state("dev", |state| state["removing"] = json!(["subnet.a", "subnet.b"]));
+    project.run(&engine, &["destroy", "dev", "--yes"], 0).silent();
+    assert!(!project.sandbox.path(".infra/dev/state.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_what_an_earlier_version_made_is_taken_over_and_nothing_is_replaced() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    run(&["apply", "dev", "--yes"], 0).silent();
+    project.make_old(&engine);
+    assert!(run(&["plan", "dev"], 0).out.contains("resources: nothing to do"));
+    let three = FILE.replace("}}}", "}, c: {v4_cidr_blocks: [10.93.0.0/24]}}}");
+    project.sandbox.write("envs/dev/config.yaml", &three);
+    let said = run(&["apply", "dev", "--yes"], 0).err;
+    assert!(
+        said.contains("was created by an earlier version of infra") && said.contains("it is taken over into"),
+        "{said}"
+    );
+    assert!(said.contains("1 created, 0 changed, 0 destroyed"), "{said}");
+    let said = run(&["apply", "dev", "--yes"], 0).err;
+    assert!(!said.contains("earlier version") && said.contains("0 created, 0 changed, 0 destroyed"), "{said}");
+    // What is added stays with the rest, by its label and by its name.
+    let path = std::fs::canonicalize(project.sandbox.folder.path()).unwrap().display().to_string();
+    assert!(engine.labels("infra-project").iter().all(|label| *label == path));
+    assert_eq!(engine.names(), ["infra-dev-a", "infra-dev-b", "infra-dev-c"]);
+    let state = project.state("dev");
+    assert_eq!((&state["project"], &state["project_label"]), (&json!(project.id()), &json!(path)));
+
+    // The state says it at any other path too; another project with an `dev` of its own does not matter.
+    let elsewhere = Project::new(&three);
+    elsewhere.sandbox.write(".infra/dev/state.json", &state.to_string());
+    elsewhere.sandbox.write(".infra-project", &project.id());
+    assert!(elsewhere.run(&engine, &["plan", "dev"], 0).out.contains("resources: nothing to do"));
+
+    // Without a state they are ours at this path, and nothing of them is lost.
+    std::fs::remove_dir_all(project.sandbox.path(".infra")).unwrap();
+    let said = run(&["apply", "dev", "--yes"], 0).err;
+    assert!(said.contains("0 created, 0 changed, 0 destroyed") && said.contains("earlier version"), "{said}");
+    run(&["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(engine.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_protection_is_that_of_file_state_and_labels() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(&format!("protect: true\n{FILE}")));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    run(&["apply", "dev", "--yes"], 0).silent();
+    assert!(run(&["destroy", "dev", "--yes"], 2).err.contains("is protected by its file"));
+    // An older branch.
+    project.sandbox.write("envs/dev/config.yaml", FILE);
+    let said = run(&["destroy", "dev", "--yes"], 2).err;
+    assert!(said.contains("is protected by its state") && said.contains("--force-protected dev"), "{said}");
+    project.rename(".infra/dev", "put-aside");
+    assert!(run(&["destroy", "dev", "--yes"], 2).err.contains("is protected by the labels of its objects"));
+    std::fs::remove_dir_all(project.sandbox.path(".infra/dev")).unwrap();
+    project.rename("put-aside", ".infra/dev");
+    assert_eq!(engine.names().len(), 2);
+    // An apply of the file without it lifts it, from the state and from the labels.
+    run(&["apply", "dev", "--yes"], 0).silent();
+    run(&["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(engine.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_time_is_given_and_never_taken_by_accident() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    let left = || -> Value {
+        let all: Vec<Value> = serde_json::from_str(&run(&["ls", "--json"], 0).out).unwrap();
+        all.iter().find(|line| line["environment"] == "dev").unwrap()["seconds_left"].clone()
+    };
+    run(&["apply", "dev", "--yes"], 0).silent();
+    let endless = run(&["extend", "dev", "2h"], 0);
+    assert!(endless.out.contains("`dev` never expires") && endless.err.contains("--shorten"), "{}", endless.err);
+    assert!(run(&["extend", "dev", "2h", "--shorten"], 0).out.contains("`dev` expires at 2"));
+    assert!((7100..=7200).contains(&left().as_i64().unwrap()));
+    assert!(run(&["extend", "dev", "1h"], 0).err.contains("would have lived longer: nothing was changed"));
+    assert!(left().as_i64().unwrap() > 7000);
+    run(&["extend", "dev", "3h"], 0).silent();
+    assert!(left().as_i64().unwrap() > 10_700);
+    run(&["extend", "dev", "1h", "--shorten"], 0).silent();
+    assert!(left().as_i64().unwrap() <= 3600, "what was given last holds, also where it is earlier");
+    for nonsense in ["0", "0h", "99999999999d", "soon"] {
+        run(&["extend", "dev", nonsense], 2).silent();
+        run(&["apply", "dev", "--yes", "--ttl", nonsense], 2).silent();
+    }
+    assert!(run(&["extend", "dev", "never"], 0).out.contains("`dev` never expires"));
+    assert!(left().is_null());
+    assert!(!run(&["gc"], 0).err.contains("`dev`"));
+    // The file is checked for the same.
+    project.sandbox.write("envs/dev/config.yaml", &format!("ttl: 99999999999d\n{FILE}"));
+    let said = run(&["validate", "dev"], 2).err;
+    assert!(said.contains("envs/dev/config.yaml:1:6: error: `ttl` is too long"), "{said}");
+    project.sandbox.write("envs/dev/config.yaml", FILE);
+    run(&["destroy", "dev", "--yes"], 0).silent();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_a_member_of_a_pool_is_never_destroyed_under_its_old_name() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(&format!("pool: {{min: 1}}\n{FILE}")));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    run(&["pool", "fill", "dev"], 0).silent();
+    let members = || -> Vec<String> {
+        let folders = std::fs::read_dir(project.sandbox.path(".infra")).unwrap().map(|entry| entry.unwrap());
+        let named = folders.filter(|folder| folder.path().join("state.json").exists());
+        let names = named.map(|folder| folder.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("dev-pool-")).collect()
+    };
+    let member = members().remove(0);
+    assert!(run(&["apply", "dev", "--name", "pr-1", "--yes"], 0).err.contains("is taken over from the pool"));
+    assert_eq!(members(), Vec::<String>::new());
+    for command in [&["destroy", &member, "--yes"][..], &["apply", "dev", "--name", &member, "--yes"]] {
+        let said = run(command, 2).err;
+        assert!(said.contains("`pr-1` has taken it over") && said.contains("infra destroy pr-1"), "{said}");
+    }
+    assert_eq!(engine.names().len(), 2);
+
+    // A claim that was killed before anything came of it: the member is free again.
+    run(&["pool", "fill", "dev"], 0).silent();
+    let member = members().remove(0);
+    project.edit_state(&member, |state| state["pool"]["claimed_by"] = "pr-2".into());
+    let said = run(&["gc"], 0).err;
+    assert!(said.contains(&format!("`{member}` is free again")), "{said}");
+    assert!(project.state(&member)["pool"].get("claimed_by").is_none());
+    // One that was killed when only the member's state was left to be removed.
+    let taken = State {
+        environment: "pr-3".parse().unwrap(),
+        labelled: Some(member.parse().unwrap()),
+        pool: None,
+        ..serde_json::from_value(project.state(&member)).unwrap()
+    };
+    project.sandbox.write(".infra/pr-3/state.json", &serde_json::to_string(&taken).unwrap());
+    project.edit_state(&member, |state| state["pool"]["claimed_by"] = "pr-3".into());
+    let said = run(&["pool", "drain", "dev"], 0).err;
+    assert!(said.contains(&format!("`{member}` was taken over by `pr-3`")) && said.contains("0 removed"), "{said}");
+    assert_eq!((members().len(), engine.names().len()), (0, 4));
+    for name in ["pr-1", "pr-3"] {
+        run(&["destroy", name, "--yes"], 0).silent();
+    }
+    assert_eq!(engine.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_accounts_are_told_apart_by_what_they_say_they_are() {
+    let (one, two) = (StubEngine::start("A").await, StubEngine::start("B").await);
+    let host = |engine: &StubEngine| format!("docker: {{host: '{}'}}\n{FILE}", engine.host);
+    let project = Project::new(&host(&one));
+    // The same engine under another address, and another one.
+    let alias = host(&one).replace("127.0.0.1", "localhost");
+    project.sandbox.write("envs/alias/config.yaml", &alias);
+    project.sandbox.write("envs/prod/config.yaml", &host(&two));
+    for name in ["dev", "prod"] {
+        project.run(&one, &["apply", name, "--yes", "--ttl", "1s"], 0).silent();
+    }
+    let expired = || async {
+        let all: Vec<Value> = serde_json::from_str(&project.run(&one, &["ls", "--json"], 0).out).unwrap();
+        assert_eq!(all.len(), 2, "each engine is listed once: {all:?}");
+        all.iter().all(|line| line["seconds_left"].as_i64().unwrap() <= 0)
+    };
+    crate::e2e::eventually("their time is over", 10, expired).await;
+    let said = project.run(&one, &["gc", "--json"], 0).out;
+    // Events come first, one a line.
+    let swept: Value = serde_json::from_str(&said[said.rfind("\n{\n").unwrap()..]).unwrap();
+    let accounts: Vec<&str> =
+        swept["swept"].as_array().unwrap().iter().map(|one| one["account"].as_str().unwrap()).collect();
+    assert_eq!(accounts, ["engine A", "engine B"]);
+    assert_eq!((one.names(), two.names()), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_gc_leaves_the_state_of_another_account_alone() {
+    let (old, new) = (StubEngine::start("A").await, StubEngine::start("B").await);
+    let project = Project::new(FILE);
+    project.run(&old, &["apply", "dev", "--yes", "--ttl", "1s"], 0).silent();
+    project.rename(".infra/dev", "put-aside");
+    project.run(&new, &["apply", "dev", "--yes"], 0).silent();
+    let expired = || async { project.run(&old, &["gc"], 0).err.contains("2 objects removed") };
+    crate::e2e::eventually("its time is over", 10, expired).await;
+    assert_eq!((old.names().len(), new.names().len()), (0, 2));
+    assert!(
+        project.run(&new, &["plan", "dev"], 0).out.contains("resources: nothing to do"),
+        "its state is there still"
+    );
+}
+
+#[test]
+fn ownership_a_state_that_cannot_be_read_drops_nothing_silently() {
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", FILE);
+    sandbox.write(".infra/dev/state.json", "not json");
+    let said = sandbox.run(&["validate", "dev"], 0).err;
+    assert!(said.contains("cannot be read") && said.contains("without what `--set` laid over it"), "{said}");
+    for command in [&["plan", "dev"][..], &["output", "dev"], &["ssh", "dev", "a"]] {
+        let said = sandbox.run(command, 1).err;
+        assert!(said.contains("cannot be read"), "{said}");
+    }
+}
+
+/// Makes one object of an environment of a project, behind the back of whoever works there.
+async fn make(cloud: &Fake, environment: &str, project: &str, address: &str, terms: &Terms) {
+    let resource = Resource {
+        address: address.parse().unwrap(),
+        spec: serde_json::Map::new(),
+        needs: Vec::new(),
+        origin: String::new(),
+    };
+    let request = Request {
+        environment: &environment.parse().unwrap(),
+        project,
+        token: &format!("{environment}-{project}-{address}"),
+        resource: &resource,
+        needs: std::collections::BTreeMap::new(),
+        boot: None,
+        terms,
+        secrets: std::collections::BTreeMap::new(),
+    };
+    cloud.create(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn ownership_removals_and_their_proof_look_at_the_project() {
+    let folder = tempfile::tempdir().unwrap();
+    let (environment, cloud) = (environment(folder.path(), FILE), Fake::default());
+    let theirs = || async { cloud.labelled(None).await.unwrap().iter().filter(|one| one.project != PROJECT).count() };
+    make(&cloud, "dev", "other-k3x9q2ab", "subnet.a", &Terms::default()).await;
+    command(folder.path(), &environment, &cloud, false).await.unwrap();
+    // After an interrupted run twins are removed: of ours only.
+    let store = Store::new(folder.path(), &environment.name);
+    let mut state = store.read().await.unwrap().unwrap();
+    let entry = state.resources.remove(&"subnet.b".parse().unwrap()).unwrap();
+    let intent = infra::state::Intent { token: entry.token, spec: entry.spec, needs: entry.needs };
+    state.pending.insert("subnet.b".parse().unwrap(), intent);
+    store.write(&state).await.unwrap();
+    command(folder.path(), &environment, &cloud, false).await.unwrap();
+    assert_eq!((cloud.objects().len(), theirs().await), (3, 1));
+    // A destroy proves that nothing of ours is left.
+    command(folder.path(), &environment, &cloud, true).await.unwrap();
+    assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
+    // So does a sweep.
+    let now = infra::clock::Clock::System.now();
+    let expired = Terms { expires: Some(now), ..Terms::default() };
+    make(&cloud, "dev", PROJECT, "subnet.a", &expired).await;
+    let listed = Listed::of(cloud.objects()).into_iter().find(|listed| listed.has_expired(now)).unwrap();
+    let owner = Owner { environment: "dev".parse().unwrap(), project: listed.project.clone() };
+    let changes = listed.removal(Policy::default()).unwrap();
+    assert_eq!(sweep(&cloud, &owner, &changes, &Events::ignored()).await.unwrap(), 1);
+    assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
+}
