@@ -87,6 +87,17 @@ pub fn read(path: &Path) -> Result<Cow<'static, [u8]>> {
     }
 }
 
+/// The mode of a file; files within the binary have none.
+#[must_use]
+pub fn mode(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if inside(path).is_some() {
+        return None;
+    }
+    path.metadata().ok().map(|metadata| metadata.permissions().mode() & 0o7777)
+}
+
 /// The text of a file.
 ///
 /// # Errors
@@ -113,12 +124,31 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
             for entry in std::fs::read_dir(&path).context(|| format!("cannot read `{}`", path.display()))? {
                 let entry = entry?;
                 let relative = inner.join(entry.file_name());
-                if entry.path().is_dir() { folders.push(relative) } else { found.push(relative) }
+                let target = entry.path();
+                if !target.is_dir() {
+                    found.push(relative);
+                } else if !entry.file_type()?.is_symlink() {
+                    folders.push(relative);
+                } else if leads_up(&target, folder)? {
+                    return Err(Error::new(format!("the link `{}` leads to a folder that holds it", target.display()))
+                        .hint("remove it, or let it lead to the files that are meant"));
+                } else {
+                    folders.push(relative);
+                }
             }
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a link leads to a folder in which it is itself, so that a walk would never end; or to one that holds the whole
+/// folder that is walked.
+fn leads_up(link: &Path, walked: &Path) -> Result<bool> {
+    let real = |path: &Path| path.canonicalize().context(|| format!("cannot read `{}`", path.display()));
+    let target = real(link)?;
+    let holder = real(link.parent().unwrap_or(walked))?;
+    Ok(holder.starts_with(&target) || real(walked)?.starts_with(&target))
 }
 
 /// The first folder's file of this name; an absolute name is looked for as it is.
@@ -128,4 +158,38 @@ pub fn find(folders: &[PathBuf], name: &Path) -> Option<PathBuf> {
         return is_file(name).then(|| name.to_owned());
     }
     folders.iter().map(|folder| folder.join(name)).find(|path| is_file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_follows_links_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir_all(folder.path().join("elsewhere")).unwrap();
+        std::fs::write(folder.path().join("elsewhere/file"), "x").unwrap();
+        std::os::unix::fs::symlink("../elsewhere", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
+        assert_eq!(walk(&root).unwrap(), [PathBuf::from("dangling"), PathBuf::from("link/file")]);
+        for target in ["..", "/", "../a"] {
+            let link = root.join("a/b/loop");
+            std::os::unix::fs::symlink(if target == "../a" { "../../a" } else { target }, &link).unwrap();
+            assert!(walk(&root).unwrap_err().to_string().contains("leads to a folder that holds it"), "{target}");
+            std::fs::remove_file(link).unwrap();
+        }
+    }
+
+    /// Two folders that lead into each other end as well.
+    #[test]
+    fn links_into_each_other_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for (one, other) in [("a", "b"), ("b", "a")] {
+            std::fs::create_dir_all(folder.path().join(one)).unwrap();
+            std::os::unix::fs::symlink(format!("../{other}"), folder.path().join(one).join("to")).unwrap();
+        }
+        assert!(walk(folder.path()).is_err());
+    }
 }
