@@ -457,12 +457,15 @@ fn hash(value: &Value, algorithm: Option<String>) -> Answer {
     let text = text(value);
     let algorithm = algorithm.as_deref().unwrap_or("sha1");
     let sum = checksum_of(algorithm, text.as_bytes());
-    sum.map(Value::from).ok_or_else(|| wrong(format!("hash: `{algorithm}` is not known; use sha1, sha256 or sha512")))
+    sum.map(Value::from).ok_or_else(|| {
+        wrong(format!("hash: `{algorithm}` is not known; use md5, sha1, sha224, sha256, sha384 or sha512"))
+    })
 }
 
 /// The checksum of bytes in hexadecimal; `None` for an algorithm that we do not have.
 pub(crate) fn checksum_of(algorithm: &str, bytes: &[u8]) -> Option<String> {
     Some(match algorithm {
+        "md5" => hex(&md5::Md5::digest(bytes)),
         "sha1" => hex(&sha1::Sha1::digest(bytes)),
         "sha224" => hex(&sha2::Sha224::digest(bytes)),
         "sha256" => hex(&sha2::Sha256::digest(bytes)),

@@ -217,11 +217,19 @@ impl Engine {
     /// # Errors
     /// When the template is wrong, or uses a variable that is not defined; the message names file and line.
     pub fn render_file(&self, path: &Path, source: &str, scope: &Arc<dyn Scope>) -> Result<String> {
+        self.render_file_in(path, source, Layout::default(), scope)
+    }
+
+    /// Renders a template file that is read in a layout, as far as the file itself does not name another one.
+    ///
+    /// # Errors
+    /// As [`Self::render_file`].
+    pub fn render_file_in(&self, path: &Path, source: &str, layout: Layout, scope: &Arc<dyn Scope>) -> Result<String> {
         let name = path.display().to_string();
-        let (options, body) = header(source);
+        let (options, body) = header(source, layout).map_err(|error| error.context(format!("in `{name}`")))?;
         let text = chain::rewrite_template(body).map_err(|error| explain_file(&error, &name, options.lines))?;
         let mut jinja = (*self.jinja).clone();
-        jinja.set_syntax(syntax(options.trim_blocks, options.lstrip_blocks));
+        jinja.set_syntax(syntax(options.layout.trim_blocks, options.layout.lstrip_blocks));
         let lookups = scope.lookups();
         jinja.set_path_join_callback(|name, _| name.into());
         jinja.set_loader(move |name| {
@@ -369,28 +377,56 @@ fn looks_like_condition(text: &str) -> bool {
     [" == ", " != ", " is ", " in ", " and ", " or ", "not ", " > ", " < "].iter().any(|word| text.contains(word))
 }
 
+/// How white space around the blocks of a template file is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Whether the line break after a block goes.
+    pub trim_blocks: bool,
+    /// Whether the white space before a block goes.
+    pub lstrip_blocks: bool,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { trim_blocks: true, lstrip_blocks: false }
+    }
+}
+
+impl Layout {
+    /// The layout that arguments name.
+    #[must_use]
+    pub fn of(trim_blocks: Option<&str>, lstrip_blocks: Option<&str>) -> Self {
+        let usual = Self::default();
+        let flag = |text: Option<&str>, usual| text.map_or(usual, |text| is_true(&Value::String(text.to_owned())));
+        Self {
+            trim_blocks: flag(trim_blocks, usual.trim_blocks),
+            lstrip_blocks: flag(lstrip_blocks, usual.lstrip_blocks),
+        }
+    }
+}
+
 /// The options of a template file's `#jinja2:` line, and how many lines that line takes.
 struct Header {
-    trim_blocks: bool,
-    lstrip_blocks: bool,
+    layout: Layout,
     lines: usize,
 }
 
-fn header(source: &str) -> (Header, &str) {
-    let plain = Header { trim_blocks: true, lstrip_blocks: false, lines: 0 };
-    let Some(rest) = source.strip_prefix("#jinja2:") else { return (plain, source) };
+fn header(source: &str, layout: Layout) -> Result<(Header, &str)> {
+    let Some(rest) = source.strip_prefix("#jinja2:") else { return Ok((Header { layout, lines: 0 }, source)) };
     let (line, body) = rest.split_once('\n').unwrap_or((rest, ""));
-    let mut options = Header { lines: 1, ..plain };
-    for pair in line.split(',') {
+    let mut options = Header { layout, lines: 1 };
+    for pair in line.split(',').filter(|pair| !pair.trim().is_empty()) {
         let (name, value) = pair.split_once(':').unwrap_or((pair, ""));
         let on = value.trim().eq_ignore_ascii_case("true");
         match name.trim() {
-            "trim_blocks" => options.trim_blocks = on,
-            "lstrip_blocks" => options.lstrip_blocks = on,
-            _ => {}
+            "trim_blocks" => options.layout.trim_blocks = on,
+            "lstrip_blocks" => options.layout.lstrip_blocks = on,
+            // The last line break of a file is kept in any case.
+            "keep_trailing_newline" if on => {}
+            other => return Err(Error::usage(format!("`#jinja2:` has `{other}`, which is not supported"))),
         }
     }
-    (options, body)
+    Ok((options, body))
 }
 
 /// Whether an error is about a variable that is not defined.

@@ -7,7 +7,7 @@ use minijinja::{
     machinery::{Instruction, Instructions, get_compiled_template},
 };
 
-use super::{Engine, explain, explain_file, header, syntax};
+use super::{Engine, Layout, explain, explain_file, header, syntax};
 use crate::error::{Error, Result, did_you_mean};
 
 /// What a template speaks of.
@@ -46,10 +46,10 @@ impl Engine {
     /// # Errors
     /// As [`Self::names`]; the message names file and line.
     pub fn names_of_file(&self, path: &Path, source: &str) -> Result<Names> {
-        let (options, body) = header(source);
+        let (options, body) = header(source, Layout::default())?;
         let name = path.display().to_string();
         let mut jinja = (*self.jinja).clone();
-        jinja.set_syntax(syntax(options.trim_blocks, options.lstrip_blocks));
+        jinja.set_syntax(syntax(options.layout.trim_blocks, options.layout.lstrip_blocks));
         let template =
             jinja.template_from_named_str(&name, body).map_err(|error| explain_file(&error, &name, options.lines))?;
         self.of(&template, body, |line, error| error.at(&format!("{name}:{}", line + options.lines)))
