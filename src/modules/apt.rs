@@ -2,10 +2,14 @@
 
 use serde::Deserialize;
 
-use super::{Arguments, Decision, Flag, List, Module, Operation, Outcome, Step, Text, conclude};
+use super::{
+    Arguments, Decision, Flag, List, Module, Number, Operation, Outcome, Step, Text, conclude,
+    probe::Probe,
+    script::{Sh, sh},
+};
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct Apt;
@@ -18,7 +22,7 @@ struct AptArguments {
     #[serde(default)]
     state: PackageState,
     update_cache: Option<Flag>,
-    cache_valid_time: Option<u64>,
+    cache_valid_time: Option<Number<u64>>,
     install_recommends: Option<Flag>,
     default_release: Option<Text>,
     #[serde(default)]
@@ -38,8 +42,8 @@ struct AptArguments {
     #[serde(default)]
     allow_downgrade: Flag,
     dpkg_options: Option<Text>,
-    policy_rc_d: Option<u32>,
-    lock_timeout: Option<u64>,
+    policy_rc_d: Option<Number<u32>>,
+    lock_timeout: Option<Number<u64>>,
     #[serde(default)]
     only_upgrade: Flag,
 }
@@ -108,74 +112,63 @@ fn base_name(package: &str) -> &str {
 }
 
 impl Packages {
-    fn apt_get(&self, words: &str) -> String {
+    fn apt_get(&self, words: &Sh) -> Sh {
         let arguments = &self.arguments;
-        let mut options = String::from("-y -q");
-        for option in arguments.dpkg_options.as_ref().map_or("force-confdef,force-confold", Text::as_str).split(',') {
-            options += &format!(" -o Dpkg::Options::=--{option}");
-        }
-        options += &format!(" -o DPkg::Lock::Timeout={}", arguments.lock_timeout.unwrap_or(60));
+        let mut options = vec![sh!("-y -q")];
+        let dpkg = arguments.dpkg_options.as_ref().map_or("force-confdef,force-confold", Text::as_str);
+        options.extend(
+            dpkg.split(',')
+                .map(|option| sh!("-o {0}", format!("Dpkg::Options::=--{}", option.trim().trim_start_matches("--")))),
+        );
+        let lock = arguments.lock_timeout.map_or(60, |seconds| seconds.0);
+        options.push(sh!("-o {0}", format!("DPkg::Lock::Timeout={lock}")));
         if let Some(recommends) = arguments.install_recommends {
-            options += if recommends.0 { " --install-recommends" } else { " --no-install-recommends" };
+            options.push(if recommends.0 { sh!("--install-recommends") } else { sh!("--no-install-recommends") });
         }
-        if let Some(release) = &arguments.default_release {
-            options += &format!(" -t {}", quote(release.as_str()));
-        }
+        options.extend(arguments.default_release.as_ref().map(|release| sh!("-t {0}", release)));
         for (flag, option) in [
-            (arguments.allow_downgrade, " --allow-downgrades"),
-            (arguments.allow_unauthenticated, " --allow-unauthenticated"),
-            (arguments.only_upgrade, " --only-upgrade"),
-            (arguments.force, " --allow-downgrades --allow-remove-essential --allow-change-held-packages"),
-            (arguments.autoremove, " --auto-remove"),
+            (arguments.allow_downgrade, sh!("--allow-downgrades")),
+            (arguments.allow_unauthenticated, sh!("--allow-unauthenticated")),
+            (arguments.only_upgrade, sh!("--only-upgrade")),
+            (arguments.force, sh!("--allow-downgrades --allow-remove-essential --allow-change-held-packages")),
+            (arguments.autoremove, sh!("--auto-remove")),
         ] {
             if flag.0 {
-                options += option;
+                options.push(option);
             }
         }
-        format!("export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\napt-get {options} {words}")
+        let options = Sh::join(options, " ");
+        sh!("export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\napt-get {0} {1}", options, words.clone())
     }
 
     /// Services that the packages bring do not start, when `policy_rc_d` says so.
-    fn guarded(&self, script: String) -> String {
+    fn guarded(&self, script: Sh) -> Sh {
         let Some(code) = self.arguments.policy_rc_d else { return script };
-        format!(
-            "p=/usr/sbin/policy-rc.d; [ -e $p ] && mv $p $p.infra; printf '#!/bin/sh\\nexit {code}\\n' >$p; chmod 755 $p\n\
-             ({script}); rc=$?; rm -f $p; [ -e $p.infra ] && mv $p.infra $p; exit $rc"
+        sh!(
+            "p=/usr/sbin/policy-rc.d; [ -e $p ] && mv $p $p.infra; printf '#!/bin/sh\\nexit %s\\n' {0} >$p; chmod 755 $p\n\
+             ({1}); rc=$?; rm -f $p; [ -e $p.infra ] && mv $p.infra $p; exit $rc",
+            code,
+            script
         )
     }
 }
 
 impl Operation for Packages {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let arguments = &self.arguments;
-        let mut parts = Vec::new();
-        // One line with the age of the package lists in seconds; no lists at all are very old.
-        parts.push(
-            "set -- /var/lib/apt/lists/*_Packages*; m=0; [ -e \"$1\" ] && m=$(stat -c %Y /var/lib/apt/lists); \
-             echo $(( $(date +%s) - m ))"
-                .to_owned(),
-        );
+        let mut probes = vec![Probe::age_of_package_lists()];
         if !arguments.name.0.is_empty() {
-            let names: Vec<String> = arguments.name.0.iter().map(|name| quote(base_name(name))).collect();
-            parts.push(format!("dpkg-query -W -f '${{binary:Package}} ${{db:Status-Status}} ${{Version}} ${{Provides}}\\n' {} 2>/dev/null", names.join(" ")));
+            let names: Vec<String> = arguments.name.0.iter().map(|name| base_name(name).to_owned()).collect();
+            probes.push(Probe::packages(&names));
             if arguments.state == PackageState::Latest {
-                parts.push(format!(
-                    "apt-get -s -q install {} 2>/dev/null | grep '^Inst ' | sed 's/^/+ /'",
-                    names.join(" ")
-                ));
+                probes.push(Probe::pending(&names));
             }
         }
-        if let Some(deb) = &arguments.deb {
-            let file = quote(deb.as_str());
-            parts.push(format!(
-                "n=$(dpkg-deb -f {file} Package); v=$(dpkg-deb -f {file} Version); \
-                 [ \"$(dpkg-query -W -f '${{Version}}' \"$n\" 2>/dev/null)\" = \"$v\" ] || echo '+ deb'"
-            ));
-        }
+        probes.extend(arguments.deb.as_ref().map(|deb| Probe::package_file(deb.as_str())));
         if arguments.upgrade.is_some() {
-            parts.push("apt-get -s -q dist-upgrade 2>/dev/null | grep '^Inst ' | sed 's/^/+ /'".to_owned());
+            probes.push(Probe::upgradable());
         }
-        Some(parts.join("; ") + " || :")
+        Some(Probe::all(probes))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -205,37 +198,39 @@ impl Operation for Packages {
             }
         });
         let mut steps = Vec::new();
-        let valid = arguments.cache_valid_time;
+        let valid = arguments.cache_valid_time.map(|valid| valid.0);
         let update =
             arguments.update_cache.map_or(valid.is_some(), |flag| flag.0) && valid.is_none_or(|valid| age > valid);
         if update {
-            steps.push(self.apt_get("update"));
+            steps.push(self.apt_get(&sh!("update")));
         }
-        let quoted = names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(" ");
         if !names.is_empty() {
             let verb = match (arguments.state, arguments.purge.0) {
-                (PackageState::Absent, true) => "purge",
-                (PackageState::Absent, false) => "remove",
-                _ => "install",
+                (PackageState::Absent, true) => sh!("purge"),
+                (PackageState::Absent, false) => sh!("remove"),
+                _ => sh!("install"),
             };
-            steps.push(self.guarded(self.apt_get(&format!("{verb} {quoted}"))));
+            steps.push(self.guarded(self.apt_get(&sh!("{0} -- {1}", verb, names))));
         }
         if let Some(upgrade) = arguments.upgrade.as_ref().filter(|upgrade| pending && upgrade.as_str() != "no") {
-            let verb =
-                if matches!(upgrade.as_str(), "dist" | "full") { "dist-upgrade" } else { "upgrade --with-new-pkgs" };
-            steps.push(self.guarded(self.apt_get(verb)));
+            let verb = if matches!(upgrade.as_str(), "dist" | "full") {
+                sh!("dist-upgrade")
+            } else {
+                sh!("upgrade --with-new-pkgs")
+            };
+            steps.push(self.guarded(self.apt_get(&verb)));
         }
         if let Some(deb) = arguments.deb.as_ref().filter(|_| pending) {
-            steps.push(self.guarded(self.apt_get(&format!("install {}", quote(deb.as_str())))));
+            steps.push(self.guarded(self.apt_get(&sh!("install -- {0}", deb))));
         }
         if arguments.autoremove.0 && arguments.name.0.is_empty() {
-            steps.push(self.apt_get("autoremove"));
+            steps.push(self.apt_get(&sh!("autoremove")));
         }
         if arguments.autoclean.0 {
-            steps.push(self.apt_get("autoclean"));
+            steps.push(self.apt_get(&sh!("autoclean")));
         }
         if arguments.clean.0 {
-            steps.push("apt-get clean".to_owned());
+            steps.push(sh!("apt-get clean"));
         }
         // Reading the lists anew is a change only where nothing else was asked for, as Ansible tells it.
         let more = steps.len() > usize::from(update);

@@ -1,5 +1,7 @@
 //! Arguments as Ansible reads them: `yes` is a boolean, `5432` may be a text, `a,b` may be a list.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -60,6 +62,28 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A whole number; a text of digits is one too, since templates and `key=value` pairs give texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Number<T>(pub T);
+
+impl<'de, T: FromStr> Deserialize<'de> for Number<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let text = match &value {
+            Value::Number(_) | Value::String(_) => text_of(&value),
+            other => return Err(serde::de::Error::custom(format!("{other} is not a whole number"))),
+        };
+        let digits = text.trim();
+        // `600.0` is how a template may write a whole number.
+        digits
+            .strip_suffix(".0")
+            .unwrap_or(digits)
+            .parse()
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a whole number that can stand here")))
+    }
+}
+
 /// A list of texts; a text is split at its commas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List(pub Vec<String>);
@@ -73,5 +97,21 @@ impl<'de> Deserialize<'de> for List {
                 text_of(&other).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Number;
+
+    #[test]
+    fn a_text_of_digits_is_a_number() {
+        let read = |value| serde_json::from_value::<Number<u16>>(value).map(|number| number.0);
+        assert_eq!(read(json!("22")).unwrap(), 22);
+        assert_eq!(read(json!(22)).unwrap(), 22);
+        assert!(read(json!("ssh")).unwrap_err().to_string().contains("`ssh` is not a whole number"));
+        assert!(read(json!(70000)).is_err());
     }
 }

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::{
-    error::{Error, Result},
-    remote::quote,
+use super::{
+    content::reach,
+    script::{Sh, sh},
 };
+use crate::error::{Error, Result};
 
 /// The wanted mode, owner and group; what is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,10 +110,20 @@ pub(super) enum Seen {
     Present(Present),
 }
 
+impl Seen {
+    /// What is there, if anything is.
+    pub(super) fn present(&self) -> Option<&Present> {
+        match self {
+            Self::Present(present) => Some(present),
+            Self::Absent => None,
+        }
+    }
+}
+
 /// What `stat` tells of a path that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Present {
-    pub(super) kind: String,
+    pub(super) kind: &'static str,
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -128,9 +139,26 @@ pub(super) struct Present {
     pub(super) target: String,
 }
 
+/// The kinds of files, by the bits of `st_mode`.
+const KINDS: &[(u32, &str)] = &[
+    (0o010_000, "fifo"),
+    (0o020_000, "character device"),
+    (0o040_000, "directory"),
+    (0o060_000, "block device"),
+    (0o100_000, "regular file"),
+    (0o120_000, "symbolic link"),
+    (0o140_000, "socket"),
+];
+
+/// The kind of a file, from its mode in hexadecimal.
+pub(super) fn kind(mode: &str) -> Option<&'static str> {
+    let bits = u32::from_str_radix(mode, 16).ok()? & 0o170_000;
+    KINDS.iter().find(|(kind, _)| *kind == bits).map(|(_, name)| *name)
+}
+
 impl Present {
     pub(super) fn is_file(&self) -> bool {
-        self.kind.starts_with("regular")
+        self.kind == "regular file"
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -142,30 +170,18 @@ impl Present {
     }
 }
 
-/// A script that prints one line about a path, for [`parse`].
-pub(super) fn probe(path: &str, follow: bool) -> String {
-    let path = quote(path);
-    let flag = if follow { "-L " } else { "" };
-    format!(
-        "if [ -e {path} ] || [ -L {path} ]; then \
-         stat {flag}-c '%a|%u|%g|%U|%G|%s|%Y|%X|%Z|%i|%h|%d|%F' -- {path} | tr '\\n' '|'; readlink -- {path} 2>/dev/null || echo; \
-         else echo absent; fi"
-    )
-}
-
-/// Reads the line of [`probe`].
+/// Reads the line of [`super::probe::Probe::path`].
 pub(super) fn parse(line: &str) -> Result<Seen> {
     if line == "absent" {
         return Ok(Seen::Absent);
     }
     let wrong = || Error::new(format!("the host's `stat` printed `{line}`"));
     let fields: Vec<&str> = line.splitn(14, '|').collect();
-    let [mode, uid, gid, owner, group, size, mtime, atime, ctime, inode, links, device, kind, target] = fields[..]
-    else {
+    let [mode, uid, gid, owner, group, size, mtime, atime, ctime, inode, links, device, of, target] = fields[..] else {
         return Err(wrong());
     };
     Ok(Seen::Present(Present {
-        kind: kind.to_owned(),
+        kind: kind(of).ok_or_else(wrong)?,
         mode: u32::from_str_radix(mode, 8).map_err(|_| wrong())?,
         uid: uid.parse().map_err(|_| wrong())?,
         gid: gid.parse().map_err(|_| wrong())?,
@@ -183,38 +199,58 @@ pub(super) fn parse(line: &str) -> Result<Seen> {
 }
 
 impl Attributes {
-    /// The commands that give a path these attributes, when it has others.
-    pub(super) fn commands(&self, path: &str, now: Option<&Present>) -> Vec<String> {
-        let mut commands = Vec::new();
-        let path = quote(path);
-        let differs = |wanted: &str, name: Option<&str>, id: Option<u32>| {
-            name != Some(wanted) && (id.is_none() || wanted.parse().ok() != id)
-        };
-        let owner =
-            self.owner.as_deref().filter(|owner| differs(owner, now.map(|n| n.owner.as_str()), now.map(|n| n.uid)));
-        let group =
-            self.group.as_deref().filter(|group| differs(group, now.map(|n| n.group.as_str()), now.map(|n| n.gid)));
-        match (owner, group) {
-            (None, None) => {}
-            (Some(owner), None) => commands.push(format!("chown -h {} {path}", quote(owner))),
-            (owner, Some(group)) => {
-                commands.push(format!("chown -h {} {path}", quote(&format!("{}:{group}", owner.unwrap_or_default()))));
-            }
+    /// The step that gives a path these attributes, when it has others.
+    pub(super) fn change(&self, path: &str, follow: bool, now: &Present) -> Option<Sh> {
+        let commands = self.commands(&sh!("\"$held\""), now);
+        if commands.is_empty() {
+            return None;
         }
+        let lines = [reach(path, follow), sh!("hold")].into_iter().chain(commands).chain([sh!("report \"$held\"")]);
+        Some(Sh::join(lines, "\n"))
+    }
+
+    /// The commands that give an operand these attributes, where it has others now.
+    pub(super) fn commands(&self, operand: &Sh, now: &Present) -> Vec<Sh> {
+        let differs = |wanted: &str, name: &str, id: u32| name != wanted && wanted.parse() != Ok(id);
+        let owner = self.owner.as_deref().filter(|owner| differs(owner, &now.owner, now.uid));
+        let group = self.group.as_deref().filter(|group| differs(group, &now.group, now.gid));
+        let mut commands: Vec<Sh> = own(owner, group, operand).into_iter().collect();
         // chown takes away setuid bits, so the mode comes after it.
-        match (&self.mode, now) {
-            (Some(mode), Some(now)) if !now.is_link() => {
-                let wanted = mode.wanted(now.mode, now.is_folder());
-                if wanted != now.mode || (!commands.is_empty() && wanted > 0o777) {
-                    commands.push(format!("chmod {wanted:04o} {path}"));
-                }
+        if let Some(mode) = self.mode.as_ref().filter(|_| !now.is_link()) {
+            let wanted = mode.wanted(now.mode, now.is_folder());
+            if wanted != now.mode || (!commands.is_empty() && wanted > 0o777) {
+                commands.push(sh!("chmod {0} {1} || exit 1", format!("{wanted:04o}"), operand));
             }
-            (Some(Mode::Bits(bits)), None) => commands.push(format!("chmod {bits:04o} {path}")),
-            (Some(Mode::Symbolic(text)), None) => commands.push(format!("chmod {} {path}", quote(text))),
-            _ => {}
         }
         commands
     }
+
+    /// The commands that give an operand that is new these attributes; `before` is the file that it replaces.
+    pub(super) fn new(&self, before: Option<&Present>, operand: &Sh) -> Vec<Sh> {
+        let mut commands: Vec<Sh> = own(self.owner.as_deref(), self.group.as_deref(), operand).into_iter().collect();
+        let mode = match (&self.mode, before) {
+            (Some(Mode::Bits(bits)), _) => Some(format!("{bits:04o}")),
+            (Some(mode @ Mode::Symbolic(_)), Some(before)) => {
+                Some(format!("{:04o}", mode.wanted(before.mode, before.is_folder())))
+            }
+            (Some(Mode::Symbolic(text)), None) => Some(text.clone()),
+            (Some(Mode::Preserve) | None, Some(before)) if !commands.is_empty() && before.mode > 0o777 => {
+                Some(format!("{:04o}", before.mode))
+            }
+            _ => None,
+        };
+        commands.extend(mode.map(|mode| sh!("chmod -- {0} {1} || exit 1", mode, operand)));
+        commands
+    }
+}
+
+fn own(owner: Option<&str>, group: Option<&str>, operand: &Sh) -> Option<Sh> {
+    let who = match (owner, group) {
+        (None, None) => return None,
+        (Some(owner), None) => owner.to_owned(),
+        (owner, Some(group)) => format!("{}:{group}", owner.unwrap_or_default()),
+    };
+    Some(sh!("chown -h -- {0} {1} || exit 1", who, operand))
 }
 
 /// The usual facts about a path in a task's result.

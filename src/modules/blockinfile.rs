@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::{
     Arguments, Module, Operation, Text,
-    edit::{EditArguments, Presence},
-    lineinfile::{join, pattern},
+    edit::{EditArguments, Presence, bare, ending, join, lines},
+    lineinfile::pattern,
 };
 use crate::error::Result;
 
@@ -63,16 +63,17 @@ fn edit(arguments: &BlockArguments, text: &str) -> Result<String> {
     let marker = arguments.marker.as_ref().map_or("# {mark} ANSIBLE MANAGED BLOCK", Text::as_str);
     let mark = |word: &Option<Text>, usual: &str| marker.replace("{mark}", word.as_ref().map_or(usual, Text::as_str));
     let (begin, end) = (mark(&arguments.marker_begin, "BEGIN"), mark(&arguments.marker_end, "END"));
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let ending = ending(text);
+    let mut lines = lines(text);
     let present = arguments.file.state == Presence::Present && !arguments.block.0.is_empty();
     let block: Vec<String> = if present {
         let inner = arguments.block.0.trim_end_matches('\n').lines().map(str::to_owned);
-        std::iter::once(begin.clone()).chain(inner).chain([end.clone()]).collect()
+        std::iter::once(begin.clone()).chain(inner).chain([end.clone()]).map(|line| line + ending).collect()
     } else {
         Vec::new()
     };
-    let first = lines.iter().position(|line| *line == begin);
-    let last = lines.iter().position(|line| *line == end);
+    let first = lines.iter().position(|line| bare(line) == begin);
+    let last = lines.iter().position(|line| bare(line) == end);
     match (first, last) {
         (Some(first), Some(last)) if first <= last => drop(lines.splice(first..=last, block)),
         _ if present => {
@@ -81,13 +82,13 @@ fn edit(arguments: &BlockArguments, text: &str) -> Result<String> {
         }
         _ => {}
     }
-    Ok(if join(&lines).trim_end_matches('\n') == text.trim_end_matches('\n') { text.to_owned() } else { join(&lines) })
+    Ok(join(&lines, text))
 }
 
 fn insertion(arguments: &BlockArguments, lines: &[String]) -> Result<usize> {
     let last = |text: &str| -> Result<Option<usize>> {
         let regexp = pattern(text)?;
-        Ok(lines.iter().rposition(|line| regexp.is_match(line).unwrap_or(false)))
+        Ok(lines.iter().rposition(|line| regexp.is_match(bare(line)).unwrap_or(false)))
     };
     Ok(match (&arguments.insertafter, &arguments.insertbefore) {
         (_, Some(before)) if before.as_str() == "BOF" => 0,

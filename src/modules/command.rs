@@ -3,10 +3,14 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text};
+use super::{
+    Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text,
+    probe::Probe,
+    script::{Sh, sh},
+};
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct Command;
@@ -72,9 +76,10 @@ impl Module for Command {
             return Err(Error::usage("the command is empty"));
         }
         let expand = arguments.expand_argument_vars.0;
-        let script: Vec<String> = words.iter().map(|word| if expand { expanding(word) } else { quote(word) }).collect();
+        let script = words.iter().map(|word| if expand { Sh::expanding(word) } else { sh!("{0}", word) });
+        let script = Sh::join(script, " ");
         let shown = Value::Array(words.into_iter().map(Value::String).collect());
-        Ok(Run::operation(&arguments, script.join(" "), shown))
+        Ok(Run::operation(&arguments, &script, shown))
     }
 }
 
@@ -106,26 +111,9 @@ pub(super) fn split(text: &str) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// A word in which `$NAME` and `${NAME}` are replaced, and nothing else: no patterns, no pipes, no commands.
-fn expanding(word: &str) -> String {
-    if !word.contains('$') {
-        return quote(word);
-    }
-    let mut out = String::from("\"");
-    let chars: Vec<char> = word.chars().collect();
-    for (at, c) in chars.iter().enumerate() {
-        let name_follows = chars.get(at + 1).is_some_and(|next| next.is_ascii_alphabetic() || "_{".contains(*next));
-        if "\"`\\".contains(*c) || (*c == '$' && !name_follows) {
-            out.push('\\');
-        }
-        out.push(*c);
-    }
-    out + "\""
-}
-
 /// A command on a host.
 pub(super) struct Run {
-    script: String,
+    script: Sh,
     shown: Value,
     creates: Option<String>,
     removes: Option<String>,
@@ -133,16 +121,19 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn operation(arguments: &CommandArguments, command: String, shown: Value) -> Box<dyn Operation> {
-        let mut script = String::new();
+    pub(super) fn operation(arguments: &CommandArguments, command: &Sh, shown: Value) -> Box<dyn Operation> {
+        let mut lines = Vec::new();
         if let Some(folder) = &arguments.chdir {
-            script += &format!("cd {} || exit 1\n", quote(folder.as_str()));
+            lines.push(sh!("cd -- {0} || exit 1", folder));
         }
-        script += &command;
-        if let Some(text) = &arguments.stdin {
-            let end = if arguments.stdin_add_newline.0 && !text.0.ends_with('\n') { "\\n" } else { "" };
-            script = script.replacen(&command, &format!("printf '%s{end}' {} | {command}", quote(&text.0)), 1);
-        }
+        lines.push(match &arguments.stdin {
+            Some(text) if arguments.stdin_add_newline.0 && !text.0.ends_with('\n') => {
+                sh!("printf '%s\\n' {0} | {1}", text, command.clone())
+            }
+            Some(text) => sh!("printf %s {0} | {1}", text, command.clone()),
+            None => command.clone(),
+        });
+        let script = Sh::join(lines, "\n");
         Box::new(Self {
             script,
             shown,
@@ -155,29 +146,14 @@ impl Run {
     fn base(&self) -> Map<String, Value> {
         super::entry("cmd", self.shown.clone())
     }
-
-    /// `creates` and `removes` may be patterns, which the shell expands.
-    fn pattern(path: &str) -> String {
-        let escaped = path.chars().map(|c| match c {
-            c if c.is_ascii_alphanumeric() || "/._-*?[]~".contains(c) => c.to_string(),
-            c => format!("\\{c}"),
-        });
-        escaped.collect()
-    }
 }
 
 impl Operation for Run {
-    fn probe(&self) -> Option<String> {
-        let test = |path: &String, found: &str, missing: &str| {
-            format!("set -- {}; [ -e \"$1\" ] && echo {found} || echo {missing}", Self::pattern(path))
-        };
-        let tests: Vec<String> = self
-            .creates
-            .iter()
-            .map(|path| test(path, "skip", "run"))
-            .chain(self.removes.iter().map(|path| test(path, "run", "skip")))
-            .collect();
-        (!tests.is_empty()).then(|| tests.join("; "))
+    fn probe(&self) -> Option<Probe> {
+        let creates = self.creates.iter().map(|path| Probe::exists(path, "skip", "run"));
+        let removes = self.removes.iter().map(|path| Probe::exists(path, "run", "skip"));
+        let tests: Vec<Probe> = creates.chain(removes).collect();
+        (!tests.is_empty()).then(|| Probe::all(tests))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -224,17 +200,11 @@ fn output_fields(stdout: &str, stderr: &str, status: i32) -> Map<String, Value> 
 
 #[cfg(test)]
 mod tests {
-    use super::{expanding, split};
+    use super::split;
 
     #[test]
     fn words_are_split_as_a_shell_does() {
         assert_eq!(split("a 'b c' \"d \\\" e\" f\\ g ''").unwrap(), ["a", "b c", "d \" e", "f g", ""]);
         assert!(split("a 'b").is_err());
-    }
-
-    #[test]
-    fn only_variables_are_expanded() {
-        assert_eq!(expanding("a*b"), "'a*b'");
-        assert_eq!(expanding("$HOME/`x` $5 $(y)"), "\"$HOME/\\`x\\` \\$5 \\$(y)\"");
     }
 }

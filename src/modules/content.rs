@@ -1,82 +1,154 @@
-//! Replaces the content of a file in one move: written beside it, checked, given its attributes, then renamed over it.
+//! The one writer of files: new content is made in a folder that only the task's user can enter, checked, given its
+//! attributes, and moved over the old file in one step. The shell side of it is `writer.sh`.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha1::Digest;
 
 use super::{
-    FileChange, Step,
-    attributes::{Attributes, Mode, Present},
+    FileChange, Outcome, Step,
+    attributes::{self, Attributes, Mode, Present, Seen},
+    command::split,
+    script::{Sh, sh},
 };
-use crate::remote::quote;
+use crate::{
+    error::{Error, Result},
+    remote::Output,
+};
 
 /// Content up to this many bytes travels inside the script; more goes through a channel of its own.
 const INLINE: usize = 64 * 1024;
 
+/// Where new content comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Source<'a> {
+    /// From here.
+    Bytes(&'a Bytes),
+    /// From a file of the host.
+    OnHost(&'a str),
+}
+
 /// A file with its new content.
 pub(super) struct NewContent<'a> {
     pub(super) path: &'a str,
-    pub(super) bytes: Bytes,
+    pub(super) source: Source<'a>,
     pub(super) attributes: &'a Attributes,
     /// A command that must accept the new file before it replaces the old one; `%s` is its path.
     pub(super) validate: Option<&'a str>,
     /// Whether the old file is kept under another name.
     pub(super) backup: bool,
+    /// Whether a link is written through, and not replaced.
+    pub(super) follow: bool,
+}
+
+/// The functions of `writer.sh`, and the folder of a path entered; `name` is the path's name there.
+pub(super) fn reach(path: &str, follow: bool) -> Sh {
+    let (folder, name) = parts(path);
+    let follow = if follow { "follow" } else { "" };
+    sh!("{0}reach {1} {2} {3}", functions(), folder, name, follow)
+}
+
+/// The functions of `writer.sh`.
+pub(super) fn functions() -> Sh {
+    sh!("{0}\n", Sh::of(include_str!("writer.sh"), &[]))
+}
+
+/// The folder of a path, and its name there.
+fn parts(path: &str) -> (&str, &str) {
+    match path.rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some(parts) => parts,
+        None => (".", path),
+    }
 }
 
 impl NewContent<'_> {
-    /// The steps that replace the file; `now` is the present one.
-    pub(super) fn steps(&self, now: Option<&Present>) -> Vec<Step> {
-        let new = beside(self.path);
-        let (path, quoted) = (quote(self.path), quote(&new));
-        let mut steps = Vec::new();
-        let mut script = String::from("set -e\n");
-        if self.bytes.len() > INLINE {
-            steps.push(Step::Put { bytes: self.bytes.clone(), path: new.clone() });
-        } else {
-            script += &format!("umask 077\nbase64 -d >{quoted} <<'INFRA'\n{}\nINFRA\n", STANDARD.encode(&self.bytes));
+    /// The step that replaces the file; `now` is the present one.
+    pub(super) fn step(&self, now: Option<&Present>) -> Result<Step> {
+        let now = now.filter(|now| !now.is_link());
+        let (source, input) = match &self.source {
+            Source::Bytes(bytes) if bytes.len() > INLINE => (sh!("cat"), Some((*bytes).clone())),
+            Source::Bytes(bytes) => (Sh::print(bytes), None),
+            Source::OnHost(path) => (sh!("{ cd -- \"$start\" && cat -- {0}; }", path), None),
+        };
+        let mut lines = vec![
+            reach(self.path, self.follow),
+            sh!("private"),
+            // In a subshell, which does not run our trap: the working folder stays.
+            sh!("( {0} ) >./new || exit 1", source),
+        ];
+        match now {
+            // What replaces a file keeps owner and mode where none are asked for, as far as we may.
+            Some(now) => {
+                lines
+                    .push(sh!("as_before\nchown -h -- {0} ./new 2>/dev/null || :", format!("{}:{}", now.uid, now.gid)));
+                lines.push(sh!("chmod {0} ./new || exit 1", format!("{:04o}", now.mode)));
+            }
+            None => lines.push(sh!("fresh")),
         }
-        // A new file gets the usual mode; one that is replaced keeps mode and owner where none are asked for.
-        let mut attributes = self.attributes.clone();
-        if attributes.mode.is_none() || attributes.mode == Some(Mode::Preserve) {
-            attributes.mode = Some(Mode::Bits(now.map_or(0o644, |now| now.mode)));
-        }
-        if let Some(now) = now {
-            attributes.owner.get_or_insert_with(|| now.uid.to_string());
-            attributes.group.get_or_insert_with(|| now.gid.to_string());
-        }
-        let commands = attributes.commands(&new, None);
-        script +=
-            &commands.iter().map(|command| format!("{command} || {{ rm -f {quoted}; exit 1; }}\n")).collect::<String>();
+        lines.extend(self.attributes.new(now, &sh!("./new")));
         if let Some(validate) = self.validate {
-            let command = validate.replace("%s", &quoted);
-            script += &format!(
-                "{command} || {{ rc=$?; rm -f {quoted}; echo 'the new file was not accepted' >&2; exit $rc; }}\n"
-            );
+            lines.push(accepted(validate)?);
         }
-        if self.backup && now.is_some() {
-            script += &format!("cp -p {path} {path}.$$.$(date +%Y-%m-%d@%H:%M:%S)~\n");
+        if self.backup {
+            lines.push(sh!("keep"));
         }
-        script += &format!("mv -f {quoted} {path}\n");
-        steps.push(Step::Run(script));
-        steps
+        lines.push(sh!("replace"));
+        let script = Sh::join(lines, "\n");
+        Ok(match input {
+            Some(input) => Step::Send { input, script },
+            None => Step::Run(script),
+        })
     }
 
     /// The change of the file's text.
     pub(super) fn diff(&self) -> FileChange {
-        FileChange { path: self.path.to_owned(), after: String::from_utf8(self.bytes.to_vec()).ok() }
+        let after = match &self.source {
+            Source::Bytes(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+            Source::OnHost(_) => None,
+        };
+        FileChange { path: self.path.to_owned(), after }
     }
 }
 
-/// The name under which a new file is written: in the same folder, so that the move is one, hidden and unmistakable.
-fn beside(path: &str) -> String {
-    match path.rsplit_once('/') {
-        Some((folder, name)) => format!("{folder}/.{name}.infra-new"),
-        None => format!(".{path}.infra-new"),
+/// The command that must accept the new file: run without a shell in between, like every command of `validate`.
+fn accepted(validate: &str) -> Result<Sh> {
+    if !validate.contains("%s") {
+        return Err(Error::usage(format!("`validate` needs a `%s` for the path of the new file: `{validate}`")));
+    }
+    let words = split(validate)?.into_iter().map(|word| {
+        // The path is known on the host only.
+        let parts = word.split("%s").map(|part| if part.is_empty() { Sh::default() } else { Sh::expanding(part) });
+        Sh::join(parts, "\"$new\"")
+    });
+    Ok(sh!(
+        "new=$(pwd -P)/new; ( cd / && {0} ) >&2 || { rc=$?; echo 'failed to validate: the new file was not accepted' >&2; exit $rc; }",
+        Sh::join(words, " ")
+    ))
+}
+
+/// What the writer reported at the end goes into the result: the name of the kept file, and what the file is now.
+pub(super) fn reported(outcome: &mut Outcome, outputs: &[Output]) {
+    for line in outputs
+        .iter()
+        .filter(|output| output.succeeded())
+        .flat_map(|output| output.out().lines().map(str::to_owned).collect::<Vec<_>>())
+    {
+        if let Some(path) = line.strip_prefix("backup ") {
+            outcome.result.insert("backup_file".to_owned(), path.into());
+        } else if let Ok(Seen::Present(present)) = attributes::parse(&line) {
+            attributes::describe(&present, &mut outcome.result);
+        }
     }
 }
 
 /// Ansible's checksum of a file.
 pub(super) fn sha1(bytes: &[u8]) -> String {
     crate::identity::hex(&sha1::Sha1::digest(bytes))
+}
+
+/// The mode of a source, where the mode of a file shall be that.
+pub(super) fn resolve_preserve(attributes: &mut Attributes, source: Option<u32>) {
+    if attributes.mode == Some(Mode::Preserve) {
+        attributes.mode = source.map(|mode| Mode::Bits(mode & 0o7777));
+    }
 }

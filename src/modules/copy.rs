@@ -5,14 +5,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
+    Arguments, Decision, Flag, Module, Operation, Outcome, Sources, Step, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
-    content::{NewContent, sha1},
+    conclude,
+    content::{NewContent, Source, functions, reported, resolve_preserve, sha1},
+    probe::{Algorithm, Links, Probe},
     probe_failed,
+    script::{Sh, sh},
 };
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct Copy;
@@ -37,8 +40,15 @@ pub struct FileCopy {
     #[serde(default)]
     backup: Flag,
     force: Option<Flag>,
+    /// Whether a link at the destination is written through; otherwise the new file replaces it.
+    #[serde(default)]
+    follow: Flag,
+    /// Whether what links beside the playbook point to is copied: it always is.
+    local_follow: Option<Flag>,
     #[serde(default)]
     remote_src: Flag,
+    /// The checksum that the source must have.
+    checksum: Option<Text>,
     /// The mode of folders that are made for a copied folder.
     directory_mode: Option<Mode>,
 }
@@ -63,12 +73,17 @@ impl Module for Copy {
             "remote_src",
             "directory_mode",
             "follow",
+            "local_follow",
+            "checksum",
         ]
     }
 
     fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: CopyArguments = super::read(task.named)?;
         let dest = arguments.dest.0.clone();
+        if arguments.file.local_follow == Some(Flag(false)) {
+            return Err(Error::usage("`local_follow: false` is not supported: what a link points to is copied"));
+        }
         match (&arguments.src, &arguments.content) {
             (None, Some(content)) => {
                 let text = match content {
@@ -82,16 +97,20 @@ impl Module for Copy {
                         "`dest: {dest}` is a folder, and `content` has no name of its own"
                     )));
                 }
-                Ok(write(&dest, None, text.into(), &arguments.file))
+                if arguments.file.mode == Some(Mode::Preserve) {
+                    return Err(Error::usage("`mode: preserve` is for a `src`: `content` has no mode of its own"));
+                }
+                write(&dest, None, text.into(), &arguments.file, None)
             }
             (Some(src), None) if arguments.file.remote_src.0 => {
-                Ok(Box::new(RemoteCopy { src: src.0.clone(), dest, attributes: arguments.file.attributes() }))
+                Ok(Box::new(RemoteCopy { src: src.0.clone(), dest, file: arguments.file }))
             }
             (Some(src), None) => match task.sources.folder(&src.0)? {
                 Some(files) => folder(task, &src.0, &dest, &files, &arguments.file),
                 None => {
                     let name = src.0.rsplit('/').next().unwrap_or_default().to_owned();
-                    Ok(write(&dest, Some(name), task.sources.file(&src.0)?, &arguments.file))
+                    let mode = arguments.file.source_mode(task.sources, &src.0)?;
+                    write(&dest, Some(name), task.sources.file(&src.0)?, &arguments.file, mode)
                 }
             },
             _ => Err(Error::usage("give either `src` or `content`")),
@@ -107,14 +126,38 @@ impl FileCopy {
             group: self.group.as_ref().map(|group| group.0.clone()),
         }
     }
+
+    /// The mode of a source, where it is asked for.
+    fn source_mode(&self, sources: &dyn Sources, name: &str) -> Result<Option<u32>> {
+        if self.mode == Some(Mode::Preserve) { sources.mode(name) } else { Ok(None) }
+    }
+
+    fn links(&self) -> Links {
+        if self.follow.0 { Links::Followed } else { Links::ToFolders }
+    }
+
+    /// Refuses a source that has another checksum than it must have.
+    fn check(&self, checksum: &str) -> Result<()> {
+        match &self.checksum {
+            Some(wanted) if !wanted.0.trim().eq_ignore_ascii_case(checksum) => {
+                Err(Error::new(format!("the source has the checksum {checksum}, not {}", wanted.0)))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Writes bytes to a file; `name` is the file's name when `dest` is a folder.
-#[must_use]
-pub fn write(dest: &str, name: Option<String>, bytes: Bytes, file: &FileCopy) -> Box<dyn Operation> {
+/// Writes bytes to a file; `name` is the file's name when `dest` is a folder, and `mode` that of the source.
+///
+/// # Errors
+/// When the bytes are not those that are asked for.
+pub fn write(
+    dest: &str, name: Option<String>, bytes: Bytes, file: &FileCopy, mode: Option<u32>,
+) -> Result<Box<dyn Operation>> {
     let known_folder = dest.ends_with('/');
     let dest = dest.trim_end_matches('/').to_owned();
-    Box::new(WriteFile { dest, name, known_folder, bytes, file: file.clone() })
+    file.check(&sha1(&bytes))?;
+    Ok(Box::new(WriteFile { dest, name, known_folder, bytes, mode, file: file.clone() }))
 }
 
 struct WriteFile {
@@ -122,6 +165,7 @@ struct WriteFile {
     name: Option<String>,
     known_folder: bool,
     bytes: Bytes,
+    mode: Option<u32>,
     file: FileCopy,
 }
 
@@ -131,19 +175,17 @@ impl WriteFile {
     }
 }
 
+/// What must be known of a file that may be written.
+fn look(path: &str, links: Links) -> [Probe; 2] {
+    [Probe::path(path, links), Probe::checksum(path, Algorithm::Sha1)]
+}
+
 impl Operation for WriteFile {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         // The file, then the file of its name in it, in case it is a folder.
         let mut paths = vec![self.dest.clone()];
         paths.extend(self.inner());
-        let look = |path: &String| {
-            let quoted = quote(path);
-            format!(
-                "{}; {{ [ -f {quoted} ] && sha1sum <{quoted}; }} 2>/dev/null || echo -",
-                attributes::probe(path, true)
-            )
-        };
-        Some(paths.iter().map(look).collect::<Vec<_>>().join("; "))
+        Some(Probe::all(paths.iter().flat_map(|path| look(path, self.file.links()))))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -162,33 +204,56 @@ impl Operation for WriteFile {
             (true, None) if is_folder => return Err(Error::new(format!("`{}` is a folder", self.dest))),
             _ => (self.dest.clone(), outer, lines.get(1)),
         };
-        let present = match &state {
-            Seen::Present(present) => Some(present),
-            Seen::Absent => None,
-        };
-        Ok(decide_content(&path, &self.bytes, &self.file, present, sum.copied().unwrap_or("-")))
+        let source = Source::Bytes(&self.bytes);
+        let present = state.present();
+        let sum = sum.copied().unwrap_or("-");
+        decide_content(&path, source, &sha1(&self.bytes), self.mode, &self.file, present, sum)
+    }
+
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        written(decision, outputs)
     }
 }
 
-fn decide_content(path: &str, bytes: &Bytes, file: &FileCopy, present: Option<&Present>, sum: &str) -> Decision {
-    let checksum = sha1(bytes);
-    let attributes = file.attributes();
+/// The usual end of a task that has written files.
+fn written(decision: Decision, outputs: &[Output]) -> Outcome {
+    let mut outcome = conclude(decision, outputs);
+    reported(&mut outcome, outputs);
+    outcome
+}
+
+/// What must be done to a file that shall have a content: `checksum` and `mode` are the source's, `sum` is the file's.
+fn decide_content(
+    path: &str, source: Source<'_>, checksum: &str, mode: Option<u32>, file: &FileCopy, present: Option<&Present>,
+    sum: &str,
+) -> Result<Decision> {
+    let mut attributes = file.attributes();
+    resolve_preserve(&mut attributes, mode);
     let mut result = Map::new();
     result.insert("dest".to_owned(), path.into());
     result.insert("path".to_owned(), path.into());
-    result.insert("checksum".to_owned(), checksum.as_str().into());
-    let same = sum.split_whitespace().next() == Some(checksum.as_str());
+    result.insert("checksum".to_owned(), checksum.into());
+    if let Some(present) = present.filter(|present| present.is_folder()) {
+        return Err(Error::new(format!("`{path}` is a {}", present.kind)));
+    }
+    if let Source::Bytes(bytes) = &source {
+        result.insert("size".to_owned(), bytes.len().into());
+    }
+    let replaces_link = present.is_some_and(Present::is_link);
     let kept = present.is_some() && file.force == Some(Flag(false));
-    if same || kept {
-        if let Some(present) = present {
-            attributes::describe(present, &mut result);
-        }
-        let commands = attributes.commands(path, present);
-        return if commands.is_empty() || kept { Decision::unchanged(result) } else { Decision::run(commands, result) };
+    let same = sum.split_whitespace().next() == Some(checksum) && !replaces_link;
+    if let Some(present) = present.filter(|_| same || kept) {
+        attributes::describe(present, &mut result);
+        let change = attributes.change(path, file.follow.0, present).filter(|_| !kept);
+        return Ok(match change {
+            Some(script) => Decision::run([script], result),
+            None => Decision::unchanged(result),
+        });
     }
     let validate = file.validate.as_ref().map(Text::as_str);
-    let new = NewContent { path, bytes: bytes.clone(), attributes: &attributes, validate, backup: file.backup.0 };
-    Decision { changed: true, steps: new.steps(present), result, diffs: vec![new.diff()] }
+    let new =
+        NewContent { path, source, attributes: &attributes, validate, backup: file.backup.0, follow: file.follow.0 };
+    Ok(Decision { changed: true, steps: vec![new.step(present)?], result, diffs: vec![new.diff()] })
 }
 
 /// A copy of a whole folder: with a trailing slash its content, otherwise itself.
@@ -203,23 +268,32 @@ fn folder(
     let entries = files
         .iter()
         .map(|name| {
-            Ok((format!("{base}/{name}"), task.sources.file(&format!("{}/{name}", src.trim_end_matches('/')))?))
+            let source = format!("{}/{name}", src.trim_end_matches('/'));
+            let mode = file.source_mode(task.sources, &source)?;
+            Ok(Entry { path: format!("{base}/{name}"), bytes: task.sources.file(&source)?, mode })
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Box::new(CopyFolder { dest: dest.trim_end_matches('/').to_owned(), base, entries, file: file.clone() }))
 }
 
+/// A file of a copied folder.
+struct Entry {
+    path: String,
+    bytes: Bytes,
+    mode: Option<u32>,
+}
+
 struct CopyFolder {
     dest: String,
     base: String,
-    entries: Vec<(String, Bytes)>,
+    entries: Vec<Entry>,
     file: FileCopy,
 }
 
 impl CopyFolder {
     fn folders(&self) -> Vec<String> {
         let mut folders: Vec<String> = vec![self.dest.clone(), self.base.clone()];
-        for (path, _) in &self.entries {
+        for Entry { path, .. } in &self.entries {
             let inner = path.strip_prefix(&self.base).unwrap_or(path).trim_start_matches('/');
             let mut folder = self.base.clone();
             for part in inner.split('/').take(inner.matches('/').count()) {
@@ -234,18 +308,11 @@ impl CopyFolder {
 }
 
 impl Operation for CopyFolder {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let folders = self.folders();
-        let look = |path: &String| attributes::probe(path, true);
-        let file = |path: &String| {
-            let quoted = quote(path);
-            format!(
-                "{}; {{ [ -f {quoted} ] && sha1sum <{quoted}; }} 2>/dev/null || echo -",
-                attributes::probe(path, true)
-            )
-        };
-        let parts = folders.iter().map(look).chain(self.entries.iter().map(|(path, _)| file(path)));
-        Some(parts.collect::<Vec<_>>().join("; "))
+        let folders = folders.iter().map(|path| Probe::path(path, Links::Followed));
+        let files = self.entries.iter().flat_map(|entry| look(&entry.path, self.file.links()));
+        Some(Probe::all(folders.chain(files)))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -256,25 +323,24 @@ impl Operation for CopyFolder {
         all.result.insert("dest".to_owned(), self.base.as_str().into());
         let folder_attributes = Attributes { mode: self.file.directory_mode.clone(), ..self.file.attributes() };
         for folder in self.folders() {
-            let mut commands = Vec::new();
-            match attributes::parse(next()?)? {
-                Seen::Absent => {
-                    commands.push(format!("mkdir -p {}", quote(&folder)));
-                    commands.extend(folder_attributes.commands(&folder, None));
+            let script = match attributes::parse(next()?)? {
+                Seen::Absent => Some(make_folder(&folder, &folder_attributes)),
+                Seen::Present(present) if !present.is_folder() => {
+                    return Err(Error::new(format!("`{folder}` exists and is a {}, not a folder", present.kind)));
                 }
                 Seen::Present(present) => {
                     // `directory_mode` is for folders that are made.
                     let owner = Attributes { mode: None, ..folder_attributes.clone() };
-                    commands.extend(owner.commands(&folder, Some(&present)));
+                    owner.change(&folder, true, &present)
                 }
-            }
-            all.steps.extend(commands.into_iter().map(super::Step::Run));
+            };
+            all.steps.extend(script.map(Step::Run));
         }
-        for (path, bytes) in &self.entries {
+        for Entry { path, bytes, mode } in &self.entries {
             let state = attributes::parse(next()?)?;
             let sum = next()?;
-            let present = if let Seen::Present(present) = &state { Some(present) } else { None };
-            let one = decide_content(path, bytes, &self.file, present, sum);
+            let source = Source::Bytes(bytes);
+            let one = decide_content(path, source, &sha1(bytes), *mode, &self.file, state.present(), sum)?;
             all.steps.extend(one.steps);
             all.diffs.extend(one.diffs);
         }
@@ -283,22 +349,25 @@ impl Operation for CopyFolder {
     }
 }
 
+/// Makes a folder and those above it; every one that is made gets the attributes.
+pub(super) fn make_folder(path: &str, attributes: &Attributes) -> Sh {
+    let mut dress = attributes.new(None, &sh!("."));
+    dress.push(sh!(":"));
+    sh!("{0}dress() {\n{1}\n}\nmake {2}\nreport .", functions(), Sh::join(dress, "\n"), path)
+}
+
 /// `remote_src`: a copy on the host itself.
 struct RemoteCopy {
     src: String,
     dest: String,
-    attributes: Attributes,
+    file: FileCopy,
 }
 
 impl Operation for RemoteCopy {
-    fn probe(&self) -> Option<String> {
-        let (src, dest) = (quote(&self.src), quote(&self.dest));
-        Some(format!(
-            "[ -e {src} ] || {{ echo {src}' does not exist' >&2; exit 1; }}; d={dest}; \
-             [ -d \"$d\" ] && [ -f {src} ] && d=\"${{d%/}}/$(basename {src})\"; echo \"$d\"; \
-             if [ -f {src} ] && cmp -s {src} \"$d\"; then echo same; else echo differs; fi; {}",
-            attributes::probe(&self.dest, true)
-        ))
+    fn probe(&self) -> Option<Probe> {
+        let name = self.src.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let keep = self.file.force == Some(Flag(false));
+        Some(Probe::copy(&self.src, &self.dest, name, &self.target(&self.dest), keep, self.file.links()))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -307,19 +376,71 @@ impl Operation for RemoteCopy {
         }
         let out = seen.out();
         let lines: Vec<&str> = out.lines().collect();
-        let [dest, same, state] = lines[..] else { return Err(probe_failed(seen)) };
-        let present = match attributes::parse(state)? {
-            Seen::Present(present) if dest == self.dest => Some(present),
-            _ => None,
-        };
-        let result = super::entry("dest", dest);
-        let mut scripts = Vec::new();
-        if same == "differs" {
-            scripts.push(format!("cp -R {} {}", quote(&self.src), quote(dest)));
-            scripts.extend(self.attributes.commands(dest, None));
-        } else {
-            scripts.extend(self.attributes.commands(dest, present.as_ref()));
+        let [dest, kind, source, state, sum] = lines[..] else { return Err(probe_failed(seen)) };
+        let Seen::Present(source) = attributes::parse(source)? else { return Err(probe_failed(seen)) };
+        let state = attributes::parse(state)?;
+        if source.is_folder() {
+            return self.folder(dest, kind == "same", state.present());
         }
-        Ok(if scripts.is_empty() { Decision::unchanged(result) } else { Decision::run(scripts, result) })
+        if !source.is_file() {
+            return Err(Error::new(format!("`{}` is a {}", self.src, source.kind)));
+        }
+        let checksum = sum.split_whitespace().next().unwrap_or_default();
+        self.file.check(checksum)?;
+        let present_sum = if kind == "same" { checksum } else { "-" };
+        let on_host = Source::OnHost(&self.src);
+        let mut decision =
+            decide_content(dest, on_host, checksum, Some(source.mode), &self.file, state.present(), present_sum)?;
+        decision.result.insert("src".to_owned(), self.src.as_str().into());
+        Ok(decision)
+    }
+
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        written(decision, outputs)
+    }
+}
+
+impl RemoteCopy {
+    /// A whole folder: its files that are not there, or other, are copied.
+    fn folder(&self, dest: &str, same: bool, present: Option<&Present>) -> Result<Decision> {
+        if self.file.validate.is_some() || self.file.backup.0 {
+            return Err(Error::usage("`validate` and `backup` are for a file, and `src` is a folder"));
+        }
+        if let Some(present) = present.filter(|present| !present.is_folder()) {
+            return Err(Error::new(format!("`{dest}` exists and is a {}, not a folder", present.kind)));
+        }
+        let target = self.target(dest);
+        let mut result = super::entry("dest", target.as_str());
+        result.insert("src".to_owned(), self.src.as_str().into());
+        if same {
+            return Ok(Decision::unchanged(result));
+        }
+        let mut attributes = self.file.attributes();
+        resolve_preserve(&mut attributes, None);
+        let folder = Attributes { mode: self.file.directory_mode.clone(), ..attributes.clone() };
+        let keep = if self.file.force == Some(Flag(false)) { "keep" } else { "" };
+        let how = if self.file.mode == Some(Mode::Preserve) { "mode" } else { "" };
+        let dress_file = Sh::join(attributes.new(None, &sh!("./new")), "\n");
+        let mut dress = folder.new(None, &sh!("."));
+        dress.push(sh!(":"));
+        let script = sh!(
+            "{0}dress() {\n{1}\n}\nfinish() {\n[ -z {2} ] || chmod --reference=\"$1\" ./new || exit 1\n{3}\n:\n}\ncopy_folder {4} {5} {6}",
+            functions(),
+            Sh::join(dress, "\n"),
+            how,
+            dress_file,
+            self.src.trim_end_matches('/'),
+            target,
+            keep
+        );
+        Ok(Decision::run([script], result))
+    }
+
+    /// Where a folder is copied to: with a slash at the end of its name its content goes into `dest`, otherwise itself.
+    fn target(&self, dest: &str) -> String {
+        match self.src.trim_end_matches('/').rsplit('/').next() {
+            Some(name) if !self.src.ends_with('/') => format!("{}/{name}", dest.trim_end_matches('/')),
+            _ => dest.to_owned(),
+        }
     }
 }

@@ -3,14 +3,17 @@
 use serde::Deserialize;
 
 use super::{
-    Decision, Flag, Operation, Text,
+    Decision, Flag, Operation, Outcome, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
-    content::NewContent,
-    entry, probe_failed,
+    conclude,
+    content::{NewContent, Source, reported},
+    entry,
+    probe::{Links, Probe},
+    probe_failed,
 };
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 /// Whether something shall be there.
@@ -73,9 +76,8 @@ pub(super) struct Edit {
 }
 
 impl Operation for Edit {
-    fn probe(&self) -> Option<String> {
-        let path = quote(&self.path);
-        Some(format!("{}; [ -f {path} ] && cat {path} || :", attributes::probe(&self.path, true)))
+    fn probe(&self) -> Option<Probe> {
+        Some(Probe::all([Probe::path(&self.path, Links::Followed), Probe::content(&self.path)]))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -95,18 +97,66 @@ impl Operation for Edit {
             Seen::Absent => None,
         };
         let after = (self.edit)(&before)?;
-        let result = entry("path", self.path.as_str());
-        if after == before && present.is_some() {
-            let commands = self.attributes.commands(&self.path, present);
-            return Ok(if commands.is_empty() { Decision::unchanged(result) } else { Decision::run(commands, result) });
+        let mut result = entry("path", self.path.as_str());
+        if let Some(present) = present {
+            attributes::describe(present, &mut result);
         }
+        if after == before
+            && let Some(present) = present
+        {
+            let change = self.attributes.change(&self.path, true, present);
+            return Ok(match change {
+                Some(script) => Decision::run([script], result),
+                None => Decision::unchanged(result),
+            });
+        }
+        let bytes = after.into();
         let new = NewContent {
             path: &self.path,
-            bytes: after.into(),
+            source: Source::Bytes(&bytes),
             attributes: &self.attributes,
             validate: self.validate.as_deref(),
             backup: self.backup,
+            follow: true,
         };
-        Ok(Decision { changed: true, steps: new.steps(present), result, diffs: vec![new.diff()] })
+        Ok(Decision { changed: true, steps: vec![new.step(present)?], result, diffs: vec![new.diff()] })
+    }
+
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        let mut outcome = conclude(decision, outputs);
+        reported(&mut outcome, outputs);
+        outcome
+    }
+}
+
+/// How the lines of a text end: as the first one does.
+pub(super) fn ending(text: &str) -> &'static str {
+    match text.split_inclusive('\n').next() {
+        Some(line) if line.ends_with("\r\n") => "\r\n",
+        _ => "\n",
+    }
+}
+
+/// The lines of a text with their ends; the last one gets an end where it has none.
+pub(super) fn lines(text: &str) -> Vec<String> {
+    let end = ending(text);
+    text.split_inclusive('\n')
+        .map(|line| if line.ends_with('\n') { line.to_owned() } else { format!("{line}{end}") })
+        .collect()
+}
+
+/// A line without its end.
+pub(super) fn bare(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// Lines as a text; one that is the text before but for the end of its last line is the text before.
+pub(super) fn join(lines: &[String], before: &str) -> String {
+    let after = lines.concat();
+    if lines.last().is_some_and(|last| after.strip_suffix(&last[bare(last).len()..]) == Some(before)) {
+        before.to_owned()
+    } else {
+        after
     }
 }

@@ -3,13 +3,19 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
+    Arguments, Decision, Flag, Module, Operation, Outcome, Text,
     attributes::{self, Attributes, Mode, Seen},
-    entry, probe_failed,
+    conclude,
+    content::{reach, reported},
+    copy::make_folder,
+    entry,
+    probe::{Links, Probe},
+    probe_failed,
+    script::{Sh, sh},
 };
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct FileModule;
@@ -74,9 +80,24 @@ impl Module for FileModule {
         if matches!(state, State::Link | State::Hard) && arguments.src.is_none() {
             return Err(Error::usage("a link needs `src`, what it points to"));
         }
-        let keep = |time: &Option<Text>| time.as_ref().is_some_and(|time| time.0 == "preserve");
+        let keep = |name: &str, time: &Option<Text>| match time.as_ref().map(Text::as_str) {
+            Some("preserve") => Ok(true),
+            None | Some("now") => Ok(false),
+            Some(other) => Err(Error::usage(format!("`{name}: {other}` is not supported: write `now` or `preserve`"))),
+        };
+        let keeps =
+            [keep("access_time", &arguments.access_time)?, keep("modification_time", &arguments.modification_time)?];
+        if arguments.recurse.0 && state != State::Directory {
+            return Err(Error::usage("`recurse` is for `state: directory`"));
+        }
+        if arguments.mode == Some(Mode::Preserve) {
+            return Err(Error::usage("`mode: preserve` is for `copy` and `template`"));
+        }
         Ok(Box::new(FileOperation {
-            path: arguments.path.0.trim_end_matches('/').to_owned(),
+            path: match arguments.path.0.trim_end_matches('/') {
+                "" => "/".to_owned(),
+                path => path.to_owned(),
+            },
             state,
             attributes: Attributes {
                 mode: arguments.mode,
@@ -87,7 +108,7 @@ impl Module for FileModule {
             recurse: arguments.recurse.0,
             force: arguments.force.0,
             follow: arguments.follow.is_none_or(|follow| follow.0),
-            keep_times: keep(&arguments.modification_time) && keep(&arguments.access_time),
+            keeps,
         }))
     }
 }
@@ -100,7 +121,8 @@ struct FileOperation {
     recurse: bool,
     force: bool,
     follow: bool,
-    keep_times: bool,
+    /// Whether `touch` leaves the time of access, and that of modification.
+    keeps: [bool; 2],
 }
 
 impl FileOperation {
@@ -109,65 +131,56 @@ impl FileOperation {
         self.follow && matches!(self.state, State::Directory | State::File | State::Touch)
     }
 
-    /// The commands that give everything below a folder these attributes, and whether something has others.
-    fn recursive(&self) -> Option<String> {
-        let path = quote(&self.path);
+    /// The commands that give everything below the working folder these attributes.
+    fn recursive(&self) -> Vec<Sh> {
+        let is_number = |text: &str| text.parse::<u32>().is_ok();
+        let Attributes { mode, owner, group } = &self.attributes;
         let mut parts = Vec::new();
-        if let Some(owner) = &self.attributes.owner {
-            let test = if owner.parse::<u32>().is_ok() { "-uid" } else { "-user" };
-            parts.push(format!("find {path} ! {test} {0} -exec chown -h {0} {{}} +", quote(owner)));
-        }
-        if let Some(group) = &self.attributes.group {
-            let test = if group.parse::<u32>().is_ok() { "-gid" } else { "-group" };
-            parts.push(format!("find {path} ! {test} {0} -exec chgrp -h {0} {{}} +", quote(group)));
-        }
-        match &self.attributes.mode {
+        parts.extend(owner.as_ref().map(|owner| {
+            let test = if is_number(owner) { sh!("-uid") } else { sh!("-user") };
+            sh!("find . ! {0} {1} -exec chown -h -- {1} '{}' + || exit 1", test, owner)
+        }));
+        parts.extend(group.as_ref().map(|group| {
+            let test = if is_number(group) { sh!("-gid") } else { sh!("-group") };
+            sh!("find . ! {0} {1} -exec chgrp -h -- {1} '{}' + || exit 1", test, group)
+        }));
+        match mode {
             Some(Mode::Bits(bits)) => {
-                parts.push(format!("find {path} ! -type l ! -perm {bits:o} -exec chmod {bits:o} {{}} +"));
+                parts.push(sh!("find . ! -type l ! -perm {0} -exec chmod {0} '{}' + || exit 1", format!("{bits:o}")));
             }
-            Some(Mode::Symbolic(text)) => parts.push(format!("chmod -R {} {path}", quote(text))),
+            Some(Mode::Symbolic(text)) => parts.push(sh!("chmod -R -- {0} . || exit 1", text)),
             _ => {}
         }
-        (self.recurse && !parts.is_empty()).then(|| parts.join(" && "))
+        parts
     }
 
-    fn recursive_probe(&self) -> String {
-        let path = quote(&self.path);
-        let mut tests = Vec::new();
-        if let Some(owner) = &self.attributes.owner {
-            let test = if owner.parse::<u32>().is_ok() { "-uid" } else { "-user" };
-            tests.push(format!("! {test} {}", quote(owner)));
+    fn recursive_probes(&self) -> Vec<Probe> {
+        let Attributes { mode, owner, group } = &self.attributes;
+        let bits = if let Some(Mode::Bits(bits)) = mode { Some(*bits) } else { None };
+        let mut probes = Probe::differing_below(&self.path, owner.as_deref(), group.as_deref(), bits);
+        if let Some(Mode::Symbolic(_)) = mode {
+            probes.push(Probe::modes_below(&self.path));
         }
-        if let Some(group) = &self.attributes.group {
-            let test = if group.parse::<u32>().is_ok() { "-gid" } else { "-group" };
-            tests.push(format!("! {test} {}", quote(group)));
-        }
-        if let Some(Mode::Bits(bits)) = &self.attributes.mode {
-            tests.push(format!("! -type l ! -perm {bits:o}"));
-        }
-        let by_tests = tests.iter().map(|test| format!("find {path} {test} -print 2>/dev/null | head -n 1"));
-        let mut parts: Vec<String> = by_tests.collect();
-        if let Some(Mode::Symbolic(text)) = &self.attributes.mode {
-            // chmod itself says which it would change, if it is asked to change nothing: compare before and after in text.
-            parts.push(format!(
-                "find {path} ! -type l -exec stat -c '%a %F %n' {{}} + 2>/dev/null | while read -r m k n; do echo \"mode:{} $m $k\"; done | sort -u",
-                text.replace(['"', '$', '`', '\\'], "")
-            ));
-        }
-        parts.join("; ")
+        probes
+    }
+
+    /// A script at the file's place in its folder: `name` is its name.
+    fn there(&self, commands: impl IntoIterator<Item = Sh>) -> Sh {
+        Sh::join([reach(&self.path, self.follows())].into_iter().chain(commands), "\n")
     }
 }
 
 impl Operation for FileOperation {
-    fn probe(&self) -> Option<String> {
-        let mut script = attributes::probe(&self.path, self.follows());
+    fn probe(&self) -> Option<Probe> {
+        let links = if self.follows() { Links::Followed } else { Links::Kept };
+        let mut probes = vec![Probe::path(&self.path, links)];
         if self.state == State::Hard {
-            script += &format!("; stat -c %i -- {} 2>/dev/null || echo 0", quote(&self.src));
+            probes.push(Probe::inode(&self.src));
         }
         if self.recurse {
-            script += &format!("; {}", self.recursive_probe());
+            probes.extend(self.recursive_probes());
         }
-        Some(script)
+        Some(Probe::all(probes))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -176,14 +189,12 @@ impl Operation for FileOperation {
         let state = attributes::parse(lines.next().ok_or_else(|| probe_failed(seen))?)?;
         let mut result = entry("path", self.path.as_str());
         result.insert("dest".to_owned(), self.path.as_str().into());
-        let path = quote(&self.path);
+        let held = || sh!("\"$held\"");
         let mut scripts = Vec::new();
         match (self.state, &state) {
             (State::Absent, Seen::Absent) => {}
-            (State::Absent, Seen::Present(_)) => scripts.push(format!("rm -rf {path}")),
-            (State::Directory, Seen::Absent) => {
-                scripts.push(make_folders(&self.path, &self.attributes));
-            }
+            (State::Absent, Seen::Present(_)) => scripts.push(self.there([sh!("rm -rf -- \"./$name\"")])),
+            (State::Directory, Seen::Absent) => scripts.push(make_folder(&self.path, &self.attributes)),
             (State::Directory, Seen::Present(present)) if !present.is_folder() => {
                 return Err(Error::new(format!("`{}` exists and is a {}, not a folder", self.path, present.kind)));
             }
@@ -194,72 +205,83 @@ impl Operation for FileOperation {
                 )));
             }
             (State::Touch, Seen::Absent) => {
-                scripts.push(format!("touch {path}"));
-                scripts.extend(self.attributes.commands(&self.path, None));
+                let mut commands = vec![sh!("set -C; : >\"./$name\" || exit 1; set +C; hold")];
+                commands.extend(self.attributes.new(None, &held()));
+                commands.push(sh!("report \"$held\""));
+                scripts.push(self.there(commands));
             }
             (State::Touch, Seen::Present(present)) => {
-                if !self.keep_times {
-                    scripts.push(format!("touch {path}"));
+                let mut commands = Vec::new();
+                match self.keeps {
+                    [true, true] => {}
+                    [true, false] => commands.push(sh!("touch -h -m -- \"$held\" || exit 1")),
+                    [false, true] => commands.push(sh!("touch -h -a -- \"$held\" || exit 1")),
+                    [false, false] => commands.push(sh!("touch -h -- \"$held\" || exit 1")),
                 }
-                scripts.extend(self.attributes.commands(&self.path, Some(present)));
+                commands.extend(self.attributes.commands(&held(), present));
+                if !commands.is_empty() {
+                    commands.insert(0, sh!("hold"));
+                    commands.push(sh!("report \"$held\""));
+                    scripts.push(self.there(commands));
+                }
             }
             (State::Link, state) => scripts.extend(self.link(state)?),
             (State::Hard, state) => {
                 let inode = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
                 if !matches!(state, Seen::Present(present) if present.inode == inode) {
-                    scripts.push(format!("ln -f {} {path}", quote(&self.src)));
+                    let from = sh!("from={0}; case $from in /*) ;; *) from=$start/$from ;; esac", self.src);
+                    scripts
+                        .push(self.there([from, sh!("ln -fT -- \"$from\" \"./$name\" || exit 1\nreport \"./$name\"")]));
                 }
             }
             (State::Directory | State::File, Seen::Present(present)) => {
-                scripts.extend(self.attributes.commands(&self.path, Some(present)));
-                if let Some(script) = self.recursive().filter(|_| self.differs_below(lines)) {
-                    scripts.push(script);
+                scripts.extend(self.attributes.change(&self.path, self.follows(), present));
+                if self.recurse && self.differs_below(lines) {
+                    scripts.push(self.there([sh!("hold")].into_iter().chain(self.recursive())));
                 }
             }
         }
-        if let (Seen::Present(present), true) = (&state, scripts.is_empty()) {
+        if let (Seen::Present(present), true) = (&state, self.state != State::Absent) {
             attributes::describe(present, &mut result);
         }
         if self.state == State::Absent {
             result.insert("state".to_owned(), "absent".into());
         }
+        if matches!(self.state, State::Link | State::Hard) {
+            result.insert("src".to_owned(), self.src.as_str().into());
+        }
         Ok(if scripts.is_empty() { Decision::unchanged(result) } else { Decision::run(scripts, result) })
     }
-}
 
-/// Makes a folder and those above it; every one that is made gets the attributes.
-fn make_folders(path: &str, attributes: &Attributes) -> String {
-    // A name without anything to quote, which stands for all new folders.
-    const NEW: &str = "new-folders";
-    let commands = attributes.commands(NEW, None);
-    if commands.is_empty() {
-        return format!("mkdir -p {}", quote(path));
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        let mut outcome = conclude(decision, outputs);
+        reported(&mut outcome, outputs);
+        if self.state == State::Hard {
+            outcome.result.insert("state".to_owned(), "hard".into());
+        }
+        outcome
     }
-    let commands = commands.join(" && ").replace(NEW, "\"$@\"");
-    format!(
-        "d={0}; set --; while [ ! -d \"$d\" ]; do set -- \"$d\" \"$@\"; d=$(dirname \"$d\"); done; mkdir -p {0} && {commands}",
-        quote(path)
-    )
 }
 
 impl FileOperation {
-    fn link(&self, state: &Seen) -> Result<Vec<String>> {
-        let path = quote(&self.path);
-        let flags = match state {
+    fn link(&self, state: &Seen) -> Result<Option<Sh>> {
+        let replace = match state {
             Seen::Present(present) if present.is_link() && present.target == self.src => {
                 let owner = Attributes { mode: None, ..self.attributes.clone() };
-                return Ok(owner.commands(&self.path, Some(present)));
+                return Ok(owner.change(&self.path, false, present));
             }
             Seen::Present(present) if !present.is_link() && !self.force => {
                 let message = format!("`{}` exists and is a {}; `force: true` replaces it", self.path, present.kind);
                 return Err(Error::new(message));
             }
-            Seen::Present(present) if present.is_folder() => {
-                return Ok(vec![format!("rmdir {path} && ln -s {} {path}", quote(&self.src))]);
-            }
-            _ => "-sfn",
+            Seen::Present(present) if present.is_folder() => sh!("rmdir -- \"./$name\" && "),
+            _ => Sh::default(),
         };
-        Ok(vec![format!("ln {flags} {} {path}", quote(&self.src))])
+        let owner = Attributes { mode: None, ..self.attributes.clone() };
+        let mut commands = vec![sh!("{0}ln -sfn -- {1} \"./$name\" || exit 1", replace, self.src)];
+        commands.extend(owner.new(None, &sh!("\"./$name\"")));
+        commands.push(sh!("report \"./$name\""));
+        Ok(Some(self.there(commands)))
     }
 
     /// Whether something below the folder has other attributes, from the lines of the recursive probe.
@@ -267,9 +289,9 @@ impl FileOperation {
         lines.filter(|line| !line.is_empty()).any(|line| match line.strip_prefix("mode:") {
             None => true,
             Some(rest) => {
-                let mut words = rest.split(' ').skip(1);
+                let mut words = rest.split(' ');
                 let now = words.next().and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(0);
-                let folder = words.next() == Some("directory");
+                let folder = words.next().and_then(attributes::kind) == Some("directory");
                 self.attributes.mode.as_ref().is_some_and(|mode| mode.wanted(now, folder) != now)
             }
         })

@@ -2,11 +2,14 @@
 
 use serde::Deserialize;
 
-use super::{Arguments, Decision, Flag, Module, Operation, Text, edit::Presence, entry};
-use crate::{
-    error::Result,
-    remote::{Output, quote},
+use super::{
+    Arguments, Decision, Flag, Module, Number, Operation, Text,
+    edit::Presence,
+    entry,
+    probe::Probe,
+    script::{Sh, sh},
 };
+use crate::{error::Result, remote::Output};
 
 pub(super) struct Group;
 
@@ -14,7 +17,7 @@ pub(super) struct Group;
 #[serde(deny_unknown_fields)]
 struct GroupArguments {
     name: Text,
-    gid: Option<u32>,
+    gid: Option<Number<u32>>,
     #[serde(default)]
     state: Presence,
     #[serde(default)]
@@ -34,7 +37,7 @@ impl Module for Group {
         let arguments: GroupArguments = super::read(task.named)?;
         Ok(Box::new(GroupOperation {
             name: arguments.name.0,
-            gid: arguments.gid,
+            gid: arguments.gid.map(|gid| gid.0),
             state: arguments.state,
             system: arguments.system.0,
         }))
@@ -49,27 +52,28 @@ struct GroupOperation {
 }
 
 impl Operation for GroupOperation {
-    fn probe(&self) -> Option<String> {
-        Some(format!("getent group {} || :", quote(&self.name)))
+    fn probe(&self) -> Option<Probe> {
+        Some(Probe::entry("group", &self.name))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
         let out = seen.out();
         let present = out.trim().split(':').nth(2).and_then(|gid| gid.parse::<u32>().ok());
-        let name = quote(&self.name);
         let script = match (self.state, present) {
             (Presence::Present, None) => {
-                let gid = self.gid.map_or_else(String::new, |gid| format!(" --gid {gid}"));
-                let system = if self.system { " --system" } else { "" };
-                Some(format!("groupadd{system}{gid} {name}"))
+                let gid = self.gid.map_or_else(Sh::default, |gid| sh!(" --gid {0}", gid));
+                let system = if self.system { sh!(" --system") } else { Sh::default() };
+                Some(sh!("groupadd{0}{1} -- {2}", system, gid, self.name))
             }
             (Presence::Present, Some(gid)) if self.gid.is_some_and(|wanted| wanted != gid) => {
-                Some(format!("groupmod --gid {} {name}", self.gid.unwrap_or_default()))
+                Some(sh!("groupmod --gid {0} -- {1}", self.gid.unwrap_or_default(), self.name))
             }
-            (Presence::Absent, Some(_)) => Some(format!("groupdel {name}")),
+            (Presence::Absent, Some(_)) => Some(sh!("groupdel -- {0}", self.name)),
             _ => None,
         };
         let mut result = entry("name", self.name.as_str());
+        result.insert("state".to_owned(), if self.state == Presence::Present { "present" } else { "absent" }.into());
+        result.insert("system".to_owned(), self.system.into());
         if let Some(gid) = self.gid.or(present) {
             result.insert("gid".to_owned(), gid.into());
         }

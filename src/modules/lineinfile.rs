@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Arguments, Flag, Module, Operation, Text,
-    edit::{EditArguments, Presence},
+    edit::{EditArguments, Presence, bare, ending, join, lines},
 };
 use crate::{
     error::{Error, Result},
@@ -82,7 +82,8 @@ pub(super) fn pattern(text: &str) -> Result<Regex> {
 }
 
 fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let end = ending(text);
+    let mut lines = lines(text);
     let regexp = arguments.regexp.as_ref().map(|text| pattern(&text.0)).transpose()?;
     let matches = |line: &str| match (&regexp, &arguments.search_string) {
         (Some(regexp), _) => regexp.is_match(line).unwrap_or(false),
@@ -92,40 +93,40 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
     let has_pattern = regexp.is_some() || arguments.search_string.is_some();
     let wanted = arguments.line.as_ref().map(|line| line.0.trim_end_matches('\n').to_owned());
     if arguments.file.state == Presence::Absent {
-        lines.retain(|line| if has_pattern { !matches(line) } else { Some(line) != wanted.as_ref() });
-        return Ok(join(&lines));
+        lines.retain(|line| if has_pattern { !matches(bare(line)) } else { Some(bare(line)) != wanted.as_deref() });
+        return Ok(join(&lines, text));
     }
     let wanted = wanted.unwrap_or_default();
-    let mut all = lines.iter().enumerate().filter(|(_, line)| matches(line)).map(|(at, _)| at);
+    let mut all = lines.iter().enumerate().filter(|(_, line)| matches(bare(line))).map(|(at, _)| at);
     // The last match is the one that is replaced.
     let found = if arguments.firstmatch.0 { all.next() } else { all.next_back() };
     match found {
         Some(at) => {
             let new = match (&regexp, arguments.backrefs.0) {
                 (Some(regexp), true) => {
-                    let captures = regexp.captures(&lines[at]).ok().flatten();
+                    let captures = regexp.captures(bare(&lines[at])).ok().flatten();
                     captures.map_or_else(|| wanted.clone(), |captures| expand(&wanted, &captures))
                 }
                 _ => wanted,
             };
-            lines[at] = new;
+            lines[at] = new + end;
         }
         None if arguments.backrefs.0 => {}
-        None if lines.contains(&wanted) => {}
+        None if lines.iter().any(|line| bare(line) == wanted) => {}
         None => {
             let at = insertion(arguments, &lines)?;
-            lines.insert(at, wanted);
+            lines.insert(at, wanted + end);
         }
     }
     // A file without a final line break gets one only when it changes.
-    Ok(if join(&lines).trim_end_matches('\n') == text.trim_end_matches('\n') { text.to_owned() } else { join(&lines) })
+    Ok(join(&lines, text))
 }
 
 fn insertion(arguments: &LineArguments, lines: &[String]) -> Result<usize> {
     let place = |text: &str| -> Result<Option<usize>> {
         let regexp = pattern(text)?;
         let mut found =
-            lines.iter().enumerate().filter(|(_, line)| regexp.is_match(line).unwrap_or(false)).map(|(at, _)| at);
+            lines.iter().enumerate().filter(|(_, line)| regexp.is_match(bare(line)).unwrap_or(false)).map(|(at, _)| at);
         Ok(if arguments.firstmatch.0 { found.next() } else { found.next_back() })
     };
     Ok(match (&arguments.insertafter, &arguments.insertbefore) {
@@ -134,8 +135,4 @@ fn insertion(arguments: &LineArguments, lines: &[String]) -> Result<usize> {
         (Some(after), None) if after.as_str() != "EOF" => place(after.as_str())?.map_or(lines.len(), |at| at + 1),
         _ => lines.len(),
     })
-}
-
-pub(super) fn join(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
 }

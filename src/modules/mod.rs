@@ -20,9 +20,12 @@ mod postgresql_ext;
 mod postgresql_privs;
 mod postgresql_query;
 mod postgresql_user;
+mod probe;
+mod script;
 mod service;
 mod shell;
 mod slurp;
+mod sql;
 mod stat;
 mod systemd;
 mod unarchive;
@@ -33,8 +36,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 pub use self::{
-    arguments::{Flag, List, Text, read},
+    arguments::{Flag, List, Number, Text, read},
     copy::{FileCopy, write as write_file},
+    probe::{Algorithm, Probe},
+    script::{Sh, Word},
 };
 use crate::{
     error::{Error, Result},
@@ -127,12 +132,23 @@ pub trait Sources: Send + Sync {
     /// # Errors
     /// When the folder cannot be read.
     fn folder(&self, name: &str) -> Result<Option<Vec<String>>>;
+
+    /// The mode of a file, for `mode: preserve`; `None` where files have none.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    fn mode(&self, name: &str) -> Result<Option<u32>>;
 }
 
 /// One task on one host, with its arguments resolved.
 pub trait Operation: Send + Sync {
-    /// A read-only script whose output decides; `None` when nothing need be known.
-    fn probe(&self) -> Option<String>;
+    /// What the host is asked; `None` when nothing need be known.
+    fn probe(&self) -> Option<Probe>;
+
+    /// What the host is asked in check mode, where no step will find out more.
+    fn check_probe(&self) -> Option<Probe> {
+        self.probe()
+    }
 
     /// What must be done, from what the probe printed.
     ///
@@ -168,13 +184,13 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// A script.
-    Run(String),
-    /// Bytes that are written to a new file before the next script.
-    Put {
+    Run(Sh),
+    /// A script that reads bytes from its standard input.
+    Send {
         /// The bytes.
-        bytes: Bytes,
-        /// The path.
-        path: String,
+        input: Bytes,
+        /// The script.
+        script: Sh,
     },
 }
 
@@ -207,7 +223,7 @@ impl Decision {
 
     /// Something to do, by these scripts.
     #[must_use]
-    pub fn run(scripts: impl IntoIterator<Item = String>, result: Map<String, Value>) -> Self {
+    pub fn run(scripts: impl IntoIterator<Item = Sh>, result: Map<String, Value>) -> Self {
         Self { changed: true, steps: scripts.into_iter().map(Step::Run).collect(), result, diffs: Vec::new() }
     }
 }

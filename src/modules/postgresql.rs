@@ -1,19 +1,21 @@
-//! What the modules of PostgreSQL share: `psql` on the host, and SQL that is quoted.
+//! What the modules of PostgreSQL share: `psql` on the host, and what it prints.
 
 use serde::Deserialize;
 
-use super::{Text, probe_failed};
-use crate::{
-    error::Result,
-    remote::{Output, quote},
+use super::{
+    Number, Text,
+    probe::{Probe, Psql},
+    probe_failed,
+    script::{Sh, sh},
 };
+use crate::{error::Result, remote::Output};
 
 /// How the server is reached.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Login {
     login_host: Option<Text>,
     #[serde(alias = "port")]
-    login_port: Option<u16>,
+    login_port: Option<Number<u16>>,
     login_user: Option<Text>,
     login_password: Option<Text>,
     login_unix_socket: Option<Text>,
@@ -21,41 +23,53 @@ pub(super) struct Login {
 
 impl Login {
     /// A script that runs SQL in a database; rows come out as CSV with a header.
-    pub(super) fn psql(&self, database: &str, sql: &str) -> String {
-        let mut script = String::new();
-        if let Some(password) = &self.login_password {
-            script += &format!("export PGPASSWORD={}\n", quote(password.as_str()));
-        }
-        script += "export PGCLIENTENCODING=UTF8 LC_ALL=C.UTF-8\npsql -X -q --csv -v ON_ERROR_STOP=1";
-        if let Some(host) =
-            self.login_host.as_ref().or(self.login_unix_socket.as_ref()).filter(|host| !host.0.is_empty())
-        {
-            script += &format!(" -h {}", quote(host.as_str()));
-        }
-        if let Some(port) = self.login_port {
-            script += &format!(" -p {port}");
-        }
-        script += &format!(" -U {}", quote(self.login_user.as_ref().map_or("postgres", Text::as_str)));
+    pub(super) fn psql(&self, database: &str, sql: &str) -> Sh {
+        let Psql { environment, arguments } = self.command(database);
         // The statements come on standard input: arguments can be seen by everybody on the host.
-        script + &format!(" -d {} <<'INFRA-SQL'\n{sql}\nINFRA-SQL", quote(database))
+        sh!("{0}printf '%s\\n' {1} | {2}", environment, sql, arguments)
+    }
+
+    /// A question to a database, which the server lets change nothing.
+    pub(super) fn query(&self, database: &str, sql: &str) -> Probe {
+        Probe::query(&self.command(database), sql)
+    }
+
+    /// The first question, or where it is refused the second one.
+    pub(super) fn query_or(&self, database: &str, sql: &str, otherwise: &str) -> Probe {
+        Probe::query_or(&self.command(database), sql, otherwise)
+    }
+
+    fn command(&self, database: &str) -> Psql {
+        let password = self.login_password.as_ref();
+        let password = password.map_or_else(Sh::default, |password| sh!("export PGPASSWORD={0}\n", password));
+        let host = self.login_host.as_ref().or(self.login_unix_socket.as_ref()).filter(|host| !host.0.is_empty());
+        let host = host.map_or_else(Sh::default, |host| sh!(" -h {0}", host));
+        let port = self.login_port.map_or_else(Sh::default, |port| sh!(" -p {0}", port));
+        let user = self.login_user.as_ref().map_or("postgres", Text::as_str);
+        Psql {
+            environment: sh!("{0}export PGCLIENTENCODING=UTF8 LC_ALL=C.UTF-8\n", password),
+            // Codes are told beside messages, which servers translate.
+            arguments: sh!(
+                "psql -X -q --csv -v ON_ERROR_STOP=1 -v VERBOSITY=verbose{0}{1} -U {2} -d {3}",
+                host,
+                port,
+                user,
+                database
+            ),
+        }
     }
 }
 
-/// A name in SQL.
-pub(super) fn ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text in SQL.
-pub(super) fn literal(text: &str) -> String {
-    let escape = if text.contains('\\') { "E" } else { "" };
-    format!("{escape}'{}'", text.replace('\'', "''").replace('\\', "\\\\"))
+/// What psql said of a failure, without the place in the server's source.
+pub(super) fn message(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("LOCATION:")).collect::<Vec<_>>().join("\n")
 }
 
 /// The rows behind the header of a probe.
 pub(super) fn rows(seen: &Output) -> Result<Vec<Vec<String>>> {
     if !seen.succeeded() {
-        return Err(probe_failed(seen));
+        let stderr = message(&seen.err()).into_bytes();
+        return Err(probe_failed(&Output { stderr, ..seen.clone() }));
     }
     let mut rows = csv(&seen.out());
     if !rows.is_empty() {
@@ -92,14 +106,7 @@ pub(super) fn csv(text: &str) -> Vec<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{csv, ident, literal};
-
-    #[test]
-    fn sql_is_quoted() {
-        assert_eq!(ident("a\"b"), "\"a\"\"b\"");
-        assert_eq!(literal("it's"), "'it''s'");
-        assert_eq!(literal("a\\b'"), "E'a\\\\b'''");
-    }
+    use super::csv;
 
     #[test]
     fn csv_knows_quotes_and_line_breaks() {

@@ -3,10 +3,13 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
+    Arguments, Decision, Flag, Module, Number, Operation, Text,
     edit::Presence,
     entry,
-    postgresql::{Login, ident, literal, rows},
+    postgresql::{Login, rows},
+    probe::Probe,
+    script::Sh,
+    sql::{ident, literal},
 };
 use crate::{error::Result, remote::Output};
 
@@ -22,7 +25,7 @@ struct DbArguments {
     lc_ctype: Option<Text>,
     template: Option<Text>,
     tablespace: Option<Text>,
-    conn_limit: Option<i64>,
+    conn_limit: Option<Number<i64>>,
     #[serde(default)]
     state: Presence,
     #[serde(default)]
@@ -68,18 +71,22 @@ impl Module for PostgresqlDb {
 struct Db(DbArguments);
 
 impl Db {
-    fn run(&self, sql: &str) -> String {
-        self.0.login.psql(self.0.maintenance_db.as_ref().map_or("postgres", Text::as_str), sql)
+    fn database(&self) -> &str {
+        self.0.maintenance_db.as_ref().map_or("postgres", Text::as_str)
+    }
+
+    fn run(&self, sql: &str) -> Sh {
+        self.0.login.psql(self.database(), sql)
     }
 }
 
 impl Operation for Db {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let sql = format!(
             "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname = {};",
             literal(self.0.name.as_str())
         );
-        Some(self.run(&sql))
+        Some(self.0.login.query(self.database(), &sql))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -103,14 +110,16 @@ impl Operation for Db {
                 statement += &option("LC_COLLATE", db.lc_collate.as_ref().map(|collate| literal(&collate.0)));
                 statement += &option("LC_CTYPE", db.lc_ctype.as_ref().map(|ctype| literal(&ctype.0)));
                 statement += &option("TABLESPACE", db.tablespace.as_ref().map(|space| ident(&space.0)));
-                statement += &option("CONNECTION LIMIT", db.conn_limit.map(|limit| limit.to_string()));
+                statement += &option("CONNECTION LIMIT", db.conn_limit.map(|limit| limit.0.to_string()));
                 sql.push(statement + ";");
             }
             (Presence::Present, Some(row)) => {
                 if let Some(owner) = db.owner.as_ref().filter(|owner| row.first() != Some(&owner.0)) {
                     sql.push(format!("ALTER DATABASE {name} OWNER TO {};", ident(&owner.0)));
                 }
-                if let Some(limit) = db.conn_limit.filter(|limit| row.get(1) != Some(&limit.to_string())) {
+                if let Some(limit) =
+                    db.conn_limit.map(|limit| limit.0).filter(|limit| row.get(1) != Some(&limit.to_string()))
+                {
                     sql.push(format!("ALTER DATABASE {name} CONNECTION LIMIT {limit};"));
                 }
             }

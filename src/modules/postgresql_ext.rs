@@ -6,7 +6,9 @@ use super::{
     Arguments, Decision, Flag, Module, Operation, Text,
     edit::Presence,
     entry,
-    postgresql::{Login, ident, literal, rows},
+    postgresql::{Login, rows},
+    probe::Probe,
+    sql::{ident, literal},
 };
 use crate::{error::Result, remote::Output};
 
@@ -60,9 +62,9 @@ impl Module for PostgresqlExt {
 struct Ext(ExtArguments);
 
 impl Operation for Ext {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let sql = format!("SELECT extversion FROM pg_extension WHERE extname = {};", literal(self.0.name.as_str()));
-        Some(self.0.login.psql(self.0.db.as_str(), &sql))
+        Some(self.0.login.query(self.0.db.as_str(), &sql))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {

@@ -5,7 +5,10 @@ use serde::Deserialize;
 use super::{
     Arguments, Decision, Flag, List, Module, Operation, Text,
     edit::Presence,
-    postgresql::{Login, ident, literal, rows},
+    postgresql::{Login, rows},
+    probe::Probe,
+    script::Sh,
+    sql::{ident, literal},
 };
 use crate::{
     error::{Error, Result},
@@ -114,7 +117,7 @@ impl Privs {
         }
     }
 
-    fn run(&self, sql: &str) -> String {
+    fn run(&self, sql: &str) -> Sh {
         self.arguments.login.psql(self.arguments.database.as_str(), sql)
     }
 
@@ -134,7 +137,7 @@ impl Privs {
 
 impl Operation for Privs {
     /// Prints the role and the object of everything that is not as it should be.
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let present = self.arguments.state == Presence::Present;
         let not = if present { "NOT " } else { "" };
         let mut tests = Vec::new();
@@ -169,7 +172,8 @@ impl Operation for Privs {
                 }));
             }
         }
-        Some(self.run(&format!("{} LIMIT 1;", tests.join(" UNION ALL "))))
+        let sql = format!("{} LIMIT 1;", tests.join(" UNION ALL "));
+        Some(self.arguments.login.query(self.arguments.database.as_str(), &sql))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {

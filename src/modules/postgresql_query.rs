@@ -5,8 +5,11 @@ use serde_json::{Map, Value};
 
 use super::{
     Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text, conclude,
-    postgresql::{Login, csv, literal},
+    postgresql::{Login, csv, message},
+    probe::Probe,
     probe_failed,
+    script::Sh,
+    sql::{Token, literal, only_queries, only_reads, tokens},
 };
 use crate::{
     error::{Error, Result},
@@ -70,9 +73,13 @@ impl Module for PostgresqlQuery {
         let sql = fill(sql.trim().trim_end_matches(';'), &arguments)?;
         let database = arguments.db.as_ref().map_or("postgres", Text::as_str);
         let wrapped = if arguments.autocommit.0 { format!("{sql};") } else { format!("BEGIN;\n{sql};\nCOMMIT;") };
-        let reads = is_read_only(&sql);
-        let script = arguments.login.psql(database, if reads { &sql } else { &wrapped });
-        Ok(Box::new(Query { sql: sql.clone(), script, reads }))
+        let tokens = tokens(&sql);
+        if tokens.contains(&Token::Sign('\\')) {
+            return Err(Error::usage("the query has a `\\` outside of its texts: psql's own commands are not SQL"));
+        }
+        let probe = only_reads(&tokens).then(|| arguments.login.query(database, &sql));
+        let script = arguments.login.psql(database, &wrapped);
+        Ok(Box::new(Query { changes: !only_queries(&tokens), sql, script, probe }))
     }
 }
 
@@ -108,22 +115,17 @@ fn fill(sql: &str, arguments: &QueryArguments) -> Result<String> {
     Ok(out + rest)
 }
 
-/// A single SELECT changes nothing, so it can be looked at together with everything else.
-fn is_read_only(sql: &str) -> bool {
-    let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    matches!(word.as_str(), "SELECT" | "SHOW" | "TABLE" | "VALUES")
-        && !sql.contains(';')
-        && !sql.to_ascii_uppercase().contains("FOR UPDATE")
-        && !sql.contains("nextval")
-        && !sql.contains("setval")
-        && !sql.contains("pg_terminate")
-}
-
 struct Query {
     sql: String,
-    script: String,
-    reads: bool,
+    script: Sh,
+    /// How it is asked where it only reads, as far as can be seen.
+    probe: Option<Probe>,
+    /// Whether it counts as a change.
+    changes: bool,
 }
+
+/// What a server answers to whatever would change something in a read-only transaction.
+const REFUSED: &str = "25006:";
 
 impl Query {
     fn result(&self, text: &str) -> Map<String, Value> {
@@ -150,31 +152,44 @@ fn typed(text: String) -> Value {
 }
 
 impl Operation for Query {
-    fn probe(&self) -> Option<String> {
-        self.reads.then(|| self.script.clone())
+    fn probe(&self) -> Option<Probe> {
+        self.probe.clone()
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
-        if !self.reads {
-            return Ok(Decision { changed: true, steps: vec![Step::Run(self.script.clone())], ..Decision::default() });
+        // What the server refused to do in a read-only transaction is no probe.
+        if self.probe.is_none() || (!seen.succeeded() && seen.err().contains(REFUSED)) {
+            let steps = vec![Step::Run(self.script.clone())];
+            return Ok(Decision { changed: self.changes, steps, ..Decision::default() });
         }
         if !seen.succeeded() {
-            return Err(probe_failed(seen));
+            return Err(probe_failed(&Output { stderr: message(&seen.err()).into_bytes(), ..seen.clone() }));
         }
         Ok(Decision::unchanged(self.result(&seen.out())))
     }
 
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
-        if self.reads {
-            return conclude(decision, outputs);
-        }
         let mut outcome = conclude(decision, outputs);
+        outcome.failure = outcome.failure.map(|failure| message(&failure));
         if let Some(output) = outputs.last().filter(|_| outcome.failure.is_none()) {
             outcome.result = self.result(&output.out());
-            // `IF NOT EXISTS` says by a notice that nothing was done.
-            let statements = self.sql.split(';').filter(|statement| !statement.trim().is_empty()).count();
-            outcome.changed = output.err().matches("already exists, skipping").count() < statements;
+            // `IF NOT EXISTS` says by a notice that nothing was done. The codes are those of duplicate objects.
+            let statements =
+                tokens(&self.sql).split(|token| *token == Token::Sign(';')).filter(|part| !part.is_empty()).count();
+            let skipped = output
+                .err()
+                .lines()
+                .filter(|line| {
+                    ["42P07:", "42P06:", "42710:", "42701:", "42P04:"].iter().any(|code| line.contains(code))
+                })
+                .count();
+            outcome.changed &= skipped < statements;
         }
         outcome
+    }
+
+    /// What is asked may be different each time, and costs what the author of the query knows.
+    fn may_prefetch(&self) -> bool {
+        false
     }
 }

@@ -5,10 +5,13 @@ use ring::{digest, hmac, pbkdf2};
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
+    Arguments, Decision, Flag, Module, Number, Operation, Text,
     edit::Presence,
     entry,
-    postgresql::{Login, ident, literal, rows},
+    postgresql::{Login, rows},
+    probe::Probe,
+    script::Sh,
+    sql::{ident, literal},
 };
 use crate::{
     error::{Error, Result},
@@ -25,7 +28,7 @@ struct UserArguments {
     #[serde(default)]
     state: Presence,
     role_attr_flags: Option<Text>,
-    conn_limit: Option<i64>,
+    conn_limit: Option<Number<i64>>,
     #[serde(default)]
     no_password_changes: Flag,
     #[serde(alias = "login_db")]
@@ -91,20 +94,24 @@ fn flags(arguments: &UserArguments) -> Vec<String> {
 struct User(UserArguments);
 
 impl User {
-    fn run(&self, sql: &str) -> String {
-        self.0.login.psql(self.0.db.as_ref().map_or("postgres", Text::as_str), sql)
+    fn database(&self) -> &str {
+        self.0.db.as_ref().map_or("postgres", Text::as_str)
+    }
+
+    fn run(&self, sql: &str) -> Sh {
+        self.0.login.psql(self.database(), sql)
     }
 }
 
 impl Operation for User {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let columns: Vec<&str> = FLAGS.iter().map(|(_, column)| *column).collect();
-        let sql = format!(
-            "SELECT rolpassword, rolconnlimit, {} FROM pg_authid WHERE rolname = {};",
-            columns.join(", "),
-            literal(self.0.name.as_str())
-        );
-        Some(self.run(&sql))
+        let (columns, name) = (columns.join(", "), literal(self.0.name.as_str()));
+        // Only a superuser sees passwords: to others every role has none that is known.
+        let all = format!("SELECT rolpassword, rolconnlimit, {columns} FROM pg_authid WHERE rolname = {name};");
+        let visible =
+            format!("SELECT NULL AS rolpassword, rolconnlimit, {columns} FROM pg_roles WHERE rolname = {name};");
+        Some(self.0.login.query_or(self.database(), &all, &visible))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -121,7 +128,10 @@ impl Operation for User {
             });
         }
         if let Some(password) = &user.password
-            && row.is_none_or(|row| !user.no_password_changes.0 && !matches(&row[0], password.as_str()))
+            && match row {
+                None => true,
+                Some(row) => !user.no_password_changes.0 && !matches(&row[0], password.as_str())?,
+            }
         {
             options.push(format!("PASSWORD {}", literal(password.as_str())));
         }
@@ -132,8 +142,10 @@ impl Operation for User {
                 options.push(flag.clone());
             }
         }
-        if let Some(limit) =
-            user.conn_limit.filter(|limit| row.is_none_or(|row| row.get(1) != Some(&limit.to_string())))
+        if let Some(limit) = user
+            .conn_limit
+            .map(|limit| limit.0)
+            .filter(|limit| row.is_none_or(|row| row.get(1) != Some(&limit.to_string())))
         {
             options.push(format!("CONNECTION LIMIT {limit}"));
         }
@@ -142,19 +154,24 @@ impl Operation for User {
             Some(_) if options.is_empty() => return Ok(Decision::unchanged(result)),
             Some(_) => format!("ALTER ROLE {name} {};", options.join(" ")),
         };
-        // The server must not write the password into its log.
-        let quiet =
-            "SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1;";
+        // The server must not write the password into its log; only a superuser may tell it so.
+        let quiet = "DO $$BEGIN PERFORM set_config('log_statement', 'none', false), \
+                     set_config('log_min_error_statement', 'panic', false), \
+                     set_config('log_min_duration_statement', '-1', false); \
+                     EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;";
         Ok(Decision::run([self.run(&format!("{quiet}\n{statement}"))], result))
     }
 }
 
+/// How many iterations of PBKDF2 are computed for a host at most; servers use 4096.
+const MAX_ITERATIONS: u32 = 1_000_000;
+
 /// Whether a stored password is this one. Source of the SCRAM form: RFC 5802 and PostgreSQL's `scram-common.c`.
-fn matches(stored: &str, password: &str) -> bool {
+fn matches(stored: &str, password: &str) -> Result<bool> {
     if stored == password {
-        return true;
+        return Ok(true);
     }
-    let Some(rest) = stored.strip_prefix("SCRAM-SHA-256$") else { return false };
+    let Some(rest) = stored.strip_prefix("SCRAM-SHA-256$") else { return Ok(false) };
     let parts = || {
         let (parameters, keys) = rest.split_once('$')?;
         let (iterations, salt) = parameters.split_once(':')?;
@@ -162,12 +179,20 @@ fn matches(stored: &str, password: &str) -> bool {
         Some((iterations.parse().ok()?, STANDARD.decode(salt).ok()?, STANDARD.decode(stored_key).ok()?))
     };
     let Some((iterations, salt, stored_key)): Option<(std::num::NonZeroU32, Vec<u8>, Vec<u8>)> = parts() else {
-        return false;
+        return Ok(false);
     };
+    if iterations.get() > MAX_ITERATIONS || salt.len() > 1024 {
+        return Err(Error::new(format!(
+            "the stored password wants {iterations} iterations, more than the {MAX_ITERATIONS} that are computed here"
+        ))
+        .hint(
+            "`no_password_changes: true` leaves the password as it is; `scram_iterations` of the server is the setting",
+        ));
+    }
     let mut salted = [0; 32];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &salt, password.as_bytes(), &mut salted);
     let client_key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salted), b"Client Key");
-    digest::digest(&digest::SHA256, client_key.as_ref()).as_ref() == stored_key
+    Ok(digest::digest(&digest::SHA256, client_key.as_ref()).as_ref() == stored_key)
 }
 
 #[cfg(test)]
@@ -178,7 +203,14 @@ mod tests {
     fn a_scram_verifier_is_recognised() {
         // RFC 7677, section 3: user `user`, password `pencil`.
         let stored = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
-        assert!(matches(stored, "pencil"));
-        assert!(!matches(stored, "pen"));
+        assert!(matches(stored, "pencil").unwrap());
+        assert!(!matches(stored, "pen").unwrap());
+    }
+
+    /// What the host names costs us time: it must not be able to name more than a server would.
+    #[test]
+    fn the_host_does_not_choose_how_long_we_compute() {
+        let stored = "SCRAM-SHA-256$4294967295:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:x";
+        assert!(matches(stored, "pencil").unwrap_err().to_string().contains("4294967295 iterations"));
     }
 }

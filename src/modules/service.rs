@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Arguments, Flag, Module, Operation, Text,
+    script::Sh,
     systemd::{Unit, UnitState},
 };
 use crate::error::Result;
@@ -39,7 +40,7 @@ impl Module for Service {
             masked: None,
             daemon_reload: false,
             daemon_reexec: false,
-            flags: String::new(),
+            flags: Sh::default(),
         }))
     }
 }

@@ -5,11 +5,9 @@ use serde_json::Value;
 use super::{
     Arguments, Module, Operation,
     command::{ARGUMENTS, CommandArguments, Run},
+    script::sh,
 };
-use crate::{
-    error::{Error, Result},
-    remote::quote,
-};
+use crate::error::{Error, Result};
 
 pub(super) struct Shell;
 
@@ -31,7 +29,7 @@ impl Module for Shell {
         let text = task.free_form.or(arguments.cmd.as_ref().map(super::Text::as_str));
         let text = text.filter(|text| !text.trim().is_empty()).ok_or_else(|| Error::usage("there is no command"))?;
         let shell = arguments.executable.as_ref().map_or("/bin/sh", super::Text::as_str);
-        let command = format!("{} -c {}", quote(shell), quote(text));
-        Ok(Run::operation(&arguments, command, Value::from(text)))
+        let command = sh!("{0} -c {1}", shell, text);
+        Ok(Run::operation(&arguments, &command, Value::from(text)))
     }
 }

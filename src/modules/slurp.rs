@@ -3,11 +3,8 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Arguments, Decision, Module, Operation, Text, probe_failed};
-use crate::{
-    error::Result,
-    remote::{Output, quote},
-};
+use super::{Arguments, Decision, Module, Operation, Text, probe::Probe, probe_failed};
+use crate::{error::Result, remote::Output};
 
 pub(super) struct Slurp;
 
@@ -38,8 +35,8 @@ struct Read {
 }
 
 impl Operation for Read {
-    fn probe(&self) -> Option<String> {
-        Some(format!("base64 -w0 -- {}", quote(&self.path)))
+    fn probe(&self) -> Option<Probe> {
+        Some(Probe::base64(&self.path))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {

@@ -6,11 +6,13 @@ use serde_json::{Map, Value, json};
 use super::{
     Arguments, Decision, Flag, Module, Operation, Text,
     attributes::{self, Seen},
-    entry, probe_failed,
+    entry,
+    probe::{Algorithm, Links, Probe},
+    probe_failed,
 };
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct Stat;
@@ -26,11 +28,9 @@ struct StatArguments {
     get_checksum: Flag,
     #[serde(alias = "checksum", alias = "checksum_algo")]
     checksum_algorithm: Option<Text>,
-    /// Accepted for the sake of roles that turn it off; a mime type is never told.
-    #[serde(default, alias = "mime", alias = "mime_type")]
+    #[serde(default = "yes", alias = "mime", alias = "mime_type")]
     get_mime: Flag,
-    /// Accepted likewise; file attributes are never told.
-    #[serde(default, alias = "attr", alias = "attributes")]
+    #[serde(default = "yes", alias = "attr", alias = "attributes")]
     get_attributes: Flag,
 }
 
@@ -65,14 +65,14 @@ impl Module for Stat {
     fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: StatArguments = super::read(task.named)?;
         let algorithm = arguments.checksum_algorithm.map_or_else(|| "sha1".to_owned(), |algorithm| algorithm.0);
-        if !["md5", "sha1", "sha224", "sha256", "sha384", "sha512"].contains(&algorithm.as_str()) {
-            return Err(Error::usage(format!("`{algorithm}` is not a checksum algorithm")));
-        }
-        let _ = (arguments.get_mime, arguments.get_attributes);
+        let algorithm = Algorithm::of(&algorithm)
+            .ok_or_else(|| Error::usage(format!("`{algorithm}` is not a checksum algorithm")))?;
         Ok(Box::new(Look {
             path: arguments.path.0,
             follow: arguments.follow.0,
             algorithm: arguments.get_checksum.0.then_some(algorithm),
+            mime: arguments.get_mime.0,
+            flags: arguments.get_attributes.0,
         }))
     }
 }
@@ -80,18 +80,22 @@ impl Module for Stat {
 struct Look {
     path: String,
     follow: bool,
-    algorithm: Option<String>,
+    algorithm: Option<Algorithm>,
+    mime: bool,
+    flags: bool,
 }
 
 impl Operation for Look {
-    fn probe(&self) -> Option<String> {
-        let path = quote(&self.path);
-        let sum = match &self.algorithm {
-            Some(algorithm) => format!("{{ [ -f {path} ] && {algorithm}sum <{path}; }} 2>/dev/null || echo -"),
-            None => "echo -".to_owned(),
-        };
-        let may = ["r", "w", "x"].map(|flag| format!("[ -{flag} {path} ] && printf 1 || printf 0")).join("; ");
-        Some(format!("{}; {sum}; {may}", attributes::probe(&self.path, self.follow)))
+    fn probe(&self) -> Option<Probe> {
+        let path = &self.path;
+        let links = if self.follow { Links::Followed } else { Links::Kept };
+        Some(Probe::all([
+            Probe::path(path, links),
+            self.algorithm.map_or_else(Probe::nothing, |algorithm| Probe::checksum(path, algorithm)),
+            Probe::rights(path),
+            if self.mime { Probe::mime(path) } else { Probe::nothing() },
+            if self.flags { Probe::flags(path) } else { Probe::nothing() },
+        ]))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -100,6 +104,8 @@ impl Operation for Look {
         let state = attributes::parse(lines.next().ok_or_else(|| probe_failed(seen))?)?;
         let sum = lines.next().and_then(|line| line.split_whitespace().next()).filter(|sum| *sum != "-");
         let may: Vec<bool> = lines.next().unwrap_or_default().chars().map(|c| c == '1').collect();
+        let mime = lines.next().and_then(|line| line.split_once("; charset="));
+        let flags = lines.next().unwrap_or_default();
         let Seen::Present(present) = state else {
             return Ok(Decision::unchanged(entry("stat", json!({ "exists": false }))));
         };
@@ -127,9 +133,51 @@ impl Operation for Look {
             let source = if absolute { present.target.clone() } else { format!("{folder}/{}", present.target) };
             stat.insert("lnk_source".to_owned(), source.into());
         }
-        if let Some(sum) = sum {
+        if present.is_file()
+            && let Some(sum) = sum
+        {
             stat.insert("checksum".to_owned(), sum.into());
         }
+        if self.mime {
+            let (kind, charset) = mime.unwrap_or(("unknown", "unknown"));
+            stat.insert("mimetype".to_owned(), kind.into());
+            stat.insert("charset".to_owned(), charset.into());
+        }
+        if self.flags {
+            let mut words = flags.split_whitespace().filter(|word| *word != "-");
+            let version = words.next().filter(|version| version.bytes().all(|byte| byte.is_ascii_digit()));
+            let letters = words.next().unwrap_or_default().replace('-', "");
+            stat.insert("version".to_owned(), version.into());
+            stat.insert("attributes".to_owned(), letters.chars().map(flag_name).collect::<Vec<_>>().into());
+            stat.insert("attr_flags".to_owned(), letters.into());
+        }
         Ok(Decision::unchanged(entry("stat", stat)))
+    }
+}
+
+/// What a letter of `lsattr` stands for.
+fn flag_name(letter: char) -> &'static str {
+    match letter {
+        'A' => "noatime",
+        'a' => "append",
+        'c' => "compressed",
+        'C' => "nocow",
+        'd' => "nodump",
+        'D' => "dirsync",
+        'e' => "extents",
+        'E' => "encrypted",
+        'h' => "blocksize",
+        'i' => "immutable",
+        'I' => "indexed",
+        'j' => "journalled",
+        'N' => "inline",
+        's' => "zero",
+        'S' => "synchronous",
+        't' => "notail",
+        'T' => "blockroot",
+        'u' => "undelete",
+        'X' => "compressedraw",
+        'Z' => "compresseddirty",
+        _ => "unknown",
     }
 }

@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Arguments, Decision, Flag, Module, Operation, Step, Text, entry};
+use super::{
+    Arguments, Decision, Flag, Module, Operation, Step, Text,
+    probe::Probe,
+    script::{Sh, sh},
+};
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct Systemd;
@@ -80,10 +84,10 @@ impl Module for Systemd {
             masked: arguments.masked.map(|flag| flag.0),
             daemon_reload: arguments.daemon_reload.0,
             daemon_reexec: arguments.daemon_reexec.0,
-            flags: format!(
-                "{}{}",
-                if arguments.no_block.0 { " --no-block" } else { "" },
-                if arguments.force.0 { " --force" } else { "" }
+            flags: sh!(
+                "{0}{1}",
+                if arguments.no_block.0 { sh!(" --no-block") } else { Sh::default() },
+                if arguments.force.0 { sh!(" --force") } else { Sh::default() }
             ),
         }))
     }
@@ -111,25 +115,21 @@ pub(super) struct Unit {
     pub(super) masked: Option<bool>,
     pub(super) daemon_reload: bool,
     pub(super) daemon_reexec: bool,
-    pub(super) flags: String,
+    pub(super) flags: Sh,
 }
 
 impl Operation for Unit {
-    fn probe(&self) -> Option<String> {
-        let name = quote(self.name.as_deref()?);
-        Some(format!(
-            "systemctl show {name} -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload; \
-             echo Enabled=$(systemctl is-enabled {name} 2>/dev/null)"
-        ))
+    fn probe(&self) -> Option<Probe> {
+        self.name.as_deref().map(Probe::unit)
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
         let mut before = Vec::new();
         if self.daemon_reexec {
-            before.push("systemctl daemon-reexec".to_owned());
+            before.push(sh!("systemctl daemon-reexec"));
         }
         if self.daemon_reload {
-            before.push("systemctl daemon-reload".to_owned());
+            before.push(sh!("systemctl daemon-reload"));
         }
         let Some(name) = &self.name else {
             // To reload the daemon alone counts as no change.
@@ -141,18 +141,15 @@ impl Operation for Unit {
         let get = |key: &str| status.get(key).copied().unwrap_or_default();
         let wants_more = self.state.is_some() || self.enabled.is_some();
         if get("LoadState") == "not-found" && wants_more && !self.daemon_reload {
-            if self.state == Some(UnitState::Stopped) && self.enabled != Some(true) {
-                return Ok(Decision::unchanged(entry("name", name.as_str())));
-            }
             return Err(Error::new(format!("there is no service `{name}` on the host")));
         }
-        let unit = quote(name);
+        let unit = name;
         let flags = &self.flags;
         let mut scripts = Vec::new();
         let masked = get("LoadState") == "masked" || get("Enabled") == "masked";
         match self.masked {
-            Some(true) if !masked => scripts.push(format!("systemctl mask{flags} {unit}")),
-            Some(false) if masked => scripts.push(format!("systemctl unmask{flags} {unit}")),
+            Some(true) if !masked => scripts.push(sh!("systemctl mask{0} -- {1}", flags.clone(), unit)),
+            Some(false) if masked => scripts.push(sh!("systemctl unmask{0} -- {1}", flags.clone(), unit)),
             _ => {}
         }
         let enabled = matches!(
@@ -160,24 +157,27 @@ impl Operation for Unit {
             "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient"
         );
         match self.enabled {
-            Some(true) if !enabled => scripts.push(format!("systemctl enable{flags} {unit}")),
+            Some(true) if !enabled => scripts.push(sh!("systemctl enable{0} -- {1}", flags.clone(), unit)),
             Some(false) if matches!(get("Enabled"), "enabled" | "enabled-runtime") => {
-                scripts.push(format!("systemctl disable{flags} {unit}"));
+                scripts.push(sh!("systemctl disable{0} -- {1}", flags.clone(), unit));
             }
             _ => {}
         }
         let active = matches!(get("ActiveState"), "active" | "activating" | "reloading");
         let verb = match self.state {
-            Some(UnitState::Started) if !active => Some("start"),
-            Some(UnitState::Stopped) if active || get("ActiveState") == "deactivating" => Some("stop"),
-            Some(UnitState::Restarted) => Some("restart"),
-            Some(UnitState::Reloaded) => Some(if active { "reload" } else { "start" }),
+            Some(UnitState::Started) if !active => Some(sh!("start")),
+            Some(UnitState::Stopped) if active || get("ActiveState") == "deactivating" => Some(sh!("stop")),
+            Some(UnitState::Restarted) => Some(sh!("restart")),
+            Some(UnitState::Reloaded) => Some(if active { sh!("reload") } else { sh!("start") }),
             _ => None,
         };
         if let Some(verb) = verb {
             // What the unit printed says more than systemctl's advice to look for it.
-            scripts.push(format!(
-                "systemctl {verb}{flags} {unit} || {{ rc=$?; systemctl --no-pager --lines 20 status {unit} >&2; exit $rc; }}"
+            scripts.push(sh!(
+                "systemctl {0}{1} -- {2} || { rc=$?; systemctl --no-pager --lines 20 status -- {2} >&2; exit $rc; }",
+                verb,
+                flags.clone(),
+                unit
             ));
         }
         let mut result = json!({ "name": name, "status": status });

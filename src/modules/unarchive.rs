@@ -1,17 +1,21 @@
-//! `unarchive`: an archive is unpacked into a folder.
+//! `unarchive`: an archive is unpacked into a folder, where what it holds is missing or other. The shell side is
+//! `unarchive.sh`.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, List, Module, Operation, Step, Text,
-    attributes::{Attributes, Mode},
-    content::sha1,
+    Arguments, Decision, Flag, List, Module, Operation, Outcome, Step, Text,
+    attributes::{self, Attributes, Mode, Present},
+    conclude,
+    content::{functions, reported},
+    probe::Probe,
     probe_failed,
+    script::{Sh, sh},
 };
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct Unarchive;
@@ -51,6 +55,9 @@ impl Module for Unarchive {
                 "`src` is an address: fetch it with `get_url`, then unpack it with `remote_src: true`",
             ));
         }
+        if arguments.mode == Some(Mode::Preserve) {
+            return Err(Error::usage("`mode: preserve` is what an archive does anyway: leave it out"));
+        }
         let bytes = if remote { None } else { Some(task.sources.file(arguments.src.as_str())?) };
         Ok(Box::new(Unpack { arguments, bytes }))
     }
@@ -58,92 +65,149 @@ impl Module for Unarchive {
 
 struct Unpack {
     arguments: UnarchiveArguments,
+    /// The archive, unless it is on the host already.
     bytes: Option<Bytes>,
 }
 
 impl Unpack {
-    /// Where the archive lies on the host.
-    fn archive(&self) -> String {
-        match &self.bytes {
-            None => self.arguments.src.0.clone(),
-            Some(bytes) => {
-                let digest = sha1(bytes);
-                format!("{}/.{}.infra-archive", self.arguments.dest.0.trim_end_matches('/'), &digest[..12])
-            }
+    fn attributes(&self) -> Attributes {
+        Attributes {
+            mode: self.arguments.mode.clone(),
+            owner: self.arguments.owner.as_ref().map(|owner| owner.0.clone()),
+            group: self.arguments.group.as_ref().map(|group| group.0.clone()),
         }
     }
 
-    fn is_zip(&self) -> bool {
-        self.arguments.src.0.to_ascii_lowercase().ends_with(".zip")
+    fn options(&self) -> Vec<String> {
+        self.arguments.extra_opts.0.clone()
     }
 
-    /// The mark that says which archive has been unpacked here: without Python there is nothing to compare files with.
-    fn mark(&self) -> String {
-        let name = self.arguments.src.0.rsplit('/').next().unwrap_or("archive");
-        format!("{}/.{name}.infra-unpacked", self.arguments.dest.0.trim_end_matches('/'))
+    /// The functions of `unarchive.sh` and what they must know; the archive is at `path`.
+    fn settings(&self, path: &Sh) -> Sh {
+        let Attributes { mode, owner, group } = self.attributes();
+        let mode = match mode {
+            Some(Mode::Bits(bits)) => format!("{bits:04o}"),
+            Some(Mode::Symbolic(text)) => text,
+            _ => String::new(),
+        };
+        let keep_newer = if self.arguments.keep_newer.0 { "--keep-newer-files" } else { "" };
+        sh!(
+            "{0}\narchive={1}; case $archive in - | /*) ;; *) archive=$(pwd -P)/$archive ;; esac\n\
+             zip={6}; owner={2}; group={3}; mode={4}; keep_newer={5}",
+            Sh::of(include_str!("unarchive.sh"), &[]),
+            path.clone(),
+            owner.unwrap_or_default(),
+            group.unwrap_or_default(),
+            mode,
+            keep_newer,
+            match self.is_zip() {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "",
+            }
+        )
+    }
+
+    /// Whether it is a ZIP file, where the archive is here.
+    fn is_zip(&self) -> Option<bool> {
+        self.bytes.as_ref().map(|bytes| bytes.starts_with(b"PK"))
+    }
+
+    /// The comparison, which only reads.
+    fn compare(&self) -> Probe {
+        let dest = &self.arguments.dest;
+        let script = |archive: Sh, owners: Sh| {
+            sh!("{0}\ncd -- {1} || exit 1\ncompare {2}{3}", self.settings(&archive), dest, self.options(), owners)
+        };
+        match &self.bytes {
+            None => {
+                let owners = sh!(" && owners {0}", self.options());
+                Probe::archive(script(sh!("{0}", self.arguments.src), owners), dest.as_str())
+            }
+            // A ZIP file cannot be read as it comes: it is taken for another one.
+            Some(_) if self.is_zip() == Some(true) => Probe::is_folder(dest.as_str()),
+            Some(bytes) => Probe::sent_archive(script(sh!("-"), Sh::default()), dest.as_str(), bytes.clone()),
+        }
+    }
+
+    /// Whether something that the archive holds has other attributes than asked for, from the lines of `owners`.
+    fn differs<'a>(&self, lines: impl Iterator<Item = &'a str>) -> bool {
+        let attributes = self.attributes();
+        lines.filter_map(|line| line.strip_prefix("own:")).any(|line| {
+            let fields: Vec<&str> = line.split('|').collect();
+            let [uid, owner, gid, group, mode, kind] = fields[..] else { return false };
+            let present = Present {
+                kind: attributes::kind(kind).unwrap_or_default(),
+                uid: uid.parse().unwrap_or_default(),
+                gid: gid.parse().unwrap_or_default(),
+                owner: owner.to_owned(),
+                group: group.to_owned(),
+                mode: u32::from_str_radix(mode, 8).unwrap_or_default(),
+                ..Present::default()
+            };
+            !attributes.commands(&Sh::default(), &present).is_empty()
+        })
     }
 }
 
 impl Operation for Unpack {
-    fn probe(&self) -> Option<String> {
-        let dest = quote(&self.arguments.dest.0);
-        if let Some(creates) = &self.arguments.creates {
-            return Some(format!(
-                "[ -d {dest} ] || echo folder; [ -e {} ] && echo same || echo differs",
-                quote(creates.as_str())
-            ));
-        }
-        let sum = match &self.bytes {
-            Some(bytes) => {
-                let digest = sha1(bytes);
-                format!("echo {digest}")
-            }
-            None => format!("sha1sum <{} | cut -d' ' -f1", quote(&self.arguments.src.0)),
-        };
-        Some(format!(
-            "[ -d {dest} ] || echo folder; [ \"$({sum})\" = \"$(cat {} 2>/dev/null)\" ] && echo same || echo differs",
-            quote(&self.mark())
-        ))
+    fn probe(&self) -> Option<Probe> {
+        let folder = Probe::is_folder(self.arguments.dest.as_str());
+        let creates = self.arguments.creates.as_ref().map(|path| Probe::exists(path.as_str(), "done", "unpack"));
+        Some(match (creates, &self.bytes) {
+            (Some(creates), _) => Probe::all([folder, creates]),
+            (None, None) => self.compare(),
+            // Whether it is unpacked is found out where it arrives, so that it travels once.
+            (None, Some(_)) => folder,
+        })
+    }
+
+    fn check_probe(&self) -> Option<Probe> {
+        if self.arguments.creates.is_none() { Some(self.compare()) } else { self.probe() }
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
         let out = seen.out();
-        let result = super::entry("dest", self.arguments.dest.0.as_str());
+        let mut result = super::entry("dest", self.arguments.dest.0.as_str());
+        result.insert("src".to_owned(), self.arguments.src.0.as_str().into());
         if out.lines().any(|line| line == "folder") {
             return Err(Error::new(format!("the folder `{}` does not exist", self.arguments.dest.0)));
         }
-        match out.trim() {
-            "same" => return Ok(Decision::unchanged(result)),
-            "differs" => {}
-            _ => return Err(probe_failed(seen)),
+        if !seen.succeeded() {
+            return Err(probe_failed(seen));
         }
-        let (archive, dest) = (quote(&self.archive()), quote(&self.arguments.dest.0));
-        let options: String = self.arguments.extra_opts.0.iter().map(|option| format!(" {}", quote(option))).collect();
-        let keep = if self.arguments.keep_newer.0 { " --keep-newer-files" } else { "" };
-        let mut script = if self.is_zip() {
-            format!("set -e; unzip -o -q{options} {archive} -d {dest}")
-        } else {
-            format!("set -e; tar -x -f {archive} -C {dest}{keep}{options}")
-        };
-        script += &format!("; sha1sum <{archive} | cut -d' ' -f1 >{}", quote(&self.mark()));
-        let attributes = Attributes {
-            mode: self.arguments.mode.clone(),
-            owner: self.arguments.owner.as_ref().map(|owner| owner.0.clone()),
-            group: self.arguments.group.as_ref().map(|group| group.0.clone()),
-        };
-        let own = attributes.commands(&self.arguments.dest.0, None);
-        script += &own
-            .iter()
-            .map(|command| {
-                format!("; {}", command.replacen("chmod ", "chmod -R ", 1).replacen("chown -h ", "chown -hR ", 1))
-            })
-            .collect::<String>();
-        let mut steps = Vec::new();
-        if let Some(bytes) = &self.bytes {
-            steps.push(Step::Put { bytes: bytes.clone(), path: self.archive() });
-            script += &format!("; rm -f {archive}");
+        let same = out.lines().any(|line| line == "same") && !self.differs(out.lines());
+        if same || out.lines().any(|line| line == "done") {
+            return Ok(Decision::unchanged(result));
         }
-        steps.push(Step::Run(script));
-        Ok(Decision { changed: true, steps, result, diffs: Vec::new() })
+        let unpack = |archive: Sh| {
+            sh!(
+                "{0}\n( enter {1} && unpack {2} && report . ) || exit 1",
+                self.settings(&archive),
+                self.arguments.dest,
+                self.options()
+            )
+        };
+        let step = match &self.bytes {
+            None => Step::Run(sh!("{0}{1}", functions(), unpack(sh!("{0}", self.arguments.src)))),
+            Some(bytes) => Step::Send {
+                input: bytes.clone(),
+                script: sh!(
+                    "{0}cd -- \"${TMPDIR:-/tmp}\" && private && cat >./archive || exit 1\n{1}",
+                    functions(),
+                    unpack(sh!("./archive"))
+                ),
+            },
+        };
+        Ok(Decision { changed: true, steps: vec![step], result, diffs: Vec::new() })
+    }
+
+    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        let mut outcome = conclude(decision, outputs);
+        reported(&mut outcome, outputs);
+        if !outputs.is_empty() && outcome.failure.is_none() {
+            outcome.changed = outputs.iter().any(|output| output.out().lines().any(|line| line == "changed"));
+        }
+        outcome
     }
 }

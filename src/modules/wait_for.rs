@@ -2,10 +2,14 @@
 
 use serde::Deserialize;
 
-use super::{Arguments, Decision, List, Module, Operation, Outcome, Step, Text, conclude};
+use super::{
+    Arguments, Decision, List, Module, Number, Operation, Step, Text,
+    probe::{Probe, Test},
+    script::{Sh, sh},
+};
 use crate::{
     error::{Error, Result},
-    remote::{Output, quote},
+    remote::Output,
 };
 
 pub(super) struct WaitFor;
@@ -14,15 +18,15 @@ pub(super) struct WaitFor;
 #[serde(deny_unknown_fields)]
 struct WaitArguments {
     host: Option<Text>,
-    port: Option<u16>,
+    port: Option<Number<u16>>,
     path: Option<Text>,
     search_regex: Option<Text>,
     #[serde(default)]
     state: Wanted,
-    timeout: Option<u64>,
-    delay: Option<u64>,
-    sleep: Option<u64>,
-    connect_timeout: Option<u64>,
+    timeout: Option<Number<u64>>,
+    delay: Option<Number<u64>>,
+    sleep: Option<Number<u64>>,
+    connect_timeout: Option<Number<u64>>,
     msg: Option<Text>,
     active_connection_states: Option<List>,
 }
@@ -67,7 +71,8 @@ impl Module for WaitFor {
         if arguments.state == Wanted::Drained {
             return Err(Error::usage("`state: drained` is not supported"));
         }
-        let _ = (&arguments.connect_timeout, &arguments.active_connection_states);
+        // It is for `drained` only.
+        let _ = &arguments.active_connection_states;
         Ok(Box::new(Wait { arguments }))
     }
 }
@@ -78,39 +83,37 @@ struct Wait {
 
 impl Wait {
     /// A test that succeeds when what is waited for is so.
-    fn test(&self) -> Option<String> {
+    fn test(&self) -> Option<Test> {
         let arguments = &self.arguments;
         let gone = matches!(arguments.state, Wanted::Stopped | Wanted::Absent);
-        let not = if gone { "! " } else { "" };
-        if let Some(port) = arguments.port {
+        let regex = arguments.search_regex.as_ref().map(Text::as_str).filter(|_| !gone);
+        let test = if let Some(port) = arguments.port {
             let host = arguments.host.as_ref().map_or("127.0.0.1", Text::as_str);
-            return Some(format!("{not}{}", port_test(host, port)));
-        }
-        let path = quote(arguments.path.as_ref()?.as_str());
-        Some(match &arguments.search_regex {
-            Some(regex) if !gone => format!("grep -qE -- {} {path} 2>/dev/null", quote(regex.as_str())),
-            _ => format!("{not}[ -e {path} ]"),
-        })
+            let seconds = seconds(arguments.connect_timeout, 5);
+            match regex {
+                Some(regex) => Test::says(host, port.0, seconds, regex),
+                None if matches!(host, "127.0.0.1" | "localhost" | "0.0.0.0" | "::1") => Test::listens(port.0),
+                None => Test::answers(host, port.0, seconds),
+            }
+        } else {
+            let path = arguments.path.as_ref()?.as_str();
+            match regex {
+                Some(regex) => Test::matches(path, regex),
+                None => Test::exists(path),
+            }
+        };
+        Some(if gone { test.not() } else { test })
     }
 }
 
-/// Whether something listens on a port. A local one is looked up in the kernel's table; to reach another host needs bash,
-/// which every Debian has.
-fn port_test(host: &str, port: u16) -> String {
-    if matches!(host, "127.0.0.1" | "localhost" | "0.0.0.0" | "::1") {
-        format!(
-            "grep -qiE '^ *[0-9]+: [0-9A-F]+:{port:04X} [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null"
-        )
-    } else {
-        format!("timeout 5 bash -c {} 2>/dev/null", quote(&format!("exec 3<>/dev/tcp/{host}/{port}")))
-    }
+fn seconds(given: Option<Number<u64>>, usual: u64) -> u64 {
+    given.map_or(usual, |seconds| seconds.0)
 }
 
 impl Operation for Wait {
-    fn probe(&self) -> Option<String> {
+    fn probe(&self) -> Option<Probe> {
         let test = self.test()?;
-        let delay = self.arguments.delay.unwrap_or(0);
-        (delay == 0).then(|| format!("if {test}; then echo now; else echo wait; fi"))
+        (seconds(self.arguments.delay, 0) == 0).then(|| Probe::test(&test))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -118,29 +121,34 @@ impl Operation for Wait {
         if seen.out().trim() == "now" {
             return Ok(Decision::default());
         }
-        let timeout = arguments.timeout.unwrap_or(300);
-        let delay = arguments.delay.unwrap_or(0);
+        let timeout = seconds(arguments.timeout, 300);
         let Some(test) = self.test() else {
-            return Ok(Decision { steps: vec![Step::Run(format!("sleep {timeout}"))], ..Decision::default() });
+            return Ok(Decision { steps: vec![Step::Run(sh!("sleep {0}", timeout))], ..Decision::default() });
         };
         let what = match (&arguments.port, &arguments.path) {
-            (Some(port), _) => format!("{}:{port}", arguments.host.as_ref().map_or("127.0.0.1", Text::as_str)),
+            (Some(port), _) => format!("{}:{}", arguments.host.as_ref().map_or("127.0.0.1", Text::as_str), port.0),
             (None, path) => path.as_ref().map(|path| path.0.clone()).unwrap_or_default(),
         };
         let message =
             arguments.msg.as_ref().map_or_else(|| format!("Timeout when waiting for {what}"), |text| text.0.clone());
-        let sleep = arguments.sleep.unwrap_or(1);
-        let script = format!(
-            "sleep {delay}; end=$(( $(date +%s) + {timeout} )); until {test}; do \
-             if [ $(date +%s) -ge $end ]; then echo {} >&2; exit 1; fi; sleep {}; done",
-            quote(&message),
-            if sleep <= 1 { "0.2".to_owned() } else { sleep.to_string() }
+        let pause = match seconds(arguments.sleep, 1) {
+            0 | 1 => sh!("sleep 0.2"),
+            more => sh!("sleep {0}", more),
+        };
+        let delay = match seconds(arguments.delay, 0) {
+            0 => Sh::default(),
+            delay => sh!("sleep {0}; ", delay),
+        };
+        let script = sh!(
+            "{0}end=$(( $(date +%s) + {1} )); until {2}; do \
+             if [ $(date +%s) -ge $end ]; then printf '%s\\n' {3} >&2; exit 1; fi; {4}; done",
+            delay,
+            timeout,
+            test.script().clone(),
+            message,
+            pause
         );
         Ok(Decision { steps: vec![Step::Run(script)], ..Decision::default() })
-    }
-
-    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
-        conclude(decision, outputs)
     }
 
     fn may_prefetch(&self) -> bool {

@@ -276,6 +276,10 @@ impl crate::modules::Sources for TaskScope {
         Ok(files::read(&path)?.into_owned().into())
     }
 
+    fn mode(&self, name: &str) -> crate::error::Result<Option<u32>> {
+        Ok(files::mode(&self.find(name)?))
+    }
+
     fn folder(&self, name: &str) -> crate::error::Result<Option<Vec<String>>> {
         let plain = name.trim_end_matches('/');
         let candidates = self.folders("files").into_iter().map(|folder| folder.join(plain));

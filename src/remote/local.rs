@@ -72,19 +72,18 @@ impl Transport for Local {
         self.shell(user).await?.lock().await.run(scripts).await
     }
 
-    async fn put(&self, user: Option<&str>, bytes: Bytes, path: &str) -> Result<()> {
-        let mut child =
-            command(user, Some(&shell::receive_command(path))).spawn().context(|| "cannot start `/bin/sh`")?;
-        if let Some(mut input) = child.stdin.take() {
-            input.write_all(&bytes).await.context(|| format!("cannot write `{path}`"))?;
-        }
-        let output = child.wait_with_output().await.context(|| format!("cannot write `{path}`"))?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(Error::new(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-                .context(format!("cannot write `{path}`")))
-        }
+    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
+        let mut child = command(user, Some(shell::RECEIVE)).spawn().context(|| "cannot start `/bin/sh`")?;
+        let mut stdin = child.stdin.take().ok_or_else(|| Error::new("the shell has no streams"))?;
+        let bytes = shell::sent(script, &input);
+        let write = async move {
+            // A script that ends before it has read everything says itself why.
+            let _ = stdin.write_all(&bytes).await;
+            drop(stdin);
+        };
+        let ((), output) = tokio::join!(write, child.wait_with_output());
+        let output = output.context(|| "the shell ended")?;
+        Ok(Output { status: Some(output.status.code().unwrap_or(-1)), stdout: output.stdout, stderr: output.stderr })
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

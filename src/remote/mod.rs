@@ -78,8 +78,8 @@ pub trait Transport: Send + Sync {
     /// Runs scripts one after the other as a user; `None` is the login itself. One round trip.
     async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>>;
 
-    /// Writes bytes to a new file that only its owner may read.
-    async fn put(&self, user: Option<&str>, bytes: Bytes, path: &str) -> Result<()>;
+    /// Runs a script as a user with bytes as its standard input, on a channel of its own. One round trip.
+    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output>;
 
     /// Opens a TCP connection from the host to an address as the host sees it.
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>>;

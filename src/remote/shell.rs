@@ -5,13 +5,14 @@
 
 use std::pin::Pin;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::mpsc::UnboundedReceiver,
 };
 
-use super::{Output, Script, quote};
+use super::{Output, Script};
 use crate::error::{Context, Error, Result};
 
 /// A piece of what the shell prints. Whoever makes a shell drains its streams into a channel of these at once: a channel
@@ -116,9 +117,17 @@ fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     haystack.get(from..)?.windows(needle.len()).position(|window| window == needle).map(|at| at + from)
 }
 
-/// The script that writes standard input to a new file of the shell's user.
-pub(super) fn receive_command(path: &str) -> String {
-    format!("umask 077 && cat >{}", quote(path))
+/// A command that runs the script in the first line of its standard input, with the rest of it as the script's own: arguments
+/// can be seen by everybody on a host.
+pub(super) const RECEIVE: &str =
+    r#"LC_ALL=C; export LC_ALL; IFS= read -r infra && infra=$(printf %s "$infra" | base64 -d) && eval "$infra""#;
+
+/// What [`RECEIVE`] reads.
+pub(super) fn sent(script: &str, input: &[u8]) -> Vec<u8> {
+    let mut bytes = STANDARD.encode(script).into_bytes();
+    bytes.push(b'\n');
+    bytes.extend_from_slice(input);
+    bytes
 }
 
 #[cfg(test)]
@@ -187,6 +196,16 @@ mod tests {
             let outputs = shell.run(&script).await.unwrap();
             assert_eq!((outputs[0].out().as_str(), outputs[0].err().as_str()), ("answer", "noise"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_script_reads_what_is_sent_with_it() {
+        let local = Local::default();
+        let input = Bytes::from(vec![b'\n'; 300_000]);
+        let output = local.send(None, "wc -c; echo 'it'\\''s'; exit 3", input.clone()).await.unwrap();
+        assert_eq!((output.out().as_str(), output.status), ("300000\nit's\n", Some(3)));
+        // Nothing breaks where a script does not want it.
+        assert_eq!(local.send(None, "echo no >&2; exit 1", input).await.unwrap().err(), "no\n");
     }
 
     #[tokio::test]

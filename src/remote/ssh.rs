@@ -243,37 +243,38 @@ impl Transport for Ssh {
         self.shell(user).await?.lock().await.run(scripts).await
     }
 
-    async fn put(&self, user: Option<&str>, bytes: Bytes, path: &str) -> Result<()> {
-        let receive = shell::receive_command(path);
+    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
         let command = match self.user(user) {
-            None => receive,
-            Some(user) => format!("{} -c {}", become_command(user), quote(&receive)),
+            None => format!("exec /bin/sh -c {}", quote(shell::RECEIVE)),
+            Some(user) => format!("{} -c {}", become_command(user), quote(shell::RECEIVE)),
         };
         let mut channel = self.session().await?;
         channel.exec(false, command).await?;
         let mut writer = channel.make_writer();
+        let bytes = shell::sent(script, &input);
         let send = async move {
-            writer.write_all(&bytes).await?;
-            writer.shutdown().await
+            // A script that ends before it has read everything says itself why.
+            if writer.write_all(&bytes).await.is_ok() {
+                let _ = writer.shutdown().await;
+            }
         };
-        let mut said = Vec::new();
-        let mut status = None;
+        let mut output = Output::default();
         let receive = async {
             while let Some(message) = channel.wait().await {
                 match message {
-                    ChannelMsg::ExtendedData { data, .. } => said.extend_from_slice(&data),
-                    ChannelMsg::ExitStatus { exit_status } => status = Some(exit_status),
+                    ChannelMsg::Data { data } => output.stdout.extend_from_slice(&data),
+                    ChannelMsg::ExtendedData { data, .. } => output.stderr.extend_from_slice(&data),
+                    ChannelMsg::ExitStatus { exit_status } => output.status = i32::try_from(exit_status).ok(),
                     _ => {}
                 }
             }
         };
-        let (sent, ()) = tokio::join!(send, receive);
-        if status != Some(0) {
-            let said = String::from_utf8_lossy(&said).trim().to_owned();
-            return Err(Error::new(if said.is_empty() { "the connection is lost".to_owned() } else { said })
-                .context(format!("cannot write `{path}`")));
+        tokio::join!(send, receive);
+        if output.status.is_none() {
+            let said = output.err().trim().to_owned();
+            return Err(Error::new(if said.is_empty() { "the connection is lost".to_owned() } else { said }));
         }
-        sent.context(|| format!("cannot write `{path}`"))
+        Ok(output)
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

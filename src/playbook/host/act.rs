@@ -11,9 +11,9 @@ use super::{HostRun, Item, TaskEnd, TaskScope};
 use crate::{
     error::{Error, Result},
     files,
-    modules::{self, Arguments, FileCopy},
+    modules::{self, Algorithm, Arguments, FileCopy, Probe},
     playbook::{actions::Kind, model::Task, web},
-    remote::{Script, quote},
+    remote::Script,
     template::{is_template, is_true, text_of},
     yaml,
 };
@@ -291,15 +291,11 @@ impl HostRun<'_> {
             Some((algorithm, digest)) => (algorithm.to_owned(), Some(digest.trim().to_ascii_lowercase())),
             None => ("sha256".to_owned(), None),
         };
-        if !["md5", "sha1", "sha224", "sha256", "sha384", "sha512"].contains(&algorithm.as_str()) {
+        let Some(known) = Algorithm::of(&algorithm) else {
             return Ok(TaskEnd::failed(format!("`{algorithm}` is not a checksum algorithm")));
-        }
-        let folder = quote(dest.trim_end_matches('/'));
-        let inner = quote(&format!("{}/{name}", dest.trim_end_matches('/')));
-        let probe = format!(
-            "p={folder}; [ -d \"$p\" ] && p={inner}; echo \"$p\"; [ -f \"$p\" ] && {algorithm}sum <\"$p\" | cut -d' ' -f1 || echo -"
-        );
-        let seen = self.look(&place, probe, &[], task).await?;
+        };
+        let probe = Probe::destination(dest.trim_end_matches('/'), &name, known);
+        let seen = self.look(&place, "", &probe, &[], task).await?;
         let out = seen.out();
         let mut lines = out.lines();
         let path = lines.next().unwrap_or(&dest).to_owned();
@@ -357,14 +353,17 @@ impl HostRun<'_> {
         };
         if let Some(digest) = &digest {
             let sum = crate::template::checksum(&algorithm, &answer.body);
-            if sum.as_ref().is_some_and(|sum| sum != digest) {
+            if sum.as_ref() != Some(digest) {
                 return Ok(TaskEnd::failed(format!(
                     "`{url}` has the checksum {}, not {digest}",
                     sum.unwrap_or_default()
                 )));
             }
         }
-        let operation = modules::write_file(&path, None, answer.body, &file);
+        let operation = match modules::write_file(&path, None, answer.body, &file, None) {
+            Ok(operation) => operation,
+            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+        };
         let mut end = self.operate(operation.as_ref(), "", &place, &[], task, scope).await?;
         result.append(&mut end.result);
         Ok(TaskEnd { result, ..end })

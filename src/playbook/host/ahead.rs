@@ -102,9 +102,10 @@ impl HostRun<'_> {
         }
         let Ok(operation) = self.operation(task, scope) else { return };
         if let (true, Some(probe), Ok(exports)) =
-            (operation.may_prefetch(), operation.probe(), self.exports(task, scope))
+            (operation.may_prefetch(), self.probe_of(operation.as_ref(), task, scope), self.exports(task, scope))
+            && probe.input().is_none()
         {
-            let text = format!("{exports}{probe}");
+            let text = format!("{exports}{}", probe.text());
             if !probes.contains(&text) {
                 probes.push(text);
             }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{HostRun, Place, TaskEnd, TaskScope};
 use crate::{
     error::{Error, Result},
     files,
-    modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Step},
+    modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Probe, Step},
     playbook::model::Task,
     remote::{Output, Script, quote},
-    template::{is_true, text_of},
+    template::{Layout, is_true, text_of},
 };
 
 impl HostRun<'_> {
@@ -50,14 +51,25 @@ impl HostRun<'_> {
         let mut take = |name: &str| named.remove(name).map(|value| text_of(&value));
         let src = take("src").ok_or_else(|| Error::usage("`src` is missing"))?;
         let dest = take("dest").ok_or_else(|| Error::usage("`dest` is missing"))?;
-        for ignored in ["newline_sequence", "output_encoding", "follow", "trim_blocks", "lstrip_blocks"] {
-            take(ignored);
+        let layout = Layout::of(take("trim_blocks").as_deref(), take("lstrip_blocks").as_deref());
+        let line_end = match take("newline_sequence").as_deref() {
+            None | Some("\n" | "\\n") => "\n",
+            Some("\r\n" | "\\r\\n") => "\r\n",
+            Some("\r" | "\\r") => "\r",
+            Some(other) => return Err(Error::usage(format!("`newline_sequence: {other:?}` is not the end of a line"))),
+        };
+        if let Some(encoding) = take("output_encoding").filter(|name| !name.to_lowercase().replace('-', "").eq("utf8"))
+        {
+            return Err(Error::usage(format!(
+                "`output_encoding: {encoding}` is not supported; files are written in UTF-8"
+            )));
         }
         let path = scope.find_template(&src)?;
-        let text = self.engine().render_file(&path, &files::read_text(&path)?, &scope.shared())?;
+        let text = self.engine().render_file_in(&path, &files::read_text(&path)?, layout, &scope.shared())?;
+        let text = if line_end == "\n" { text } else { text.replace('\n', line_end) };
         let file: FileCopy = modules::read(&named)?;
         let name = src.rsplit('/').next().unwrap_or_default().trim_end_matches(".j2").to_owned();
-        Ok(modules::write_file(&dest, Some(name), text.into(), &file))
+        modules::write_file(&dest, Some(name), text.into(), &file, files::mode(&path))
     }
 
     /// Variables of the task's environment, as shell text before its scripts.
@@ -66,6 +78,11 @@ impl HostRun<'_> {
         for environment in &task.common.environment {
             if let Value::Object(map) = self.engine().resolve(environment, &scope.shared())? {
                 for (name, value) in map {
+                    if !is_variable(&name) {
+                        return Err(Error::usage(format!(
+                            "`environment` has `{name}`, which is not the name of a variable"
+                        )));
+                    }
                     exports += &format!("export {name}={}\n", quote(&text_of(&value)));
                 }
             }
@@ -89,46 +106,72 @@ impl HostRun<'_> {
         &mut self, operation: &dyn Operation, exports: &str, place: &Place, rest: &[TaskScope], task: &Arc<Task>,
         scope: &TaskScope,
     ) -> Result<TaskEnd> {
-        let seen = match operation.probe() {
+        let check = self.checks_only(task, scope);
+        let seen = match self.probe_of(operation, task, scope) {
             None => Output { status: Some(0), ..Output::default() },
-            Some(probe) => self.look(place, format!("{exports}{probe}"), rest, task).await?,
+            Some(probe) => self.look(place, exports, &probe, rest, task).await?,
         };
         let decision = match operation.decide(&seen) {
             Ok(decision) => decision,
             Err(error) => return Ok(TaskEnd::failed(error.to_string())),
         };
-        let check =
-            self.shared.options.check
-                || task.common.check_mode.as_ref().is_some_and(|value| {
-                    self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
-                });
         if check {
             let diffs = self.diffs(place, &decision.diffs).await?;
-            // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible.
-            let skipped = matches!(task.module.as_str(), "command" | "shell") && decision.changed;
-            return Ok(TaskEnd {
-                changed: decision.changed && !skipped,
-                skipped,
-                result: decision.result,
-                diffs,
-                ..TaskEnd::default()
-            });
+            // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible, unless `creates`
+            // or `removes` says when it changes something.
+            let is_command = matches!(task.module.as_str(), "command" | "shell") && decision.changed;
+            let tells = ["creates", "removes"].iter().any(|name| task.arguments.contains_key(*name));
+            let skipped = is_command && !tells;
+            let mut result = decision.result;
+            if is_command {
+                for (name, value) in [("rc", 0.into()), ("stdout", "".into()), ("stderr", "".into())] {
+                    result.insert(name.to_owned(), value);
+                }
+                result.insert("stdout_lines".to_owned(), Value::Array(Vec::new()));
+                result.insert("stderr_lines".to_owned(), Value::Array(Vec::new()));
+                result.insert("msg".to_owned(), "Command would have run if not in check mode".into());
+            }
+            return Ok(TaskEnd { changed: decision.changed && !skipped, skipped, result, diffs, ..TaskEnd::default() });
         }
         if decision.steps.is_empty() {
             let outcome = operation.conclude(decision, &[]);
             return Ok(TaskEnd::of(outcome, Vec::new()));
         }
-        self.steps(operation, decision, exports, place, rest, task).await
+        let begun = Timestamp::now();
+        let mut end = self.steps(operation, decision, exports, place, rest, task).await?;
+        if matches!(task.module.as_str(), "command" | "shell") {
+            times(&mut end, begun, Timestamp::now());
+        }
+        Ok(end)
+    }
+
+    /// Whether a task may only find out what it would change.
+    pub(super) fn checks_only(&self, task: &Task, scope: &TaskScope) -> bool {
+        self.shared.options.check
+            || task
+                .common
+                .check_mode
+                .as_ref()
+                .is_some_and(|value| self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value)))
+    }
+
+    /// What a host is asked for a task.
+    pub(super) fn probe_of(&self, operation: &dyn Operation, task: &Task, scope: &TaskScope) -> Option<Probe> {
+        if self.checks_only(task, scope) { operation.check_probe() } else { operation.probe() }
     }
 
     /// The answer of a probe: a true one that is known, or one that is asked for together with those that will be needed.
     pub(super) async fn look(
-        &mut self, place: &Place, probe: String, rest: &[TaskScope], task: &Arc<Task>,
+        &mut self, place: &Place, exports: &str, probe: &Probe, rest: &[TaskScope], task: &Arc<Task>,
     ) -> Result<Output> {
-        if let Some(output) = self.seen.remove(&(place.clone(), probe.clone())) {
+        let text = format!("{exports}{}", probe.text());
+        if let Some(input) = probe.input() {
+            return self.connection(place).await?.send(place.user.as_deref(), &text, input.clone()).await;
+        }
+        if let Some(output) = self.seen.remove(&(place.clone(), text.clone())) {
             return Ok(output);
         }
-        let mut probes = vec![probe];
+        let mut probes = vec![text];
         self.look_ahead(place, rest, task, &mut probes);
         let scripts: Vec<Script> = probes.iter().map(Script::probe).collect();
         let mut outputs = self.exec(place, &scripts).await?.into_iter();
@@ -144,33 +187,43 @@ impl HostRun<'_> {
         &mut self, operation: &dyn Operation, decision: Decision, exports: &str, place: &Place, rest: &[TaskScope],
         task: &Arc<Task>,
     ) -> Result<TaskEnd> {
-        let connection = self.connection(place).await?;
         let wanted: Vec<&FileChange> =
             if self.shared.options.diff { decision.diffs.iter().collect() } else { Vec::new() };
-        let mut scripts: Vec<Script> = wanted.iter().map(|change| Script::probe(read_text(&change.path))).collect();
-        let mut count = 0;
+        let mut scripts: Vec<Script> =
+            wanted.iter().map(|change| Script::probe(Probe::small_text(&change.path).text())).collect();
+        let mut outputs = Vec::new();
         for step in &decision.steps {
             match step {
-                Step::Put { bytes, path } => connection.put(place.user.as_deref(), bytes.clone(), path).await?,
-                Step::Run(text) => {
-                    scripts.push(Script::step(format!("{exports}{text}")));
-                    count += 1;
+                Step::Run(script) => scripts.push(Script::step(format!("{exports}{script}"))),
+                Step::Send { input, script } => {
+                    // What comes before it must have succeeded: it has a channel of its own.
+                    if !scripts.is_empty() {
+                        outputs.extend(self.exec(place, &std::mem::take(&mut scripts)).await?);
+                    }
+                    if outputs.iter().skip(wanted.len()).all(Output::succeeded) {
+                        let connection = self.connection(place).await?;
+                        let script = format!("{exports}{script}");
+                        outputs.push(connection.send(place.user.as_deref(), &script, input.clone()).await?);
+                    }
                 }
             }
         }
         // Whatever was seen before is not true any more, on this host and on any other that shares something with it.
         self.seen.clear();
-        let mut probes = Vec::new();
-        self.look_ahead(place, rest, task, &mut probes);
-        scripts.extend(probes.iter().map(Script::probe));
-        let mut outputs = self.exec(place, &scripts).await?;
-        let ahead = outputs.split_off(outputs.len() - probes.len());
-        let steps = outputs.split_off(outputs.len() - count);
-        for (probe, output) in probes.into_iter().zip(ahead) {
-            if output.status.is_some() {
-                self.seen.insert((place.clone(), probe), output);
+        if !scripts.is_empty() && outputs.iter().skip(wanted.len()).all(Output::succeeded) {
+            let mut probes = Vec::new();
+            self.look_ahead(place, rest, task, &mut probes);
+            scripts.extend(probes.iter().map(Script::probe));
+            let mut last = self.exec(place, &scripts).await?;
+            let ahead = last.split_off(last.len() - probes.len());
+            outputs.append(&mut last);
+            for (probe, output) in probes.into_iter().zip(ahead) {
+                if output.status.is_some() {
+                    self.seen.insert((place.clone(), probe), output);
+                }
             }
         }
+        let steps = outputs.split_off(wanted.len().min(outputs.len()));
         let diffs = wanted.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect();
         Ok(TaskEnd::of(operation.conclude(decision, &steps), diffs))
     }
@@ -179,16 +232,32 @@ impl HostRun<'_> {
         if changes.is_empty() || !self.shared.options.diff {
             return Ok(Vec::new());
         }
-        let scripts: Vec<Script> = changes.iter().map(|change| Script::probe(read_text(&change.path))).collect();
+        let scripts: Vec<Script> =
+            changes.iter().map(|change| Script::probe(Probe::small_text(&change.path).text())).collect();
         let outputs = self.exec(place, &scripts).await?;
         Ok(changes.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect())
     }
 }
 
-/// A script that prints a text file, unless it is large.
-fn read_text(path: &str) -> String {
-    let path = quote(path);
-    format!("[ -f {path} ] && [ $(stat -c %s {path}) -lt 262144 ] && cat {path} || :")
+/// When a command began and ended, as Ansible says it.
+fn times(end: &mut TaskEnd, begun: Timestamp, ended: Timestamp) {
+    let show = |moment: Timestamp| moment.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
+    let micros = ended.as_microsecond() - begun.as_microsecond();
+    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+    let delta = format!("{}:{:02}:{:02}.{rest:06}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    for (name, value) in [("start", show(begun)), ("end", show(ended)), ("delta", delta)] {
+        end.result.insert(name.to_owned(), value.into());
+    }
+    if end.failure.is_none() {
+        end.result.entry("msg").or_insert_with(|| "".into());
+    }
+}
+
+/// Whether a text is the name of an environment variable.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn unified(change: &FileChange, before: &str) -> Option<String> {

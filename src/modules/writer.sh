@@ -1,0 +1,163 @@
+# Files are changed from within their folder, which is entered one name after the other. Where another user may write to a
+# folder, nothing that lies in it is trusted: a link there leads only to what is that user's own anyway, new content is
+# made in a folder that only we can enter, and attributes are set on the very file that was looked at.
+start=$(pwd); me=$(id -u)
+fail() { printf '%s\n' "$1" >&2; exit 1; }
+refuse() { fail "\`$1\` is a link that another user may have put there, to what is not theirs: it is not followed"; }
+# Whether only root and we may change what is in the working folder.
+trusted() {
+  set -- $(stat -c '%u %a' .)
+  [ "$1" = 0 ] || [ "$1" = "$me" ] || return 1
+  case $2 in *[2367] | *[2367]?) return 1 ;; esac
+}
+# follows LINK KIND: goes to where a link leads: into a folder, or to the folder of a file, whose name is `name` then.
+follows() {
+  set -- "$1" "$2" any "$PWD/$1"
+  is=$(stat -c '%u %i' -- "./$1") && to=$(readlink -- "./$1") && [ "$(stat -c '%u %i' -- "./$1")" = "$is" ] || refuse "$4"
+  trusted || [ "${is%% *}" = 0 ] || [ "${is%% *}" = "$me" ] || set -- "$1" "$2" "${is%% *}" "$4"
+  case $2:$to in
+    folder:*) walk "$to" $((depth + 1)) || return 1 ;;
+    *:/*) walk "${to%/*}/" $((depth + 1)) || return 1; name=${to##*/} ;;
+    *:*/*) walk "${to%/*}" $((depth + 1)) || return 1; name=${to##*/} ;;
+    *) name=$to ;;
+  esac
+  [ "$3" = any ] || [ "$(stat -c %u .)" = "$3" ] || refuse "$4"
+}
+# down NAME DEPTH: enters a folder of the working one.
+down() {
+  if [ -L "./$1" ]; then
+    depth=$2
+    follows "$1" folder
+  else
+    set -- "$1" "$(stat -c %d:%i .)" "$PWD/$1"
+    cd -P -- "./$1" 2>/dev/null || return 1
+    [ "$(stat -c %d:%i ..)" = "$2" ] || refuse "$3"
+  fi
+}
+# walk PATH DEPTH: enters a folder, one name after the other.
+walk() {
+  [ "$2" -lt 40 ] || fail "\`$1\`: there are too many links"
+  case $1 in /*) cd / ;; esac
+  set -- "$1/" "$2"
+  while [ -n "$1" ]; do
+    set -- "${1#*/}" "$2" "${1%%/*}"
+    case $3 in
+      '' | .) ;;
+      ..) cd -P .. || return 1 ;;
+      *) down "$3" "$2" || return 1 ;;
+    esac
+  done
+}
+# make FOLDER: enters a folder; what is missing on the way is made, and gets its attributes from `dress`.
+make() {
+  set -- "$1/"
+  case $1 in /*) cd / ;; *) cd -- "$start" ;; esac
+  while [ -n "$1" ]; do
+    set -- "${1#*/}" "${1%%/*}"
+    case $2 in
+      '' | .) ;;
+      ..) cd -P .. || exit 1 ;;
+      *)
+        if [ -e "./$2" ] || [ -L "./$2" ]; then
+          down "$2" 0 || fail "\`$(pwd)/$2\` cannot be entered"
+        else
+          mkdir -- "./$2" && down "$2" 0 && dress || exit 1
+        fi ;;
+    esac
+  done
+}
+# enter FOLDER: the working folder is that folder.
+enter() {
+  if cd -P -- "$1" 2>/dev/null && [ "$(pwd -P)" = "$1" ]; then return 0; fi
+  cd -- "$start" && walk "$1" 0 || fail "the folder \`$1\` cannot be entered"
+}
+# reach FOLDER NAME FOLLOW: the working folder is the one that holds the file, and `name` its name there.
+reach() {
+  enter "$1"
+  name=$2; depth=0
+  while [ -n "$3" ] && [ -L "./$name" ]; do
+    [ "$depth" -lt 40 ] || fail "\`$1/$2\`: there are too many links"
+    follows "$name" file || fail "the link \`$1/$2\` leads nowhere"
+    depth=$((depth + 1))
+  done
+}
+# private: the working folder is a new one in the present one that only we can enter; it is gone at the end.
+private() {
+  mask=$(umask); umask 077
+  if trusted; then safe=1; else safe=; fi
+  here=$(stat -c %d:%i .)
+  temp=$(mktemp -d ./.infra.XXXXXXXXXX) || exit 1
+  trap 'exit 1' HUP INT TERM
+  trap 'rc=$?; [ "$(stat -c %d:%i ..)" != "$here" ] || { rm -rf -- ./* ./.[!.]*; cd .. && rmdir -- "$temp"; } 2>/dev/null; exit $rc' EXIT
+  cd -P -- "$temp" && [ "$(stat -c %d:%i ..)" = "$here" ] || { trap - EXIT; fail "\`$temp\` was replaced by another user"; }
+  [ -n "$safe" ] || case $(stat -c '%u %a' .) in "$me 700" | "$me 2700") ;; *) trap - EXIT; fail "\`$temp\` was replaced by another user" ;; esac
+}
+# fresh: `new` is a new file like those that this user makes.
+fresh() {
+  [ ! -g .. ] || chgrp -- "$(id -g)" ./new || exit 1
+  chmod "$(printf %04o $((0666 & ~mask)))" ./new || exit 1
+}
+# as_before: `new` has the further attributes of the file that it replaces.
+as_before() {
+  [ ! -f "../$name" ] || [ -L "../$name" ] || cp --attributes-only --preserve=xattr -- "../$name" ./new 2>/dev/null || :
+}
+# keep: the present file is kept under another name, which is printed.
+keep() {
+  [ -e "../$name" ] || return 0
+  old=$name.$$.$(date +%Y-%m-%d@%H:%M:%S)~
+  cp -a -- "../$name" ./old && mv -fT -- ./old "../$old" || exit 1
+  printf 'backup %s/%s\n' "$(cd .. && pwd)" "$old"
+}
+# replace: `new` takes the place of the file.
+replace() {
+  mv -fT -- ./new "../$name" || exit 1
+  report "../$name"
+}
+# report PATH: one line about a file.
+report() {
+  stat -c '%a|%u|%g|%U|%G|%s|%Y|%X|%Z|%i|%h|%d|%f|' -- "$1" 2>/dev/null || :
+}
+# hold: `held` names the file so that no one else can put another one in its place.
+hold() {
+  if [ -L "./$name" ]; then held=./$name
+  elif [ -d "./$name" ]; then
+    here=$(stat -c %d:%i .)
+    cd -P -- "./$name" && [ "$(stat -c %d:%i ..)" = "$here" ] || refuse "$PWD"
+    held=.
+  elif trusted; then held=./$name
+  else
+    private
+    ln -P -- "../$name" ./held || exit 1
+    [ ! -L ./held ] || refuse "$name"
+    held=./held
+  fi
+}
+# copy_folder SOURCE TARGET KEEP: the files of a folder that TARGET lacks, or has with another content, are copied into it;
+# with KEEP only those that it lacks. `finish SOURCE` gives `new` its attributes.
+copy_folder() {
+  cd -- "$1" && source=$(pwd) && cd -- "$start" || exit 1
+  make "$2"
+  target=$(pwd); start=$target
+  ( cd -- "$source" && find . -type d ) | while IFS= read -r folder; do
+    ( make "$folder" ) || exit 1
+  done || exit 1
+  ( cd -- "$source" && find . -type f -o -type l ) | while IFS= read -r file; do
+    if [ -e "./$file" ] || [ -L "./$file" ]; then
+      [ -z "$3" ] || continue
+      [ -L "./$file" ] || ! cmp -s -- "$source/$file" "./$file" || continue
+    fi
+    (
+      reach "${file%/*}" "${file##*/}" ''
+      private
+      if [ -L "$source/$file" ]; then
+        [ "$(readlink -- "../$name")" != "$(readlink -- "$source/$file")" ] || exit 0
+        cp -P -- "$source/$file" ./new && mv -fT -- ./new "../$name"
+        exit
+      fi
+      cat -- "$source/$file" >./new || exit 1
+      fresh
+      finish "$source/$file"
+      replace
+    ) >/dev/null || exit 1
+  done
+}
