@@ -29,4 +29,5 @@ mod sizes;
 mod state;
 mod support;
 mod trips;
+mod writer;
 mod yandex;

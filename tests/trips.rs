@@ -31,8 +31,8 @@ impl Transport for Counted {
         self.local.exec(user, scripts).await
     }
 
-    async fn put(&self, user: Option<&str>, bytes: Bytes, path: &str) -> Result<()> {
-        self.local.put(user, bytes, path).await
+    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
+        self.local.send(user, script, input).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
