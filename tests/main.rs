@@ -28,6 +28,7 @@ mod schema;
 mod sizes;
 mod state;
 mod support;
+mod tasks;
 mod trips;
 mod writer;
 mod yandex;

@@ -50,19 +50,23 @@ impl Connections for One {
 }
 
 /// Runs a playbook on one host and tells how many execs it took.
-async fn execs(playbook: &str, folder: &std::path::Path) -> (usize, Recap) {
+pub(crate) async fn execs(playbook: &str, folder: &std::path::Path) -> (usize, Recap) {
+    execs_with(playbook, folder, Options::default()).await
+}
+
+/// The same with options.
+pub(crate) async fn execs_with(playbook: &str, folder: &std::path::Path, options: Options) -> (usize, Recap) {
     let path = folder.join("play.yml");
     std::fs::write(&path, playbook.replace("$DIR", &folder.display().to_string())).unwrap();
     let engine = Engine::default();
     let loader = Arc::new(Loader::new(SearchPath::default(), engine.clone()));
     let plays = loader.playbooks(&[path]).unwrap_or_else(|error| panic!("{error}"));
     let inventory = Inventory { hosts: vec!["here".into()], ..Inventory::default() };
-    let world = world(inventory, SearchPath::default(), &engine, false);
+    let world = world(inventory, SearchPath::default(), &engine, options.check);
     let host = Arc::new(Counted::default());
     let connections = Arc::new(One(Arc::clone(&host)));
     let (events, mut told) = Events::channel();
-    let recap =
-        run(world, loader, plays, connections, Options::default(), &events, CancellationToken::new()).await.unwrap();
+    let recap = run(world, loader, plays, connections, options, &events, CancellationToken::new()).await.unwrap();
     drop(events);
     if !recap.succeeded() {
         let mut all = Vec::new();

@@ -226,7 +226,7 @@ impl Attributes {
     }
 
     /// The commands that give an operand that is new these attributes; `before` is the file that it replaces.
-    pub(super) fn new(&self, before: Option<&Present>, operand: &Sh) -> Vec<Sh> {
+    pub(super) fn of_new(&self, before: Option<&Present>, operand: &Sh) -> Vec<Sh> {
         let mut commands: Vec<Sh> = own(self.owner.as_deref(), self.group.as_deref(), operand).into_iter().collect();
         let mode = match (&self.mode, before) {
             (Some(Mode::Bits(bits)), _) => Some(format!("{bits:04o}")),

@@ -85,7 +85,7 @@ impl NewContent<'_> {
             }
             None => lines.push(sh!("fresh")),
         }
-        lines.extend(self.attributes.new(now, &sh!("./new")));
+        lines.extend(self.attributes.of_new(now, &sh!("./new")));
         if let Some(validate) = self.validate {
             lines.push(accepted(validate)?);
         }

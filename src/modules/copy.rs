@@ -351,7 +351,7 @@ impl Operation for CopyFolder {
 
 /// Makes a folder and those above it; every one that is made gets the attributes.
 pub(super) fn make_folder(path: &str, attributes: &Attributes) -> Sh {
-    let mut dress = attributes.new(None, &sh!("."));
+    let mut dress = attributes.of_new(None, &sh!("."));
     dress.push(sh!(":"));
     sh!("{0}dress() {\n{1}\n}\nmake {2}\nreport .", functions(), Sh::join(dress, "\n"), path)
 }
@@ -420,8 +420,8 @@ impl RemoteCopy {
         let folder = Attributes { mode: self.file.directory_mode.clone(), ..attributes.clone() };
         let keep = if self.file.force == Some(Flag(false)) { "keep" } else { "" };
         let how = if self.file.mode == Some(Mode::Preserve) { "mode" } else { "" };
-        let dress_file = Sh::join(attributes.new(None, &sh!("./new")), "\n");
-        let mut dress = folder.new(None, &sh!("."));
+        let dress_file = Sh::join(attributes.of_new(None, &sh!("./new")), "\n");
+        let mut dress = folder.of_new(None, &sh!("."));
         dress.push(sh!(":"));
         let script = sh!(
             "{0}dress() {\n{1}\n}\nfinish() {\n[ -z {2} ] || chmod --reference=\"$1\" ./new || exit 1\n{3}\n:\n}\ncopy_folder {4} {5} {6}",

@@ -206,7 +206,7 @@ impl Operation for FileOperation {
             }
             (State::Touch, Seen::Absent) => {
                 let mut commands = vec![sh!("set -C; : >\"./$name\" || exit 1; set +C; hold")];
-                commands.extend(self.attributes.new(None, &held()));
+                commands.extend(self.attributes.of_new(None, &held()));
                 commands.push(sh!("report \"$held\""));
                 scripts.push(self.there(commands));
             }
@@ -279,7 +279,7 @@ impl FileOperation {
         };
         let owner = Attributes { mode: None, ..self.attributes.clone() };
         let mut commands = vec![sh!("{0}ln -sfn -- {1} \"./$name\" || exit 1", replace, self.src)];
-        commands.extend(owner.new(None, &sh!("\"./$name\"")));
+        commands.extend(owner.of_new(None, &sh!("\"./$name\"")));
         commands.push(sh!("report \"./$name\""));
         Ok(Some(self.there(commands)))
     }

@@ -134,6 +134,7 @@ impl Probe {
     }
 
     /// The path, or the path below it that has the name of another one when it is a folder; then its checksum as above.
+    #[must_use]
     pub fn destination(path: &str, name: &str, algorithm: Algorithm) -> Self {
         Self::new(sh!(
             "p={0}; [ -d \"$p\" ] && p=\"${p%/}\"/{1}; printf '%s\\n' \"$p\"; \
@@ -168,6 +169,7 @@ impl Probe {
     }
 
     /// The content of a text file, unless it is large.
+    #[must_use]
     pub fn small_text(path: &str) -> Self {
         Self::new(sh!("[ -f {0} ] && [ \"$(stat -L -c %s -- {0})\" -lt 262144 ] && cat -- {0} || :", path))
     }

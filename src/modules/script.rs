@@ -175,7 +175,7 @@ pub(super) use sh;
 
 #[cfg(test)]
 mod tests {
-    use super::{Sh, sh};
+    use super::Sh;
 
     #[test]
     fn values_are_words() {
