@@ -175,7 +175,10 @@ impl Apply {
             events,
             cancel.clone(),
         );
-        run.with_vault(|vault| configure::prepare_secrets(&session.environment, vault)).await?;
+        let warnings = run.with_vault(|vault| configure::prepare_secrets(&session.environment, vault)).await?;
+        for warning in warnings {
+            events.warn(warning);
+        }
         let mut tally = phase(events, "resources", run.build(plan)).await?;
         let state = run.state();
         let vault = run
@@ -211,7 +214,7 @@ impl Apply {
             return Ok(Summary { environment, tally, recap, outputs: Vec::new(), seconds: 0.0 });
         }
         if let Some(path) = &session.environment.inventory_file {
-            super::inventory::write(path, &session.environment, &state, &vault, &session.store.folder())?;
+            super::inventory::write(path, &session.environment, &state, &vault, &session.store.login_files())?;
         }
         let inventory = configure::inventory(&session.environment, &state, &vault);
         if let Some(time) = self.wait_healthy.filter(|_| recap.succeeded()) {

@@ -14,8 +14,9 @@ use crate::{
     configure,
     error::{Context, Error, Result},
     playbook,
+    remote::quote,
     secret::Redactor,
-    state::{State, Vault},
+    state::{LoginFiles, State, Vault},
     ui::Ui,
     yaml,
 };
@@ -36,7 +37,8 @@ pub(super) struct Inventory {
 impl Inventory {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::open(&self.environment, redactor).await?;
-        let inventory = reachable(&session.environment, session.applied()?, &session.vault, &session.store.folder())?;
+        let inventory =
+            reachable(&session.environment, session.applied()?, &session.vault, &session.store.login_files())?;
         match &self.host {
             None => ui.json(&inventory.to_ansible()),
             Some(host) => {
@@ -53,20 +55,27 @@ impl Inventory {
 
 /// The inventory with what Ansible itself needs to reach the machines: OpenSSH's configuration, which knows the bastion,
 /// the published ports and the host keys.
-fn reachable(environment: &Environment, state: &State, vault: &Vault, folder: &Path) -> Result<playbook::Inventory> {
+fn reachable(
+    environment: &Environment, state: &State, vault: &Vault, files: &LoginFiles,
+) -> Result<playbook::Inventory> {
     let mut inventory = configure::inventory(environment, state, vault);
-    let (_, config) = ssh_config::files(environment, state, vault, folder)?;
+    let (_, config) = ssh_config::files(environment, state, vault, files)?;
     for vars in inventory.host_vars.values_mut() {
         // Ansible would put the port over that of the configuration.
         vars.shift_remove("ansible_port");
-        vars.insert("ansible_ssh_common_args".to_owned(), format!("-F '{}'", config.display()).into());
+        vars.insert(
+            "ansible_ssh_common_args".to_owned(),
+            format!("-F {}", quote(&config.display().to_string())).into(),
+        );
     }
     Ok(inventory)
 }
 
 /// Writes an inventory file that Ansible can read.
-pub(super) fn write(path: &Path, environment: &Environment, state: &State, vault: &Vault, folder: &Path) -> Result<()> {
-    let inventory = reachable(environment, state, vault, folder)?;
+pub(super) fn write(
+    path: &Path, environment: &Environment, state: &State, vault: &Vault, files: &LoginFiles,
+) -> Result<()> {
+    let inventory = reachable(environment, state, vault, files)?;
     let hosts: Map<String, Value> = inventory
         .hosts
         .iter()

@@ -16,7 +16,7 @@ use crate::{
     configure,
     error::{Context, Error, Result},
     secret::Redactor,
-    state::{State, Vault},
+    state::{LoginFiles, State, Vault},
     ui::Ui,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct SshConfig {
 impl SshConfig {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::open(&self.environment, redactor).await?;
-        let files = files(&session.environment, session.applied()?, &session.vault, &session.store.folder())?;
+        let files = files(&session.environment, session.applied()?, &session.vault, &session.store.login_files())?;
         ui.result(&files.0);
         Ok(0)
     }
@@ -39,14 +39,13 @@ impl SshConfig {
 /// Writes the configuration, the key and the host keys beside the state, for their owner alone, since OpenSSH reads them
 /// from files only; the configuration's text and path.
 pub(super) fn files(
-    environment: &Environment, state: &State, vault: &Vault, folder: &Path,
+    environment: &Environment, state: &State, vault: &Vault, files: &LoginFiles,
 ) -> Result<(String, PathBuf)> {
     let secret = |name: String| {
         let value = vault.get(&name).map(|secret| secret.expose().to_owned());
         value.ok_or_else(|| Error::new(format!("`{name}` is not in the state")))
     };
-    let (key, known, config) = (folder.join("ssh-key"), folder.join("known_hosts"), folder.join("ssh-config"));
-    write_private(&key, &secret(format!("{LOGIN_KEY}/private"))?)?;
+    write_private(&files.key, &secret(format!("{LOGIN_KEY}/private"))?)?;
     let mut text = String::new();
     let mut known_hosts = String::new();
     let bastion = configure::bastion(environment);
@@ -60,8 +59,8 @@ pub(super) fn files(
         // Programs such as Ansible name a machine by its private address.
         let _ = writeln!(text, "Host {name} {prefix}{name} {private}");
         let _ = writeln!(text, "  HostName {address}\n  Port {port}\n  User {}", host.login);
-        let _ = writeln!(text, "  IdentityFile {}\n  IdentitiesOnly yes", key.display());
-        let _ = writeln!(text, "  HostKeyAlias {prefix}{name}\n  UserKnownHostsFile {}", known.display());
+        let _ = writeln!(text, "  IdentityFile {}\n  IdentitiesOnly yes", quoted(&files.key));
+        let _ = writeln!(text, "  HostKeyAlias {prefix}{name}\n  UserKnownHostsFile {}", quoted(&files.known_hosts));
         let _ = writeln!(text, "  StrictHostKeyChecking yes");
         if let (None, Some(bastion)) = (public, bastion) {
             let _ = writeln!(text, "  ProxyJump {prefix}{bastion}");
@@ -69,9 +68,15 @@ pub(super) fn files(
         text.push('\n');
         let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(machine.key_name)))?);
     }
-    write_private(&known, &known_hosts)?;
-    write_private(&config, &text)?;
-    Ok((text, config))
+    write_private(&files.known_hosts, &known_hosts)?;
+    write_private(&files.config, &text)?;
+    Ok((text, files.config.clone()))
+}
+
+/// A path as one word of a configuration, in which a percent sign begins a token.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%"))
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {
@@ -79,4 +84,20 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path).context(cannot)?;
     file.write_all(text.as_bytes()).context(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::quoted;
+
+    #[test]
+    fn a_path_is_one_word() {
+        assert_eq!(
+            quoted(Path::new("/home/me/my project/.infra/dev/ssh-key")),
+            "\"/home/me/my project/.infra/dev/ssh-key\""
+        );
+        assert_eq!(quoted(Path::new("/a \"b\" 100%")), "\"/a \\\"b\\\" 100%%\"");
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
-    resource::Address,
+    resource::{self, Address},
     secret::Redactor,
     state::{self, State, Store, Vault},
     ui::{self, Mode, Ui},
@@ -111,7 +111,9 @@ impl StateCommand {
             Action::Show { environment, address } => {
                 let session = Session::open(&EnvironmentArgs::named(environment), redactor).await?;
                 let entry = known(session.applied()?, address)?;
-                ui.result(&format!("{}\n", serde_json::to_string_pretty(&session.applied()?.resources[&entry])?));
+                let known = &session.applied()?.resources[&entry];
+                let shown = state::Entry { spec: resource::shown(entry.kind, &known.spec), ..known.clone() };
+                ui.json(&serde_json::to_value(&shown)?);
             }
             Action::Rm { environment, addresses, yes } if addresses.is_empty() => {
                 forget(environment, *yes, ui).await?;
@@ -143,7 +145,7 @@ impl StateCommand {
             Action::Pull { environment } => {
                 let store = accounts::store(environment).await?;
                 let state = store.read().await?.ok_or_else(|| unknown(environment))?;
-                ui.result(&format!("{}\n", serde_json::to_string_pretty(&state)?));
+                ui.json(&store.document(&state)?);
             }
             Action::Push { environment, file, force } => push(environment, file, *force, ui).await?,
             Action::Unlock { environment, yes } => unlock(environment, *yes, ui).await?,

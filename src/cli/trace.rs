@@ -32,7 +32,7 @@ impl TraceCommand {
             Error::usage(format!("no run of `{}` is known here", self.environment))
                 .hint(format!("infra apply {}", self.environment))
         })?;
-        ui.result(&format!("{}\n", trace.to_chrome()));
+        ui.json_line(&trace.to_chrome());
         Ok(0)
     }
 }

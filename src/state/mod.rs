@@ -13,6 +13,7 @@ pub mod pool;
 mod postgres;
 mod process;
 mod s3;
+mod sealed;
 mod store;
 mod vault;
 
@@ -36,7 +37,7 @@ pub use self::{
     postgres::PostgresBackend,
     process::whoami,
     s3::S3Backend,
-    store::Store,
+    store::{LoginFiles, Store},
     vault::Vault,
 };
 use crate::{

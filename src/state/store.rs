@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,7 @@ use super::{
     lease::{Lease, Term},
     local::{LocalBackend, prepare},
     pending,
+    sealed::{self, Sealer},
 };
 use crate::{
     config::StateSettings,
@@ -37,10 +38,24 @@ pub struct Store {
     keys: Keys,
     /// Whether all of the state is encrypted, and not its secrets only.
     sealed: bool,
+    sealer: Sealer,
+    /// Whether what was read has confidential fields in clear, as earlier versions wrote them.
+    in_clear: AtomicBool,
     term: Term,
     fence: AtomicU64,
     /// The version that was read or written last: the next write expects it.
     tag: Mutex<Option<Tag>>,
+}
+
+/// Where the files lie that OpenSSH reads.
+#[derive(Clone, Debug)]
+pub struct LoginFiles {
+    /// The private key of the environment's login.
+    pub key: PathBuf,
+    /// The host keys of its machines.
+    pub known_hosts: PathBuf,
+    /// The configuration.
+    pub config: PathBuf,
 }
 
 impl Store {
@@ -69,6 +84,8 @@ impl Store {
             keys: Keys::new(&root, settings),
             root,
             sealed: settings.encrypt_all,
+            sealer: Sealer::default(),
+            in_clear: AtomicBool::new(false),
             term: Term::default(),
             fence: AtomicU64::new(0),
             tag: Mutex::new(None),
@@ -174,7 +191,18 @@ impl Store {
             // A lease was taken, and nothing has been made yet.
             return Ok(None);
         }
+        if sealed::open(&mut value, &self.keys, &place)? {
+            self.in_clear.store(true, Ordering::SeqCst);
+        }
         serde_json::from_value(value).map(Some).map_err(broken)
+    }
+
+    /// The document of a state, whose confidential fields are encrypted and whose other fields people can read.
+    ///
+    /// # Errors
+    /// When they cannot be encrypted.
+    pub fn document(&self, state: &State) -> Result<Value> {
+        document(state, &self.keys, &self.sealer)
     }
 
     /// The text of a state.
@@ -182,7 +210,7 @@ impl Store {
     /// # Errors
     /// When it cannot be encrypted.
     pub fn text(&self, state: &State) -> Result<String> {
-        text(state, self.sealed.then_some(&self.keys))
+        text(state, &self.keys, &self.sealer, self.sealed)
     }
 
     /// Takes the environment's lease, waiting at most `wait` for others, and reads the state. From now on the writes of
@@ -227,10 +255,10 @@ impl Store {
     /// When it cannot be written, or somebody else has written it since; the old state is kept.
     pub fn write<'s>(&'s self, state: &State) -> impl Future<Output = Result<()>> + use<'s> {
         let stamped = self.stamped(state);
-        let keys = self.sealed.then(|| self.keys.clone());
+        let (keys, sealer, sealed) = (self.keys.clone(), self.sealer.clone(), self.sealed);
         async move {
             // A state of a thousand resources is a megabyte: others go on while it becomes a text.
-            let written = tokio::task::spawn_blocking(move || text(&stamped, keys.as_ref())).await;
+            let written = tokio::task::spawn_blocking(move || text(&stamped, &keys, &sealer, sealed)).await;
             let text = written.map_err(|error| Error::new(format!("a state was not written: {error}")))??;
             self.put(&text).await?;
             pending::forget_earlier_versions(&self.folder());
@@ -263,6 +291,10 @@ impl Store {
             return Ok(false);
         }
         *tag = written;
+        if self.in_clear.swap(false, Ordering::SeqCst) {
+            // The document before this one holds in clear what is encrypted now.
+            self.forget_previous();
+        }
         Ok(true)
     }
 
@@ -276,7 +308,29 @@ impl Store {
             self.backend.delete(&self.key("state.json"), &held).await?;
         }
         pending::forget_earlier_versions(&self.folder());
+        self.forget_login_files();
         Ok(())
+    }
+
+    /// The files that OpenSSH reads on this machine, in clear: the key that opens all machines, their host keys, and the
+    /// configuration that names both. They are written by `infra ssh-config`, `infra inventory` and `inventory_file`, and go with
+    /// the environment.
+    #[must_use]
+    pub fn login_files(&self) -> LoginFiles {
+        let folder = self.folder();
+        LoginFiles {
+            key: folder.join("ssh-key"),
+            known_hosts: folder.join("known_hosts"),
+            config: folder.join("ssh-config"),
+        }
+    }
+
+    fn forget_login_files(&self) {
+        let LoginFiles { key, known_hosts, config } = self.login_files();
+        for path in [key, known_hosts, config] {
+            // Most environments never had them.
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// Removes what was done to the environment, when it was written down elsewhere.
@@ -306,11 +360,19 @@ impl Store {
     }
 }
 
-/// The text of a state; encrypted when there are keys for all of it.
-fn text(state: &State, keys: Option<&Keys>) -> Result<String> {
-    let text = serde_json::to_string_pretty(state)?;
-    let Some(keys) = keys else { return Ok(text) };
-    let encrypted = keys.encrypt(text.as_bytes())?;
+/// The document of a state.
+fn document(state: &State, keys: &Keys, sealer: &Sealer) -> Result<Value> {
+    let mut document = serde_json::to_value(state)?;
+    sealer.seal(&mut document, keys)?;
+    Ok(document)
+}
+
+/// The text of a state; encrypted where all of it is.
+fn text(state: &State, keys: &Keys, sealer: &Sealer, sealed: bool) -> Result<String> {
+    if !sealed {
+        return Ok(serde_json::to_string_pretty(&document(state, keys, sealer)?)?);
+    }
+    let encrypted = keys.encrypt(serde_json::to_string_pretty(state)?.as_bytes())?;
     let (version, fence) = (VERSION, state.fence);
     Ok(serde_json::to_string_pretty(&json!({ "version": version, "fence": fence, "encrypted": encrypted }))?)
 }
@@ -374,5 +436,37 @@ mod tests {
         store.write(&read).await.unwrap();
         assert!(!store.folder().join("journal.jsonl").exists());
         assert_eq!(store.read().await.unwrap().unwrap().pending.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_state_that_was_written_in_clear_is_encrypted_by_the_next_write() {
+        let (_folder, store, mut state) = store();
+        let spec = serde_json::json!({ "user_data": "token=hunter22" }).as_object().unwrap().clone();
+        let intent = crate::state::Intent { token: "t".into(), spec, needs: Vec::new() };
+        state.pending.insert("vm.a".parse().unwrap(), intent);
+        store.prepare().unwrap();
+        let path = store.folder().join("state.json");
+        std::fs::write(&path, serde_json::to_string_pretty(&state).unwrap()).unwrap();
+        let read = store.read().await.unwrap().unwrap();
+        assert_eq!(read.pending, state.pending);
+        store.write(&read).await.unwrap();
+        for file in std::fs::read_dir(store.folder()).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            assert!(!text.contains("hunter22"), "{text}");
+        }
+        assert_eq!(store.read().await.unwrap().unwrap().pending, state.pending);
+        assert!(!store.document(&read).unwrap().to_string().contains("hunter22"));
+    }
+
+    #[tokio::test]
+    async fn the_key_that_openssh_reads_goes_with_the_state() {
+        let (_folder, store, state) = store();
+        store.write(&state).await.unwrap();
+        let files = store.login_files();
+        for path in [&files.key, &files.known_hosts, &files.config] {
+            std::fs::write(path, "secret").unwrap();
+        }
+        store.remove().await.unwrap();
+        assert!(!files.key.exists() && !files.known_hosts.exists() && !files.config.exists());
     }
 }

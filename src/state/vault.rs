@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::key::Keys;
 use crate::{
     error::{Context, Result},
@@ -12,8 +14,37 @@ use crate::{
 /// Secrets by name, and the redactor that knows them all.
 #[derive(Clone, Debug, Default)]
 pub struct Vault {
-    values: BTreeMap<String, Secret>,
+    values: BTreeMap<String, Kept>,
     redactor: Redactor,
+}
+
+/// What a vault keeps under a name. Who keeps it says which kind it is; its name says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    /// It is never printed.
+    Confidential(Secret),
+    /// What is kept beside a secret and may be printed: a public key, a certificate.
+    Public { public: Secret },
+}
+
+impl Kept {
+    fn value(&self) -> &Secret {
+        match self {
+            Self::Confidential(value) | Self::Public { public: value } => value,
+        }
+    }
+}
+
+/// Earlier versions kept the kind in the name, for what they made themselves: a secret of the user's is confidential whatever
+/// its name is.
+fn was_public(name: &str) -> bool {
+    let (owner, field) = name.rsplit_once('/').unwrap_or_default();
+    match field {
+        "public" => owner == "ssh" || owner.starts_with("host/"),
+        "certificate" | "subject" => owner == "ca" || owner.starts_with("front/"),
+        _ => false,
+    }
 }
 
 impl Vault {
@@ -22,15 +53,19 @@ impl Vault {
     /// # Errors
     /// When the key is another one than they were encrypted with.
     pub fn open(sealed: &str, keys: &Keys, redactor: Redactor) -> Result<Self> {
-        let values: BTreeMap<String, Secret> = if sealed.is_empty() {
+        let mut values: BTreeMap<String, Kept> = if sealed.is_empty() {
             BTreeMap::new()
         } else {
             let plain = keys.decrypt(sealed, "what this environment keeps secret")?;
             serde_json::from_slice(&plain).context(|| "the decrypted secrets cannot be read")?
         };
-        for (name, value) in &values {
-            if is_confidential(name) {
-                redactor.learn(value.expose());
+        for (name, kept) in &mut values {
+            if let Kept::Confidential(value) = kept {
+                if was_public(name) {
+                    *kept = Kept::Public { public: value.clone() };
+                } else {
+                    redactor.learn(value.expose());
+                }
             }
         }
         Ok(Self { values, redactor })
@@ -47,15 +82,24 @@ impl Vault {
     /// A secret by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.values.get(name)
+        self.values.get(name).map(Kept::value)
     }
 
     /// Keeps a secret.
     pub fn put(&mut self, name: &str, value: Secret) {
-        if is_confidential(name) {
-            self.redactor.learn(value.expose());
-        }
-        self.values.insert(name.to_owned(), value);
+        self.redactor.learn(value.expose());
+        self.values.insert(name.to_owned(), Kept::Confidential(value));
+    }
+
+    /// Keeps what may be printed beside the secret that it belongs to.
+    pub fn put_public(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), Kept::Public { public: Secret::new(value) });
+    }
+
+    /// Forgets a secret, and everything below its name.
+    pub fn forget(&mut self, name: &str) {
+        let below = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.values.retain(|known, _| !below(known));
     }
 
     /// Gives everything below a name another one.
@@ -75,7 +119,7 @@ impl Vault {
     /// # Errors
     /// When it cannot be generated.
     pub fn ensure(&mut self, name: &str, generate: impl FnOnce() -> Result<String>) -> Result<Secret> {
-        if let Some(value) = self.values.get(name) {
+        if let Some(value) = self.get(name) {
             return Ok(value.clone());
         }
         let value = Secret::new(generate()?);
@@ -106,7 +150,7 @@ impl Vault {
     /// Keeps an SSH key pair under this name.
     pub fn keep_ssh_key(&mut self, name: &str, key: &SshKey) {
         self.put(&format!("{name}/private"), key.private.clone());
-        self.put(&format!("{name}/public"), Secret::new(key.public.clone()));
+        self.put_public(&format!("{name}/public"), &key.public);
     }
 
     /// The certificate of this name, made on first use and whenever `subject` (what it is for) has changed.
@@ -122,9 +166,9 @@ impl Vault {
             return Ok(Certificate { certificate: certificate.expose().to_owned(), key: key.clone() });
         }
         let made = make()?;
-        self.put(&field("certificate"), Secret::new(made.certificate.clone()));
+        self.put_public(&field("certificate"), &made.certificate);
         self.put(&field("key"), made.key.clone());
-        self.put(&field("subject"), Secret::new(subject));
+        self.put_public(&field("subject"), subject);
         Ok(made)
     }
 
@@ -141,15 +185,10 @@ impl Vault {
     }
 }
 
-/// Public keys and certificates are kept beside their secrets, and may be printed.
-fn is_confidential(name: &str) -> bool {
-    !["/public", "/certificate", "/subject"].iter().any(|end| name.ends_with(end))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Keys, Vault};
-    use crate::secret::Redactor;
+    use crate::secret::{Redactor, Secret};
 
     #[test]
     fn secrets_are_sealed_and_opened_with_their_key_only() {
@@ -168,5 +207,45 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let error = Vault::open(&sealed, &Keys::of_project(other.path()), Redactor::default()).unwrap_err();
         assert!(!error.hints().is_empty());
+    }
+
+    #[test]
+    fn what_is_confidential_does_not_depend_on_its_name() {
+        let redactor = Redactor::default();
+        let mut vault =
+            Vault::open("", &Keys::of_project(tempfile::tempdir().unwrap().path()), redactor.clone()).unwrap();
+        for (name, value) in [
+            ("secret/certificate", "a-secret-certificate"),
+            ("secret/public", "a-secret-public"),
+            ("secret/subject", "a-secret-subject"),
+            ("secret/host/public", "a-secret-below"),
+        ] {
+            vault.put(name, Secret::new(value));
+            assert_eq!(redactor.redact(value), "[secret]", "{name}");
+        }
+        let key = vault.ssh_key("host/a", "a").unwrap();
+        assert_eq!(redactor.redact(&key.public), key.public);
+        vault.forget("host/a");
+        assert!(!vault.has_ssh_key("host/a") && vault.get("secret/public").is_some());
+    }
+
+    #[test]
+    fn a_vault_of_an_earlier_version_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::of_project(folder.path());
+        let old = serde_json::json!({
+            "ssh/private": "PRIVATE-KEY", "ssh/public": "ssh-ed25519 AAAA", "host/a/public": "ssh-ed25519 BBBB",
+            "ca/certificate": "CERTIFICATE", "front/main/subject": "localhost 2026", "secret/certificate": "user-secret",
+        });
+        let sealed = keys.encrypt(old.to_string().as_bytes()).unwrap();
+        let redactor = Redactor::default();
+        let vault = Vault::open(&sealed, &keys, redactor.clone()).unwrap();
+        assert_eq!(vault.get("ssh/public").unwrap().expose(), "ssh-ed25519 AAAA");
+        for public in ["ssh-ed25519 AAAA", "ssh-ed25519 BBBB", "CERTIFICATE", "localhost 2026"] {
+            assert_eq!(redactor.redact(public), public);
+        }
+        assert_eq!(redactor.redact("PRIVATE-KEY user-secret"), "[secret] [secret]");
+        let again = Vault::open(&vault.seal(&keys).unwrap(), &keys, Redactor::default()).unwrap();
+        assert!(again.same_as(&vault));
     }
 }
