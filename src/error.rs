@@ -103,6 +103,19 @@ impl Error {
         self
     }
 
+    /// The same error with other texts: what a redactor makes of each, before any of them is escaped.
+    #[must_use]
+    pub fn map_texts(&self, change: impl Fn(&str) -> String) -> Self {
+        let all = |texts: &[String]| texts.iter().map(|text| change(text)).collect();
+        Self {
+            message: change(&self.message),
+            causes: all(&self.causes),
+            hints: all(&self.hints),
+            diagnostics: self.diagnostics.iter().map(|diagnostic| diagnostic.map_texts(&change)).collect(),
+            ..*self
+        }
+    }
+
     /// What the error means for the exit code.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -259,6 +272,18 @@ impl Diagnostic {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same diagnostic with other texts.
+    #[must_use]
+    pub fn map_texts(&self, change: impl Fn(&str) -> String) -> Self {
+        let location = self.location.clone().map(|place| Location { text: change(&place.text), ..place });
+        Self {
+            severity: self.severity,
+            message: change(&self.message),
+            location,
+            hint: self.hint.as_deref().map(change),
+        }
     }
 }
 

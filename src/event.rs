@@ -102,6 +102,36 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The same event with other texts: what a redactor makes of each, before any of them is escaped.
+    #[must_use]
+    pub fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
+        let change = |text: String| change(&text);
+        match self {
+            Self::PhaseStarted { .. } | Self::PhaseEnded { .. } => self,
+            Self::Started { subject, doing } => Self::Started { subject: change(subject), doing: change(doing) },
+            Self::Finished { subject, done, ended, seconds, detail } => Self::Finished {
+                subject: change(subject),
+                done: change(done),
+                ended,
+                seconds,
+                detail: detail.map(change),
+            },
+            Self::TaskStarted { host, task } => Self::TaskStarted { host: change(host), task: change(task) },
+            Self::TaskEnded { host, task, ended, seconds, detail, diffs } => Self::TaskEnded {
+                host: change(host),
+                task: change(task),
+                ended,
+                seconds,
+                detail: detail.map(change),
+                diffs: diffs.into_iter().map(change).collect(),
+            },
+            Self::Warning { message } => Self::Warning { message: change(message) },
+            Self::Note { message } => Self::Note { message: change(message) },
+        }
+    }
+}
+
 /// The sending end. Clones go wherever something happens; a program that does not listen loses nothing but the news.
 #[derive(Clone, Debug)]
 pub struct Events(UnboundedSender<Event>);

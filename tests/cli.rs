@@ -168,3 +168,73 @@ fn what_a_cloud_does_not_sell_is_told_at_its_place() {
     let printed = sandbox.run(&["validate", "dev"], 2);
     assert!(printed.err.contains("config.yaml:3:13: error: no class of machines has 500 cores"), "{}", printed.err);
 }
+
+/// Answers every request with this text, and notes its first line.
+fn stub(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { break };
+            let mut line = String::new();
+            if BufReader::new(&stream).read_line(&mut line).is_ok() {
+                noted.lock().unwrap().push(line.trim().to_owned());
+            }
+            let _ = write!(stream, "{answer}");
+        }
+    });
+    (address, seen)
+}
+
+#[test]
+fn credentials_of_a_machine_are_never_asked_for_through_a_proxy() {
+    let (proxy, through_proxy) = stub("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let (metadata, asked) = stub(
+        "HTTP/1.1 200 OK\r\nContent-Length: 61\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n\
+         {\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\",\"Token\":\"some-token\"}",
+    );
+    let sandbox =
+        Sandbox::new().file("envs/dev/config.yaml", "provider: aws\naws: {region: eu-central-1}\ninstances: {a: {}}\n");
+    let mut command = sandbox.command(&["plan", "dev"]);
+    for name in
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"]
+    {
+        command.env_remove(name);
+    }
+    command.env("HOME", sandbox.folder.path()).env("http_proxy", &proxy).env("https_proxy", &proxy);
+    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{metadata}/credentials"));
+    command.env("AWS_ENDPOINT_URL", &metadata);
+    command.stdin(std::process::Stdio::null());
+    sandbox.finish(command, &["plan", "dev"], 1).silent();
+    let through_proxy = through_proxy.lock().unwrap();
+    assert!(through_proxy.iter().all(|line| !line.contains("credentials")), "{through_proxy:?}");
+    assert!(!through_proxy.is_empty(), "calls of the cloud itself go through the proxy");
+    assert_eq!(*asked.lock().unwrap(), ["GET /credentials HTTP/1.1"]);
+}
+
+#[test]
+fn a_secret_that_is_too_short_to_be_hidden_is_not_generated() {
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "secrets: {pin: {generate: 5}}\n");
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(
+        printed.err.contains("config.yaml:1:26: error: `generate` must be between 8 and 256, this is 5"),
+        "{}",
+        printed.err
+    );
+}
+
+#[test]
+fn an_engine_on_another_machine_is_used_with_tls_only() {
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "instances: {a: {}}\n");
+    let mut command = sandbox.command(&["plan", "dev"]);
+    command.env_remove("DOCKER_TLS_VERIFY").env("DOCKER_HOST", "tcp://docker:2375").stdin(std::process::Stdio::null());
+    let printed = sandbox.finish(command, &["plan", "dev"], 2);
+    assert!(
+        printed.err.contains("`tcp://docker:2375` is on another machine") && printed.err.contains("DOCKER_CERT_PATH"),
+        "{}",
+        printed.err
+    );
+}

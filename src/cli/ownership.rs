@@ -104,6 +104,12 @@ impl Session {
         let others = objects.iter().filter(|object| !owner.owns(object));
         self.ownership.others = others.map(|object| object.project.clone()).collect();
         objects.retain(|object| owner.owns(object));
+        for object in &mut objects {
+            let mut entries = self.state.iter().flat_map(|state| state.resources.values());
+            if let Some(entry) = entries.find(|entry| entry.id == object.id) {
+                self.provider.compare(&entry.spec, &entry.attributes, object);
+            }
+        }
         if self.state.is_none() && !objects.is_empty() {
             self.check_not_taken_over().await?;
         }

@@ -284,7 +284,7 @@ impl Session {
         let Some(deed) = deed else { return };
         let outcome = failure.map_or_else(|| "done".to_owned(), |error| redactor.redact(&error.to_string()));
         let written = async {
-            let trace = redactor.redact(&serde_json::to_string(&report.trace)?);
+            let trace = serde_json::to_string(&report.trace)?;
             self.store.keep_trace(&trace).await?;
             self.store.remember(&Deed { seconds, outcome, ..deed }).await
         };

@@ -17,6 +17,16 @@ pub(crate) fn tls(others: &[String]) -> rustls::ClientConfig {
 
 /// An HTTP client for a cloud's API.
 fn http() -> crate::error::Result<reqwest::Client> {
+    Ok(builder().build()?)
+}
+
+/// An HTTP client for the metadata service of this machine: never through a proxy, which would answer with the credentials of
+/// its own machine, and see ours.
+fn metadata() -> crate::error::Result<reqwest::Client> {
+    Ok(builder().no_proxy().build()?)
+}
+
+fn builder() -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).timeout(Duration::from_mins(1));
-    Ok(builder.user_agent(concat!("infra/", env!("CARGO_PKG_VERSION"))).build()?)
+    builder.user_agent(concat!("infra/", env!("CARGO_PKG_VERSION")))
 }

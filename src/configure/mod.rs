@@ -29,15 +29,22 @@ use crate::{
 /// The vault's name for the environment's certificate authority.
 const AUTHORITY: &str = "ca";
 
-/// Makes or reads every secret of the environment: the provider may be told some of them.
+/// Makes or reads every secret of the environment: the provider may be told some of them. The answer warns of those that are
+/// not hidden.
 ///
 /// # Errors
 /// When a variable or a file of a secret is missing.
-pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<()> {
+pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let mut given = |vault: &mut Vault, name: &str, value: Secret| {
+        warnings.extend(value.weakness().map(|weakness| format!("the secret `{name}` {weakness}")));
+        vault.put(&apply::secret(name), value);
+    };
     for (name, source) in &environment.secrets {
-        let key = apply::secret(name);
         match source {
-            SecretSource::Generate(length) => drop(vault.ensure(&key, || identity::random_text(*length as usize))?),
+            SecretSource::Generate(length) => {
+                drop(vault.ensure(&apply::secret(name), || identity::random_text(*length as usize))?);
+            }
             SecretSource::Env(variable) => {
                 #[expect(clippy::disallowed_methods, reason = "the file says that this secret is in the environment")]
                 let value = std::env::var(variable).map_err(|_| {
@@ -45,17 +52,17 @@ pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<(
                         "the secret `{name}` is read from the variable `{variable}`, which is not set"
                     ))
                 })?;
-                vault.put(&key, Secret::new(value));
+                given(vault, name, Secret::new(value));
             }
             SecretSource::File(path) => {
                 let path = environment.folder.join(path);
                 let text = std::fs::read_to_string(&path)
                     .context(|| format!("the secret `{name}` cannot be read from `{}`", path.display()))?;
-                vault.put(&key, Secret::new(text.strip_suffix('\n').unwrap_or(&text)));
+                given(vault, name, Secret::new(text.strip_suffix('\n').unwrap_or(&text)));
             }
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Makes the certificates of the environment's fronts, which name their addresses.

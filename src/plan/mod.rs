@@ -298,9 +298,14 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         change.action = Action::Update;
         let outside = differing.iter().all(|field| moved.iter().any(|moved| moved == field));
         change.reason = format!("{} changed{}", list(&differing), if outside { " outside of infra" } else { "" });
-    } else if object.health == Health::Stopped {
+    } else if let Some(reason) = match object.health {
+        Health::Stopped => Some("it stands still"),
+        Health::Paused => Some("it is paused"),
+        Health::Renamed => Some("it was renamed outside of infra"),
+        Health::Ready | Health::Unfinished => None,
+    } {
         change.action = Action::Update;
-        change.reason = "it stands still".to_owned();
+        change.reason = reason.to_owned();
     }
     change
 }
@@ -480,6 +485,10 @@ mod tests {
         let vm = resource("vm.a", json!({"cores": 2}), &[]);
         let state = state(&[(&vm, "1")]);
         let observed = [Object { health: Health::Stopped, ..object("vm.a", "1") }];
+        assert_eq!(actions(std::slice::from_ref(&vm), Some(&state), &observed)[0].1, Action::Update);
+        let observed = [Object { health: Health::Paused, ..object("vm.a", "1") }];
+        assert_eq!(actions(std::slice::from_ref(&vm), Some(&state), &observed)[0].1, Action::Update);
+        let observed = [Object { health: Health::Renamed, ..object("vm.a", "1") }];
         assert_eq!(actions(&[vm], Some(&state), &observed)[0].1, Action::Update);
     }
 }

@@ -110,6 +110,10 @@ pub trait Provider: Send + Sync {
     /// objects of this kind cannot be taken over here.
     async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object>;
 
+    /// Compares an object with what it was made from and with its attributes of then: fields of the specification that were
+    /// changed outside of infra, and that a list alone does not show as such, go to `actual`.
+    fn compare(&self, _spec: &Map<String, Value>, _attributes: &Map<String, Value>, _object: &mut Object) {}
+
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;
 
@@ -289,6 +293,10 @@ pub enum Health {
     Ready,
     /// It stands still and can be started.
     Stopped,
+    /// Its processes are frozen, and can go on.
+    Paused,
+    /// It runs under another name than the one that it was given.
+    Renamed,
     /// Its creation was interrupted; it must be made anew.
     Unfinished,
 }

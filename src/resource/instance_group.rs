@@ -60,6 +60,10 @@ impl Kind for InstanceGroup {
         field == "service_account"
     }
 
+    fn confidential(&self) -> &'static [&'static str] {
+        &["machine.user_data", "machine.compose"]
+    }
+
     fn summary(&self, spec: &Map<String, Value>) -> String {
         let machine = spec.get("machine").and_then(Value::as_object).cloned().unwrap_or_default();
         format!("{} of {}", spec.get("count").unwrap_or(&Value::Null), super::vm::Vm.summary(&machine))

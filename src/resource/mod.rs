@@ -55,6 +55,12 @@ pub trait Kind: Sync {
     /// Whether a change of this field of the specification can only be made by a new object.
     fn forces_replacement(&self, field: &str) -> bool;
 
+    /// The fields of a specification, as `field` or `field.field`, that may hold passwords and tokens: they are encrypted in a state and
+    /// never shown.
+    fn confidential(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// A few words that tell one specification from another, for a line of the plan.
     fn summary(&self, spec: &Map<String, Value>) -> String;
 }
@@ -71,6 +77,36 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self { forces: |kind, field| kind.kind().forces_replacement(field), level: |kind| kind.kind().level() }
+    }
+}
+
+/// Does something to each confidential field that a specification has.
+///
+/// # Errors
+/// The first error of the work.
+pub fn each_confidential<E>(
+    kind: KindName, spec: &mut Map<String, Value>, mut work: impl FnMut(&mut Value) -> Result<(), E>,
+) -> Result<(), E> {
+    for path in kind.kind().confidential() {
+        let mut names = path.split('.');
+        let first = names.next().and_then(|name| spec.get_mut(name));
+        if let Some(value) = names.fold(first, |value, name| value?.get_mut(name)) {
+            work(value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The specification as it may be shown.
+#[must_use]
+pub fn shown(kind: KindName, spec: &Map<String, Value>) -> Map<String, Value> {
+    let mut spec = spec.clone();
+    let hidden: Result<(), std::convert::Infallible> = each_confidential(kind, &mut spec, |value| {
+        *value = crate::secret::REDACTED.into();
+        Ok(())
+    });
+    match hidden {
+        Ok(()) => spec,
     }
 }
 

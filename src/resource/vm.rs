@@ -69,6 +69,10 @@ impl Kind for Vm {
         !matches!(field, "cores" | "core_fraction" | "memory_mb")
     }
 
+    fn confidential(&self) -> &'static [&'static str] {
+        &["user_data", "compose"]
+    }
+
     fn summary(&self, spec: &Map<String, Value>) -> String {
         let number = |field: &str| spec.get(field).and_then(Value::as_u64).unwrap_or(0);
         let image = spec.get("image").and_then(Value::as_str).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! The only place that prints. Results go to standard output, everything else to standard error; every text passes the
-//! redactor first. May import `plan`, `playbook::Recap`, `event` and the vocabulary.
+//! redactor first, before it is escaped for the format it goes into. May import `plan`, `playbook::Recap`, `event` and the vocabulary.
 
 mod annotation;
 mod diagram;
@@ -89,14 +89,28 @@ impl Ui {
         write(&mut std::io::stdout(), &text);
     }
 
-    /// Prints a value that the user asked for by name, secrets and all.
+    /// Prints a value that the user asked for by name, secrets included. Who looks at a terminal is told so; a script is not
+    /// disturbed.
     pub fn reveal(&self, text: &str) {
         write(&mut std::io::stdout(), text);
+        if std::io::stdout().is_terminal() && self.redactor.redact(text) != text {
+            self.say(&format!("{} this shows a secret as it is", self.paint(YELLOW, "warning:")));
+        }
     }
 
-    /// Prints a JSON value.
+    /// Prints a JSON value, in many lines.
     pub fn json(&self, value: &Value) {
-        self.result(&format!("{value:#}\n"));
+        write(&mut std::io::stdout(), &format!("{:#}\n", self.redactor.value(value)));
+    }
+
+    /// Prints a JSON value, in one line.
+    pub fn json_line(&self, value: &Value) {
+        write(&mut std::io::stdout(), &format!("{}\n", self.redactor.value(value)));
+    }
+
+    /// A value without its secrets, for a text that shows it.
+    fn redacted(&self, value: &Value) -> Value {
+        self.redactor.value(value)
     }
 
     /// Prints a line for the eye only.
@@ -119,14 +133,15 @@ impl Ui {
 
     /// Prints an error with its causes, places and hints.
     pub fn error(&self, error: &Error) {
+        let error = &error.map_texts(|text| self.redactor.redact(text));
         if self.annotate {
-            write(&mut std::io::stdout(), &self.redactor.redact(&annotation::of_error(error)));
+            write(&mut std::io::stdout(), &annotation::of_error(error));
         }
         if self.mode == Mode::Json {
             let value = serde_json::json!({
                 "v": EVENTS_VERSION, "event": "error", "message": error.to_string(), "hints": error.hints(), "exit_code": error.exit_code(),
             });
-            write(&mut std::io::stdout(), &format!("{}\n", self.redactor.redact(&value.to_string())));
+            self.json_line(&value);
             return;
         }
         let mut text = format!("{} {}\n", self.paint(RED, "error:"), error.message());
@@ -150,6 +165,7 @@ impl Ui {
         if !std::io::stdin().is_terminal() || self.mode == Mode::Json {
             return Err(Error::usage("nobody can be asked here").hint("give `--yes` to go on without a question"));
         }
+        let question = self.redactor.redact(question);
         write(&mut std::io::stderr(), &format!("{question} Only `yes` goes on: "));
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;

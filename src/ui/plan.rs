@@ -1,9 +1,12 @@
 //! A plan as people read it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{CYAN, DIM, GREEN, RED, Ui, YELLOW};
-use crate::plan::{Action, Change, Plan};
+use crate::{
+    plan::{Action, Change, Plan},
+    resource,
+};
 
 /// The plan as text: what changes, field by field, and why.
 #[must_use]
@@ -28,9 +31,14 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
         }
         text += &format!("  {}\n", ui.paint(DIM, &format!("({})", change.reason)));
         if matches!(change.action, Action::Update | Action::Replace) && change.before.is_some() {
-            for (name, before, after) in change.fields() {
-                let value =
-                    |value: Option<Value>| value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+            for (name, before, after) in shown_fields(change) {
+                if before == after {
+                    text += &format!("      {name}: changed, and not shown\n");
+                    continue;
+                }
+                let value = |value: Option<Value>| {
+                    value.map_or_else(|| "nothing".to_owned(), |value| ui.redacted(&value).to_string())
+                };
                 text += &format!("      {name}: {} -> {}\n", value(before), value(after));
             }
         }
@@ -66,6 +74,17 @@ fn summary(plan: &Plan) -> String {
     format!("{resources}\nmachines:  {hosts} configured by {} ({names})", plan.configure.playbooks.join(", "))
 }
 
+/// The fields of a change that differ, as they may be shown: those that are confidential are the same before and after.
+fn shown_fields(change: &Change) -> Vec<(String, Option<Value>, Option<Value>)> {
+    let kind = change.address.kind;
+    let shown = |name: &str, value: Option<Value>| {
+        let field = Map::from_iter([(name.to_owned(), value?)]);
+        resource::shown(kind, &field).remove(name)
+    };
+    let fields = change.fields().into_iter();
+    fields.map(|(name, before, after)| (name.clone(), shown(&name, before), shown(&name, after))).collect()
+}
+
 /// The plan as JSON, with the fields that differ beside each change.
 ///
 /// # Panics
@@ -74,12 +93,74 @@ fn summary(plan: &Plan) -> String {
 pub fn plan_json(plan: &Plan) -> Value {
     let mut value = serde_json::to_value(plan).expect("a plan is plain data");
     for (change, entry) in plan.changes.iter().zip(value["changes"].as_array_mut().into_iter().flatten()) {
-        let fields: Vec<Value> = change
-            .fields()
+        for (pointer, spec) in [
+            ("/before", change.before.as_ref()),
+            ("/after/spec", change.after.as_ref().map(|resource| &resource.spec)),
+            ("/object/actual", change.object.as_ref().map(|object| &object.actual)),
+        ] {
+            if let (Some(place), Some(spec)) = (entry.pointer_mut(pointer), spec) {
+                *place = resource::shown(change.address.kind, spec).into();
+            }
+        }
+        let fields: Vec<Value> = shown_fields(change)
             .into_iter()
             .map(|(name, before, after)| json!({ "field": name, "before": before, "after": after }))
             .collect();
         entry["fields"] = fields.into();
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{Action, Change, Plan, Ui, plan_json, plan_text};
+    use crate::{
+        plan::{Configure, VERSION},
+        resource::{Resource, Terms},
+        secret::Redactor,
+    };
+
+    #[test]
+    fn user_data_and_compose_files_are_not_shown() {
+        let spec = |token: &str| -> Map<String, Value> {
+            let spec =
+                json!({ "cores": 2, "user_data": format!("token={token}"), "compose": "services: {x: hunter22}" });
+            spec.as_object().unwrap().clone()
+        };
+        let address: crate::resource::Address = "vm.a".parse().unwrap();
+        let after =
+            Resource { address: address.clone(), spec: spec("hunter33"), needs: Vec::new(), origin: String::new() };
+        let change = Change {
+            address,
+            action: Action::Replace,
+            reason: "`user_data` cannot be changed in place".into(),
+            before: Some(spec("hunter22")),
+            after: Some(after),
+            object: None,
+            needs: Vec::new(),
+            token: None,
+        };
+        let plan = Plan {
+            version: VERSION,
+            environment: "dev".parse().unwrap(),
+            labelled: "dev".parse().unwrap(),
+            project: "p".into(),
+            terms: Terms::default(),
+            serial: 1,
+            digest: String::new(),
+            changes: vec![change],
+            configure: Configure::default(),
+        };
+        let ui = Ui::new(false, true, false, Redactor::default());
+        let text = plan_text(&ui, &plan);
+        assert!(text.contains("user_data: changed, and not shown") && !text.contains("hunter"), "{text}");
+        let value = plan_json(&plan);
+        assert!(!value.to_string().contains("hunter"), "{value}");
+        assert_eq!(
+            value["changes"][0]["fields"][0],
+            json!({ "field": "user_data", "before": "[secret]", "after": "[secret]" })
+        );
+    }
 }

@@ -37,6 +37,8 @@ async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
     let mut report = Report::default();
     let mut screen = Screen { ui, bars: MultiProgress::new(), running: HashMap::new() };
     while let Some(event) = events.recv().await {
+        // Here and nowhere later: whatever is made of an event (JSON, XML, annotations, the trace) escapes its texts.
+        let event = event.map_texts(|text| screen.ui.redactor.redact(text));
         report.take(&event);
         report.trace.take(&event, begun.elapsed().as_secs_f64());
         screen.show(&event);
@@ -44,11 +46,10 @@ async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
     for bar in screen.running.values() {
         bar.finish_and_clear();
     }
-    if let Some(path) = &screen.ui.junit {
-        let text = screen.ui.redactor.redact(&report.trace.to_junit());
-        if let Err(error) = std::fs::write(path, text) {
-            screen.ui.say(&format!("warning: cannot write `{}`: {error}", path.display()));
-        }
+    if let Some(path) = &screen.ui.junit
+        && let Err(error) = std::fs::write(path, report.trace.to_junit())
+    {
+        screen.ui.say(&format!("warning: cannot write `{}`: {error}", path.display()));
     }
     report
 }
@@ -73,19 +74,18 @@ impl Screen {
         if self.ui.annotate
             && let Some(line) = annotation::of_event(event)
         {
-            write(&mut std::io::stdout(), &self.ui.redactor.redact(&line));
+            write(&mut std::io::stdout(), &line);
         }
         match self.ui.mode {
             Mode::Json => {
                 let at = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
                 let stamped = Stamped { v: EVENTS_VERSION, at, event };
                 let line = serde_json::to_string(&stamped).unwrap_or_default();
-                write(&mut std::io::stdout(), &format!("{}\n", self.ui.redactor.redact(&line)));
+                write(&mut std::io::stdout(), &format!("{line}\n"));
             }
             Mode::Terminal => {
                 self.move_lines(event);
                 if let Some(text) = self.text(event) {
-                    let text = self.ui.redactor.redact(&text);
                     // With no line moving, the lines go out by themselves.
                     if self.running.is_empty() || self.bars.println(&text).is_err() {
                         write(&mut std::io::stderr(), &format!("{text}\n"));
@@ -95,7 +95,7 @@ impl Screen {
             Mode::Plain => {
                 if let Some(text) = self.text(event) {
                     let time = crate::clock::Clock::System.now().strftime("%H:%M:%S").to_string();
-                    write(&mut std::io::stderr(), &format!("{time} {}\n", self.ui.redactor.redact(&text)));
+                    write(&mut std::io::stderr(), &format!("{time} {text}\n"));
                 }
             }
         }
@@ -182,5 +182,37 @@ impl Screen {
             | Event::Started { .. }
             | Event::TaskStarted { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, Event, Progress, Ui};
+    use crate::secret::Redactor;
+
+    #[tokio::test]
+    async fn texts_are_redacted_before_they_are_escaped() {
+        let secret = "p&ss<w>\"1%x\\y";
+        let redactor = Redactor::default();
+        redactor.learn(secret);
+        let folder = tempfile::tempdir().unwrap();
+        let junit = folder.path().join("junit.xml");
+        let ui = Ui::new(false, true, true, redactor).with_junit(Some(junit.clone()));
+        let (events, progress) = Progress::start(&ui);
+        events.tell(Event::TaskEnded {
+            host: "a".into(),
+            task: format!("uses {secret}"),
+            ended: Ended::Failed,
+            seconds: 1.0,
+            detail: Some(format!("it said {secret}")),
+            diffs: vec![format!("+{secret}\n")],
+        });
+        drop(events);
+        let report = progress.finish().await;
+        let xml = std::fs::read_to_string(junit).unwrap();
+        assert!(xml.contains("name=\"uses [secret]\"") && xml.contains("it said [secret]"), "{xml}");
+        assert!(!xml.contains("1%x"), "{xml}");
+        let trace = serde_json::to_string(&report.trace).unwrap();
+        assert!(trace.contains("it said [secret]") && !trace.contains("1%x"), "{trace}");
     }
 }

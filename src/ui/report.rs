@@ -79,7 +79,7 @@ impl Summary {
                 "changed": self.tally.changed, "destroyed": self.tally.destroyed, "hosts": self.recap.hosts,
                 "phases": phases, "seconds": self.seconds, "outputs": outputs,
             });
-            ui.result(&format!("{value}\n"));
+            ui.json_line(&value);
             return;
         }
         let mut text = String::from("\n");

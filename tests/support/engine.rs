@@ -57,6 +57,7 @@ impl Engine {
         let (builder, base) = match endpoint(&infra::config::DockerSettings::default()).unwrap() {
             infra::cloud::docker::Endpoint::Unix(path) => (builder.unix_socket(path), "http://docker".to_owned()),
             infra::cloud::docker::Endpoint::Http(base) => (builder, base),
+            other @ infra::cloud::docker::Endpoint::Https { .. } => panic!("{other}: tests need an engine without TLS"),
         };
         let proxy = Proxy { http: builder.build().unwrap(), base, seen: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -201,7 +201,7 @@ impl Chain {
         {
             return Ok(keys);
         }
-        let http = client.http();
+        let http = crate::cloud::metadata()?;
         let uri = match sources.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
             Some(path) => Some(format!("{CONTAINER}{path}")),
             None => sources.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned),
@@ -217,7 +217,7 @@ impl Chain {
         let found = if sources.variable("AWS_EC2_METADATA_DISABLED") == Some("true") {
             Err(Error::new("the metadata service is switched off"))
         } else {
-            of_machine(http).await
+            of_machine(&http).await
         };
         found.map_err(|error| {
             error.context("aws: no credentials are configured, and this machine has no role").hint(

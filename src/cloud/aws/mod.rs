@@ -312,10 +312,6 @@ impl Client {
         &self.0.settings.region
     }
 
-    fn http(&self) -> &reqwest::Client {
-        &self.0.http
-    }
-
     fn base(&self, service: Service) -> String {
         let settings = &self.0.settings;
         let own = settings.endpoints.get(service.name()).or(settings.endpoint.as_ref());

@@ -76,8 +76,22 @@ pub struct AttachmentIpam {
 pub struct ContainerDetails {
     /// Its id.
     pub id: String,
+    /// Its name, with a leading `/`.
+    pub name: String,
     /// How it runs.
     pub state: ContainerState,
+    /// Its limits.
+    pub host_config: Limits,
+}
+
+/// The limits of a container; 0 is none.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Limits {
+    /// Processor time, in billionths of a processor.
+    pub nano_cpus: u64,
+    /// Memory in bytes.
+    pub memory: u64,
 }
 
 /// How a container runs.
@@ -86,6 +100,8 @@ pub struct ContainerDetails {
 pub struct ContainerState {
     /// Whether its first process is alive.
     pub running: bool,
+    /// Whether its processes are frozen.
+    pub paused: bool,
     /// The exit code of its first process, when it ended.
     pub exit_code: i64,
     /// Whether the kernel killed it for want of memory.
@@ -276,6 +292,22 @@ impl Client {
     pub async fn update_container(&self, id: &str, nano_cpus: u64, memory: u64) -> Result<()> {
         let body = json!({ "NanoCpus": nano_cpus, "Memory": memory, "MemorySwap": memory });
         self.done(self.request(Method::POST, &format!("/containers/{id}/update")).json(&body)).await
+    }
+
+    /// Lets the processes of a paused container go on.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn unpause_container(&self, id: &str) -> Result<()> {
+        self.done(self.request(Method::POST, &format!("/containers/{id}/unpause"))).await
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub async fn rename_container(&self, id: &str, name: &str) -> Result<()> {
+        self.done(self.request(Method::POST, &format!("/containers/{id}/rename")).query(&[("name", name)])).await
     }
 
     /// Unpacks a tar archive into a container, which need not run.

@@ -126,7 +126,7 @@ impl Tokens {
                 exchange(http, iam, &json!({ "yandexPassportOauthToken": token.expose() })).await?
             }
             Credentials::Key(key) => exchange(http, iam, &json!({ "jwt": key.token(now)? })).await?,
-            Credentials::Metadata => from_metadata(http).await?,
+            Credentials::Metadata => from_metadata(&crate::cloud::metadata()?).await?,
         };
         let text = token.text.clone();
         *present = Some(token);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Driver, Object, adopt, env_label, epoch, object, object_name};
+use super::{Driver, Object, adopt, env_label, epoch, object, object_name, removal::until_gone};
 use crate::{
     cloud::docker::Client,
     error::{Error, Result},
@@ -36,9 +36,6 @@ impl Driver for DiskDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        match self.client.remove_volume(id).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        until_gone(|| self.client.remove_volume(id)).await
     }
 }

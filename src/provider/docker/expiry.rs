@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Driver, Object, Owner, env_label, epoch, object, object_name};
+use super::{Driver, Object, Owner, env_label, epoch, object, object_name, removal::until_gone};
 use crate::{
     cloud::docker::Client,
     error::{Error, Result},
@@ -69,9 +69,6 @@ impl Driver for ExpiryDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        match self.client.remove_volume(id).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        until_gone(|| self.client.remove_volume(id)).await
     }
 }

@@ -28,6 +28,8 @@ const PACKAGES: &[&str] =
     &["ca-certificates", "dbus", "iproute2", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv", "udev"];
 /// Turns a bare Debian into a machine; runs as root inside it.
 const SETUP: &str = include_str!("setup.sh");
+/// Shares the downloads of packages between machines.
+const PACKAGE_CACHE: &str = include_str!("package-cache.sh");
 
 /// The image of a family: the user's own, or the base image.
 pub(super) fn reference(settings: &DockerSettings, family: &str) -> Result<String> {
@@ -180,28 +182,53 @@ fn setup_script() -> Result<String> {
         let _ =
             writeln!(script, "cat >'{}/{name}' <<'END-OF-FILE'\n{}\nEND-OF-FILE", folder.display(), text.trim_end());
     }
-    let proxies = proxy_settings();
+    let proxies = proxy_settings().into_iter().filter(|(_, value)| !has_login(value));
+    let proxies: Vec<String> = proxies.map(|(name, value)| format!("{name}={value}")).collect();
     if !proxies.is_empty() {
         let _ = writeln!(script, "cat >>/etc/environment <<'END-OF-FILE'\n{}\nEND-OF-FILE", proxies.join("\n"));
     }
-    let apt = apt_proxies();
+    let apt: Vec<String> = apt_proxies().into_iter().filter(|line| !has_login(line)).collect();
     if !apt.is_empty() {
         let _ = writeln!(script, "cat >/etc/apt/apt.conf.d/95proxy <<'END-OF-FILE'\n{}\nEND-OF-FILE", apt.join("\n"));
     }
+    let _ = writeln!(
+        script,
+        "mkdir -p /usr/local/lib/infra\ncat >/usr/local/lib/infra/package-cache <<'END-OF-FILE'\n{PACKAGE_CACHE}END-OF-FILE"
+    );
     script.push_str(SETUP);
     Ok(script)
 }
 
 /// `http_proxy` and its like, as this process has them.
-fn proxy_settings() -> Vec<String> {
+fn proxy_settings() -> Vec<(&'static str, String)> {
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
         .into_iter()
         .filter_map(|name| {
             #[expect(clippy::disallowed_methods, reason = "proxies are passed on to machines")]
             let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-            Some(format!("{name}={value}"))
+            Some((name, value))
         })
         .collect()
+}
+
+/// Whether a text names a proxy with a login: `http://user:password@host`.
+fn has_login(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or_default().contains('@'))
+}
+
+/// Says which proxies are not passed on to machines, because everyone there could read the password.
+pub(super) fn warn_of_proxies(events: &Events) {
+    let named = proxy_settings().into_iter().filter(|(_, value)| has_login(value)).map(|(name, _)| name.to_owned());
+    let apt = apt_proxies().into_iter().filter(|line| has_login(line));
+    let apt = apt.map(|line| line.split_whitespace().next().unwrap_or_default().to_owned());
+    let kept: Vec<String> = named.chain(apt).map(|name| format!("`{name}`")).collect();
+    if !kept.is_empty() {
+        events.warn(format!(
+            "{} holds a password, and is not put into the image of machines, where every user could read it: set the proxy on \
+             the machines that need it, in a playbook",
+            kept.join(", ")
+        ));
+    }
 }
 
 /// The `Acquire::...::Proxy` lines of this machine's apt.
@@ -214,4 +241,101 @@ fn apt_proxies() -> Vec<String> {
     let texts = paths.iter().filter_map(|path| std::fs::read_to_string(path).ok());
     let lines = texts.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
     lines.filter(|line| line.starts_with("Acquire::") && line.contains("Proxy") && line.ends_with(';')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, path::Path, process::Output};
+
+    use sha2::{Digest, Sha256};
+
+    use super::{PACKAGE_CACHE, has_login};
+    use crate::identity::hex;
+
+    #[test]
+    fn a_proxy_with_a_login_is_known() {
+        for text in
+            ["http://me:secret@proxy:3128", "Acquire::http::Proxy \"http://me:secret@proxy:3128/\";", "http://me@proxy"]
+        {
+            assert!(has_login(text), "{text}");
+        }
+        for text in ["http://proxy:3128", "localhost,.example.com", "http://proxy/path@x"] {
+            assert!(!has_login(text), "{text}");
+        }
+    }
+
+    /// The script with folders of its own, an index that names one package, and an `apt-get` that downloads it.
+    struct Machine {
+        folder: tempfile::TempDir,
+    }
+
+    impl Machine {
+        fn new(shared: &Path, package: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |name: &str| folder.path().join(name);
+            std::fs::create_dir_all(path("archives")).unwrap();
+            std::fs::create_dir_all(path("bin")).unwrap();
+            let script = PACKAGE_CACHE
+                .replace("cache=/var/cache/infra", &format!("cache={}", shared.display()))
+                .replace("archive=/var/cache/apt/archives", &format!("archive={}", path("archives").display()));
+            let sum = hex(&Sha256::digest(package));
+            let asked = "[ \"$2\" = hello:amd64=1:2.10-3 ]";
+            for (name, text) in [
+                ("package-cache", script),
+                ("bin/apt-cache", format!("#!/bin/sh\n{asked} && printf 'Package: hello\\nSHA256: {sum}\\n'\n")),
+                ("bin/apt-get", format!("#!/bin/sh\nprintf '%s' '{package}' >hello_1%3a2.10-3_amd64.deb\n")),
+            ] {
+                std::fs::write(path(name), text).unwrap();
+                std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            Self { folder }
+        }
+
+        fn archive(&self) -> std::path::PathBuf {
+            self.folder.path().join("archives/hello_1%3a2.10-3_amd64.deb")
+        }
+
+        fn run(&self, what: &str) -> Output {
+            let path = format!("{}:/usr/bin:/bin", self.folder.path().join("bin").display());
+            let feed = format!(
+                "echo '{}' | '{}/package-cache' {what}",
+                self.archive().display(),
+                self.folder.path().display()
+            );
+            #[expect(clippy::disallowed_types, reason = "the script is what is tested")]
+            let output = std::process::Command::new("sh").args(["-c", &feed]).env("PATH", path).output().unwrap();
+            output
+        }
+    }
+
+    #[test]
+    fn a_machine_installs_nothing_that_another_one_forged() {
+        let shared = tempfile::tempdir().unwrap();
+        let [first, second] = ["genuine", "genuine"].map(|package| Machine::new(shared.path(), package));
+        std::fs::write(first.archive(), "genuine").unwrap();
+        assert!(first.run("give").status.success());
+        let pooled = shared.path().join("pool/hello_1%3a2.10-3_amd64.deb");
+        assert_eq!(std::fs::read_to_string(&pooled).unwrap(), "genuine");
+
+        // A genuine package is taken, and what is installed is a copy that the other machine cannot change any more.
+        assert!(second.run("take").status.success());
+        assert!(second.archive().is_symlink());
+        assert!(second.run("check").status.success());
+        assert!(!second.archive().is_symlink());
+        std::fs::write(&pooled, "forgery").unwrap();
+        assert_eq!(std::fs::read_to_string(second.archive()).unwrap(), "genuine");
+
+        // A forged one of the same size is not installed: it is downloaded instead.
+        std::fs::remove_file(second.archive()).unwrap();
+        assert!(second.run("take").status.success());
+        assert_eq!(std::fs::read_to_string(second.archive()).unwrap(), "forgery");
+        let output = second.run("check");
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("it is downloaded"));
+        assert!(!second.archive().is_symlink());
+        assert_eq!(std::fs::read_to_string(second.archive()).unwrap(), "genuine");
+        // The forged one is gone for the others too.
+        assert!(!pooled.exists());
+        assert!(second.run("give").status.success());
+        assert_eq!(std::fs::read_to_string(&pooled).unwrap(), "genuine");
+    }
 }

@@ -6,21 +6,24 @@
 mod address;
 mod diagnose;
 mod disk;
+mod drift;
 mod expiry;
 mod image;
+mod removal;
 mod subnet;
 mod vm;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use super::{
     Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
     adopt::not_adopted,
 };
 use crate::{
-    cloud::docker::{Client, Endpoint},
+    cloud::docker::{Client, Endpoint, Variables},
     config::{DockerSettings, Environment},
     error::{Diagnostic, Error, Result},
     event::Events,
@@ -61,14 +64,12 @@ impl Docker {
     }
 }
 
-/// The engine that the settings or `DOCKER_HOST` name.
+/// The engine that the settings, the variables or the context of Docker's client name.
 ///
 /// # Errors
-/// When the address cannot be understood.
+/// When the address cannot be used.
 pub fn endpoint(settings: &DockerSettings) -> Result<Endpoint> {
-    #[expect(clippy::disallowed_methods, reason = "the variable that every Docker client honours")]
-    let variable = std::env::var("DOCKER_HOST").ok();
-    Endpoint::parse(settings.host.as_deref().or(variable.as_deref()))
+    Endpoint::find(settings.host.as_deref(), &Variables::of_process())
 }
 
 #[async_trait]
@@ -159,6 +160,9 @@ impl Provider for Docker {
                 images.push(image);
             }
         }
+        if images.iter().any(|image| !self.settings.images.values().any(|own| own == image)) {
+            image::warn_of_proxies(events);
+        }
         if !images.is_empty() {
             vm::raise_inotify_limit(events);
             vm::warn_of_limits(&self.client.info().await?, events);
@@ -177,6 +181,21 @@ impl Provider for Docker {
     async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
         Err(not_adopted(id, request, "Docker never changes the labels of what exists")
             .hint("let `infra apply` make a new one, then move over what the other one holds"))
+    }
+
+    async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let kinds = [KindName::SUBNET, KindName::DISK, KindName::EXPIRY, KindName::VM];
+        let drivers = kinds.into_iter().filter_map(|kind| self.driver(kind));
+        let lists = futures::future::try_join_all(drivers.map(|driver| driver.list(environment))).await?;
+        let mut objects: Vec<Object> = lists.into_iter().flatten().collect();
+        if environment.is_some() {
+            drift::inspect(&self.client, &mut objects).await?;
+        }
+        Ok(objects)
+    }
+
+    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+        drift::compare(spec, attributes, object);
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {

@@ -3,39 +3,16 @@ update-ca-certificates >/dev/null 2>&1
 # Containers are thrown away: no need to wait for the disk after every file.
 echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/infra
 
-# Downloads are shared between machines through one volume. Each machine has its own archive folder on it, so that no two
-# wait for one lock; packages are hard links, so that a copy costs nothing and is never half there.
+# Downloads are shared between machines through one volume, which no machine trusts: see package-cache.sh.
 cat >/etc/apt/apt.conf.d/90infra <<'END-OF-FILE'
 Acquire::Languages "none";
 Acquire::Retries "3";
 APT::Keep-Downloaded-Packages "true";
 APT::Update::Post-Invoke { "/usr/local/lib/infra/package-cache take || true"; };
+DPkg::Pre-Install-Pkgs { "/usr/local/lib/infra/package-cache check"; };
 DPkg::Pre-Invoke { "/usr/local/lib/infra/package-cache give || true"; };
 END-OF-FILE
-mkdir -p /usr/local/lib/infra /var/cache/infra /etc/infra
-cat >/usr/local/lib/infra/package-cache <<'END-OF-FILE'
-#!/bin/sh
-# take: links the packages that other machines have downloaded into this one's archive; give: the other way round.
-cache=/var/cache/infra
-[ -w "$cache" ] || exit 0
-mine=$cache/machines/$(hostname)-$(cat /etc/machine-id)
-find "$cache/machines" -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} + 2>/dev/null
-mkdir -p "$cache/pool" "$mine/partial"
-# An image that was made of a machine has that machine's link.
-if [ "$(readlink /var/cache/apt/archives)" != "$mine" ]; then
-    rm -rf /var/cache/apt/archives
-    ln -s "$mine" /var/cache/apt/archives
-fi
-case $1 in
-take) from=$cache/pool to=$mine ;;
-give) from=$mine to=$cache/pool ;;
-esac
-for package in "$from"/*.deb; do
-    [ -f "$package" ] || continue
-    [ -e "$to/${package##*/}" ] || ln "$package" "$to/" 2>/dev/null
-done
-exit 0
-END-OF-FILE
+mkdir -p /var/cache/infra /etc/infra
 chmod 755 /usr/local/lib/infra/package-cache
 
 # Only keys open a machine, and only the pinned host key speaks for it.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Driver, Object, address, env_label, epoch, object, object_name};
+use super::{Driver, Object, address, env_label, epoch, object, object_name, removal::until_gone};
 use crate::{
     cloud::docker::{Client, DockerError},
     config::Cidr,
@@ -68,10 +68,7 @@ impl Driver for SubnetDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        match self.client.remove_network(id).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        until_gone(|| self.client.remove_network(id)).await
     }
 }
 

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, sync::Arc};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Driver, Health, Object, Shared, address, adopt, env_label, image, object, object_name};
+use super::{
+    Driver, Health, Object, Shared, address, adopt, drift, env_label, image, object, object_name, removal::until_gone,
+};
 use crate::{
     cloud::docker::{Client, Container, CreateContainer, Info},
     config::{Cidr, DockerSettings},
@@ -84,7 +86,15 @@ impl Driver for VmDriver {
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
-        let (nano_cpus, memory) = limits(&spec, &self.client.info().await?);
+        let details = self.client.inspect_container(&object.id).await?;
+        if details.state.paused {
+            self.client.unpause_container(&object.id).await?;
+        }
+        let wanted = object_name(&request.owner(), &request.resource.address.name);
+        if object.health == Health::Renamed && details.name.trim_start_matches('/') != wanted {
+            self.client.rename_container(&object.id, &wanted).await?;
+        }
+        let (nano_cpus, memory) = limits(&spec, holds(&self.client.info().await?));
         self.client.update_container(&object.id, nano_cpus, memory).await?;
         self.client.start_container(&object.id).await?;
         let name: Name = object.environment.parse().map_err(Error::new)?;
@@ -93,11 +103,7 @@ impl Driver for VmDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        match self.client.remove_container(id).await {
-            // Two removals at once: the engine is already at it, and the list afterwards proves that it is gone.
-            Err(error) if !error.is_not_found() && !error.says("already in progress") => Err(error.into()),
-            _ => Ok(()),
-        }
+        until_gone(|| self.client.remove_container(id)).await
     }
 }
 
@@ -110,7 +116,7 @@ impl VmDriver {
             .ok_or_else(|| Error::new(format!("the subnet `{}` does not exist", spec.subnet)))?;
         let network = subnet.attribute("network").unwrap_or_default();
         let address = self.free_address(subnet).await?.to_string();
-        let (nano_cpus, memory) = limits(spec, info);
+        let (nano_cpus, memory) = limits(spec, holds(info));
         let mut create = self
             .client
             .create_container(
@@ -193,10 +199,15 @@ fn cgroups<'a>(create: CreateContainer<'a>, info: &Info) -> CreateContainer<'a> 
 
 /// Billionths of a processor and bytes of memory; no machine gets more processors than there are, and 0 means no limit,
 /// where the engine cannot set one.
-fn limits(spec: &VmSpec, info: &Info) -> (u64, u64) {
-    let cores = spec.cores.min(info.ncpu.max(1));
-    let cpu = if info.cpu_cfs_quota { u64::from(cores) * u64::from(spec.core_fraction) * 10_000_000 } else { 0 };
-    (cpu, if info.memory_limit { spec.memory_mb * 1024 * 1024 } else { 0 })
+pub(super) fn limits(spec: &VmSpec, (ncpu, can_cpu, can_memory): (u32, bool, bool)) -> (u64, u64) {
+    let cores = spec.cores.min(ncpu.max(1));
+    let cpu = if can_cpu { u64::from(cores) * u64::from(spec.core_fraction) * 10_000_000 } else { 0 };
+    (cpu, if can_memory { spec.memory_mb * 1024 * 1024 } else { 0 })
+}
+
+/// The processors of an engine, and whether it can limit them and memory.
+fn holds(info: &Info) -> (u32, bool, bool) {
+    (info.ncpu, info.cpu_cfs_quota, info.memory_limit)
 }
 
 /// Says which limits of machines this engine cannot hold.
@@ -222,11 +233,16 @@ fn own_address(container: &Container) -> Option<&str> {
 fn describe(container: &Container) -> Option<Object> {
     let mut object = object(&container.labels, container.id.clone(), container.created)?;
     object.health = match container.state.as_str() {
-        "created" => Health::Unfinished,
+        // One that is being removed is waited for, and made again.
+        "created" | "removing" | "dead" => Health::Unfinished,
+        "paused" => Health::Paused,
         "running" | "restarting" => Health::Ready,
         _ => Health::Stopped,
     };
     object.attributes.insert("address".to_owned(), own_address(container)?.into());
+    if let Some(name) = container.names.first() {
+        object.attributes.insert(drift::CONTAINER.to_owned(), name.trim_start_matches('/').into());
+    }
     let ports: BTreeMap<u16, u16> =
         container.ports.iter().filter_map(|port| Some((port.private_port, port.public_port?))).collect();
     if !ports.is_empty() {
@@ -242,11 +258,6 @@ fn describe(container: &Container) -> Option<Object> {
 fn boot_archive(spec: &VmSpec, boot: &Boot) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let keys: Vec<&str> = boot.authorized_keys.iter().chain(&spec.authorized_keys).map(|key| key.trim()).collect();
-    let script = format!(
-        "#!/bin/sh\n# Makes the login of this machine; run once, before sshd.\nset -e\nlogin='{}'\n{}",
-        spec.login,
-        include_str!("boot.sh")
-    );
     let mut add = |path: &str, mode: u32, text: &str| {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
@@ -257,9 +268,11 @@ fn boot_archive(spec: &VmSpec, boot: &Boot) -> Result<Vec<u8>> {
     add("etc/ssh/ssh_host_ed25519_key", 0o600, boot.host_key.expose())?;
     add("etc/ssh/ssh_host_ed25519_key.pub", 0o644, &format!("{}\n", boot.host_key_public.trim()))?;
     add("etc/infra/authorized_keys", 0o644, &format!("{}\n", keys.join("\n")))?;
-    add("etc/infra/boot.sh", 0o755, &script)?;
+    add("etc/infra/login", 0o644, &format!("{}\n", spec.login))?;
+    add("etc/infra/boot.sh", 0o755, include_str!("boot.sh"))?;
     if let Some(user_data) = &spec.user_data {
-        add("etc/infra/user-data", 0o755, user_data)?;
+        // Scripts hold passwords and tokens.
+        add("etc/infra/user-data", 0o700, user_data)?;
     }
     archive.into_inner().context(|| "cannot write a tar archive")
 }
@@ -286,6 +299,9 @@ pub(super) async fn why_down(client: &Client, id: &str) -> Option<Error> {
         Err(error) if error.is_not_found() => return Some(Error::new("the container is gone")),
         Err(_) => return None,
     };
+    if details.state.paused {
+        return Some(Error::new("the container is paused").hint("`infra apply` lets it go on"));
+    }
     if details.state.running {
         return None;
     }
@@ -301,4 +317,42 @@ pub(super) async fn why_down(client: &Client, id: &str) -> Option<Error> {
     } else {
         error
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use serde_json::json;
+
+    use super::{Boot, VmSpec, boot_archive};
+    use crate::secret::Secret;
+
+    #[test]
+    fn what_a_machine_finds_at_its_first_boot_is_for_root_and_needs_no_quoting() {
+        let spec: VmSpec = serde_json::from_value(json!({
+            "image": "debian-12", "cores": 1, "core_fraction": 100, "memory_mb": 128, "disk_gb": 1, "subnet": "main",
+            "public": false, "ports": [], "login": "o'brien", "authorized_keys": [], "disks": [],
+            "user_data": "#!/bin/sh\necho token\n",
+        }))
+        .unwrap();
+        let boot = Boot {
+            authorized_keys: vec!["ssh-ed25519 AAAA infra".to_owned()],
+            host_key: Secret::new("PRIVATE"),
+            host_key_public: "ssh-ed25519 BBBB a".to_owned(),
+        };
+        let archive = boot_archive(&spec, &boot).unwrap();
+        let mut files = std::collections::BTreeMap::new();
+        for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            files.insert(path, (entry.header().mode().unwrap(), text));
+        }
+        assert_eq!(files["etc/infra/user-data"], (0o700, "#!/bin/sh\necho token\n".to_owned()));
+        assert_eq!(files["etc/ssh/ssh_host_ed25519_key"].0, 0o600);
+        assert_eq!(files["etc/infra/login"].1, "o'brien\n");
+        assert!(!files["etc/infra/boot.sh"].1.contains("brien"), "the login is data");
+    }
 }
