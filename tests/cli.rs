@@ -193,8 +193,8 @@ fn stub(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<Vec<St
 fn credentials_of_a_machine_are_never_asked_for_through_a_proxy() {
     let (proxy, through_proxy) = stub("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let (metadata, asked) = stub(
-        "HTTP/1.1 200 OK\r\nContent-Length: 61\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n\
-         {\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\",\"Token\":\"some-token\"}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n\
+         {\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\",\"Token\":\"some-token\",\"Expiration\":\"2099-01-01T00:00:00Z\"}",
     );
     let sandbox =
         Sandbox::new().file("envs/dev/config.yaml", "provider: aws\naws: {region: eu-central-1}\ninstances: {a: {}}\n");
@@ -220,7 +220,7 @@ fn a_secret_that_is_too_short_to_be_hidden_is_not_generated() {
     let sandbox = Sandbox::new().file("envs/dev/config.yaml", "secrets: {pin: {generate: 5}}\n");
     let printed = sandbox.run(&["validate", "dev"], 2);
     assert!(
-        printed.err.contains("config.yaml:1:26: error: `generate` must be between 8 and 256, this is 5"),
+        printed.err.contains("config.yaml:1:27: error: `generate` must be between 8 and 256, this is 5"),
         "{}",
         printed.err
     );
