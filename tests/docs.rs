@@ -172,3 +172,44 @@ fn docs_links_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn docs_the_playbooks() {
+    use infra::playbook::{
+        VARIABLES, arguments,
+        keywords::{KEYWORDS, Support},
+    };
+
+    let says = |support: Support| match support {
+        Support::Done => "done".to_owned(),
+        Support::NoEffect(why) => format!("no effect: {why}"),
+        Support::Refused(instead) => format!("refused: {instead}"),
+    };
+    let mut text = String::from(
+        "# Playbooks\n\nPlaybooks have Ansible's format. What is not in these tables is an error with its place in the file, before any \
+         host is touched; so is what is refused.\n\n## Keywords\n\nThe keywords of ansible-core 2.19, and what becomes of each.\n\n\
+         | keyword | where | what becomes of it |\n|---|---|---|\n",
+    );
+    let mut rows: Vec<_> = KEYWORDS.iter().collect();
+    rows.sort_by_key(|row| row.name);
+    for row in rows {
+        let places: Vec<&str> = row.places.iter().map(|place| place.name()).collect();
+        let _ = writeln!(text, "| `{}` | {} | {} |", row.name, places.join(", "), says(row.support));
+    }
+    text.push_str(
+        "\n## Connection variables\n\nThey come before the keywords, as in Ansible; for a delegated task those of the delegate count.\n\n\
+         | variable | what becomes of it |\n|---|---|\n",
+    );
+    for (name, support) in VARIABLES {
+        let _ = writeln!(text, "| `{name}` | {} |", says(*support));
+    }
+    text.push_str("\n## Modules\n\n| module | arguments |\n|---|---|\n");
+    for (name, arguments, free_form) in arguments() {
+        let mut all: Vec<String> = arguments.iter().map(|argument| format!("`{argument}`")).collect();
+        all.sort();
+        all.extend(free_form.then(|| "a text".to_owned()));
+        let all = if all.is_empty() { "any".to_owned() } else { all.join(", ") };
+        let _ = writeln!(text, "| `{name}` | {all} |");
+    }
+    page("playbooks.md", &text);
+}

@@ -74,3 +74,13 @@ pub(super) const ACTIONS: &[Action] = actions![
 pub(super) fn find(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)
 }
+
+/// Every module and action with the arguments that it takes; an empty list of an action means any.
+#[must_use]
+pub fn arguments() -> Vec<(&'static str, &'static [&'static str], bool)> {
+    let modules = crate::modules::MODULES.iter().map(|module| (module.name(), module.arguments(), module.free_form()));
+    let actions = ACTIONS.iter().map(|action| (action.name, action.arguments, action.free_form));
+    let mut all: Vec<_> = modules.chain(actions).collect();
+    all.sort_unstable();
+    all
+}

@@ -4,6 +4,7 @@
 mod actions;
 mod arguments;
 pub mod check;
+mod connection;
 mod facts;
 mod host;
 mod inventory;
@@ -16,8 +17,10 @@ mod vars;
 mod web;
 
 pub use self::{
+    actions::arguments,
+    connection::{Reach, VARIABLES},
     inventory::Inventory,
-    load::{Loader, SearchPath, Use, Words, match_hosts},
+    load::{Loader, SearchPath, Use, Words, keywords, match_hosts},
     model::{Entry, Play, Task},
     run::{Connections, HostTally, Options, Recap, run},
     vars::{HostMemory, TaskScope, World},

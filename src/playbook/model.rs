@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::load::Words;
 use crate::yaml::Mark;
@@ -95,7 +95,7 @@ pub struct Common {
     /// Variables of its environment, the outermost first.
     pub environment: Vec<Value>,
     /// `local` instead of the host's own connection.
-    pub connection: Option<String>,
+    pub connection: Option<Value>,
     /// Another host that it runs on.
     pub delegate_to: Option<Value>,
     /// Whether it runs once for all hosts.
@@ -106,6 +106,16 @@ pub struct Common {
     pub no_log: Option<Value>,
     /// Whether it changes nothing whatever is asked.
     pub check_mode: Option<Value>,
+    /// Whether the changes of files are shown, when they are asked for.
+    pub diff: Option<Value>,
+    /// Whether facts go to the delegate.
+    pub delegate_facts: Option<Value>,
+    /// The handlers that a change of a task notifies that does not name its own.
+    pub notify: Vec<Value>,
+    /// Variables of the dynamic includes around it: they come before facts.
+    pub params: Map<String, Value>,
+    /// How many dynamic includes are around it.
+    pub depth: usize,
     /// The role that it belongs to.
     pub role: Option<Arc<Role>>,
 }
@@ -141,10 +151,8 @@ pub struct Task {
     pub notify: Vec<Value>,
     /// Topics that a handler listens to.
     pub listen: Vec<String>,
-    /// Whether facts go to the delegate.
-    pub delegate_facts: bool,
-    /// `apply` of a dynamic include.
-    pub apply: Option<Box<Common>>,
+    /// What the tasks inside a dynamic include inherit.
+    pub inside: Option<Box<Common>>,
     /// The folder of its file, where includes and files are looked for.
     pub folder: PathBuf,
     /// Where it stands.
@@ -169,11 +177,29 @@ impl Task {
             delay: None,
             notify: Vec::new(),
             listen: Vec::new(),
-            delegate_facts: false,
-            apply: None,
+            inside: None,
             folder,
             mark,
         }
+    }
+
+    /// What a `rescue` sees of it as `ansible_failed_task`.
+    pub(super) fn describe(&self) -> Value {
+        let mut arguments = self.arguments.clone();
+        arguments.extend(self.free_form.iter().map(|text| ("_raw_params".to_owned(), text.as_str().into())));
+        json!({
+            "name": self.name,
+            "action": self.module,
+            "args": arguments,
+            "tags": self.common.tags,
+            "when": self.common.when,
+            "register": self.register,
+            "delegate_to": self.common.delegate_to,
+            "become": self.common.r#become,
+            "become_user": self.common.become_user,
+            "ignore_errors": self.common.ignore_errors,
+            "no_log": self.common.no_log,
+        })
     }
 
     /// The name with the role before it, as it is shown.
@@ -201,8 +227,10 @@ pub struct Loop {
     pub label: Option<Value>,
     /// The pause between two items, in seconds.
     pub pause: Option<f64>,
-    /// Whether `ansible_loop` tells more.
+    /// Whether `ansible_loop` is there.
     pub extended: bool,
+    /// Whether all items are in it.
+    pub all_items: bool,
 }
 
 /// A role, as it is used in one place.

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    connection::Reach,
     host::{HostRun, TaskEnd},
     load::{Loader, match_hosts},
     lockstep::Lockstep,
@@ -52,6 +53,11 @@ pub struct Options {
 pub trait Connections: Send + Sync {
     /// The connection of a host, opened on first use.
     async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>>;
+
+    /// The connection of a host that variables say to reach in another way than the inventory does.
+    async fn reach(&self, host: &str, _reach: &Reach) -> Result<Arc<dyn Transport>> {
+        self.connect(host).await
+    }
 }
 
 /// What happened on a host.

@@ -187,6 +187,7 @@ impl Scope for TaskScope {
         }
         self.magic(name)
             .or_else(|| find_in(&self.world.inventory.extra_vars, name))
+            .or_else(|| find_in(&task?.common.params, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.params, name)))
             .or_else(|| locked(&memory.set, name).map(Var::data))
             .or_else(|| locked(&memory.included, name).map(Var::template))

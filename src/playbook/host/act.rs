@@ -29,7 +29,7 @@ impl HostRun<'_> {
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };
         let end = match kind {
-            Kind::SetFact => self.set_fact(named),
+            Kind::SetFact => self.set_fact(named, task, scope),
             Kind::Debug => self.debug(task, scope),
             Kind::Assert => self.assert(task, scope),
             Kind::Fail => {
@@ -43,7 +43,7 @@ impl HostRun<'_> {
                 }
                 TaskEnd::default()
             }),
-            Kind::IncludeVars => self.include_vars(&named, free.as_deref(), scope),
+            Kind::IncludeVars => self.include_vars(&named, free.as_deref(), task, scope),
             Kind::Import => Ok(TaskEnd::default()),
             Kind::Ping => {
                 let place = self.place(task, scope)?;
@@ -59,7 +59,7 @@ impl HostRun<'_> {
                 Ok(TaskEnd::default())
             }
             Kind::Setup => {
-                self.gather(&task.common).await?;
+                self.gather(task, scope).await?;
                 Ok(TaskEnd::default())
             }
             Kind::WaitForConnection => self.wait_for_connection(&named, task, scope).await,
@@ -70,9 +70,9 @@ impl HostRun<'_> {
         Ok(end.unwrap_or_else(|error| TaskEnd::failed(format!("{}: {error}", task.mark))))
     }
 
-    pub(super) fn set_fact(&self, mut named: Map<String, Value>) -> Result<TaskEnd> {
+    pub(super) fn set_fact(&self, mut named: Map<String, Value>, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
         named.remove("cacheable");
-        let memory = self.shared.world.memory_of(&self.host);
+        let memory = self.memory_of(task, scope)?;
         memory.set.write().expect("no task panics while it holds a host's memory").extend(named.clone());
         Ok(TaskEnd { result: Map::from_iter([("ansible_facts".to_owned(), named.into())]), ..TaskEnd::default() })
     }
@@ -144,7 +144,7 @@ impl HostRun<'_> {
     }
 
     pub(super) fn include_vars(
-        &self, named: &Map<String, Value>, free: Option<&str>, scope: &TaskScope,
+        &self, named: &Map<String, Value>, free: Option<&str>, task: &Task, scope: &TaskScope,
     ) -> Result<TaskEnd> {
         let file = named.get("file").map(text_of).or_else(|| free.map(str::to_owned));
         let file = file.ok_or_else(|| Error::usage("`include_vars` needs a file; `dir` is not supported"))?;
@@ -160,7 +160,7 @@ impl HostRun<'_> {
         let Value::Object(vars) = node.to_value() else {
             return Err(Error::new(format!("`{}` is not a mapping", path.display())));
         };
-        let memory = self.shared.world.memory_of(&self.host);
+        let memory = self.memory_of(task, scope)?;
         let mut included = memory.included.write().expect("no task panics while it holds a host's memory");
         match named.get("name").map(text_of) {
             Some(name) => drop(included.insert(name, Value::Object(vars))),

@@ -9,12 +9,15 @@ use crate::{
     error::{Error, Result},
     playbook::{
         actions::{self, Kind},
-        load::{find_tasks, include_name},
+        load::{find_tasks, include_name, role_name},
         loops,
-        model::{Common, Task},
+        model::Task,
     },
     template::text_of,
 };
+
+/// How many dynamic includes may be in each other: more is an include of itself.
+const DEPTH: usize = 200;
 
 impl HostRun<'_> {
     /// The probes that will be needed next, as far as they can be guessed now: of the items behind this one, then of the
@@ -114,22 +117,23 @@ impl HostRun<'_> {
 
     /// Opens a dynamic include.
     pub(super) fn open(&self, task: &Task, scope: &TaskScope) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
-        let mut common = Common { when: Vec::new(), tags: Vec::new(), run_once: None, ..task.common.clone() };
-        if let Some(apply) = &task.apply {
-            common.when.extend(apply.when.clone());
-            common.tags.extend(apply.tags.clone());
-            common.r#become = apply.r#become.clone().or(common.r#become);
-            common.become_user = apply.become_user.clone().or(common.become_user);
-            common.vars.extend(apply.vars.clone());
+        let mut common = task.inside.as_deref().cloned().unwrap_or_else(|| task.common.clone());
+        if common.depth > DEPTH {
+            let name = include_name(task);
+            return Err(Error::new(format!(
+                "`{name}` is included by itself: more than {DEPTH} includes are in each other"
+            ))
+            .hint("an include of its own file needs a condition that ends it"));
         }
         // Items of the include's own loop are seen by the tasks inside.
-        common.vars.extend(scope.locals.iter().map(|(name, value)| (name.clone(), value.clone())));
+        common.params.extend(scope.locals.iter().map(|(name, value)| (name.clone(), value.clone())));
         let (named, free) = self.arguments(task, scope)?;
         let text = |name: &str| named.get(name).map(text_of);
         if task.module == "include_role" {
-            let name = text("name").or_else(|| text("role")).ok_or_else(|| Error::usage("`name` is missing"))?;
-            let from = text("tasks_from").unwrap_or_else(|| "main".to_owned());
-            return self.shared.loader.include_role(&name, &from, &common, task);
+            if role_name(&named).is_empty() {
+                return Err(Error::usage("`name` is missing"));
+            }
+            return self.shared.loader.include_role(&named, &common, task);
         }
         let name = text("file").or(free).unwrap_or_else(|| include_name(task));
         let path = find_tasks(task, &name).ok_or_else(|| Error::new(format!("there is no task file `{name}`")))?;

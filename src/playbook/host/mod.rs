@@ -10,6 +10,8 @@ mod act;
 mod ahead;
 mod end;
 mod operate;
+mod place;
+mod says;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -23,10 +25,12 @@ use std::{
 use serde_json::{Map, Value, json};
 
 pub(super) use self::end::TaskEnd;
+use self::place::Place;
 use super::{
     actions::{self, Kind},
+    connection::Reach,
     facts, loops,
-    model::{Block, Common, Entry, Task},
+    model::{Block, Entry, Task},
     run::{HostTally, PlayRun, Shared},
     vars::TaskScope,
 };
@@ -56,13 +60,6 @@ enum Part {
     Body,
     Rescue,
     Always,
-}
-
-/// Who runs a task, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Place {
-    host: String,
-    user: Option<String>,
 }
 
 pub(super) struct HostRun<'a> {
@@ -120,7 +117,7 @@ impl<'a> HostRun<'a> {
     /// Runs the play. An error means that the host is lost; failures of tasks are counted.
     pub(super) async fn play(&mut self, tally: &mut HostTally) -> Result<()> {
         if self.play.scope.play.gather_facts && !self.has_facts() {
-            self.gather(&self.play.scope.play.common).await?;
+            self.gather_of_play().await?;
         }
         while let Some(item) = self.work.pop_front() {
             if self.shared.cancel.is_cancelled() || self.play.aborted.load(Ordering::Relaxed) {
@@ -194,8 +191,8 @@ impl<'a> HostRun<'a> {
                 Item::Guard(block, Part::Body, _) if !block.rescue.is_empty() => {
                     tally.failed = tally.failed.saturating_sub(1);
                     self.rescued.insert("ansible_failed_result".to_owned(), end.registered());
-                    let name = end.result.get("_task").cloned().unwrap_or(Value::Null);
-                    self.rescued.insert("ansible_failed_task".to_owned(), json!({ "name": name }));
+                    let task = end.result.get("_task").cloned().unwrap_or(Value::Null);
+                    self.rescued.insert("ansible_failed_task".to_owned(), task);
                     self.push_front(&block.rescue, Item::Guard(Arc::clone(&block), Part::Rescue, None));
                     return;
                 }
@@ -209,14 +206,7 @@ impl<'a> HostRun<'a> {
     }
 
     fn has_wanted_tags(&self, tags: &[String]) -> bool {
-        let options = &self.shared.options;
-        let has = |wanted: &[String]| {
-            wanted.iter().any(|tag| tag == "all" || tags.contains(tag) || (tag == "tagged" && !tags.is_empty()))
-        };
-        let always = tags.iter().any(|tag| tag == "always");
-        let never = tags.iter().any(|tag| tag == "never");
-        let chosen = if options.tags.is_empty() { !never } else { always || has(&options.tags) };
-        chosen && !has(&options.skip_tags)
+        is_chosen(tags, &self.shared.options.tags, &self.shared.options.skip_tags)
     }
 
     fn has_facts(&self) -> bool {
@@ -225,49 +215,32 @@ impl<'a> HostRun<'a> {
         !facts.is_empty()
     }
 
-    async fn gather(&mut self, common: &Common) -> Result<()> {
-        let task = Arc::new(Task::blank(
-            common.clone(),
-            self.play.scope.play.folder.clone(),
-            self.play.scope.play.mark.clone(),
-        ));
-        let place = self.place(&task, &self.scope(&task))?;
+    /// Facts of the play's own task of gathering.
+    async fn gather_of_play(&mut self) -> Result<()> {
+        let play = &self.play.scope.play;
+        let task = Arc::new(Task::blank(play.common.clone(), play.folder.clone(), play.mark.clone()));
+        let scope = self.scope(&task);
+        // A play that is imported under a condition that does not hold asks for nothing.
+        if matches!(self.condition(&task, &scope), Ok(false)) {
+            return Ok(());
+        }
+        self.gather(&task, &scope).await
+    }
+
+    async fn gather(&mut self, task: &Task, scope: &TaskScope) -> Result<()> {
+        let place = self.place(task, scope)?;
         let outputs = self.exec(&place, &[Script::probe(facts::SCRIPT)]).await?;
         let facts = facts::parse(&outputs.first().map(Output::out).unwrap_or_default());
-        let memory = self.shared.world.memory_of(&self.host);
+        let memory = self.memory_of(task, scope)?;
         *memory.facts.write().expect("no task panics while it holds a host's memory") = facts;
         Ok(())
     }
 
-    /// Where a task runs: another host when it is delegated, another user when it becomes one.
-    fn place(&self, task: &Task, scope: &TaskScope) -> Result<Place> {
-        let shared = scope.shared();
-        let common = &task.common;
-        let mut host = match &common.delegate_to {
-            Some(target) => text_of(&self.engine().resolve(target, &shared)?),
-            None => self.host.clone(),
-        };
-        if matches!(host.as_str(), "127.0.0.1" | "::1") || common.connection.as_deref() == Some("local") {
-            "localhost".clone_into(&mut host);
-        }
-        let r#become = match &common.r#become {
-            Some(value) => is_true(&self.engine().resolve(value, &shared)?),
-            None => false,
-        };
-        let user = if r#become {
-            let user = match &common.become_user {
-                Some(user) => text_of(&self.engine().resolve(user, &shared)?),
-                None => "root".to_owned(),
-            };
-            Some(user)
-        } else {
-            None
-        };
-        Ok(Place { host, user })
-    }
-
     async fn connection(&self, place: &Place) -> Result<Arc<dyn Transport>> {
-        self.shared.connections.connect(&place.host).await
+        match &place.reach {
+            reach if *reach == Reach::default() => self.shared.connections.connect(&place.host).await,
+            reach => self.shared.connections.reach(&place.host, reach).await,
+        }
     }
 
     /// One request to a host: all of these scripts travel in it.
@@ -342,7 +315,7 @@ impl<'a> HostRun<'a> {
             diffs: if hidden { Vec::new() } else { std::mem::take(&mut end.diffs) },
         });
         if ended == Ended::Failed {
-            end.result.insert("_task".to_owned(), task.name.as_str().into());
+            end.result.insert("_task".to_owned(), task.describe());
             if self.play.scope.play.any_errors_fatal {
                 self.play.aborted.store(true, Ordering::Relaxed);
             }
@@ -533,8 +506,12 @@ impl<'a> HostRun<'a> {
                     tokio::time::sleep(Duration::from_secs(delay)).await;
                     continue;
                 }
-                if !holds && end.failure.is_none() {
-                    end.failure = Some(format!("`until` did not hold after {attempt} attempts"));
+                if !holds {
+                    // The first attempt is no retry.
+                    end.result.insert("attempts".to_owned(), retries.max(1).into());
+                    if end.failure.is_none() {
+                        end.failure = Some(format!("`until` did not hold after {attempt} attempts"));
+                    }
                 }
             } else if task.retries.is_some() && end.failure.is_some() && attempt <= retries {
                 self.seen.clear();
@@ -603,6 +580,27 @@ impl<'a> HostRun<'a> {
     }
 }
 
+/// Whether a task with these tags runs, as Ansible decides it.
+fn is_chosen(tags: &[String], only: &[String], skip: &[String]) -> bool {
+    let is = |name: &str| tags.iter().any(|tag| tag == name);
+    let asks = |list: &[String], name: &str| list.iter().any(|tag| tag == name);
+    let among = |list: &[String]| match tags {
+        [] => asks(list, "untagged"),
+        tags => tags.iter().any(|tag| asks(list, tag)),
+    };
+    // Nothing asked for means `all`.
+    let chosen = is("always")
+        || ((only.is_empty() || asks(only, "all")) && !is("never"))
+        || among(only)
+        || (asks(only, "tagged") && !tags.is_empty() && !is("never"));
+    let skipped = if asks(skip, "all") {
+        !is("always") || asks(skip, "always")
+    } else {
+        among(skip) || (asks(skip, "tagged") && !tags.is_empty())
+    };
+    chosen && !skipped
+}
+
 fn is_include(task: &Task) -> bool {
     matches!(task.module.as_str(), "include_tasks" | "include_role" | "include")
 }
@@ -621,9 +619,12 @@ fn item_vars(r#loop: &super::model::Loop, items: &[Value], at: usize) -> Map<Str
             "ansible_loop".to_owned(),
             json!({
                 "index": at + 1, "index0": at, "revindex": length - at, "revindex0": length - at - 1, "first": at == 0,
-                "last": at + 1 == length, "length": length, "allitems": items,
+                "last": at + 1 == length, "length": length,
             }),
         );
+        if r#loop.all_items {
+            vars["ansible_loop"]["allitems"] = items.into();
+        }
         // At the ends there is no neighbour, not one that is nothing.
         let mut neighbour = |name: &str, item: Option<&Value>| {
             if let Some(item) = item {
@@ -634,4 +635,41 @@ fn item_vars(r#loop: &super::model::Loop, items: &[Value], at: usize) -> Map<Str
         neighbour("nextitem", items.get(at + 1));
     }
     vars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_chosen;
+
+    /// The answers are those of ansible-core 2.19 (`Taggable.evaluate_tags`).
+    #[test]
+    fn tags_choose_as_in_ansible() {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let chosen = |tags: &str, only: &str, skip: &str| is_chosen(&list(tags), &list(only), &list(skip));
+        for (tags, only, skip, wanted) in [
+            ("", "", "", true),
+            ("a", "", "", true),
+            ("never", "", "", false),
+            ("never a", "a", "", true),
+            ("never a", "never", "", true),
+            ("never a", "tagged", "", false),
+            ("never a", "all", "", false),
+            ("never always", "", "", true),
+            ("a", "tagged", "", true),
+            ("", "tagged", "", false),
+            ("", "untagged", "", true),
+            ("a", "untagged", "", false),
+            ("always", "untagged", "", true),
+            ("always", "b", "", true),
+            ("always", "", "always", false),
+            ("always", "", "all", true),
+            ("a", "", "all", false),
+            ("", "", "untagged", false),
+            ("a", "", "tagged", false),
+            ("", "", "tagged", true),
+            ("", "all", "", true),
+        ] {
+            assert_eq!(chosen(tags, only, skip), wanted, "tags `{tags}`, --tags `{only}`, --skip-tags `{skip}`");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Probe, Step},
     playbook::model::Task,
     remote::{Output, Script, quote},
-    template::{Layout, is_true, text_of},
+    template::{Layout, text_of},
 };
 
 impl HostRun<'_> {
@@ -115,8 +115,12 @@ impl HostRun<'_> {
             Ok(decision) => decision,
             Err(error) => return Ok(TaskEnd::failed(error.to_string())),
         };
+        let diff = match self.shows_diff(task, scope) {
+            Ok(diff) => diff,
+            Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
+        };
         if check {
-            let diffs = self.diffs(place, &decision.diffs).await?;
+            let diffs = self.diffs(place, if diff { &decision.diffs } else { &[] }).await?;
             // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible, unless `creates`
             // or `removes` says when it changes something.
             let is_command = matches!(task.module.as_str(), "command" | "shell") && decision.changed;
@@ -138,7 +142,7 @@ impl HostRun<'_> {
             return Ok(TaskEnd::of(outcome, Vec::new()));
         }
         let begun = Timestamp::now();
-        let mut end = self.steps(operation, decision, exports, place, rest, task).await?;
+        let mut end = self.steps(operation, decision, diff, exports, place, rest, task).await?;
         if matches!(task.module.as_str(), "command" | "shell") {
             times(&mut end, begun, Timestamp::now());
         }
@@ -147,12 +151,8 @@ impl HostRun<'_> {
 
     /// Whether a task may only find out what it would change.
     pub(super) fn checks_only(&self, task: &Task, scope: &TaskScope) -> bool {
-        self.shared.options.check
-            || task
-                .common
-                .check_mode
-                .as_ref()
-                .is_some_and(|value| self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value)))
+        // What cannot be resolved changes nothing.
+        self.is_check(task, scope).unwrap_or(true)
     }
 
     /// What a host is asked for a task.
@@ -184,11 +184,10 @@ impl HostRun<'_> {
 
     /// Runs the steps of a decision; fresh probes of what comes next travel along.
     async fn steps(
-        &mut self, operation: &dyn Operation, decision: Decision, exports: &str, place: &Place, rest: &[TaskScope],
-        task: &Arc<Task>,
+        &mut self, operation: &dyn Operation, decision: Decision, diff: bool, exports: &str, place: &Place,
+        rest: &[TaskScope], task: &Arc<Task>,
     ) -> Result<TaskEnd> {
-        let wanted: Vec<&FileChange> =
-            if self.shared.options.diff { decision.diffs.iter().collect() } else { Vec::new() };
+        let wanted: Vec<&FileChange> = if diff { decision.diffs.iter().collect() } else { Vec::new() };
         let mut scripts: Vec<Script> =
             wanted.iter().map(|change| Script::probe(Probe::small_text(&change.path).text())).collect();
         let mut outputs = Vec::new();
@@ -229,7 +228,7 @@ impl HostRun<'_> {
     }
 
     async fn diffs(&self, place: &Place, changes: &[FileChange]) -> Result<Vec<String>> {
-        if changes.is_empty() || !self.shared.options.diff {
+        if changes.is_empty() {
             return Ok(Vec::new());
         }
         let scripts: Vec<Script> =

@@ -1,28 +1,22 @@
 //! What a task calls: a module or an action that exists, with arguments that it knows and templates that can be read.
 
-use serde_json::Value;
-
 use super::Loader;
 use crate::{
     error::{Diagnostic, did_you_mean},
     modules,
-    playbook::{
-        actions,
-        arguments::split_pairs,
-        model::{Common, Task},
-    },
+    playbook::{actions, arguments::split_pairs, model::Task},
     template::is_template,
     yaml::{Content, Key, Node},
 };
 
 /// A module or an action.
-enum Known {
+pub(super) enum Known {
     Module(&'static dyn modules::Module),
     Action(&'static actions::Action),
 }
 
 impl Known {
-    fn find(name: &str) -> Option<Self> {
+    pub(super) fn find(name: &str) -> Option<Self> {
         modules::find(name).map(Self::Module).or_else(|| actions::find(name).map(Self::Action))
     }
 
@@ -123,11 +117,6 @@ impl Loader {
             let given = args.and_then(Node::entries).into_iter().flatten();
             let place = given.map(|(key, _)| key).find(|key| key.name == *name).map_or(&task.mark, |key| &key.mark);
             self.mistake(Diagnostic::error(place.location(), format!("`{}` has no argument `{name}`", task.module)));
-        }
-        if let Some(Value::Object(_)) = task.arguments.get("apply")
-            && let Some(node) = value.get("apply").and_then(Node::entries)
-        {
-            task.apply = Some(Box::new(self.common(node, &Common::default())));
         }
         Some(())
     }

@@ -1,9 +1,12 @@
 //! Reads playbooks, roles and task files, and checks everything that can be checked before any host is touched: keywords,
 //! modules, their arguments, conditions and templates. Every mistake is found in one run.
 //!
-//! `plays` reads plays, `roles` finds roles and reads them, `tasks` reads tasks and blocks, `calls` checks what a task calls.
+//! `keywords` is the table of what may be written where, `allow` checks entries against it. `plays` reads plays, `roles` finds
+//! roles and reads them, `tasks` reads tasks and blocks, `calls` checks what a task calls.
 
+mod allow;
 mod calls;
+pub mod keywords;
 mod plays;
 mod roles;
 mod tasks;
@@ -17,18 +20,24 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use self::roles::RoleUse;
-pub(super) use self::tasks::{find_tasks, include_name};
+use self::{
+    plays::Imported,
+    roles::{From, RoleUse},
+};
 pub use self::{
     plays::match_hosts,
     words::{Use, Words},
 };
+pub(super) use self::{
+    roles::role_name,
+    tasks::{find_tasks, include_name},
+};
 use super::model::{Common, Entry, Play, Role, Task};
 use crate::{
-    error::{Diagnostic, Error, Result, did_you_mean},
+    error::{Diagnostic, Error, Result},
     files,
     template::{Engine, is_template},
-    yaml::{self, Content, Key, Node, Source},
+    yaml::{self, Content, Node, Source},
 };
 
 /// Where playbooks, roles and templates are looked for.
@@ -82,9 +91,6 @@ impl SearchPath {
     }
 }
 
-/// Known keywords that would change what happens and that we do not follow: an error, not a silent difference.
-const UNSUPPORTED: &[&str] = &["async", "poll", "debugger", "module_defaults", "vars_prompt", "fact_path", "order"];
-
 /// The loader: keeps what it has read, and the mistakes it has found.
 pub struct Loader {
     search: SearchPath,
@@ -103,6 +109,8 @@ struct Collect {
     stack: Vec<String>,
     depth: usize,
     once: bool,
+    /// Whether handlers are read, not tasks.
+    handling: bool,
 }
 
 impl Loader {
@@ -125,7 +133,7 @@ impl Loader {
     pub fn playbooks(&self, paths: &[PathBuf]) -> Result<Vec<Play>> {
         let mut plays = Vec::new();
         for path in paths {
-            self.playbook(path, &mut plays)?;
+            self.playbook(path, &Imported::default(), &mut plays)?;
         }
         let found = std::mem::take(&mut *self.found.lock().expect("no thread panics while it holds the list"));
         if found.is_empty() { Ok(plays) } else { Err(crate::config::mistakes(&paths[0], found)) }
@@ -168,13 +176,18 @@ impl Loader {
     /// # Errors
     /// When the role is missing or wrong.
     pub fn include_role(
-        &self, name: &str, tasks_from: &str, common: &Common, task: &Task,
+        &self, arguments: &Map<String, Value>, common: &Common, task: &Task,
     ) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
         let mut collect = Collect::default();
         let node = Node { content: Content::Null, mark: task.mark.clone() };
-        let params = common.vars.clone();
-        let wanted =
-            RoleUse { name, node: &node, params, tasks_from: strip_yaml(tasks_from), parent: common.role.clone() };
+        let wanted = RoleUse {
+            name: role_name(arguments),
+            node: &node,
+            params: Map::new(),
+            from: From::of(arguments),
+            parent: common.role.clone(),
+            duplicates: Some(true),
+        };
         let entries = self.role(&wanted, common, &task.folder, &mut collect)?;
         self.take_mistakes(task.mark.source().file.as_path())?;
         Ok((entries, collect.handlers))
@@ -201,22 +214,6 @@ impl Loader {
         let (node, _) = yaml::parse(&source)?;
         self.texts.lock().expect("no thread panics while it holds the texts").insert(path.to_owned(), node.clone());
         Ok(node)
-    }
-
-    fn keywords(&self, entries: &[(Key, Node)], known: &[&str], what: &str) {
-        for (key, _) in entries {
-            if UNSUPPORTED.contains(&key.name.as_str()) {
-                let message = format!("the keyword `{}` is not supported", key.name);
-                self.mistake(Diagnostic::error(key.mark.location(), message));
-            } else if !known.contains(&key.name.as_str()) {
-                let mut diagnostic =
-                    Diagnostic::error(key.mark.location(), format!("unknown keyword `{}` of a {what}", key.name));
-                if let Some(close) = did_you_mean(&key.name, known.iter().copied()) {
-                    diagnostic = diagnostic.hint(format!("did you mean `{close}`?"));
-                }
-                self.mistake(diagnostic);
-            }
-        }
     }
 }
 

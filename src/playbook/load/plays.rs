@@ -1,49 +1,31 @@
 //! Plays: their keywords, sections and hosts.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Map;
 
-use super::{Collect, Loader, Words, flatten, list, texts};
+use super::{Collect, Loader, Words, flatten, keywords::Place, list, texts};
 use crate::{
     error::Result,
     files,
+    modules::short_name,
     playbook::model::{Common, Entry, Play},
-    yaml::{self, Node},
+    yaml::{self, Key, Node},
 };
 
-const PLAY_KEYWORDS: &[&str] = &[
-    "any_errors_fatal",
-    "become",
-    "become_method",
-    "become_user",
-    "collections",
-    "connection",
-    "environment",
-    "force_handlers",
-    "gather_facts",
-    "gather_subset",
-    "handlers",
-    "hosts",
-    "ignore_errors",
-    "max_fail_percentage",
-    "name",
-    "no_log",
-    "post_tasks",
-    "pre_tasks",
-    "remote_user",
-    "roles",
-    "run_once",
-    "serial",
-    "strategy",
-    "tags",
-    "tasks",
-    "vars",
-    "vars_files",
-];
+/// What the imports around a playbook say, and which playbooks they are in.
+#[derive(Default)]
+pub(super) struct Imported {
+    common: Common,
+    stack: Vec<PathBuf>,
+}
 
 impl Loader {
-    pub(super) fn playbook(&self, path: &Path, plays: &mut Vec<Play>) -> Result<()> {
+    /// The plays of a file, and of those that it imports. `outer` is what the imports around it say.
+    pub(super) fn playbook(&self, path: &Path, outer: &Imported, plays: &mut Vec<Play>) -> Result<()> {
         let node = self.read(path)?;
         let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         let Some(items) = node.items() else {
@@ -51,29 +33,45 @@ impl Loader {
             return Ok(());
         };
         for item in items {
-            if let Some(import) = item.get("import_playbook").or_else(|| item.get("ansible.builtin.import_playbook")) {
-                let name = import.as_str().unwrap_or_default();
-                let mut folders = vec![folder.clone()];
-                folders.extend(self.search.playbooks.iter().cloned());
-                match files::find(&folders, Path::new(name)) {
-                    Some(path) => self.playbook(&path, plays)?,
-                    None => self.mistake(import.error(format!("there is no playbook `{name}`"))),
+            let is_import = |(key, _): &&(Key, Node)| short_name(&key.name) == Some("import_playbook");
+            match item.entries().and_then(|entries| Some((entries, entries.iter().find(is_import)?))) {
+                Some((entries, (key, import))) => {
+                    self.import_playbook(path, (key, import), entries, outer, plays)?;
                 }
-                continue;
-            }
-            if let Some(play) = self.play(item, &folder)? {
-                plays.push(play);
+                None => plays.extend(self.play(item, &folder, outer)?),
             }
         }
         Ok(())
     }
 
-    pub(super) fn play(&self, node: &Node, folder: &Path) -> Result<Option<Play>> {
+    fn import_playbook(
+        &self, path: &Path, (key, import): (&Key, &Node), entries: &[(Key, Node)], outer: &Imported,
+        plays: &mut Vec<Play>,
+    ) -> Result<()> {
+        let keywords: Vec<(Key, Node)> = entries.iter().filter(|(other, _)| other.name != key.name).cloned().collect();
+        self.allow(&keywords, Place::ImportPlaybook);
+        let name = import.as_str().unwrap_or_default();
+        let mut folders = vec![path.parent().unwrap_or(Path::new(".")).to_owned()];
+        folders.extend(self.search.playbooks.iter().cloned());
+        let Some(found) = files::find(&folders, Path::new(name)) else {
+            self.mistake(import.error(format!("there is no playbook `{name}`")));
+            return Ok(());
+        };
+        let mut stack = outer.stack.clone();
+        stack.push(path.to_owned());
+        if stack.contains(&found) {
+            self.mistake(import.error(format!("the playbook `{name}` imports itself")));
+            return Ok(());
+        }
+        self.playbook(&found, &Imported { common: self.common(&keywords, &outer.common), stack }, plays)
+    }
+
+    fn play(&self, node: &Node, folder: &Path, outer: &Imported) -> Result<Option<Play>> {
         let Some(entries) = node.entries() else {
             self.mistake(node.error(format!("a play is a mapping, this is {}", node.kind())));
             return Ok(None);
         };
-        self.keywords(entries, PLAY_KEYWORDS, "play");
+        self.allow(entries, Place::Play);
         let hosts = node.get("hosts").map(texts).unwrap_or_default();
         if hosts.is_empty() {
             self.mistake(node.error("a play needs `hosts`"));
@@ -83,7 +81,7 @@ impl Loader {
             name: node.get("name").and_then(Node::as_str).map_or_else(|| hosts.join(","), str::to_owned),
             hosts,
             gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
-            free: node.get("strategy").and_then(Node::as_str).is_some_and(|name| name.ends_with("free")),
+            free: node.get("strategy").is_some_and(|node| self.is_free(node)),
             serial: node.get("serial").map(texts).unwrap_or_default(),
             any_errors_fatal: node
                 .get("any_errors_fatal")
@@ -98,7 +96,9 @@ impl Loader {
             words: Words::default(),
             mark: node.mark.clone(),
         };
-        let common = self.common(entries, &Common::default());
+        let common = self.common(entries, &outer.common);
+        // The variables of an import come before those of the play.
+        play.vars.extend(outer.common.vars.clone());
         let common = Common { vars: Map::new(), ..common };
         let mut collect = Collect { once: true, ..Collect::default() };
         let mut section = |key: &str| -> Result<Vec<Entry>> {
@@ -112,7 +112,7 @@ impl Loader {
         middle.extend(tasks);
         play.sections = vec![before, middle, after];
         if let Some(handlers) = node.get("handlers") {
-            let entries = self.entries(handlers, &common, folder, &mut collect)?;
+            let entries = self.handlers(handlers, &common, folder, &mut collect)?;
             flatten(&entries, &mut collect.handlers);
         }
         if let Some(vars) = node.get("vars") {
@@ -127,6 +127,21 @@ impl Loader {
         play.handlers = collect.handlers;
         play.roles = collect.roles;
         Ok(Some(play))
+    }
+}
+
+impl Loader {
+    /// Whether hosts go at their own pace.
+    fn is_free(&self, node: &Node) -> bool {
+        let name = node.as_str().unwrap_or_default();
+        match short_name(name).unwrap_or(name) {
+            "free" | "host_pinned" => true,
+            "linear" => false,
+            _ => {
+                self.mistake(node.error(format!("`strategy: {name}` is not supported")).hint("use `linear` or `free`"));
+                false
+            }
+        }
     }
 }
 

@@ -7,38 +7,63 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{Collect, Loader, find_yaml, flatten, merge_vars};
+use super::{Collect, Loader, find_yaml, flatten, merge_vars, strip_yaml};
 use crate::{
     error::{Result, did_you_mean},
     files,
-    playbook::model::{Common, Entry, Role},
-    yaml::{self, Content, Key, Node},
+    playbook::model::{Common, Entry, Role, Task},
+    template::{is_template, is_true},
+    yaml::{self, Content, Node},
 };
-
-const ROLE_KEYWORDS: &[&str] = &[
-    "role",
-    "name",
-    "when",
-    "tags",
-    "vars",
-    "become",
-    "become_user",
-    "become_method",
-    "delegate_to",
-    "environment",
-    "ignore_errors",
-    "no_log",
-    "run_once",
-    "connection",
-];
 
 /// How a play, a task or another role uses a role.
 pub(super) struct RoleUse<'a> {
     pub(super) name: &'a str,
     pub(super) node: &'a Node,
     pub(super) params: Map<String, Value>,
-    pub(super) tasks_from: &'a str,
+    pub(super) from: From,
     pub(super) parent: Option<Arc<Role>>,
+    /// Whether it runs although it has run before; otherwise the role itself says so.
+    pub(super) duplicates: Option<bool>,
+}
+
+/// Which files of a role are taken instead of `main`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::playbook) struct From {
+    tasks: String,
+    vars: String,
+    defaults: String,
+    handlers: String,
+}
+
+impl From {
+    /// What the arguments of an import or include say.
+    pub(in crate::playbook) fn of(arguments: &Map<String, Value>) -> Self {
+        let file = |name: &str| {
+            let text = arguments.get(name).and_then(Value::as_str).unwrap_or("main");
+            strip_yaml(text).to_owned()
+        };
+        Self {
+            tasks: file("tasks_from"),
+            vars: file("vars_from"),
+            defaults: file("defaults_from"),
+            handlers: file("handlers_from"),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        [&self.tasks, &self.vars, &self.defaults, &self.handlers].iter().all(|name| !is_template(name))
+    }
+}
+
+/// Whether an argument of an import or include is true.
+fn flag(arguments: &Map<String, Value>, name: &str, usual: bool) -> bool {
+    arguments.get(name).map_or(usual, is_true)
+}
+
+/// The role that an import or include names.
+pub(in crate::playbook) fn role_name(arguments: &Map<String, Value>) -> &str {
+    arguments.get("name").or_else(|| arguments.get("role")).and_then(Value::as_str).unwrap_or_default()
 }
 
 impl Loader {
@@ -50,12 +75,12 @@ impl Loader {
             (Content::String(name), _) => (name.clone(), common.clone(), Map::new()),
             (_, Some(entries)) => {
                 let name = node.get("role").or_else(|| node.get("name")).and_then(Node::as_str).unwrap_or_default();
-                let keywords: Vec<(Key, Node)> =
-                    entries.iter().filter(|(key, _)| ROLE_KEYWORDS.contains(&key.name.as_str())).cloned().collect();
+                // What is no keyword is a parameter.
+                let (keywords, free): (Vec<_>, Vec<_>) =
+                    entries.iter().cloned().partition(|(key, _)| self.is_role_keyword(key));
                 let mut params: Map<String, Value> =
                     node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default();
-                let free = entries.iter().filter(|(key, _)| !ROLE_KEYWORDS.contains(&key.name.as_str()));
-                params.extend(free.map(|(key, node)| (key.name.clone(), node.to_value())));
+                params.extend(free.iter().map(|(key, node)| (key.name.clone(), node.to_value())));
                 (name.to_owned(), self.common(&keywords, common), params)
             }
             _ => {
@@ -64,7 +89,42 @@ impl Loader {
             }
         };
         let own = Common { vars: common.vars.clone(), ..own };
-        self.role(&RoleUse { name: &name, node, params, tasks_from: "main", parent: None }, &own, folder, collect)
+        let wanted = RoleUse { name: &name, node, params, from: From::of(&Map::new()), parent: None, duplicates: None };
+        self.role(&wanted, &own, folder, collect)
+    }
+
+    /// The tasks of `import_role`, in its place.
+    pub(super) fn import_role(
+        &self, task: &Task, node: &Node, folder: &Path, collect: &mut Collect,
+    ) -> Result<Vec<Entry>> {
+        let name = role_name(&task.arguments);
+        let from = From::of(&task.arguments);
+        if is_template(name) || !from.is_known() {
+            self.mistake(node.error("`import_role` is read before any variable is known; use `include_role`"));
+            return Ok(Vec::new());
+        }
+        let wanted = RoleUse {
+            name,
+            node,
+            params: Map::new(),
+            from,
+            parent: task.common.role.clone(),
+            duplicates: Some(flag(&task.arguments, "allow_duplicates", true)),
+        };
+        self.role(&wanted, &task.common, folder, collect)
+    }
+
+    /// `include_role` of a role whose name is known is checked now, and read again when its turn comes.
+    pub(super) fn check_include_role(&self, task: &Task, node: &Node, folder: &Path, collect: &Collect) -> Result<()> {
+        let (name, from) = (role_name(&task.arguments), From::of(&task.arguments));
+        if is_template(name) || !from.is_known() || collect.depth >= 8 || collect.stack.iter().any(|one| one == name) {
+            return Ok(());
+        }
+        let mut aside = Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
+        let wanted =
+            RoleUse { name, node, params: Map::new(), from, parent: task.common.role.clone(), duplicates: Some(true) };
+        let common = task.inside.as_deref().unwrap_or(&task.common);
+        self.role(&wanted, common, folder, &mut aside).map(drop)
     }
 
     /// A role with its dependencies before it.
@@ -85,49 +145,53 @@ impl Loader {
             self.mistake(wanted.node.error(format!("the role `{name}` depends on itself")));
             return Ok(Vec::new());
         }
+        let meta = find_yaml(&path.join("meta"), "main").map(|meta| self.read(&meta)).transpose()?;
+        let meta = meta.as_ref();
         let role = Arc::new(Role {
             name: name.clone(),
-            defaults: self.role_vars(&path, "defaults")?,
-            vars: self.role_vars(&path, "vars")?,
+            defaults: self.role_vars(wanted, &path, "defaults", &wanted.from.defaults)?,
+            vars: self.role_vars(wanted, &path, "vars", &wanted.from.vars)?,
             params: wanted.params.clone(),
             parent: wanted.parent.clone(),
             path,
         });
-        // The same role with the same parameters runs once a play.
-        let key = (name.clone(), wanted.tasks_from.to_owned(), Value::Object(role.params.clone()).to_string());
-        if collect.once && collect.seen.contains(&key) {
+        // The same role with the same parameters runs once a play, unless it says otherwise.
+        let own = meta.and_then(|meta| meta.get("allow_duplicates")).is_some_and(|node| is_true(&node.to_value()));
+        let key = (
+            name.clone(),
+            format!("{:?}", wanted.from),
+            serde_json::json!([role.params, common.when, common.tags]).to_string(),
+        );
+        if collect.once && collect.seen.contains(&key) && !wanted.duplicates.unwrap_or(own) {
             return Ok(Vec::new());
         }
         collect.seen.push(key);
         collect.stack.push(name);
         let mut entries = Vec::new();
-        if let Some(meta) = find_yaml(&role.path.join("meta"), "main") {
-            let meta = self.read(&meta)?;
-            for dependency in meta.get("dependencies").and_then(Node::items).unwrap_or_default() {
-                let plain = Common { role: None, ..common.clone() };
-                entries.extend(self.role_entry(dependency, &plain, folder, collect)?);
-            }
+        for dependency in meta.and_then(|meta| meta.get("dependencies")).and_then(Node::items).unwrap_or_default() {
+            let plain = Common { role: None, ..common.clone() };
+            entries.extend(self.role_entry(dependency, &plain, folder, collect)?);
         }
         self.defines(role.defaults.keys().chain(role.vars.keys()).chain(role.params.keys()));
         collect.roles.push(Arc::clone(&role));
         let own = Common { role: Some(Arc::clone(&role)), ..common.clone() };
-        if let Some(handlers) = find_yaml(&role.path.join("handlers"), "main") {
-            let node = self.read(&handlers)?;
-            let loaded = self.entries(&node, &own, &role.path.join("handlers"), collect)?;
-            flatten(&loaded, &mut collect.handlers);
+        match find_yaml(&role.path.join("handlers"), &wanted.from.handlers) {
+            Some(handlers) => {
+                let node = self.read(&handlers)?;
+                let loaded = self.handlers(&node, &own, &role.path.join("handlers"), collect)?;
+                flatten(&loaded, &mut collect.handlers);
+            }
+            None => self.missing_part(wanted, "handlers", &wanted.from.handlers),
         }
-        match find_yaml(&role.path.join("tasks"), wanted.tasks_from) {
+        let handling = std::mem::replace(&mut collect.handling, false);
+        match find_yaml(&role.path.join("tasks"), &wanted.from.tasks) {
             Some(tasks) => {
                 let node = self.read(&tasks)?;
                 entries.extend(self.entries(&node, &own, &role.path.join("tasks"), collect)?);
             }
-            None if wanted.tasks_from != "main" => {
-                self.mistake(
-                    wanted.node.error(format!("the role `{}` has no tasks `{}`", role.name, wanted.tasks_from)),
-                );
-            }
-            None => {}
+            None => self.missing_part(wanted, "tasks", &wanted.from.tasks),
         }
+        collect.handling = handling;
         collect.stack.pop();
         Ok(entries)
     }
@@ -161,18 +225,31 @@ impl Loader {
     }
 
     /// `defaults/main.yml`, or every file of `defaults/main/`.
-    pub(super) fn role_vars(&self, role: &Path, part: &str) -> Result<Map<String, Value>> {
+    fn role_vars(&self, wanted: &RoleUse<'_>, role: &Path, part: &str, name: &str) -> Result<Map<String, Value>> {
         let mut vars = Map::new();
         let folder = role.join(part);
-        if let Some(path) = find_yaml(&folder, "main") {
+        if let Some(path) = find_yaml(&folder, name) {
             let node = self.read(&path)?;
             self.uses(&node, false, true);
+            self.check_vars(&node);
             merge_vars(&node, &mut vars);
-        } else if files::is_dir(&folder.join("main")) {
-            for file in files::walk(&folder.join("main"))? {
-                merge_vars(&self.read(&folder.join("main").join(file))?, &mut vars);
+        } else if files::is_dir(&folder.join(name)) {
+            for file in files::walk(&folder.join(name))? {
+                let node = self.read(&folder.join(name).join(file))?;
+                self.check_vars(&node);
+                merge_vars(&node, &mut vars);
             }
+        } else {
+            self.missing_part(wanted, part, name);
         }
         Ok(vars)
+    }
+
+    /// A file of a role that somebody asks for by name must be there; `main` need not.
+    fn missing_part(&self, wanted: &RoleUse<'_>, part: &str, name: &str) {
+        if name != "main" {
+            let message = format!("the role `{}` has no {part} `{name}`", wanted.name);
+            self.mistake(wanted.node.error(message));
+        }
     }
 }

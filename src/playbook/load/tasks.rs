@@ -5,75 +5,19 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Collect, Loader, RoleUse, UNSUPPORTED, list, strip_yaml, texts};
+use super::{Collect, Loader, keywords::Place, list, texts};
 use crate::{
     error::{Diagnostic, Result},
     files,
-    playbook::model::{Block, Common, Entry, Loop, Task},
+    playbook::{
+        connection,
+        model::{Block, Common, Entry, Loop, Task},
+    },
     template::is_template,
     yaml::{self, Content, Key, Node},
 };
-
-/// Keywords of tasks and blocks that say something about how they run.
-pub(super) const TASK_KEYWORDS: &[&str] = &[
-    "action",
-    "always",
-    "any_errors_fatal",
-    "args",
-    "become",
-    "become_exe",
-    "become_flags",
-    "become_method",
-    "become_user",
-    "block",
-    "changed_when",
-    "check_mode",
-    "collections",
-    "connection",
-    "delay",
-    "delegate_facts",
-    "delegate_to",
-    "diff",
-    "environment",
-    "failed_when",
-    "ignore_errors",
-    "ignore_unreachable",
-    "listen",
-    "local_action",
-    "loop",
-    "loop_control",
-    "name",
-    "no_log",
-    "notify",
-    "register",
-    "remote_user",
-    "rescue",
-    "retries",
-    "run_once",
-    "tags",
-    "throttle",
-    "timeout",
-    "until",
-    "vars",
-    "when",
-];
-
-/// Loops by their look-up.
-pub(super) const LOOPS: &[&str] = &[
-    "items",
-    "list",
-    "dict",
-    "nested",
-    "together",
-    "indexed_items",
-    "flattened",
-    "fileglob",
-    "first_found",
-    "sequence",
-    "subelements",
-];
 
 impl Loader {
     pub(super) fn entries(
@@ -96,12 +40,28 @@ impl Loader {
         Ok(entries)
     }
 
-    pub(super) fn entry(
-        &self, node: &Node, fields: &[(Key, Node)], common: &Common, folder: &Path, collect: &mut Collect,
+    /// The entries of a list of handlers.
+    pub(super) fn handlers(
+        &self, node: &Node, common: &Common, folder: &Path, collect: &mut Collect,
     ) -> Result<Vec<Entry>> {
-        let own = self.common(fields, common);
+        let before = std::mem::replace(&mut collect.handling, true);
+        let entries = self.entries(node, common, folder, collect);
+        collect.handling = before;
+        entries
+    }
+
+    pub(super) fn entry(
+        &self, node: &Node, fields: &[(Key, Node)], outer: &Common, folder: &Path, collect: &mut Collect,
+    ) -> Result<Vec<Entry>> {
         if let Some(body) = node.get("block") {
-            self.keywords(fields, TASK_KEYWORDS, "block");
+            if collect.handling {
+                fields.iter().filter(|(key, _)| key.name == "block").for_each(|(key, _)| {
+                    self.is_keyword(key, Place::Handler);
+                });
+                return Ok(Vec::new());
+            }
+            self.allow(fields, Place::Block);
+            let own = self.common(fields, outer);
             let part = |key: &str, collect: &mut Collect| {
                 node.get(key).map_or_else(|| Ok(Vec::new()), |node| self.entries(node, &own, folder, collect))
             };
@@ -109,40 +69,23 @@ impl Loader {
             let (rescue, always) = (part("rescue", collect)?, part("always", collect)?);
             return Ok(vec![Entry::Block(Arc::new(Block { body, rescue, always }))]);
         }
-        let Some(task) = self.task(node, fields, own, folder) else { return Ok(Vec::new()) };
+        let (place, module) = self.place_of(node, fields, collect.handling);
+        let Some((key, value)) = module else { return Ok(Vec::new()) };
+        let Some(mut task) = self.task(node, fields, (key, value), self.common(fields, outer), folder) else {
+            return Ok(Vec::new());
+        };
+        if matches!(place, Place::IncludeTasks | Place::IncludeRole) {
+            task.inside = Some(Box::new(self.inside(fields, value, outer)));
+        }
         match task.module.as_str() {
             "import_tasks" | "include" => self.import_tasks(&task, node, collect),
-            "import_role" => {
-                let text = |name: &str| task.arguments.get(name).and_then(Value::as_str);
-                let name = text("name").or_else(|| text("role")).unwrap_or_default().to_owned();
-                let tasks_from = text("tasks_from").unwrap_or("main").to_owned();
-                let params = task.common.vars.clone();
-                let parent = task.common.role.clone();
-                let wanted = RoleUse { name: &name, node, params, tasks_from: strip_yaml(&tasks_from), parent };
-                self.role(&wanted, &task.common, folder, collect)
-            }
+            "import_role" => self.import_role(&task, node, folder, collect),
             "include_tasks" => {
                 self.check_include(&task, node, collect)?;
                 Ok(vec![Entry::Task(Arc::new(task))])
             }
             "include_role" => {
-                let text = |name: &str| task.arguments.get(name).and_then(Value::as_str);
-                let name = text("name").or_else(|| text("role")).unwrap_or_default().to_owned();
-                if !is_template(&name) && collect.depth < 8 {
-                    let tasks_from = text("tasks_from").unwrap_or("main").to_owned();
-                    let mut aside =
-                        Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
-                    let wanted = RoleUse {
-                        name: &name,
-                        node,
-                        params: Map::new(),
-                        tasks_from: strip_yaml(&tasks_from),
-                        parent: None,
-                    };
-                    if !is_template(&tasks_from) && !aside.stack.contains(&name) {
-                        self.role(&wanted, &task.common, folder, &mut aside)?;
-                    }
-                }
+                self.check_include_role(&task, node, folder, collect)?;
                 Ok(vec![Entry::Task(Arc::new(task))])
             }
             _ => Ok(vec![Entry::Task(Arc::new(task))]),
@@ -181,9 +124,14 @@ impl Loader {
             None => self.mistake(place_of_include(task, node).error(format!("there is no task file `{name}`"))),
             Some(path) => {
                 let inner = self.read(&path)?;
-                let mut aside =
-                    Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
-                self.entries(&inner, &task.common, path.parent().unwrap_or(Path::new(".")), &mut aside)?;
+                let mut aside = Collect {
+                    depth: collect.depth + 1,
+                    stack: collect.stack.clone(),
+                    handling: collect.handling,
+                    ..Collect::default()
+                };
+                let common = task.inside.as_deref().unwrap_or(&task.common);
+                self.entries(&inner, common, path.parent().unwrap_or(Path::new(".")), &mut aside)?;
             }
         }
         Ok(())
@@ -208,6 +156,7 @@ impl Loader {
                     if let Some(entries) = node.entries() {
                         // What nobody asks for may be undefined.
                         self.uses(node, false, true);
+                        self.check_vars(node);
                         self.defines(entries.iter().map(|(key, _)| &key.name));
                         common.vars.extend(yaml::entries_to_map(entries));
                     }
@@ -217,14 +166,15 @@ impl Loader {
                     self.uses(node, false, conditional);
                     common.become_user = value();
                 }
-                "become_method" if node.as_str().is_some_and(|method| method != "sudo") => {
-                    self.mistake(node.error("only `become_method: sudo` is supported"));
-                }
+                "become_method" => self.check_value(node, connection::check_become_method),
                 "environment" => {
                     self.uses(node, false, conditional);
                     common.environment.extend(list(node));
                 }
-                "connection" => common.connection = node.as_str().map(str::to_owned),
+                "connection" => {
+                    self.check_value(node, |text| connection::is_local(text).map(drop));
+                    common.connection = value();
+                }
                 "delegate_to" => {
                     self.uses(node, false, conditional);
                     common.delegate_to = value();
@@ -233,10 +183,24 @@ impl Loader {
                 "ignore_errors" => common.ignore_errors = value(),
                 "no_log" => common.no_log = value(),
                 "check_mode" => common.check_mode = value(),
+                "diff" => common.diff = value(),
+                "delegate_facts" => common.delegate_facts = value(),
+                "notify" => common.notify = list(node),
                 _ => {}
             }
         }
         common
+    }
+
+    /// A value that is known now must be one that we have.
+    pub(super) fn check_value(&self, node: &Node, check: impl FnOnce(&str) -> Result<()>) {
+        let text = node.as_str().map_or_else(|| node.to_value().to_string(), str::to_owned);
+        if !is_template(&text)
+            && let Err(error) = check(&text)
+        {
+            let diagnostic = node.error(error.message());
+            self.mistake(error.hints().iter().fold(diagnostic, Diagnostic::hint));
+        }
     }
 
     pub(super) fn check_condition(&self, condition: &Value, node: &Node) {
@@ -248,14 +212,39 @@ impl Loader {
         }
     }
 
-    pub(super) fn task(&self, node: &Node, fields: &[(Key, Node)], common: Common, folder: &Path) -> Option<Task> {
-        let mut module: Option<(&Key, &Node)> = None;
+    /// What the tasks inside a dynamic include inherit: what is around it, its `apply` and its variables; its other keywords
+    /// are for the include itself.
+    fn inside(&self, fields: &[(Key, Node)], value: &Node, outer: &Common) -> Common {
+        let mut inside = Common { depth: outer.depth + 1, ..outer.clone() };
+        let field = |name: &str| fields.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
+        if let Some(vars) = field("vars").and_then(Node::entries) {
+            inside.params.extend(yaml::entries_to_map(vars));
+        }
+        match value.get("apply").or_else(|| field("args")?.get("apply")) {
+            None => {}
+            Some(apply) => match apply.entries() {
+                Some(entries) => {
+                    self.allow(entries, Place::Apply);
+                    inside = self.common(entries, &inside);
+                }
+                None => {
+                    self.mistake(apply.error(format!("`apply` is a mapping of keywords, this is {}", apply.kind())));
+                }
+            },
+        }
+        inside
+    }
+
+    pub(super) fn task(
+        &self, node: &Node, fields: &[(Key, Node)], (key, value): (&Key, &Node), common: Common, folder: &Path,
+    ) -> Option<Task> {
         let mut task = Task::blank(common, folder.to_owned(), node.mark.clone());
+        task.notify.clone_from(&task.common.notify);
         let mut control: Option<&Node> = None;
         for (key, value) in fields {
             match key.name.as_str() {
                 "name" => task.name = value.as_str().map_or_else(|| value.to_value().to_string(), str::to_owned),
-                "register" => task.register = value.as_str().map(str::to_owned),
+                "register" => task.register = self.variable_name(value),
                 "changed_when" | "failed_when" | "until" => {
                     let condition = value.to_value();
                     for one in list(value) {
@@ -269,9 +258,7 @@ impl Loader {
                 }
                 "retries" => task.retries = Some(value.to_value()),
                 "delay" => task.delay = Some(value.to_value()),
-                "notify" => task.notify = list(value),
                 "listen" => task.listen = texts(value),
-                "delegate_facts" => task.delegate_facts = crate::template::is_true(&value.to_value()),
                 "loop" => task.r#loop = Some(Loop::new("loop", value.to_value())),
                 "loop_control" => control = Some(value),
                 "args" => {
@@ -280,37 +267,14 @@ impl Loader {
                     }
                 }
                 name if name.starts_with("with_") => {
-                    let lookup = &name[5..];
-                    if !LOOPS.contains(&lookup) {
-                        self.mistake(Diagnostic::error(
-                            key.mark.location(),
-                            format!("the loop `{name}` is not supported"),
-                        ));
-                    }
-                    task.r#loop = Some(Loop::new(lookup, value.to_value()));
+                    task.r#loop = Some(Loop::new(&name["with_".len()..], value.to_value()));
                 }
-                name if UNSUPPORTED.contains(&name) => {
-                    self.mistake(Diagnostic::error(
-                        key.mark.location(),
-                        format!("the keyword `{name}` is not supported"),
-                    ));
-                }
-                name if TASK_KEYWORDS.contains(&name) && !matches!(name, "action" | "local_action") => {}
-                _ if module.is_none() => module = Some((key, value)),
-                name => {
-                    let first = module.map(|(key, _)| key.name.clone()).unwrap_or_default();
-                    let message = format!("a task has one module, this one has `{first}` and `{name}`");
-                    self.mistake(Diagnostic::error(key.mark.location(), message));
-                }
+                _ => {}
             }
         }
         if let (Some(control), Some(r#loop)) = (control, &mut task.r#loop) {
             self.loop_control(control, r#loop);
         }
-        let Some((key, value)) = module else {
-            self.mistake(node.error("this task names no module"));
-            return None;
-        };
         self.module(key, value, node.get("args"), &mut task)?;
         self.words_of_task(&task, node);
         if task.name.is_empty() {
@@ -320,22 +284,35 @@ impl Loader {
     }
 
     pub(super) fn loop_control(&self, control: &Node, r#loop: &mut Loop) {
+        self.allow(control.entries().unwrap_or_default(), Place::LoopControl);
         for (key, value) in control.entries().unwrap_or_default() {
             match key.name.as_str() {
-                "loop_var" => r#loop.var = value.as_str().unwrap_or("item").to_owned(),
-                "index_var" => r#loop.index_var = value.as_str().map(str::to_owned),
+                "loop_var" => r#loop.var = self.variable_name(value).unwrap_or_else(|| "item".to_owned()),
+                "index_var" => r#loop.index_var = self.variable_name(value),
                 "label" => {
                     self.uses(value, false, true);
                     r#loop.label = Some(value.to_value());
                 }
                 "pause" => r#loop.pause = value.to_value().as_f64(),
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),
-                "extended_allitems" | "break_when" => {}
-                name => {
-                    self.mistake(Diagnostic::error(key.mark.location(), format!("unknown keyword `{name}` of a loop")));
-                }
+                "extended_allitems" => r#loop.all_items = crate::template::is_true(&value.to_value()),
+                _ => {}
             }
         }
+    }
+
+    /// A name that a variable can have.
+    fn variable_name(&self, node: &Node) -> Option<String> {
+        let name = node.as_str().map_or_else(|| node.to_value().to_string(), str::to_owned);
+        let valid = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !valid && !is_template(&name) {
+            let close: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            let diagnostic = node.error(format!("`{name}` is not a name that a variable can have"));
+            self.mistake(diagnostic.hint(format!("letters, digits and `_`, such as `{close}`")));
+            return None;
+        }
+        Some(name)
     }
 }
 
@@ -349,6 +326,7 @@ impl Loop {
             label: None,
             pause: None,
             extended: false,
+            all_items: true,
         }
     }
 }

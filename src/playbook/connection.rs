@@ -1,0 +1,91 @@
+//! Connection variables: which of Ansible's are followed, which change nothing here, and which are refused.
+
+use crate::{
+    error::{Error, Result},
+    playbook::load::keywords::Support::{self, Done, NoEffect, Refused},
+};
+
+/// How variables say that a host is reached; what is `None` is as in the inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// The user who logs in.
+    pub login: Option<String>,
+    /// The address.
+    pub address: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+const OWN_KEYS: &str = "the environment's own keys are used";
+const OWN_SSH: &str = "connections are made by this program, not by `ssh`";
+const NO_PYTHON: &str = "no Python is needed on the host";
+const FLAGS: &str = "write what the flags do into the task, such as `cd` or `environment`";
+
+/// The variables that say how a host is reached and as whom tasks run on it.
+pub const VARIABLES: &[(&str, Support)] = &[
+    ("ansible_become", Done),
+    ("ansible_become_exe", Refused("`sudo` is found on the path of the host")),
+    ("ansible_become_flags", Refused(FLAGS)),
+    ("ansible_become_method", Done),
+    ("ansible_become_password", NoEffect("the login may use `sudo` without a password")),
+    ("ansible_become_pass", NoEffect("the login may use `sudo` without a password")),
+    ("ansible_become_user", Done),
+    ("ansible_connection", Done),
+    ("ansible_host", Done),
+    ("ansible_password", NoEffect(OWN_KEYS)),
+    ("ansible_pipelining", NoEffect("nothing is copied to the host to run a task")),
+    ("ansible_port", Done),
+    ("ansible_python_interpreter", NoEffect(NO_PYTHON)),
+    ("ansible_remote_tmp", NoEffect("nothing is copied to the host to run a task")),
+    ("ansible_shell_executable", Refused("tasks run in `/bin/sh`; `shell` has the argument `executable`")),
+    ("ansible_shell_type", Refused("tasks run in `/bin/sh`")),
+    ("ansible_ssh_common_args", Refused(OWN_SSH)),
+    ("ansible_ssh_extra_args", Refused(OWN_SSH)),
+    ("ansible_ssh_host", Done),
+    ("ansible_ssh_pass", NoEffect(OWN_KEYS)),
+    ("ansible_ssh_pipelining", NoEffect("nothing is copied to the host to run a task")),
+    ("ansible_ssh_port", Done),
+    ("ansible_ssh_private_key_file", NoEffect(OWN_KEYS)),
+    ("ansible_ssh_user", Done),
+    ("ansible_sudo_exe", Refused("`sudo` is found on the path of the host")),
+    ("ansible_sudo_flags", Refused(FLAGS)),
+    ("ansible_user", Done),
+];
+
+/// What becomes of a variable, when it is about connections.
+pub(super) fn support(name: &str) -> Option<Support> {
+    VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, support)| *support)
+}
+
+/// The variables that are refused, with what to do instead.
+pub(super) fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VARIABLES.iter().filter_map(|(name, support)| match support {
+        Refused(instead) => Some((*name, *instead)),
+        _ => None,
+    })
+}
+
+/// Whether a kind of connection means this machine.
+///
+/// # Errors
+/// When it is none that we have.
+pub(super) fn is_local(connection: &str) -> Result<bool> {
+    match connection.strip_prefix("ansible.builtin.").unwrap_or(connection) {
+        "local" => Ok(true),
+        "ssh" | "smart" | "paramiko" | "paramiko_ssh" => Ok(false),
+        other => Err(Error::usage(format!("`connection: {other}` is not supported"))
+            .hint("a task runs over SSH, or on this machine with `connection: local`")),
+    }
+}
+
+/// A method of becoming another user must be `sudo`.
+///
+/// # Errors
+/// When it is another one.
+pub(super) fn check_become_method(method: &str) -> Result<()> {
+    match method {
+        "sudo" | "ansible.builtin.sudo" => Ok(()),
+        other => Err(Error::usage(format!("`become_method: {other}` is not supported"))
+            .hint("only `sudo` is; tasks of root need no other method")),
+    }
+}
