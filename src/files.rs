@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     path::{Component, Path, PathBuf},
 };
 
@@ -105,6 +106,36 @@ pub fn mode(path: &Path) -> Option<u32> {
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?.into_owned())
         .map_err(|_| Error::new(format!("`{}` is not UTF-8 text", path.display())))
+}
+
+/// The files of `group_vars/` or `host_vars/`, by the group or host that they are for: its file, or all files of its folder.
+/// A folder comes before a file of its name, as in Ansible.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn vars_files(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut found: BTreeMap<String, (usize, Vec<PathBuf>)> = BTreeMap::new();
+    for file in if is_dir(folder) { walk(folder)? } else { Vec::new() } {
+        let parts: Vec<String> = file.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let extension = file.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(rank) = ["", "yml", "yaml", "json"].iter().position(|known| *known == extension) else { continue };
+        if parts.iter().any(|part| part.starts_with('.') || part.ends_with('~')) {
+            continue;
+        }
+        let (name, rank) = match parts.as_slice() {
+            [_] => (file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), rank),
+            [name, ..] => (name.clone(), 0),
+            [] => continue,
+        };
+        let known = found.entry(name).or_insert_with(|| (rank, Vec::new()));
+        if rank < known.0 {
+            *known = (rank, Vec::new());
+        }
+        if rank == known.0 {
+            known.1.push(folder.join(file));
+        }
+    }
+    Ok(found.into_iter().map(|(name, (_, files))| (name, files)).collect())
 }
 
 /// The files below a folder, relative to it, sorted.

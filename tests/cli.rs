@@ -123,6 +123,19 @@ fn unsupported_modules_and_keywords_are_found_before_any_host() {
 }
 
 #[test]
+fn a_play_may_use_what_an_earlier_one_has_registered() {
+    let play = |tasks: &str| format!("- hosts: all\n  tasks:\n{tasks}");
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "instances: {a: {}}\nplaybooks: [own.yml]\n").file(
+        "envs/dev/own.yml",
+        &(play("    - command: id\n      register: foo\n    - set_fact: {bar: 1}\n")
+            + &play("    - debug: {msg: '{{ foo.stdout }} {{ bar }}'}\n")),
+    );
+    sandbox.run(&["validate", "dev"], 0);
+    sandbox.write("envs/dev/own.yml", &play("    - debug: {msg: '{{ foo.stdout }}'}\n"));
+    assert!(sandbox.run(&["validate", "dev"], 2).err.contains("`foo`"));
+}
+
+#[test]
 fn an_unknown_environment_is_suggested() {
     let sandbox = Sandbox::new().file("envs/staging/config.yaml", "");
     let printed = sandbox.run(&["plan", "stagin"], 2);

@@ -2,7 +2,7 @@
 //! in every place where the table says that it is done. A row without a case fails.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use infra::{
     error::Result,
     event::Events,
     playbook::{
-        Connections, Inventory, Loader, Options, SearchPath,
+        Connections, Inventory, Loader, Options, Reach, SearchPath,
         keywords::{KEYWORDS, Place, Support},
         run,
     },
@@ -45,8 +45,8 @@ impl Transport for Noted {
         self.local.exec(None, scripts).await
     }
 
-    async fn put(&self, _: Option<&str>, bytes: Bytes, path: &str) -> Result<()> {
-        self.local.put(None, bytes, path).await
+    async fn send(&self, _: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
+        self.local.send(None, script, input).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
@@ -58,21 +58,40 @@ struct Fleet(Trace);
 
 #[async_trait]
 impl Connections for Fleet {
+    async fn reach(&self, host: &str, reach: &Reach) -> Result<Arc<dyn Transport>> {
+        let login = reach.login.as_deref().unwrap_or("the login");
+        let port = reach.port.map(|port| format!(" at port {port}")).unwrap_or_default();
+        self.0.lock().unwrap().push(format!("reach {host} as {login}{port}"));
+        self.connect(host).await
+    }
+
     async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>> {
         Ok(Arc::new(Noted { host: host.to_owned(), local: Local::default(), trace: Arc::clone(&self.0) }))
     }
 }
 
 /// Runs a playbook in a folder on hosts that are this machine, and says what happened.
-pub(crate) async fn play(folder: &Path, playbook: &Value, hosts: &[&str], options: Options) -> Result<String> {
+async fn play(folder: &Path, playbook: &Value, case: &Value) -> Result<String> {
     let text = playbook.to_string().replace("$DIR", &folder.display().to_string());
     std::fs::write(folder.join("play.yml"), text).unwrap();
     let engine = Engine::default();
     let loader = Arc::new(Loader::new(SearchPath::default(), engine.clone()));
     let plays = loader.playbooks(&[folder.join("play.yml")])?;
-    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-    let groups = [("all".to_owned(), hosts.clone())].into();
-    let inventory = Inventory { hosts, groups, ..Inventory::default() };
+    let options = options(case);
+    let mut hosts = texts(case, "hosts");
+    if hosts.is_empty() {
+        hosts.push("a".to_owned());
+    }
+    let mut groups: BTreeMap<String, Vec<String>> = [("all".to_owned(), hosts.clone())].into();
+    for name in case["groups"].as_object().into_iter().flat_map(Map::keys) {
+        groups.insert(name.clone(), texts(&case["groups"], name));
+    }
+    let vars = |name: &str| {
+        let all = case[name].as_object().cloned().unwrap_or_default();
+        all.into_iter().map(|(name, vars)| (name, vars.as_object().unwrap().clone())).collect()
+    };
+    let (group_vars, host_vars) = (vars("group_vars"), vars("host_vars"));
+    let inventory = Inventory { hosts, groups, group_vars, host_vars, ..Inventory::default() };
     let world = world(inventory, SearchPath::default(), &engine, options.check);
     let trace = Trace::default();
     let fleet = Arc::new(Fleet(Arc::clone(&trace)));
@@ -177,10 +196,13 @@ async fn judge(case: &Value, playbook: &Value, folder: &Path) -> std::result::Re
         std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
         std::fs::write(folder.join(name), text.as_str().unwrap()).unwrap();
     }
-    let hosts = texts(case, "hosts");
-    let hosts: Vec<&str> = if hosts.is_empty() { vec!["a"] } else { hosts.iter().map(String::as_str).collect() };
     let begun = Instant::now();
-    let trace = play(folder, playbook, &hosts, options(case)).await.map_err(|error| error.to_string())?;
+    let trace = match (play(folder, playbook, case).await, case["error"].as_str()) {
+        (Ok(trace), None) => trace,
+        (Ok(trace), Some(_)) => return Err(format!("no error, but\n{trace}")),
+        (Err(error), Some(text)) if error.to_string().contains(text) => return Ok(()),
+        (Err(error), _) => return Err(error.to_string()),
+    };
     let took = begun.elapsed();
     for text in texts(case, "sees") {
         // `3x text` is seen three times.
@@ -259,6 +281,24 @@ async fn every_keyword_that_is_done_has_a_case_in_each_place() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `golden/playbooks/<subject>.yml`: what playbooks do, and which are refused. A new case is a new entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn playbooks_do_what_their_cases_say() {
+    let root = repository().join("tests/golden/playbooks");
+    let mut wrong = Vec::new();
+    for file in infra::files::walk(&root).unwrap() {
+        let (node, duplicates) = yaml::parse(&yaml::read(&root.join(&file)).unwrap()).unwrap();
+        assert!(duplicates.is_empty());
+        for (at, case) in node.to_value().as_array().unwrap().iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            if let Err(why) = judge(case, &case["play"], folder.path()).await {
+                wrong.push(format!("{}, case {}: {why}", file.display(), at + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// A keyword that is refused is an error with a place and a hint, before any host is touched.
 #[tokio::test]
 async fn every_keyword_that_is_refused_is_an_error_with_its_place() {
@@ -269,7 +309,7 @@ async fn every_keyword_that_is_refused_is_an_error_with_its_place() {
             let folder = tempfile::tempdir().unwrap();
             let with = Map::from_iter([(row.name.to_owned(), json!([{"debug": {"msg": "x"}}]))]);
             let playbook = written(*place, &with, &tasks, folder.path());
-            let error = play(folder.path(), &playbook, &["a"], Options::default()).await.unwrap_err().to_string();
+            let error = play(folder.path(), &playbook, &Value::Null).await.unwrap_err().to_string();
             assert!(error.contains(row.name) && error.contains(instead), "{} on {}: {error}", row.name, place.name());
             assert!(error.contains(".yml:"), "{} on {} has no place: {error}", row.name, place.name());
         }

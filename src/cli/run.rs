@@ -38,7 +38,7 @@ pub(super) struct Run {
     /// The machines, as a pattern
     #[arg(long, short, default_value = "all")]
     limit: String,
-    /// Run as root
+    /// Run as root, where a playbook does not say otherwise
     #[arg(long, short)]
     r#become: bool,
     /// Change nothing, only tell what would be changed
@@ -91,7 +91,7 @@ impl Run {
 
     fn prepare(&self, session: &Session) -> Result<Prepared> {
         let engine = Engine::default();
-        let loader = Arc::new(configure::loader(&session.environment, &engine));
+        let loader = Arc::new(configure::loader(&session.environment, &engine).becoming(self.r#become));
         let mut plays = match (&self.playbook, &self.module) {
             (Some(name), _) => {
                 let direct = std::path::PathBuf::from(name);

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     event::Events,
     name::Name,
-    playbook::Connections,
+    playbook::{Connections, Reach},
     provider::Provider,
     remote::{
         Local, Transport,
@@ -27,13 +27,16 @@ use crate::{
 /// How long a machine may take from its creation to its first login.
 const BOOT: Duration = Duration::from_mins(3);
 
+/// A connection that is opened once.
+type Opened = OnceCell<Arc<Ssh>>;
+
 /// One connection a host, opened on first use.
 pub struct Pool {
     targets: HashMap<String, Host>,
     bastion: Option<String>,
     provider: Arc<dyn Provider>,
     local: Arc<Local>,
-    open: Mutex<HashMap<String, Arc<OnceCell<Arc<Ssh>>>>>,
+    open: Mutex<HashMap<(String, Reach), Arc<Opened>>>,
     events: Events,
 }
 
@@ -98,6 +101,11 @@ impl Pool {
     /// # Errors
     /// When there is no such host, or it cannot be reached in time.
     pub async fn ssh(&self, host: &str) -> Result<Arc<Ssh>> {
+        self.ssh_by(host, &Reach::default()).await
+    }
+
+    /// The SSH connection of a host, with another login, address or port than its own where variables say so.
+    async fn ssh_by(&self, host: &str, reach: &Reach) -> Result<Arc<Ssh>> {
         let Some(target) = self.targets.get(host) else {
             let mut known: Vec<&str> = self.targets.keys().map(String::as_str).collect();
             known.sort_unstable();
@@ -105,20 +113,42 @@ impl Pool {
                 Error::usage(format!("there is no machine `{host}`")).hint(format!("machines: {}", known.join(", ")))
             );
         };
-        let cell = Arc::clone(self.open.lock().await.entry(host.to_owned()).or_default());
+        let (reach, reached, is_direct) = target.reached(reach);
+        let cell = Arc::clone(self.open.lock().await.entry((host.to_owned(), reach)).or_default());
         let connection = cell.get_or_try_init(|| async {
-            let via = match (&target.direct, &self.bastion) {
-                (None, Some(bastion)) if bastion != host => Some(Box::pin(self.ssh(bastion)).await?),
+            let via = match &self.bastion {
+                Some(bastion) if !is_direct && bastion != host => Some(Box::pin(self.ssh(bastion)).await?),
                 _ => None,
             };
-            let mut reached = target.inner.clone();
-            if let Some((address, port)) = &target.direct {
-                (reached.address, reached.port) = (address.clone(), *port);
-            }
             let connect = Ssh::connect(&reached, via, Instant::now() + BOOT, || self.provider.why_down(&target.id));
             self.events.watch(host, "connecting", "connected", connect).await.map(Arc::new)
         });
         connection.await.cloned()
+    }
+}
+
+impl Host {
+    /// How the host is reached: what differs from its own login, address and port, the whole of it, and whether it is reached
+    /// without the bastion.
+    fn reached(&self, reach: &Reach) -> (Reach, Target, bool) {
+        let own = &self.inner;
+        let different = Reach {
+            login: reach.login.clone().filter(|login| *login != own.login),
+            address: reach.address.clone().filter(|address| !address.is_empty() && *address != own.address),
+            port: reach.port.filter(|port| *port != own.port),
+        };
+        let mut target = own.clone();
+        if let Some((address, port)) = &self.direct {
+            (target.address, target.port) = (address.clone(), *port);
+        }
+        if let Some(address) = &different.address {
+            (target.address, target.port) = (address.clone(), own.port);
+        }
+        target.port = different.port.unwrap_or(target.port);
+        if let Some(login) = &different.login {
+            target.login.clone_from(login);
+        }
+        (different, target, self.direct.is_some())
     }
 }
 
@@ -136,5 +166,35 @@ impl Connections for Pool {
             return Ok(Arc::<Local>::clone(&self.local));
         }
         Ok(self.ssh(host).await?)
+    }
+
+    async fn reach(&self, host: &str, reach: &Reach) -> Result<Arc<dyn Transport>> {
+        Ok(self.ssh_by(host, reach).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Host, Reach, Target};
+
+    #[test]
+    fn variables_change_the_way_to_a_host() {
+        let inner = Target {
+            address: "10.0.0.5".to_owned(),
+            port: 22,
+            login: "debian".to_owned(),
+            host_key: String::new(),
+            key: crate::secret::Secret::new("key".to_owned()),
+        };
+        let host = Host { id: String::new(), direct: Some(("127.0.0.1".to_owned(), 2201)), inner };
+        let way = |login: Option<&str>, address: Option<&str>, port| {
+            let reach = Reach { login: login.map(String::from), address: address.map(String::from), port };
+            let (different, target, _) = host.reached(&reach);
+            (different == Reach::default(), format!("{}@{}:{}", target.login, target.address, target.port))
+        };
+        // The inventory says these itself.
+        assert_eq!(way(Some("debian"), Some("10.0.0.5"), Some(22)), (true, "debian@127.0.0.1:2201".to_owned()));
+        assert_eq!(way(Some("deploy"), None, None), (false, "deploy@127.0.0.1:2201".to_owned()));
+        assert_eq!(way(None, Some("192.0.2.7"), Some(2222)), (false, "debian@192.0.2.7:2222".to_owned()));
     }
 }

@@ -147,7 +147,11 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
         texts.iter().map(one).collect()
     };
     found.extend(playbook::check::texts(&uses(&environment.output_marks, false), &Words::default(), &known, engine));
-    for play in &plays {
+    let mut kept = Words::default();
+    for play in &mut plays {
+        play.words.keep(&kept);
+        kept.kept.extend(play.words.kept.iter().cloned());
+        kept.keeps_more |= play.words.keeps_more;
         for mistake in playbook::check::play(play, &known, engine) {
             if !found.contains(&mistake) {
                 found.push(mistake);
@@ -216,7 +220,7 @@ impl Configuration {
 pub fn outputs(environment: &Environment, inventory: Inventory, engine: &Engine) -> Result<Vec<(String, String)>> {
     let world = world(inventory, SearchPath::of(&environment.folder, &environment.project), engine, false);
     let scope: Arc<dyn Scope> =
-        TaskScope { world, host: String::new(), play: None, task: None, locals: Arc::default() }.shared();
+        TaskScope { world, host: String::new(), play: None, beside: None, task: None, locals: Arc::default() }.shared();
     let outputs = environment.outputs.iter();
     outputs
         .map(|(name, template)| {

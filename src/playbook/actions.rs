@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Setup,
     Template,
     Uri,
+    ValidateArgumentSpec,
     WaitForConnection,
 }
 
@@ -47,11 +48,13 @@ pub(super) const ACTIONS: &[Action] = actions![
     "get_url" GetUrl false &[
         "url", "dest", "checksum", "sha256sum", "mode", "owner", "group", "force", "timeout", "headers", "validate_certs",
         "url_username", "url_password", "username", "password", "backup", "http_agent", "tmp_dest"],
-    "import_role" Import false &["name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "allow_duplicates", "public"],
+    "import_role" Import false &["name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "allow_duplicates", "public",
+        "rolespec_validate"],
     "import_tasks" Import true &["file"],
     "include" IncludeTasks true &["file"],
     "include_role" IncludeRole false &[
-        "name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "apply", "public", "allow_duplicates"],
+        "name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "apply", "public", "allow_duplicates",
+        "rolespec_validate"],
     "include_tasks" IncludeTasks true &["file", "apply"],
     "include_vars" IncludeVars true &["file", "name", "dir"],
     "meta" Meta true &[],
@@ -67,6 +70,7 @@ pub(super) const ACTIONS: &[Action] = actions![
         "url", "method", "body", "body_format", "headers", "status_code", "return_content", "validate_certs", "timeout",
         "user", "password", "url_username", "url_password", "force_basic_auth", "follow_redirects", "creates", "removes",
         "dest", "ca_path", "http_agent", "use_proxy", "force"],
+    "validate_argument_spec" ValidateArgumentSpec false &["argument_spec", "provided_arguments", "validate_args_context"],
     "wait_for_connection" WaitForConnection false &["timeout", "delay", "sleep", "connect_timeout"],
 ];
 

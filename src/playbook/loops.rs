@@ -8,7 +8,7 @@ use super::{model::Loop, vars::TaskScope};
 use crate::{
     error::{Error, Result},
     files,
-    template::{Engine, Scope, is_template, text_of},
+    template::{Engine, Scope, first_found as first_found_file, is_template, text_of},
 };
 
 /// The items that a loop goes through.
@@ -134,32 +134,16 @@ fn glob(pattern: &str, scope: &TaskScope) -> Vec<Value> {
         .collect()
 }
 
+/// A loop looks where its task does: for variables in `vars`, for templates in `templates`.
 fn first_found(source: &Value, scope: &TaskScope) -> Result<Vec<Value>> {
-    let mut names = Vec::new();
-    let mut skip = false;
-    for item in as_list(source.clone()) {
-        match &item {
-            Value::Object(options) => {
-                let list = |key: &str| as_list(options.get(key).cloned().unwrap_or(Value::Null));
-                let paths = list("paths");
-                skip |= options.get("skip").is_some_and(crate::template::is_true);
-                for file in list("files") {
-                    names.extend(paths.iter().map(|path| format!("{}/{}", text_of(path), text_of(&file))));
-                    if paths.is_empty() {
-                        names.push(text_of(&file));
-                    }
-                }
-            }
-            other => names.push(text_of(other)),
-        }
-    }
-    let lookups = scope.lookups();
-    let folders: Vec<_> = lookups.files.iter().chain(&lookups.templates).cloned().collect();
-    match names.iter().find_map(|name| files::find(&folders, std::path::Path::new(name))) {
-        Some(path) => Ok(vec![path.display().to_string().into()]),
-        None if skip => Ok(Vec::new()),
-        None => Err(Error::new(format!("none of these files exists: {}", names.join(", ")))),
-    }
+    let module = scope.task.as_ref().map(|task| task.module.as_str()).unwrap_or_default();
+    let folders = match module {
+        "include_vars" => scope.folders("vars"),
+        "template" => scope.template_folders(),
+        _ => scope.folders("files"),
+    };
+    let found = first_found_file(&as_list(source.clone()), &folders)?;
+    Ok(found.map(|path| path.display().to_string().into()).into_iter().collect())
 }
 
 /// `start=1 end=5 stride=2 format=web%02d`, or `5`.

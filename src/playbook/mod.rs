@@ -2,6 +2,7 @@
 //! what must change, transports carry it. May import `modules`, `remote`, `template`, `config`, `files` and the vocabulary.
 
 mod actions;
+mod argument_specs;
 mod arguments;
 pub mod check;
 mod connection;
@@ -20,7 +21,7 @@ pub use self::{
     actions::arguments,
     connection::{Reach, VARIABLES},
     inventory::Inventory,
-    load::{Loader, SearchPath, Use, Words, keywords, match_hosts},
+    load::{Beside, Loader, SearchPath, Use, Words, keywords, match_hosts},
     model::{Entry, Play, Task},
     run::{Connections, HostTally, Options, Recap, run},
     vars::{HostMemory, TaskScope, World},

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
-use super::load::Words;
+use super::load::{Beside, Words};
 use crate::yaml::Mark;
 
 /// A play: some tasks for some hosts.
@@ -34,6 +34,8 @@ pub struct Play {
     pub roles: Vec<Arc<Role>>,
     /// What its tasks inherit.
     pub common: Common,
+    /// The variables beside the playbook.
+    pub beside: Arc<Beside>,
     /// The folder of the playbook.
     pub folder: PathBuf,
     /// What it speaks of and what it defines.

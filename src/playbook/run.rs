@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -171,8 +171,14 @@ pub async fn run(
 }
 
 fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
-    let scope =
-        TaskScope { world: Arc::clone(world), host: String::new(), play: None, task: None, locals: Arc::default() };
+    let scope = TaskScope {
+        world: Arc::clone(world),
+        host: String::new(),
+        play: None,
+        beside: None,
+        task: None,
+        locals: Arc::default(),
+    };
     let shared = scope.with(play.vars.clone()).shared();
     let mut patterns = Vec::new();
     for pattern in &play.hosts {
@@ -210,7 +216,7 @@ fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
     let batches = batches.collect();
     Ok(PlayRun {
         number,
-        scope: Arc::new(PlayScope { play, vars_files, hosts }),
+        scope: Arc::new(PlayScope { play, vars_files, hosts, public: RwLock::default() }),
         batches,
         ended: watch::Sender::new(Vec::new()),
         aborted: AtomicBool::new(false),

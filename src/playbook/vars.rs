@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     inventory::Inventory,
-    load::SearchPath,
+    load::{Beside, SearchPath},
     model::{Play, Role, Task},
 };
 use crate::{
@@ -60,6 +60,8 @@ pub struct TaskScope {
     pub host: String,
     /// The play, when there is one.
     pub play: Option<Arc<PlayScope>>,
+    /// The variables beside the playbook, where a host is seen from another one's play.
+    pub beside: Option<Arc<Beside>>,
     /// The task, when there is one.
     pub task: Option<Arc<Task>>,
     /// Loop items and what a rescue is told.
@@ -74,6 +76,16 @@ pub struct PlayScope {
     pub vars_files: Map<String, Value>,
     /// Its hosts.
     pub hosts: Vec<String>,
+    /// Roles that were included with `public: true`.
+    pub public: RwLock<Vec<Arc<Role>>>,
+}
+
+impl PlayScope {
+    /// A variable of the roles that the whole play sees; the last one wins.
+    fn of_roles(&self, find: impl Fn(&Role) -> Option<Var>) -> Option<Var> {
+        let public = self.public.read().expect("no task panics while it holds the list");
+        public.iter().rev().chain(self.play.roles.iter().rev()).find_map(|role| find(role))
+    }
 }
 
 fn find_in(map: &Map<String, Value>, name: &str) -> Option<Var> {
@@ -148,12 +160,14 @@ impl TaskScope {
     /// Every host's variables, looked up when they are looked at.
     fn hostvars(&self) -> Var {
         let world = Arc::clone(&self.world);
+        let beside = self.beside().cloned();
         Var::map(world.inventory.hosts.clone(), move |host| {
             world.memory.contains_key(host).then(|| {
                 let scope = TaskScope {
                     world: Arc::clone(&world),
                     host: host.to_owned(),
                     play: None,
+                    beside: beside.clone(),
                     task: None,
                     locals: Arc::default(),
                 };
@@ -162,13 +176,27 @@ impl TaskScope {
         })
     }
 
+    /// The variables beside the playbook.
+    fn beside(&self) -> Option<&Arc<Beside>> {
+        self.beside.as_ref().or_else(|| Some(&self.play.as_ref()?.play.beside))
+    }
+
+    fn host_vars(&self, name: &str) -> Option<Var> {
+        let beside = self.beside().and_then(|beside| find_in(beside.host_vars.get(&self.host)?, name));
+        beside.or_else(|| find_in(self.world.inventory.host_vars.get(&self.host)?, name))
+    }
+
     fn group_vars(&self, name: &str) -> Option<Var> {
         let inventory = &self.world.inventory;
-        let mut groups = inventory.groups_of(&self.host);
         // Groups of one level are merged by name, the last one wins; `all` comes under them.
-        groups.reverse();
-        groups.push("all".to_owned());
-        groups.iter().find_map(|group| find_in(inventory.group_vars.get(group)?, name))
+        let groups: Vec<String> = inventory.groups_of(&self.host).into_iter().rev().collect();
+        [groups, vec!["all".to_owned()]].iter().find_map(|level| {
+            // Of one level, what is beside the playbook comes over what is beside the inventory.
+            let beside = self
+                .beside()
+                .and_then(|beside| level.iter().find_map(|group| find_in(beside.group_vars.get(group)?, name)));
+            beside.or_else(|| level.iter().find_map(|group| find_in(inventory.group_vars.get(group)?, name)))
+        })
     }
 
     /// Facts under their long names: `ansible_distribution`.
@@ -193,21 +221,15 @@ impl Scope for TaskScope {
             .or_else(|| locked(&memory.included, name).map(Var::template))
             .or_else(|| find_in(&task?.common.vars, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.vars, name)))
-            .or_else(|| {
-                let play = self.play.as_ref()?;
-                play.play.roles.iter().rev().find_map(|role| find_in(&role.vars, name))
-            })
+            .or_else(|| self.play.as_ref()?.of_roles(|role| find_in(&role.vars, name)))
             .or_else(|| find_in(&self.play.as_ref()?.vars_files, name))
             .or_else(|| find_in(&self.play.as_ref()?.play.vars, name))
             .or_else(|| self.injected(name))
-            .or_else(|| find_in(self.world.inventory.host_vars.get(&self.host)?, name))
+            .or_else(|| self.host_vars(name))
             .or_else(|| self.group_vars(name))
             .or_else(|| self.world.inventory.vars.get(name).cloned())
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.defaults, name)))
-            .or_else(|| {
-                let play = self.play.as_ref()?;
-                play.play.roles.iter().rev().find_map(|role| find_in(&role.defaults, name))
-            })
+            .or_else(|| self.play.as_ref()?.of_roles(|role| find_in(&role.defaults, name)))
     }
 
     fn names(&self) -> Vec<String> {
@@ -238,7 +260,7 @@ impl Scope for TaskScope {
 
 impl TaskScope {
     /// The folders in which a task looks for files of a kind: of its role, of its own folder, of the playbook.
-    fn folders(&self, kind: &str) -> Vec<PathBuf> {
+    pub(super) fn folders(&self, kind: &str) -> Vec<PathBuf> {
         let mut folders = Vec::new();
         for role in chain(self.role()) {
             folders.extend([role.path.join(kind), role.path.clone(), role.path.join("tasks")]);
@@ -255,7 +277,7 @@ impl TaskScope {
     }
 
     /// The folders of templates: what the environment lays over built-in roles comes first for them.
-    fn template_folders(&self) -> Vec<PathBuf> {
+    pub(super) fn template_folders(&self) -> Vec<PathBuf> {
         let builtin = self.role().is_some_and(|role| role.path.starts_with(files::BUILTIN) || self.is_shipped(role));
         let mut folders = if builtin { self.world.search.templates.clone() } else { Vec::new() };
         folders.extend(self.folders("templates"));

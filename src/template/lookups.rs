@@ -30,6 +30,9 @@ impl Lookups {
 pub(super) fn function(resolver: Resolver, list: bool) -> Value {
     Value::from_function(move |name: &str, args: Rest<Value>, kwargs: Kwargs| -> Result<Value, Error> {
         let name = name.trim_start_matches("ansible.builtin.");
+        if name == "first_found" {
+            return first_found(&resolver, &args, &kwargs, list);
+        }
         let values = args.iter().map(|arg| one(&resolver, name, arg, &kwargs)).collect::<Result<Vec<_>, _>>()?;
         if list {
             return Ok(Value::from(values));
@@ -37,6 +40,24 @@ pub(super) fn function(resolver: Resolver, list: bool) -> Value {
         let mut values = values;
         Ok(if values.len() == 1 { values.remove(0) } else { Value::from(values) })
     })
+}
+
+/// Its terms are one search, which may find nothing.
+fn first_found(resolver: &Resolver, args: &[Value], kwargs: &Kwargs, list: bool) -> Result<Value, Error> {
+    let wrong = |error: crate::error::Error| Error::new(ErrorKind::InvalidOperation, format!("lookup: {error}"));
+    let mut terms = args.iter().map(lazy::to_json).collect::<Result<Vec<_>, _>>()?;
+    let mut options = serde_json::Map::new();
+    for name in ["files", "paths", "skip"] {
+        if let Some(value) = kwargs.get::<Option<Value>>(name)? {
+            options.insert(name.to_owned(), lazy::to_json(&value)?);
+        }
+    }
+    if !options.is_empty() {
+        terms.push(options.into());
+    }
+    let found = super::first_found(&terms, &resolver.scope.lookups().files).map_err(wrong)?;
+    let found = found.map(|path| path.display().to_string());
+    Ok(if list { Value::from_iter(found) } else { Value::from(found.unwrap_or_default()) })
 }
 
 fn one(resolver: &Resolver, name: &str, arg: &Value, kwargs: &Kwargs) -> Result<Value, Error> {
@@ -69,17 +90,6 @@ fn one(resolver: &Resolver, name: &str, arg: &Value, kwargs: &Kwargs) -> Result<
                 (true, Some(default)) => Ok(default),
                 (true, None) => Err(wrong(format!("lookup: `{text}` is undefined"))),
             }
-        }
-        "first_found" => {
-            let names: Vec<String> = match arg.try_iter() {
-                Ok(items) if arg.as_str().is_none() => items.map(|item| item.to_string()).collect(),
-                _ => vec![text],
-            };
-            let folders = resolver.scope.lookups().files;
-            let found = names.iter().find_map(|name| files::find(&folders, Path::new(name)));
-            found
-                .map(|path| Value::from(path.display().to_string()))
-                .ok_or_else(|| wrong(format!("lookup: none of these files exists: {}", names.join(", "))))
         }
         other => {
             Err(wrong(format!("lookup `{other}` is not supported; known: env, file, template, vars, first_found")))

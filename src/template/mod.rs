@@ -3,6 +3,7 @@
 
 mod chain;
 mod filters;
+mod first_found;
 mod lazy;
 mod lookups;
 mod names;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::filters::{checksum_of as checksum, expand, python_json};
 pub(crate) use self::names::root as name_root;
-pub use self::{lookups::Lookups, names::Names};
+pub use self::{first_found::first_found, lookups::Lookups, names::Names};
 use crate::error::{Error, Result};
 
 /// What an argument is set to that shall be left out: `default(omit)`.

@@ -1,9 +1,6 @@
 //! The variables beside the file: `group_vars/` and `host_vars/`.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -11,28 +8,24 @@ use serde_json::{Map, Value};
 use crate::{
     config::Environment,
     error::{Diagnostic, Result},
-    yaml,
+    files, yaml,
 };
 
-/// The variables of each file of a folder, by the file's name.
+/// The variables of each group or host of a folder, by its name.
 pub(super) fn read_vars(folder: &Path, found: &mut Vec<Diagnostic>) -> Result<IndexMap<String, Map<String, Value>>> {
     let mut vars = IndexMap::new();
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(vars) };
-    let mut paths: Vec<PathBuf> = entries.filter_map(std::result::Result::ok).map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        if !path.is_file() || !matches!(extension, "yml" | "yaml" | "json" | "") {
-            continue;
+    for (name, paths) in files::vars_files(folder)? {
+        let mut all = Map::new();
+        for path in paths {
+            let (node, duplicates) = yaml::parse(&yaml::read(&path)?)?;
+            found.extend(duplicates);
+            match node.to_value() {
+                Value::Object(map) => all.extend(map),
+                Value::Null => {}
+                _ => found.push(node.error("a variables file is a mapping of names and values")),
+            }
         }
-        let (node, duplicates) = yaml::parse(&yaml::read(&path)?)?;
-        found.extend(duplicates);
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        match node.to_value() {
-            Value::Object(map) => drop(vars.insert(name, map)),
-            Value::Null => drop(vars.insert(name, Map::new())),
-            _ => found.push(node.error("a variables file is a mapping of names and values")),
-        }
+        vars.insert(name, all);
     }
     Ok(vars)
 }

@@ -12,16 +12,18 @@ use crate::{
     error::{Error, Result},
     files,
     modules::{self, Algorithm, Arguments, FileCopy, Probe},
-    playbook::{actions::Kind, model::Task, web},
+    playbook::{actions::Kind, argument_specs, model::Task, web},
     remote::Script,
-    template::{is_template, is_true, text_of},
+    template::{Scope, is_template, is_true, text_of},
     yaml,
 };
 
 impl HostRun<'_> {
     pub(super) async fn action(&mut self, kind: Kind, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
         let resolved = match kind {
-            Kind::Debug | Kind::Assert | Kind::IncludeTasks | Kind::IncludeRole => Ok((Map::new(), None)),
+            Kind::Debug | Kind::Assert | Kind::ValidateArgumentSpec | Kind::IncludeTasks | Kind::IncludeRole => {
+                Ok((Map::new(), None))
+            }
             _ => self.arguments(task, scope),
         };
         let (named, free) = match resolved {
@@ -45,6 +47,7 @@ impl HostRun<'_> {
             }),
             Kind::IncludeVars => self.include_vars(&named, free.as_deref(), task, scope),
             Kind::Import => Ok(TaskEnd::default()),
+            Kind::ValidateArgumentSpec => self.validate_argument_spec(task, scope),
             Kind::Ping => {
                 let place = self.place(task, scope)?;
                 self.exec(&place, &[Script::probe(":")]).await?;
@@ -129,6 +132,44 @@ impl HostRun<'_> {
         Ok(TaskEnd { result: Map::from_iter([("msg".to_owned(), message)]), ..TaskEnd::default() })
     }
 
+    /// Whether the variables of a role fit what it declares. The declaration itself is no template.
+    fn validate_argument_spec(&self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
+        let shared = scope.shared();
+        let resolved = |name: &str| match task.arguments.get(name) {
+            Some(value) => self.engine().resolve(value, &shared).map(Some),
+            None => Ok(None),
+        };
+        let options = match task.arguments.get("argument_spec") {
+            Some(Value::String(_)) => resolved("argument_spec")?.unwrap_or_default(),
+            Some(options) => options.clone(),
+            None => return Err(Error::usage("`argument_spec` is missing")),
+        };
+        let provided = resolved("provided_arguments")?.unwrap_or_default();
+        let mut failed = Vec::new();
+        let mut values = Map::new();
+        for name in options.as_object().into_iter().flat_map(Map::keys) {
+            if let Some(value) = provided.get(name) {
+                values.insert(name.clone(), value.clone());
+            } else if scope.get(name).is_some() {
+                match self.engine().evaluate(name, &shared) {
+                    Ok(value) => drop(values.insert(name.clone(), value)),
+                    Err(error) => failed.push(format!("argument `{name}`: {error}")),
+                }
+            }
+        }
+        failed.extend(argument_specs::mistakes(&options, |name| values.get(name).cloned()));
+        if failed.is_empty() {
+            let message = "The arg spec validation passed";
+            return Ok(TaskEnd { result: Map::from_iter([("msg".to_owned(), message.into())]), ..TaskEnd::default() });
+        }
+        let mut end = TaskEnd::failed(format!("Validation of arguments failed:\n{}", failed.join("\n")));
+        end.result.insert("argument_errors".to_owned(), failed.into());
+        if let Some(context) = resolved("validate_args_context")? {
+            end.result.insert("validate_args_context".to_owned(), context);
+        }
+        Ok(end)
+    }
+
     pub(super) fn meta(&mut self, what: &str) -> Result<TaskEnd> {
         match what.trim() {
             "flush_handlers" => self.work.push_front(Item::Flush(0)),
@@ -146,20 +187,35 @@ impl HostRun<'_> {
     pub(super) fn include_vars(
         &self, named: &Map<String, Value>, free: Option<&str>, task: &Task, scope: &TaskScope,
     ) -> Result<TaskEnd> {
+        let folders = scope.folders("vars");
+        let looked = || folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
         let file = named.get("file").map(text_of).or_else(|| free.map(str::to_owned));
-        let file = file.ok_or_else(|| Error::usage("`include_vars` needs a file; `dir` is not supported"))?;
-        let mut folders: Vec<std::path::PathBuf> = Vec::new();
-        if let Some(task) = &scope.task {
-            folders.extend(task.common.role.iter().map(|role| role.path.join("vars")));
-            folders.extend([task.folder.join("vars"), task.folder.clone()]);
-        }
-        folders.push(self.play.scope.play.folder.clone());
-        let path = files::find(&folders, std::path::Path::new(&file))
-            .ok_or_else(|| Error::new(format!("there is no variables file `{file}`")))?;
-        let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
-        let Value::Object(vars) = node.to_value() else {
-            return Err(Error::new(format!("`{}` is not a mapping", path.display())));
+        let paths = match (file, named.get("dir").map(text_of)) {
+            (Some(file), None) => vec![files::find(&folders, std::path::Path::new(&file)).ok_or_else(|| {
+                Error::new(format!("there is no variables file `{file}`")).hint(format!("looked in: {}", looked()))
+            })?],
+            (None, Some(name)) => {
+                let candidates = folders.iter().map(|folder| folder.join(&name));
+                let folder = candidates.into_iter().find(|path| files::is_dir(path)).ok_or_else(|| {
+                    Error::new(format!("there is no folder `{name}`")).hint(format!("looked in: {}", looked()))
+                })?;
+                let known = |path: &std::path::PathBuf| {
+                    path.extension()
+                        .is_some_and(|extension| ["yml", "yaml", "json"].iter().any(|known| extension == *known))
+                };
+                files::walk(&folder)?.into_iter().filter(known).map(|file| folder.join(file)).collect()
+            }
+            _ => return Err(Error::usage("`include_vars` takes a file or `dir`")),
         };
+        let mut vars = Map::new();
+        for path in paths {
+            let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
+            match node.to_value() {
+                Value::Object(map) => vars.extend(map),
+                Value::Null => {}
+                _ => return Err(Error::new(format!("`{}` is not a mapping", path.display()))),
+            }
+        }
         let memory = self.memory_of(task, scope)?;
         let mut included = memory.included.write().expect("no task panics while it holds a host's memory");
         match named.get("name").map(text_of) {

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     playbook::{
         actions::{self, Kind},
-        load::{find_tasks, include_name, role_name},
+        load::{Included, find_tasks, flag, include_name, role_name},
         loops,
         model::Task,
     },
@@ -76,9 +76,9 @@ impl HostRun<'_> {
             let mut entries = Vec::new();
             for scope in scopes {
                 if matches!(self.condition(task, &scope), Ok(true))
-                    && let Ok((more, _)) = self.open(task, &scope)
+                    && let Ok(more) = self.open(task, &scope)
                 {
-                    entries.extend(more);
+                    entries.extend(more.entries);
                 }
             }
             return entries;
@@ -116,7 +116,7 @@ impl HostRun<'_> {
     }
 
     /// Opens a dynamic include.
-    pub(super) fn open(&self, task: &Task, scope: &TaskScope) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
+    pub(super) fn open(&self, task: &Task, scope: &TaskScope) -> Result<Included> {
         let mut common = task.inside.as_deref().cloned().unwrap_or_else(|| task.common.clone());
         if common.depth > DEPTH {
             let name = include_name(task);
@@ -132,6 +132,9 @@ impl HostRun<'_> {
         if task.module == "include_role" {
             if role_name(&named).is_empty() {
                 return Err(Error::usage("`name` is missing"));
+            }
+            if !flag(&named, "allow_duplicates", true) && self.roles.contains(role_name(&named)) {
+                return Ok(Included::default());
             }
             return self.shared.loader.include_role(&named, &common, task);
         }

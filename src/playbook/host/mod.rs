@@ -73,6 +73,8 @@ pub(super) struct HostRun<'a> {
     seen: HashMap<(Place, String), Output>,
     /// How often each place has been visited: `run_once` in a file that is included twice runs twice.
     visits: HashMap<String, usize>,
+    /// The roles of which a task has run.
+    roles: BTreeSet<String>,
     /// What `rescue` is told.
     rescued: Map<String, Value>,
     /// How many requests have been sent to hosts.
@@ -95,6 +97,7 @@ impl<'a> HostRun<'a> {
             notified: BTreeSet::new(),
             seen: HashMap::new(),
             visits: HashMap::new(),
+            roles: BTreeSet::new(),
             rescued: Map::new(),
             execs: AtomicUsize::new(0),
         }
@@ -109,6 +112,7 @@ impl<'a> HostRun<'a> {
             world: Arc::clone(&self.shared.world),
             host: self.host.clone(),
             play: Some(Arc::clone(&self.play.scope)),
+            beside: None,
             task: Some(Arc::clone(task)),
             locals: Arc::new(self.rescued.clone()),
         }
@@ -253,6 +257,7 @@ impl<'a> HostRun<'a> {
     /// One task: told, run once or by itself, counted.
     async fn one(&mut self, task: &Arc<Task>, tally: &mut HostTally) -> Result<()> {
         let begun = Instant::now();
+        self.roles.extend(task.common.role.iter().map(|role| role.name.clone()));
         let (host, title) = (self.host.clone(), task.title());
         self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
         let scope = self.scope(task);
@@ -270,14 +275,17 @@ impl<'a> HostRun<'a> {
                 .expect("no task panics while it holds a host's memory")
                 .insert(name.clone(), end.registered());
         }
+        if end.changed
+            && end.failure.is_none()
+            && let Err(error) = self.notify(task, &scope)
+        {
+            end.failure = Some(error.to_string());
+        }
         let ignored =
             end.failure.is_some()
                 && task.common.ignore_errors.as_ref().is_some_and(|value| {
                     self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
                 });
-        if end.changed && end.failure.is_none() {
-            self.notify(task, &scope)?;
-        }
         let ended = match (&end.failure, end.skipped) {
             (Some(_), _) if ignored => Ended::Ignored,
             (Some(_), _) => Ended::Failed,
@@ -566,8 +574,11 @@ impl<'a> HostRun<'a> {
     }
 
     fn include(&mut self, task: &Task, scope: &TaskScope) -> Result<Vec<Entry>> {
-        let (entries, handlers) = self.open(task, scope)?;
-        for handler in handlers {
+        let included = self.open(task, scope)?;
+        let mut public = self.play.scope.public.write().expect("no task panics while it holds the list");
+        public.extend(included.public);
+        drop(public);
+        for handler in included.handlers {
             if !self
                 .handlers
                 .iter()
@@ -576,7 +587,7 @@ impl<'a> HostRun<'a> {
                 self.handlers.push(handler);
             }
         }
-        Ok(entries)
+        Ok(included.entries)
     }
 }
 

@@ -25,7 +25,7 @@ impl Loader {
     pub(super) fn is_keyword(&self, key: &Key, place: Place) -> bool {
         let support = keywords::support(&key.name, place);
         if let Some(Support::Refused(instead)) = support {
-            let message = format!("`{}` is not supported on {}", key.name, place.title());
+            let message = format!("the keyword `{}` is not supported on {}", key.name, place.title());
             self.mistake(Diagnostic::error(key.mark.location(), message).hint(instead));
         }
         support.is_some()

@@ -1,10 +1,11 @@
 //! Reads playbooks, roles and task files, and checks everything that can be checked before any host is touched: keywords,
 //! modules, their arguments, conditions and templates. Every mistake is found in one run.
 //!
-//! `keywords` is the table of what may be written where, `allow` checks entries against it. `plays` reads plays, `roles` finds
+//! `keywords` is the table of what may be written where, `allow` checks entries against it. `plays` reads plays, `beside` the variables beside them, `roles` finds
 //! roles and reads them, `tasks` reads tasks and blocks, `calls` checks what a task calls.
 
 mod allow;
+mod beside;
 mod calls;
 pub mod keywords;
 mod plays;
@@ -20,16 +21,17 @@ use std::{
 
 use serde_json::{Map, Value};
 
+pub use self::{
+    beside::Beside,
+    plays::match_hosts,
+    words::{Use, Words},
+};
 use self::{
     plays::Imported,
     roles::{From, RoleUse},
 };
-pub use self::{
-    plays::match_hosts,
-    words::{Use, Words},
-};
 pub(super) use self::{
-    roles::role_name,
+    roles::{flag, role_name},
     tasks::{find_tasks, include_name},
 };
 use super::model::{Common, Entry, Play, Role, Task};
@@ -98,6 +100,17 @@ pub struct Loader {
     texts: Mutex<HashMap<PathBuf, Node>>,
     found: Mutex<Vec<Diagnostic>>,
     words: Mutex<Words>,
+    /// Whether plays that say nothing about it run as root.
+    r#become: bool,
+}
+
+/// What a dynamic include brings.
+#[derive(Default)]
+pub(super) struct Included {
+    pub(super) entries: Vec<Entry>,
+    pub(super) handlers: Vec<Arc<Task>>,
+    /// Roles whose variables the rest of the play sees.
+    pub(super) public: Vec<Arc<Role>>,
 }
 
 /// What is gathered while the entries of a play are read.
@@ -117,7 +130,20 @@ impl Loader {
     /// A loader that looks in these places.
     #[must_use]
     pub fn new(search: SearchPath, engine: Engine) -> Self {
-        Self { search, engine, texts: Mutex::default(), found: Mutex::default(), words: Mutex::default() }
+        Self {
+            search,
+            engine,
+            texts: Mutex::default(),
+            found: Mutex::default(),
+            words: Mutex::default(),
+            r#become: false,
+        }
+    }
+
+    /// The same, for plays that run as root where they do not say otherwise.
+    #[must_use]
+    pub fn becoming(self, r#become: bool) -> Self {
+        Self { r#become, ..self }
     }
 
     /// Where it looks.
@@ -133,7 +159,7 @@ impl Loader {
     pub fn playbooks(&self, paths: &[PathBuf]) -> Result<Vec<Play>> {
         let mut plays = Vec::new();
         for path in paths {
-            self.playbook(path, &Imported::default(), &mut plays)?;
+            self.playbook(path, &Imported::outermost(self.r#become), &mut plays)?;
         }
         let found = std::mem::take(&mut *self.found.lock().expect("no thread panics while it holds the list"));
         if found.is_empty() { Ok(plays) } else { Err(crate::config::mistakes(&paths[0], found)) }
@@ -162,22 +188,22 @@ impl Loader {
     ///
     /// # Errors
     /// When the file is missing or wrong.
-    pub fn include_tasks(&self, path: &Path, common: &Common) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
+    pub(super) fn include_tasks(&self, path: &Path, common: &Common) -> Result<Included> {
         let node = self.read(path)?;
         let mut collect = Collect::default();
         let folder = path.parent().unwrap_or(Path::new("."));
         let entries = self.entries(&node, common, folder, &mut collect)?;
         self.take_mistakes(path)?;
-        Ok((entries, collect.handlers))
+        Ok(Included { entries, handlers: collect.handlers, public: Vec::new() })
     }
 
     /// The entries of a role that is included when its turn has come.
     ///
     /// # Errors
     /// When the role is missing or wrong.
-    pub fn include_role(
+    pub(super) fn include_role(
         &self, arguments: &Map<String, Value>, common: &Common, task: &Task,
-    ) -> Result<(Vec<Entry>, Vec<Arc<Task>>)> {
+    ) -> Result<Included> {
         let mut collect = Collect::default();
         let node = Node { content: Content::Null, mark: task.mark.clone() };
         let wanted = RoleUse {
@@ -187,10 +213,12 @@ impl Loader {
             from: From::of(arguments),
             parent: common.role.clone(),
             duplicates: Some(true),
+            validate: flag(arguments, "rolespec_validate", true),
         };
         let entries = self.role(&wanted, common, &task.folder, &mut collect)?;
         self.take_mistakes(task.mark.source().file.as_path())?;
-        Ok((entries, collect.handlers))
+        let public = if flag(arguments, "public", false) { collect.roles } else { Vec::new() };
+        Ok(Included { entries, handlers: collect.handlers, public })
     }
 
     fn take_mistakes(&self, path: &Path) -> Result<()> {

@@ -17,10 +17,16 @@ use crate::{
 };
 
 /// What the imports around a playbook say, and which playbooks they are in.
-#[derive(Default)]
 pub(super) struct Imported {
     common: Common,
     stack: Vec<PathBuf>,
+}
+
+impl Imported {
+    /// Around the playbooks of the command line.
+    pub(super) fn outermost(r#become: bool) -> Self {
+        Self { common: Common { r#become: r#become.then(|| true.into()), ..Common::default() }, stack: Vec::new() }
+    }
 }
 
 impl Loader {
@@ -92,6 +98,7 @@ impl Loader {
             handlers: Vec::new(),
             roles: Vec::new(),
             common: Common::default(),
+            beside: self.beside(folder)?,
             folder: folder.to_owned(),
             words: Words::default(),
             mark: node.mark.clone(),

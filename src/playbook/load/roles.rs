@@ -25,6 +25,8 @@ pub(super) struct RoleUse<'a> {
     pub(super) parent: Option<Arc<Role>>,
     /// Whether it runs although it has run before; otherwise the role itself says so.
     pub(super) duplicates: Option<bool>,
+    /// Whether the arguments that it declares are checked.
+    pub(super) validate: bool,
 }
 
 /// Which files of a role are taken instead of `main`.
@@ -57,7 +59,7 @@ impl From {
 }
 
 /// Whether an argument of an import or include is true.
-fn flag(arguments: &Map<String, Value>, name: &str, usual: bool) -> bool {
+pub(in crate::playbook) fn flag(arguments: &Map<String, Value>, name: &str, usual: bool) -> bool {
     arguments.get(name).map_or(usual, is_true)
 }
 
@@ -89,7 +91,15 @@ impl Loader {
             }
         };
         let own = Common { vars: common.vars.clone(), ..own };
-        let wanted = RoleUse { name: &name, node, params, from: From::of(&Map::new()), parent: None, duplicates: None };
+        let wanted = RoleUse {
+            name: &name,
+            node,
+            params,
+            from: From::of(&Map::new()),
+            parent: None,
+            duplicates: None,
+            validate: true,
+        };
         self.role(&wanted, &own, folder, collect)
     }
 
@@ -110,6 +120,7 @@ impl Loader {
             from,
             parent: task.common.role.clone(),
             duplicates: Some(flag(&task.arguments, "allow_duplicates", true)),
+            validate: flag(&task.arguments, "rolespec_validate", true),
         };
         self.role(&wanted, &task.common, folder, collect)
     }
@@ -121,8 +132,15 @@ impl Loader {
             return Ok(());
         }
         let mut aside = Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
-        let wanted =
-            RoleUse { name, node, params: Map::new(), from, parent: task.common.role.clone(), duplicates: Some(true) };
+        let wanted = RoleUse {
+            name,
+            node,
+            params: Map::new(),
+            from,
+            parent: task.common.role.clone(),
+            duplicates: Some(true),
+            validate: true,
+        };
         let common = task.inside.as_deref().unwrap_or(&task.common);
         self.role(&wanted, common, folder, &mut aside).map(drop)
     }
@@ -182,6 +200,9 @@ impl Loader {
                 flatten(&loaded, &mut collect.handlers);
             }
             None => self.missing_part(wanted, "handlers", &wanted.from.handlers),
+        }
+        if wanted.validate {
+            entries.extend(self.validation(&role, &wanted.from.tasks, meta, &own)?);
         }
         let handling = std::mem::replace(&mut collect.handling, false);
         match find_yaml(&role.path.join("tasks"), &wanted.from.tasks) {
@@ -243,6 +264,27 @@ impl Loader {
             self.missing_part(wanted, part, name);
         }
         Ok(vars)
+    }
+
+    /// The task that checks the arguments of a role before its other tasks, when it declares some for this file of tasks.
+    fn validation(&self, role: &Arc<Role>, entry: &str, meta: Option<&Node>, own: &Common) -> Result<Option<Entry>> {
+        let file = find_yaml(&role.path.join("meta"), "argument_specs").map(|path| self.read(&path)).transpose()?;
+        let Some(spec) = file.as_ref().or(meta).and_then(|node| node.get("argument_specs")?.get(entry)) else {
+            return Ok(None);
+        };
+        let mut common = own.clone();
+        common.tags.push("always".to_owned());
+        let mut task = Task::blank(common, role.path.join("tasks"), spec.mark.clone());
+        task.module = "validate_argument_spec".to_owned();
+        let about = spec.get("short_description").and_then(Node::as_str).map(|text| format!(" - {text}"));
+        task.name = format!("Validating arguments against arg spec '{entry}'{}", about.unwrap_or_default());
+        let context = serde_json::json!({
+            "type": "role", "name": role.name, "argument_spec_name": entry, "path": role.path,
+        });
+        let options = spec.get("options").map_or_else(|| Value::Object(Map::new()), Node::to_value);
+        task.arguments.insert("argument_spec".to_owned(), options);
+        task.arguments.insert("validate_args_context".to_owned(), context);
+        Ok(Some(Entry::Task(Arc::new(task))))
     }
 
     /// A file of a role that somebody asks for by name must be there; `main` need not.

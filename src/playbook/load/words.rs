@@ -38,10 +38,22 @@ pub struct Words {
     pub defined: BTreeSet<String>,
     /// Variables that may be missing: somebody asks whether they are there.
     pub optional: BTreeSet<String>,
+    /// Those that outlive the play: results and facts.
+    pub kept: BTreeSet<String>,
+    /// Whether there are more of these, whose names are known only when the play runs.
+    pub keeps_more: bool,
     /// Whether it also defines some whose names are known only when it runs.
     pub open: bool,
     /// The handlers that it notifies, and where.
     pub notified: Vec<(String, Mark)>,
+}
+
+impl Words {
+    /// What later plays may use of an earlier one.
+    pub fn keep(&mut self, earlier: &Self) {
+        self.defined.extend(earlier.kept.iter().cloned());
+        self.open |= earlier.keeps_more;
+    }
 }
 
 /// The arguments that are expressions without braces.
@@ -67,6 +79,16 @@ impl Loader {
         self.word(|words| words.open = true);
     }
 
+    fn keeps<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        self.defines(&names);
+        self.word(|words| words.kept.extend(names));
+    }
+
+    fn keeps_more(&self) {
+        self.word(|words| (words.open, words.keeps_more) = (true, true));
+    }
+
     /// Notes every text of a value.
     pub(super) fn uses(&self, node: &Node, expression: bool, conditional: bool) {
         match &node.content {
@@ -90,7 +112,7 @@ impl Loader {
         for (key, value) in node.entries().unwrap_or_default() {
             match key.name.as_str() {
                 "changed_when" | "failed_when" | "until" => self.uses(value, true, conditional),
-                "register" => self.defines(task.register.as_ref()),
+                "register" => self.keeps(task.register.as_ref()),
                 "loop" | "args" | "retries" | "delay" => self.uses(value, false, conditional),
                 "notify" => {
                     for name in task.notify.iter().filter_map(|name| name.as_str()).filter(|name| !is_template(name)) {
@@ -117,20 +139,20 @@ impl Loader {
         }
         match task.module.as_str() {
             "set_fact" => {
-                self.defines(task.arguments.keys());
+                self.keeps(task.arguments.keys());
                 if task.arguments.keys().any(|name| is_template(name)) || task.free_form.is_some() {
-                    self.is_open();
+                    self.keeps_more();
                 }
             }
-            "include_vars" | "set_stats" | "setup" | "add_host" | "group_by" => self.is_open(),
+            "include_vars" | "set_stats" | "setup" | "add_host" | "group_by" => self.keeps_more(),
             // Facts that such modules tell are variables too.
-            name if name.ends_with("_facts") || name == "getent" => self.is_open(),
+            name if name.ends_with("_facts") || name == "getent" => self.keeps_more(),
             "include_tasks" | "include_role"
                 if !task.arguments.values().all(|value| !is_template(&value.to_string())) =>
             {
-                self.is_open();
+                self.keeps_more();
             }
-            "include_tasks" if task.free_form.as_deref().is_some_and(is_template) => self.is_open(),
+            "include_tasks" if task.free_form.as_deref().is_some_and(is_template) => self.keeps_more(),
             _ => {}
         }
     }

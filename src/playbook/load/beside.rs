@@ -1,0 +1,40 @@
+//! The variables beside a playbook: `group_vars/` and `host_vars/`.
+
+use std::{path::Path, sync::Arc};
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::{Loader, merge_vars};
+use crate::{error::Result, files};
+
+/// The variables beside a playbook. Each layer comes over the same layer of the inventory.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Variables of groups.
+    pub group_vars: IndexMap<String, Map<String, Value>>,
+    /// Variables of hosts.
+    pub host_vars: IndexMap<String, Map<String, Value>>,
+}
+
+impl Loader {
+    /// The variables in the folder of a playbook.
+    pub(super) fn beside(&self, folder: &Path) -> Result<Arc<Beside>> {
+        let read = |name: &str| -> Result<IndexMap<String, Map<String, Value>>> {
+            let mut all = IndexMap::new();
+            for (name, paths) in files::vars_files(&folder.join(name))? {
+                let mut vars = Map::new();
+                for path in paths {
+                    let node = self.read(&path)?;
+                    self.uses(&node, false, true);
+                    self.check_vars(&node);
+                    merge_vars(&node, &mut vars);
+                }
+                self.defines(vars.keys());
+                all.insert(name, vars);
+            }
+            Ok(all)
+        };
+        Ok(Arc::new(Beside { group_vars: read("group_vars")?, host_vars: read("host_vars")? }))
+    }
+}
