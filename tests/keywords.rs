@@ -66,6 +66,9 @@ impl Connections for Fleet {
     }
 
     async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>> {
+        if host == "gone" {
+            return Err(infra::error::Error::new("no answer"));
+        }
         Ok(Arc::new(Noted { host: host.to_owned(), local: Local::default(), trace: Arc::clone(&self.0) }))
     }
 }

@@ -196,7 +196,13 @@ impl Apply {
             let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
             phase(events, "connect", pool.connect_all()).await?;
         } else {
-            let options = Options { check: false, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
+            let options = Options {
+                check: false,
+                diff,
+                tags: self.tags.clone(),
+                skip_tags: self.skip_tags.clone(),
+                ..Options::default()
+            };
             let work = prepared.run(session, &state, &vault, options, events, cancel.clone());
             recap = phase(events, "configure", work).await?;
         }

@@ -9,7 +9,7 @@ use crate::{
     configure::{self, Configuration, Pool},
     error::Result,
     event::Events,
-    playbook::{Loader, Options, Play, Recap},
+    playbook::{Loader, Notified, Options, Play, Recap},
     state::{State, Vault},
     template::Engine,
     ui::Ui,
@@ -20,6 +20,8 @@ pub(super) struct Prepared {
     pub(super) engine: Engine,
     pub(super) loader: Arc<Loader>,
     pub(super) plays: Vec<Play>,
+    /// Whether these are the environment's own playbooks, all of them.
+    pub(super) complete: bool,
 }
 
 impl Prepared {
@@ -28,7 +30,7 @@ impl Prepared {
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(&session.environment, &engine));
         let plays = preflight::files(&session.environment, Some(session.provider.as_ref()), &loader, &engine, ui)?;
-        Ok(Self { engine, loader, plays })
+        Ok(Self { engine, loader, plays, complete: true })
     }
 
     /// Runs them on machines as they stand in this state.
@@ -37,6 +39,8 @@ impl Prepared {
         cancel: CancellationToken,
     ) -> Result<Recap> {
         let pool = Arc::new(Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?);
+        let options =
+            Options { notified: Some(Notified::of(state.label().to_string())), complete: self.complete, ..options };
         let inventory = configure::inventory(&session.environment, state, vault);
         let world = configure::world(inventory, self.loader.search().clone(), &self.engine, options.check);
         Configuration { world, loader: self.loader, plays: self.plays, pool, options }.run(events, cancel).await

@@ -22,8 +22,16 @@ pub(super) fn files(
         said.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     ui.warnings(&warnings);
     let plays = match configure::load_plays(environment, loader, engine) {
-        Ok(plays) if errors.is_empty() => return Ok(plays),
-        Ok(_) => Vec::new(),
+        Ok(plays) => {
+            let (wrong, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) = configure::unmatched(environment, &plays)
+                .into_iter()
+                .partition(|diagnostic| diagnostic.severity == Severity::Error);
+            ui.warnings(&warnings);
+            if errors.is_empty() && wrong.is_empty() {
+                return Ok(plays);
+            }
+            wrong
+        }
         Err(error) if error.diagnostics().is_empty() => return Err(error),
         Err(error) => error.diagnostics().to_vec(),
     };

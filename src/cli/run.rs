@@ -67,8 +67,13 @@ impl Run {
                 .lock(&format!("infra run {}", session.environment.name), Duration::ZERO, redactor, &events)
                 .await?;
             let state = session.applied()?.clone();
-            let options =
-                Options { check: self.check, diff, tags: self.tags.clone(), skip_tags: self.skip_tags.clone() };
+            let options = Options {
+                check: self.check,
+                diff,
+                tags: self.tags.clone(),
+                skip_tags: self.skip_tags.clone(),
+                ..Options::default()
+            };
             let interrupt = Interrupt::watch(&events, lost);
             let work = prepared.run(&session, &state, &session.vault, options, &events, interrupt.token.clone());
             phase(&events, "run", work).await
@@ -107,6 +112,6 @@ impl Run {
                 play.hosts.push(format!("&{}", self.limit));
             }
         }
-        Ok(Prepared { engine, loader, plays })
+        Ok(Prepared { engine, loader, plays, complete: false })
     }
 }

@@ -35,7 +35,7 @@ pub struct Pool {
     targets: HashMap<String, Host>,
     bastion: Option<String>,
     provider: Arc<dyn Provider>,
-    local: Arc<Local>,
+    local: Mutex<Arc<Local>>,
     open: Mutex<HashMap<(String, Reach), Arc<Opened>>>,
     events: Events,
 }
@@ -82,7 +82,7 @@ impl Pool {
             bastion: bastion(environment).map(Name::to_string),
             targets,
             provider,
-            local: Arc::default(),
+            local: Mutex::default(),
             open: Mutex::default(),
             events: events.clone(),
         })
@@ -163,9 +163,18 @@ pub(crate) fn bastion(environment: &Environment) -> Option<&Name> {
 impl Connections for Pool {
     async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>> {
         if host == "localhost" {
-            return Ok(Arc::<Local>::clone(&self.local));
+            return Ok(Arc::<Local>::clone(&*self.local.lock().await));
         }
         Ok(self.ssh(host).await?)
+    }
+
+    async fn reset(&self, host: &str) {
+        if host == "localhost" {
+            *self.local.lock().await = Arc::default();
+        } else {
+            // Whoever uses the connection at this moment keeps it until it is done.
+            self.open.lock().await.retain(|(name, _), _| name != host);
+        }
     }
 
     async fn reach(&self, host: &str, reach: &Reach) -> Result<Arc<dyn Transport>> {

@@ -19,6 +19,9 @@ use crate::{
     template::Var,
 };
 
+/// The groups that `site.yml` has plays for: every environment has them, with or without machines.
+const SHIPPED: &[&str] = &["app", "monitoring", "nginx", "postgres"];
+
 /// The inventory of an environment as it stands in the state.
 #[must_use]
 pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inventory {
@@ -32,8 +35,8 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
             groups.entry(upstream.group.clone()).or_default();
         }
     }
-    if !environment.postgres.is_empty() {
-        groups.entry("postgres".to_owned()).or_default();
+    for group in SHIPPED {
+        groups.entry((*group).to_owned()).or_default();
     }
     for (name, host) in &environment.hosts {
         for group in &host.groups {
@@ -72,12 +75,28 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
     vars.extend(environment.vars.iter().map(|(name, value)| (name.clone(), Var::template(value.clone()))));
     Inventory {
         host_vars: environment.hosts.keys().map(|name| (name.to_string(), view.host_vars(name))).collect(),
+        services: services(environment),
         hosts,
         groups,
         vars,
         group_vars: environment.group_vars.clone(),
         extra_vars: environment.extra_vars.clone(),
     }
+}
+
+/// The machines that a variable of the environment speaks of: those of its databases, of its fronts, all of them.
+fn services(environment: &Environment) -> BTreeMap<String, Vec<String>> {
+    let of = |groups: &[&str]| -> Vec<String> {
+        let serves =
+            |host: &&Name| environment.hosts[*host].groups.iter().any(|group| groups.contains(&group.as_str()));
+        environment.hosts.keys().filter(serves).map(Name::to_string).collect()
+    };
+    let fronts = environment.nginx.values().flat_map(|front| front.nodes.iter().map(Name::to_string));
+    BTreeMap::from([
+        ("hosts".to_owned(), environment.hosts.keys().map(Name::to_string).collect()),
+        ("nginx".to_owned(), fronts.chain(of(&["nginx"])).collect()),
+        ("postgres".to_owned(), of(&["postgres"])),
+    ])
 }
 
 fn by_name<T>(items: &IndexMap<Name, T>, describe: impl Fn(&Name, &T) -> Value) -> Value {

@@ -181,6 +181,13 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
     }
 }
 
+/// Host patterns of plays that name nothing of the environment, as warnings; wrong ones are errors.
+#[must_use]
+pub fn unmatched(environment: &Environment, plays: &[Play]) -> Vec<Diagnostic> {
+    let inventory = inventory(environment, &State::nothing(environment), &Vault::default());
+    playbook::unmatched(plays, &inventory.hosts, &inventory.groups)
+}
+
 /// A world with these hosts in which nothing is known yet.
 #[must_use]
 pub fn world(inventory: Inventory, search: SearchPath, engine: &Engine, check: bool) -> Arc<World> {
@@ -219,8 +226,16 @@ impl Configuration {
 /// When a template is wrong.
 pub fn outputs(environment: &Environment, inventory: Inventory, engine: &Engine) -> Result<Vec<(String, String)>> {
     let world = world(inventory, SearchPath::of(&environment.folder, &environment.project), engine, false);
-    let scope: Arc<dyn Scope> =
-        TaskScope { world, host: String::new(), play: None, beside: None, task: None, locals: Arc::default() }.shared();
+    let scope: Arc<dyn Scope> = TaskScope {
+        world,
+        host: String::new(),
+        play: None,
+        beside: None,
+        task: None,
+        locals: Arc::default(),
+        looked: None,
+    }
+    .shared();
     let outputs = environment.outputs.iter();
     outputs
         .map(|(name, template)| {

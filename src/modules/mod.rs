@@ -161,6 +161,11 @@ pub trait Operation: Send + Sync {
         conclude(decision, outputs)
     }
 
+    /// Whether the probe asks another machine than the one it runs on.
+    fn asks_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Whether the probe may run long before its turn. Those that wait or watch say no.
     fn may_prefetch(&self) -> bool {
         true

@@ -81,6 +81,10 @@ impl Db {
 }
 
 impl Operation for Db {
+    fn asks_elsewhere(&self) -> bool {
+        true
+    }
+
     fn probe(&self) -> Option<Probe> {
         let sql = format!(
             "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname = {};",

@@ -62,6 +62,10 @@ impl Module for PostgresqlExt {
 struct Ext(ExtArguments);
 
 impl Operation for Ext {
+    fn asks_elsewhere(&self) -> bool {
+        true
+    }
+
     fn probe(&self) -> Option<Probe> {
         let sql = format!("SELECT extversion FROM pg_extension WHERE extname = {};", literal(self.0.name.as_str()));
         Some(self.0.login.query(self.0.db.as_str(), &sql))

@@ -136,6 +136,10 @@ impl Privs {
 }
 
 impl Operation for Privs {
+    fn asks_elsewhere(&self) -> bool {
+        true
+    }
+
     /// Prints the role and the object of everything that is not as it should be.
     fn probe(&self) -> Option<Probe> {
         let present = self.arguments.state == Presence::Present;

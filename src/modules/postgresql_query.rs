@@ -152,6 +152,10 @@ fn typed(text: String) -> Value {
 }
 
 impl Operation for Query {
+    fn asks_elsewhere(&self) -> bool {
+        true
+    }
+
     fn probe(&self) -> Option<Probe> {
         self.probe.clone()
     }

@@ -104,6 +104,10 @@ impl User {
 }
 
 impl Operation for User {
+    fn asks_elsewhere(&self) -> bool {
+        true
+    }
+
     fn probe(&self) -> Option<Probe> {
         let columns: Vec<&str> = FLAGS.iter().map(|(_, column)| *column).collect();
         let (columns, name) = (columns.join(", "), literal(self.0.name.as_str()));

@@ -74,6 +74,20 @@ pub(super) const ACTIONS: &[Action] = actions![
     "wait_for_connection" WaitForConnection false &["timeout", "delay", "sleep", "connect_timeout"],
 ];
 
+/// What `meta` can be told.
+pub(super) const META: &[&str] = &[
+    "clear_facts",
+    "clear_host_errors",
+    "end_batch",
+    "end_host",
+    "end_play",
+    "end_role",
+    "flush_handlers",
+    "noop",
+    "refresh_inventory",
+    "reset_connection",
+];
+
 /// The action of a short name.
 pub(super) fn find(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)

@@ -14,6 +14,8 @@ pub struct Inventory {
     pub hosts: Vec<String>,
     /// Groups and their members, `all` among them.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// Hosts that a variable speaks of: a task that looks at it needs what earlier plays do on them.
+    pub services: BTreeMap<String, Vec<String>>,
     /// Variables of all hosts, of lowest precedence but for role defaults.
     pub vars: IndexMap<String, Var>,
     /// Variables of groups.

@@ -4,38 +4,65 @@
 //! that are behind go on first. How far a host has come is told by how much work it has left, which shrinks on the way
 //! through a play and grows by what is included.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use tokio::sync::watch;
 
 /// The hosts that walk through a play together.
 pub(super) struct Lockstep {
     hosts: Mutex<HashMap<String, Place>>,
+    /// The hosts in their order.
+    order: Vec<String>,
+    /// How many failures of all there have been.
+    noted: AtomicUsize,
     /// Counts how often hosts have been let go.
     rounds: watch::Sender<u64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is true of a task when hosts begin it together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Together {
+    /// The hosts, in their order.
+    pub(super) hosts: Vec<String>,
+    /// How many failures of all there were by then: a later one is none of theirs until they have ended the task.
+    pub(super) noted: usize,
+}
+
+#[derive(Clone, PartialEq, Eq)]
 enum Place {
-    /// On its way to the next task.
-    Running,
+    /// On its way to the next task, with those that were let go for the same one.
+    Running(Arc<Together>),
     /// Before a task, with this much work left.
-    Waiting(usize),
+    Waiting(usize, String),
 }
 
 impl Lockstep {
     /// All of these hosts are awaited from the beginning, also those that have not begun.
     pub(super) fn new(hosts: &[String]) -> Self {
-        let hosts = hosts.iter().map(|host| (host.clone(), Place::Running)).collect();
-        Self { hosts: Mutex::new(hosts), rounds: watch::Sender::new(0) }
+        let order = hosts.to_vec();
+        let hosts = hosts.iter().map(|host| (host.clone(), Place::Running(Arc::default()))).collect();
+        Self { hosts: Mutex::new(hosts), order, noted: AtomicUsize::new(0), rounds: watch::Sender::new(0) }
     }
 
-    /// Waits until this host may begin the task before it, with which it has this much work left.
-    pub(super) async fn turn(&self, host: &str, left: usize) {
+    /// Waits until this host may begin the task before it, with which it has this much work left; the hosts that begin it
+    /// together, in their order.
+    pub(super) async fn turn(&self, host: &str, left: usize, task: &str) -> Arc<Together> {
         let mut rounds = self.rounds.subscribe();
-        self.set(host, Some(Place::Waiting(left)));
+        self.set(host, Some(Place::Waiting(left, task.to_owned())));
         // The sender lives as long as the play, so this only ends when the host is let go.
-        let _ = rounds.wait_for(|_| self.is_running(host)).await;
+        let _ = rounds.wait_for(|_| self.companions(host).is_some()).await;
+        self.companions(host).unwrap_or_default()
+    }
+
+    /// There is one more failure of all: those who wait are told when they are let go.
+    pub(super) fn note(&self) {
+        self.noted.fetch_add(1, Ordering::SeqCst);
     }
 
     /// This host has ended the play, in whatever way.
@@ -43,8 +70,13 @@ impl Lockstep {
         self.set(host, None);
     }
 
-    fn is_running(&self, host: &str) -> bool {
-        self.hosts.lock().expect("nothing panics here").get(host).is_none_or(|place| *place == Place::Running)
+    /// With whom a host was let go; nothing while it waits.
+    fn companions(&self, host: &str) -> Option<Arc<Together>> {
+        match self.hosts.lock().expect("nothing panics here").get(host) {
+            Some(Place::Running(companions)) => Some(Arc::clone(companions)),
+            Some(Place::Waiting(..)) => None,
+            None => Some(Arc::default()),
+        }
     }
 
     /// Notes where a host is. When all of them wait, those with the most work left are let go.
@@ -57,13 +89,25 @@ impl Lockstep {
         let waiting: Option<Vec<usize>> = hosts
             .values()
             .map(|place| match place {
-                Place::Running => None,
-                Place::Waiting(left) => Some(*left),
+                Place::Running(_) => None,
+                Place::Waiting(left, _) => Some(*left),
             })
             .collect();
         let Some(most) = waiting.and_then(|waiting| waiting.into_iter().max()) else { return };
-        for place in hosts.values_mut().filter(|place| **place == Place::Waiting(most)) {
-            *place = Place::Running;
+        let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+        for host in &self.order {
+            if let Some(Place::Waiting(left, task)) = hosts.get(host)
+                && *left == most
+            {
+                groups.entry(task.clone()).or_default().push(host.clone());
+            }
+        }
+        let noted = self.noted.load(Ordering::SeqCst);
+        for members in groups.into_values() {
+            let together = Arc::new(Together { hosts: members, noted });
+            for host in &together.hosts {
+                hosts.insert(host.clone(), Place::Running(Arc::clone(&together)));
+            }
         }
         drop(hosts);
         self.rounds.send_modify(|rounds| *rounds += 1);
@@ -85,7 +129,8 @@ mod tests {
             let (lockstep, begun) = (Arc::clone(&lockstep), Arc::clone(&begun));
             async move {
                 for left in *lefts {
-                    lockstep.turn(name, *left).await;
+                    let together = lockstep.turn(name, *left, "task").await;
+                    assert!(together.hosts.contains(&(*name).to_owned()), "{together:?}");
                     begun.lock().unwrap().push(((*name).to_owned(), *left));
                     tokio::task::yield_now().await;
                 }

@@ -4,6 +4,7 @@
 mod actions;
 mod argument_specs;
 mod arguments;
+mod batch;
 pub mod check;
 mod connection;
 mod facts;
@@ -13,6 +14,10 @@ mod load;
 mod lockstep;
 mod loops;
 mod model;
+mod notified;
+mod order;
+mod patterns;
+mod roster;
 mod run;
 mod vars;
 mod web;
@@ -21,8 +26,10 @@ pub use self::{
     actions::arguments,
     connection::{Reach, VARIABLES},
     inventory::Inventory,
-    load::{Beside, Loader, SearchPath, Use, Words, keywords, match_hosts},
+    load::{Beside, Loader, SearchPath, Use, Words, keywords},
     model::{Entry, Play, Task},
+    notified::Notified,
+    patterns::{match_hosts, unmatched},
     run::{Connections, HostTally, Options, Recap, run},
     vars::{HostMemory, TaskScope, World},
 };

@@ -20,8 +20,10 @@ pub struct Play {
     pub free: bool,
     /// How many hosts go at once; all of them when empty. The last number repeats.
     pub serial: Vec<String>,
-    /// Whether one failed host ends the play for all.
-    pub any_errors_fatal: bool,
+    /// How many of a batch's hosts may fail before the run ends, in percent.
+    pub max_fail_percentage: Option<Value>,
+    /// Whether notified handlers also run on a host that has failed.
+    pub force_handlers: Option<Value>,
     /// Its variables.
     pub vars: Map<String, Value>,
     /// Files of variables.
@@ -104,6 +106,14 @@ pub struct Common {
     pub run_once: Option<Value>,
     /// Whether its failure is ignored.
     pub ignore_errors: Option<Value>,
+    /// Whether the play goes on although the host cannot be reached.
+    pub ignore_unreachable: Option<Value>,
+    /// Whether its failure on one host is a failure of all hosts.
+    pub any_errors_fatal: Option<Value>,
+    /// On how many hosts it runs at the same time.
+    pub throttle: Option<Value>,
+    /// How many seconds it may take.
+    pub timeout: Option<Value>,
     /// Whether its result is kept out of every output.
     pub no_log: Option<Value>,
     /// Whether it changes nothing whatever is asked.
@@ -231,6 +241,8 @@ pub struct Loop {
     pub pause: Option<f64>,
     /// Whether `ansible_loop` is there.
     pub extended: bool,
+    /// Conditions that end the loop after an item.
+    pub break_when: Vec<Value>,
     /// Whether all items are in it.
     pub all_items: bool,
 }

@@ -1,29 +1,29 @@
-//! The order of plays and hosts.
+//! A run: its plays in their order, their batches, and what happened on the hosts.
 //!
-//! A play begins on a host when all hosts of the earlier plays have ended theirs, and its hosts begin each task together, but
-//! for plays with `strategy: free`: nobody waits for those, and in them each host goes at its own pace. `serial` batches
-//! follow each other, and `run_once` tasks are run by one host while the others wait for its result.
+//! `order` says which plays wait for which. A play takes its hosts in the batches of `serial`; in each of them the hosts begin
+//! a task together, but for plays with `strategy: free`, in which each host goes at its own pace. The run ends with a play
+//! whose hosts have all failed, or more of them than it allows.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::{Arc, Mutex, RwLock, atomic::Ordering},
 };
 
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Map;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    batch::{Batch, Ended as BatchEnded, Serial, batches},
     connection::Reach,
-    host::{HostRun, TaskEnd},
-    load::{Loader, match_hosts},
-    lockstep::Lockstep,
+    host::{Finish, HostRun, Place},
+    load::Loader,
     model::Play,
+    notified::{Notification, Notified},
+    order::{Placed, order},
+    patterns,
+    roster::{Ending, Roster},
     vars::{PlayScope, TaskScope, World},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     event::{Ended, Event, Events},
     files,
     remote::Transport,
-    template::text_of,
+    template::{is_template, is_true, text_of},
     yaml,
 };
 
@@ -46,6 +46,10 @@ pub struct Options {
     pub tags: Vec<String>,
     /// No tasks with one of these tags.
     pub skip_tags: Vec<String>,
+    /// Where notifications of handlers are kept until they have run; without it they are lost with the run.
+    pub notified: Option<Notified>,
+    /// Whether these are all plays of the environment: then a notification of a play that is not among them is out of date.
+    pub complete: bool,
 }
 
 /// Where connections come from.
@@ -58,6 +62,9 @@ pub trait Connections: Send + Sync {
     async fn reach(&self, host: &str, _reach: &Reach) -> Result<Arc<dyn Transport>> {
         self.connect(host).await
     }
+
+    /// Forgets the connection of a host: the next request opens another one.
+    async fn reset(&self, _host: &str) {}
 }
 
 /// What happened on a host.
@@ -116,20 +123,47 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) events: Events,
     pub(super) cancel: CancellationToken,
-    /// Results of `run_once` tasks, by play and place; the lock is held while the task runs.
-    pub(super) once: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<TaskEnd>>>>>,
+    pub(super) roster: Arc<Roster>,
+    /// Notifications that earlier runs have left on the hosts, and the hosts and users that were asked for them.
+    pub(super) left: Mutex<Left>,
+}
+
+/// What earlier runs have left on the hosts.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Who was asked, for the sake of which host.
+    pub(super) asked: HashSet<(String, Place)>,
+    /// Notifications, and where they were found.
+    pub(super) found: BTreeMap<Notification, Place>,
 }
 
 /// One play of a run.
 pub(super) struct PlayRun {
-    pub(super) number: usize,
     pub(super) scope: Arc<PlayScope>,
-    /// Batches of `serial`, each with what keeps its hosts together.
-    batches: Vec<(Vec<String>, Lockstep)>,
-    /// How many hosts have ended the play, and in which batch they are.
-    ended: watch::Sender<Vec<String>>,
-    /// Whether a failure ends the play for all.
-    pub(super) aborted: AtomicBool,
+    pub(super) max_fail_percentage: Option<f64>,
+    pub(super) force_handlers: bool,
+    /// How it ends, for later plays.
+    ending: Arc<Ending>,
+    /// Plays that end before it begins.
+    before: Vec<Arc<Ending>>,
+    /// Earlier plays that run beside it.
+    pub(super) beside: Vec<Arc<Ending>>,
+    /// The hosts of all plays of the run, by the names of the plays.
+    plays: Arc<BTreeMap<String, BTreeSet<String>>>,
+    /// The hosts for which there is no later play.
+    last: BTreeSet<String>,
+}
+
+impl PlayRun {
+    /// The hosts of the plays of a name; `None` when there are none.
+    pub(super) fn hosts_of(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.plays.get(name)
+    }
+
+    /// Whether this is the last play of a host.
+    pub(super) fn is_last(&self, host: &str) -> bool {
+        self.last.contains(host)
+    }
 }
 
 /// Runs plays on the hosts of a world.
@@ -140,37 +174,63 @@ pub async fn run(
     world: Arc<World>, loader: Arc<Loader>, plays: Vec<Play>, connections: Arc<dyn Connections>, options: Options,
     events: &Events, cancel: CancellationToken,
 ) -> Result<Recap> {
-    let shared = Arc::new(Shared {
+    let shared = Shared {
         world: Arc::clone(&world),
         loader,
         connections,
         options,
         events: events.clone(),
         cancel,
-        once: Mutex::default(),
-    });
-    let mut runs = Vec::new();
-    for (number, play) in plays.into_iter().enumerate() {
-        runs.push(prepare(number, play, &world)?);
+        roster: Arc::default(),
+        left: Mutex::default(),
+    };
+    let mut found = Vec::new();
+    for play in plays {
+        found.push(resolve(play, &shared)?);
     }
-    let runs = Arc::new(runs);
-    let mut hosts: Vec<String> = world.inventory.hosts.clone();
-    if runs.iter().any(|run| run.scope.hosts.contains(&"localhost".to_owned())) {
-        hosts.push("localhost".to_owned());
+    let placed: Vec<Placed<'_>> =
+        found.iter().map(|found| Placed { play: &found.scope.play, hosts: &found.scope.hosts }).collect();
+    let order = order(&placed);
+    let mut plays: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for found in &found {
+        plays.entry(found.scope.play.name.clone()).or_default().extend(found.scope.hosts.iter().cloned());
     }
-    let through = hosts.into_iter().map(|host| {
-        let (shared, runs) = (Arc::clone(&shared), Arc::clone(&runs));
-        async move {
-            let tally = one_host(&shared, &runs, &host).await;
-            (host, tally)
-        }
+    let plays = Arc::new(plays);
+    let ending = |(number, found): (usize, &Resolved)| {
+        Arc::new(Ending::new(number, found.scope.play.name.clone(), found.scope.hosts.clone()))
+    };
+    let endings: Vec<Arc<Ending>> = found.iter().enumerate().map(ending).collect();
+    let these = |numbers: &[usize]| numbers.iter().map(|number| Arc::clone(&endings[*number])).collect();
+    let runs = found.into_iter().zip(order).enumerate().map(|(number, (found, before))| PlayRun {
+        scope: found.scope,
+        max_fail_percentage: found.max_fail_percentage,
+        force_handlers: found.force_handlers,
+        ending: Arc::clone(&endings[number]),
+        before: these(&before.ended),
+        beside: these(&before.beside),
+        plays: Arc::clone(&plays),
+        last: BTreeSet::new(),
     });
-    let hosts = futures::future::join_all(through).await;
-    let hosts = hosts.into_iter().filter_map(|(host, tally)| Some((host, tally?))).collect();
-    Ok(Recap { hosts })
+    let mut runs: Vec<PlayRun> = runs.collect();
+    let mut later: BTreeSet<String> = BTreeSet::new();
+    for run in runs.iter_mut().rev() {
+        run.last = run.scope.hosts.iter().filter(|host| later.insert((*host).clone())).cloned().collect();
+    }
+    let recaps = futures::future::join_all(runs.iter().map(|run| one_play(&shared, run))).await;
+    let mut recap = Recap::default();
+    recaps.iter().for_each(|one| recap.add(one));
+    Ok(recap)
 }
 
-fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
+/// A play of which everything is known that is known before a run.
+struct Resolved {
+    scope: Arc<PlayScope>,
+    max_fail_percentage: Option<f64>,
+    force_handlers: bool,
+}
+
+fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
+    let (world, events) = (&run.world, &run.events);
     let scope = TaskScope {
         world: Arc::clone(world),
         host: String::new(),
@@ -178,27 +238,35 @@ fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
         beside: None,
         task: None,
         locals: Arc::default(),
+        looked: None,
     };
     let shared = scope.with(play.vars.clone()).shared();
-    let mut patterns = Vec::new();
+    let texts = |value: &serde_json::Value| -> Result<Vec<String>> {
+        Ok(match world.engine.resolve(value, &shared)? {
+            serde_json::Value::Array(items) => items.iter().map(text_of).collect(),
+            other => vec![text_of(&other)],
+        })
+    };
+    let mut names = Vec::new();
     for pattern in &play.hosts {
-        let resolved = world.engine.resolve_text(pattern, &shared)?;
-        match resolved {
-            serde_json::Value::Array(items) => patterns.extend(items.iter().map(text_of)),
-            other => patterns.push(text_of(&other)),
-        }
+        names.extend(texts(&pattern.as_str().into())?);
     }
-    let mut hosts = match_hosts(&patterns, &world.inventory.hosts, &world.inventory.groups);
-    if hosts.is_empty() && patterns.iter().any(|pattern| matches!(pattern.as_str(), "localhost" | "127.0.0.1")) {
-        hosts.push("localhost".to_owned());
+    let matched = patterns::matched(&names, &world.inventory.hosts, &world.inventory.groups)?;
+    // What a complete run names without a template has been found by the check before it.
+    let checked = run.options.complete && !play.hosts.iter().any(|pattern| is_template(pattern));
+    for pattern in matched.unknown.iter().filter(|_| !checked) {
+        events.warn(format!(
+            "{}: the pattern `{pattern}` of the play `{}` matches no host and no group",
+            play.mark, play.name
+        ));
+    }
+    if matched.hosts.is_empty() {
+        events.note(format!("the play `{}` is skipped: no hosts match `{}`", play.name, names.join(",")));
     }
     let mut vars_files = Map::new();
     for file in &play.vars_files {
         // A list names candidates: the first that exists is taken.
-        let names = match world.engine.resolve(file, &shared)? {
-            serde_json::Value::Array(items) => items.iter().map(text_of).collect(),
-            other => vec![text_of(&other)],
-        };
+        let names = texts(file)?;
         let found =
             names.iter().find_map(|name| files::find(std::slice::from_ref(&play.folder), std::path::Path::new(name)));
         let path = found.ok_or_else(|| {
@@ -209,103 +277,92 @@ fn prepare(number: usize, play: Play, world: &Arc<World>) -> Result<PlayRun> {
             vars_files.extend(map);
         }
     }
-    let batches = batches(&hosts, &play.serial).into_iter().map(|batch| {
-        let lockstep = Lockstep::new(&batch);
-        (batch, lockstep)
-    });
-    let batches = batches.collect();
-    Ok(PlayRun {
-        number,
-        scope: Arc::new(PlayScope { play, vars_files, hosts, public: RwLock::default() }),
-        batches,
-        ended: watch::Sender::new(Vec::new()),
-        aborted: AtomicBool::new(false),
-    })
-}
-
-/// `serial: [1, 25%, 5]`: the last one repeats.
-fn batches(hosts: &[String], serial: &[String]) -> Vec<Vec<String>> {
-    let size = |text: &str| match text.strip_suffix('%').map(str::parse::<usize>) {
-        Some(Ok(percent)) => (hosts.len() * percent / 100).max(1),
-        _ => text.parse().unwrap_or(hosts.len()).max(1),
+    let wrong = |keyword: &str, text: &str| {
+        Error::usage(format!("{}: `{keyword}: {text}` of the play `{}` is not a number", play.mark, play.name))
     };
-    let mut sizes: Vec<usize> = serial.iter().map(|text| size(text)).collect();
-    if sizes.is_empty() {
-        sizes.push(hosts.len().max(1));
-    }
-    let mut rest = hosts;
-    let mut all = Vec::new();
-    for at in 0.. {
-        if rest.is_empty() {
-            break;
+    let mut serial = Vec::new();
+    for text in &play.serial {
+        for text in texts(&text.as_str().into())? {
+            serial.push(Serial::parse(&text).ok_or_else(|| wrong("serial", &text))?);
         }
-        let (batch, after) = rest.split_at(sizes[at.min(sizes.len() - 1)].min(rest.len()));
-        all.push(batch.to_vec());
-        rest = after;
     }
-    all
+    let percentage = |value: &serde_json::Value| -> Result<f64> {
+        let text = text_of(&world.engine.resolve(value, &shared)?);
+        text.trim_end_matches('%').trim().parse().map_err(|_| wrong("max_fail_percentage", &text))
+    };
+    let max_fail_percentage = play.max_fail_percentage.as_ref().map(percentage).transpose()?;
+    let force_handlers = match &play.force_handlers {
+        Some(value) => is_true(&world.engine.resolve(value, &shared)?),
+        None => false,
+    };
+    let batches = batches(&matched.hosts, &serial);
+    let scope = PlayScope {
+        play,
+        vars_files,
+        hosts: matched.hosts,
+        batches,
+        roster: Arc::clone(&run.roster),
+        ended: Mutex::default(),
+        public: RwLock::default(),
+    };
+    Ok(Resolved { scope: Arc::new(scope), max_fail_percentage, force_handlers })
 }
 
-impl PlayRun {
-    async fn wait_for(&self, hosts: &[String]) {
-        let mut ended = self.ended.subscribe();
-        // The sender lives as long as the run, so this only ends when the hosts have.
-        let _ = ended.wait_for(|ended| hosts.iter().all(|host| ended.contains(host))).await;
+/// Takes the hosts of a play through it, when its turn has come.
+async fn one_play(shared: &Shared, run: &PlayRun) -> Recap {
+    for earlier in &run.before {
+        earlier.wait().await;
     }
-
-    /// Waits for the hosts of earlier `serial` batches.
-    async fn wait_for_turn(&self, host: &str) {
-        for (batch, _) in self.batches.iter().take_while(|(batch, _)| !batch.iter().any(|member| member == host)) {
-            self.wait_for(batch).await;
-        }
-    }
-
-    /// What keeps a host together with the others of its batch: nothing in a free play.
-    pub(super) fn lockstep(&self, host: &str) -> Option<&Lockstep> {
-        let batch = self.batches.iter().find(|(batch, _)| batch.iter().any(|member| member == host));
-        batch.map(|(_, lockstep)| lockstep).filter(|_| !self.scope.play.free)
-    }
-}
-
-/// Takes one host through all of its plays; `None` when it is in none.
-async fn one_host(shared: &Arc<Shared>, runs: &[PlayRun], host: &str) -> Option<HostTally> {
-    let mut tally = HostTally::default();
-    let mut any = false;
-    let mut lost = false;
-    for run in runs.iter().filter(|run| run.scope.hosts.iter().any(|member| member == host)) {
-        any = true;
-        for earlier in runs.iter().take(run.number).filter(|earlier| !earlier.scope.play.free) {
-            earlier.wait_for(&earlier.scope.hosts).await;
-        }
-        run.wait_for_turn(host).await;
-        if !lost && !run.aborted.load(Ordering::Relaxed) && !shared.cancel.is_cancelled() {
-            lost = !one_play(shared, run, host, &mut tally).await;
-            if lost && run.scope.play.any_errors_fatal {
-                run.aborted.store(true, Ordering::Relaxed);
+    let mut recap = Recap::default();
+    let mut goes_on = shared.roster.ended().is_none();
+    if goes_on {
+        for members in &run.scope.batches {
+            let hosts = shared.roster.remaining(members);
+            if hosts.is_empty() || shared.cancel.is_cancelled() {
+                continue;
+            }
+            let batch = Batch::new(hosts, members.len(), run.max_fail_percentage, run.scope.play.free);
+            let through = batch.hosts.iter().map(|host| one_host(shared, run, &batch, host));
+            for (host, tally) in batch.hosts.iter().zip(futures::future::join_all(through).await) {
+                recap.add(&Recap { hosts: [(host.clone(), tally)].into() });
+            }
+            if let Some(why) = batch.broken().filter(|_| !shared.cancel.is_cancelled()) {
+                shared.events.warn(format!("the run ends with the play `{}`: {why}", run.scope.play.name));
+                shared.roster.end(format!("the play `{}` has failed", run.scope.play.name));
+                goes_on = false;
+                break;
+            }
+            if batch.ended() == BatchEnded::Play {
+                break;
             }
         }
-        if let Some(lockstep) = run.lockstep(host) {
-            lockstep.leave(host);
-        }
-        run.ended.send_modify(|ended| ended.push(host.to_owned()));
     }
-    any.then_some(tally)
+    run.ending.set(goes_on);
+    recap
 }
 
-/// Runs a play on a host and tells whether the host can go on.
-async fn one_play(shared: &Arc<Shared>, run: &PlayRun, host: &str, tally: &mut HostTally) -> bool {
+/// Takes a host through a play.
+async fn one_host(shared: &Shared, run: &PlayRun, batch: &Batch, host: &str) -> HostTally {
     let begun = std::time::Instant::now();
-    let mut host_run = HostRun::new(shared, run, host);
-    let ended = tokio::select! {
-        ended = host_run.play(tally) => ended,
+    let mut tally = HostTally::default();
+    let mut host_run = HostRun::new(shared, run, batch, host);
+    let finish = tokio::select! {
+        finish = host_run.play(&mut tally) => finish,
         // A script that waits for something must not hold up a user who wants to stop; running it again goes on.
-        () = shared.cancel.cancelled() => return false,
+        () = shared.cancel.cancelled() => Ok(Finish::Stopped),
     };
     tally.execs += host_run.execs.load(Ordering::Relaxed);
-    match ended {
-        Ok(()) => tally.failed == 0,
+    match finish {
+        Ok(Finish::Done) => {}
+        Ok(Finish::Failed) => {
+            shared.roster.leave(host);
+            batch.fail(host);
+        }
+        Ok(Finish::Stopped) => shared.roster.leave(host),
         Err(error) => {
             tally.unreachable += 1;
+            shared.roster.leave(host);
+            batch.lose(host);
             shared.events.tell(Event::TaskEnded {
                 host: host.to_owned(),
                 task: "connection".to_owned(),
@@ -314,24 +371,10 @@ async fn one_play(shared: &Arc<Shared>, run: &PlayRun, host: &str, tally: &mut H
                 detail: Some(error.to_string()),
                 diffs: Vec::new(),
             });
-            false
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::batches;
-
-    #[test]
-    fn serial_batches() {
-        let hosts: Vec<String> = (0..5).map(|n| n.to_string()).collect();
-        let sizes = |serial: &[&str]| {
-            let serial: Vec<String> = serial.iter().map(|text| (*text).to_owned()).collect();
-            batches(&hosts, &serial).iter().map(Vec::len).collect::<Vec<_>>()
-        };
-        assert_eq!(sizes(&[]), [5]);
-        assert_eq!(sizes(&["1", "2"]), [1, 2, 2]);
-        assert_eq!(sizes(&["40%"]), [2, 2, 1]);
+    if let Some(lockstep) = &batch.lockstep {
+        lockstep.leave(host);
     }
+    tally
 }

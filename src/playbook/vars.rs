@@ -1,9 +1,9 @@
 //! Which value a name has for a task on a host: Ansible's order of precedence, looked up layer by layer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use super::{
     inventory::Inventory,
     load::{Beside, SearchPath},
     model::{Play, Role, Task},
+    roster::Roster,
 };
 use crate::{
     files,
@@ -66,6 +67,8 @@ pub struct TaskScope {
     pub task: Option<Arc<Task>>,
     /// Loop items and what a rescue is told.
     pub locals: Arc<Map<String, Value>>,
+    /// The hosts that are looked at through it, when someone wants to know.
+    pub looked: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
 
 /// What a play adds.
@@ -76,6 +79,12 @@ pub struct PlayScope {
     pub vars_files: Map<String, Value>,
     /// Its hosts.
     pub hosts: Vec<String>,
+    /// Its hosts by the batches of `serial`.
+    pub batches: Vec<Vec<String>>,
+    /// Which of them are still in the run.
+    pub roster: Arc<Roster>,
+    /// Those for which the play has been ended.
+    pub(super) ended: Mutex<BTreeSet<String>>,
     /// Roles that were included with `public: true`.
     pub public: RwLock<Vec<Arc<Role>>>,
 }
@@ -87,6 +96,29 @@ impl PlayScope {
         public.iter().rev().chain(self.play.roles.iter().rev()).find_map(|role| find(role))
     }
 }
+
+impl PlayScope {
+    /// The hosts of a list that are still in the play.
+    fn remaining(&self, hosts: &[String]) -> Vec<String> {
+        let mut hosts = self.roster.remaining(hosts);
+        let ended = self.ended.lock().expect("no task panics while it holds the ended hosts");
+        hosts.retain(|host| !ended.contains(host));
+        hosts
+    }
+
+    /// The play is over for these hosts.
+    pub(super) fn end(&self, hosts: &[String]) {
+        let mut ended = self.ended.lock().expect("no task panics while it holds the ended hosts");
+        ended.extend(hosts.iter().cloned());
+    }
+
+    /// The hosts of a host's batch.
+    fn batch(&self, host: &str) -> &[String] {
+        self.batches.iter().find(|batch| batch.iter().any(|member| member == host)).unwrap_or(&self.hosts)
+    }
+}
+
+const LOOKED: &str = "no task panics while it notes what it looks at";
 
 fn find_in(map: &Map<String, Value>, name: &str) -> Option<Var> {
     map.get(name).map(|value| Var::template(value.clone()))
@@ -106,6 +138,23 @@ impl TaskScope {
     #[must_use]
     pub fn shared(&self) -> Arc<dyn Scope> {
         Arc::new(self.clone())
+    }
+
+    /// The same scope, which notes the hosts that are looked at through it.
+    #[must_use]
+    pub(super) fn noting(&self) -> (Self, Arc<Mutex<BTreeSet<String>>>) {
+        let looked = Arc::<Mutex<BTreeSet<String>>>::default();
+        (Self { looked: Some(Arc::clone(&looked)), ..self.clone() }, looked)
+    }
+
+    /// Notes the hosts that a variable speaks of.
+    fn note(&self, name: &str) {
+        let Some(looked) = &self.looked else { return };
+        let inventory = &self.world.inventory;
+        let hosts = if name == "groups" { Some(&inventory.hosts) } else { inventory.services.get(name) };
+        if let Some(hosts) = hosts {
+            looked.lock().expect(LOOKED).extend(hosts.iter().cloned());
+        }
     }
 
     /// The same scope with more locals.
@@ -142,8 +191,14 @@ impl TaskScope {
             "ansible_version" => {
                 json!({ "full": "2.17.0", "major": 2, "minor": 17, "revision": 0, "string": "2.17.0" })
             }
-            "ansible_play_hosts" | "ansible_play_hosts_all" | "ansible_play_batch" | "play_hosts" => {
-                json!(self.play.as_ref()?.hosts)
+            "ansible_play_hosts_all" => json!(self.play.as_ref()?.hosts),
+            "ansible_play_hosts" => {
+                let play = self.play.as_ref()?;
+                json!(play.remaining(&play.hosts))
+            }
+            "ansible_play_batch" | "play_hosts" => {
+                let play = self.play.as_ref()?;
+                json!(play.remaining(play.batch(&self.host)))
             }
             "ansible_play_name" => json!(self.play.as_ref()?.play.name),
             "playbook_dir" => json!(self.play.as_ref()?.play.folder.display().to_string()),
@@ -159,9 +214,12 @@ impl TaskScope {
 
     /// Every host's variables, looked up when they are looked at.
     fn hostvars(&self) -> Var {
-        let world = Arc::clone(&self.world);
+        let (world, looked) = (Arc::clone(&self.world), self.looked.clone());
         let beside = self.beside().cloned();
         Var::map(world.inventory.hosts.clone(), move |host| {
+            if let Some(looked) = &looked {
+                looked.lock().expect(LOOKED).insert(host.to_owned());
+            }
             world.memory.contains_key(host).then(|| {
                 let scope = TaskScope {
                     world: Arc::clone(&world),
@@ -170,6 +228,7 @@ impl TaskScope {
                     beside: beside.clone(),
                     task: None,
                     locals: Arc::default(),
+                    looked: looked.clone(),
                 };
                 Var::scope(&world.engine, &scope.shared())
             })
@@ -210,6 +269,7 @@ impl Scope for TaskScope {
     fn get(&self, name: &str) -> Option<Var> {
         let memory = self.world.memory_of(&self.host);
         let task = self.task.as_deref();
+        self.note(name);
         if let Some(value) = self.locals.get(name) {
             return Some(Var::data(value.clone()));
         }

@@ -38,7 +38,7 @@ impl HostRun<'_> {
                 let message = named.get("msg").map_or_else(|| "Failed as requested from task".to_owned(), text_of);
                 Ok(TaskEnd::failed(message))
             }
-            Kind::Meta => self.meta(free.as_deref().unwrap_or_default()),
+            Kind::Meta => self.meta(free.as_deref().unwrap_or_default(), task, scope).await,
             Kind::IncludeTasks | Kind::IncludeRole => self.include(task, scope).map(|entries| {
                 for entry in entries.into_iter().rev() {
                     self.work.push_front(Item::Entry(entry));
@@ -63,7 +63,12 @@ impl HostRun<'_> {
             }
             Kind::Setup => {
                 self.gather(task, scope).await?;
-                Ok(TaskEnd::default())
+                let memory = self.memory_of(task, scope)?;
+                let facts = memory.facts.read().expect("no task panics while it holds a host's memory").clone();
+                Ok(TaskEnd {
+                    result: Map::from_iter([("ansible_facts".to_owned(), facts.into())]),
+                    ..TaskEnd::default()
+                })
             }
             Kind::WaitForConnection => self.wait_for_connection(&named, task, scope).await,
             Kind::Uri => self.uri(&named, task, scope).await,
@@ -170,20 +175,6 @@ impl HostRun<'_> {
         Ok(end)
     }
 
-    pub(super) fn meta(&mut self, what: &str) -> Result<TaskEnd> {
-        match what.trim() {
-            "flush_handlers" => self.work.push_front(Item::Flush(0)),
-            "end_play" | "end_host" | "end_batch" => self.work.clear(),
-            "clear_facts" => {
-                let memory = self.shared.world.memory_of(&self.host);
-                memory.facts.write().expect("no task panics while it holds a host's memory").clear();
-            }
-            "clear_host_errors" | "noop" | "reset_connection" | "refresh_inventory" => {}
-            other => return Err(Error::usage(format!("`meta: {other}` is not supported"))),
-        }
-        Ok(TaskEnd::default())
-    }
-
     pub(super) fn include_vars(
         &self, named: &Map<String, Value>, free: Option<&str>, task: &Task, scope: &TaskScope,
     ) -> Result<TaskEnd> {
@@ -216,13 +207,13 @@ impl HostRun<'_> {
                 _ => return Err(Error::new(format!("`{}` is not a mapping", path.display()))),
             }
         }
+        let vars = match named.get("name").map(text_of) {
+            Some(name) => Map::from_iter([(name, Value::Object(vars))]),
+            None => vars,
+        };
         let memory = self.memory_of(task, scope)?;
-        let mut included = memory.included.write().expect("no task panics while it holds a host's memory");
-        match named.get("name").map(text_of) {
-            Some(name) => drop(included.insert(name, Value::Object(vars))),
-            None => included.extend(vars),
-        }
-        Ok(TaskEnd::default())
+        memory.included.write().expect("no task panics while it holds a host's memory").extend(vars.clone());
+        Ok(TaskEnd { result: Map::from_iter([("ansible_facts".to_owned(), vars.into())]), ..TaskEnd::default() })
     }
 
     pub(super) async fn wait_for_connection(
@@ -292,6 +283,7 @@ impl HostRun<'_> {
         &mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
         let place = self.place(task, scope)?;
+        self.keep_before(task, scope, &place).await?;
         let connection = self.connection(&place).await?;
         let ask = self.ask(named)?;
         let wanted: Vec<u16> = match named.get("status_code") {

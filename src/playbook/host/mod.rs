@@ -9,6 +9,10 @@
 mod act;
 mod ahead;
 mod end;
+mod fate;
+mod handlers;
+mod meta;
+mod once;
 mod operate;
 mod place;
 mod says;
@@ -16,18 +20,19 @@ mod says;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Map, Value, json};
 
-pub(super) use self::end::TaskEnd;
-use self::place::Place;
+use self::handlers::Notices;
+pub(super) use self::{end::TaskEnd, fate::Finish, place::Place};
 use super::{
     actions::{self, Kind},
+    batch::Batch,
     connection::Reach,
     facts, loops,
     model::{Block, Entry, Task},
@@ -35,8 +40,7 @@ use super::{
     vars::TaskScope,
 };
 use crate::{
-    error::{Error, Result},
-    event::{Ended, Event},
+    error::Result,
     remote::{Output, Script, Transport},
     template::{Engine, is_true, text_of},
 };
@@ -49,10 +53,23 @@ const AHEAD: usize = 300;
 /// What is left to do.
 enum Item {
     Entry(Entry),
+    /// A handler that was notified.
+    Handler(Arc<Task>),
     /// The end of a part of a block.
-    Guard(Arc<Block>, Part, Option<Box<TaskEnd>>),
+    Guard(Arc<Block>, Part, Option<Box<Failure>>),
     /// Notified handlers run, from this one on.
     Flush(usize),
+    /// A handler has run.
+    Ran(usize),
+    /// The end of a host that has failed, after its handlers.
+    Failed(Box<Failure>),
+}
+
+/// A failure on its way to what makes up for it.
+struct Failure {
+    end: TaskEnd,
+    /// Whether it is one of this host, not one of another host that is one of all.
+    own: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,12 +82,21 @@ enum Part {
 pub(super) struct HostRun<'a> {
     shared: &'a Shared,
     play: &'a PlayRun,
+    batch: &'a Batch,
     host: String,
     work: VecDeque<Item>,
     handlers: Vec<Arc<Task>>,
     notified: BTreeSet<usize>,
+    /// What of that is kept on hosts.
+    notices: Mutex<Notices>,
+    /// Whether it has failed, and nothing makes up for it.
+    failed: bool,
+    /// How many failures of all it has seen.
+    fatals: usize,
     /// Answers of probes that are still true.
     seen: HashMap<(Place, String), Output>,
+    /// The plays beside this one that had ended before any of them was asked.
+    seen_after: BTreeSet<usize>,
     /// How often each place has been visited: `run_once` in a file that is included twice runs twice.
     visits: HashMap<String, usize>,
     /// The roles of which a task has run.
@@ -82,7 +108,7 @@ pub(super) struct HostRun<'a> {
 }
 
 impl<'a> HostRun<'a> {
-    pub(super) fn new(shared: &'a Shared, play: &'a PlayRun, host: &str) -> Self {
+    pub(super) fn new(shared: &'a Shared, play: &'a PlayRun, batch: &'a Batch, host: &str) -> Self {
         let mut work = VecDeque::new();
         for section in &play.scope.play.sections {
             work.extend(section.iter().cloned().map(Item::Entry));
@@ -91,11 +117,16 @@ impl<'a> HostRun<'a> {
         Self {
             shared,
             play,
+            batch,
             host: host.to_owned(),
             work,
             handlers: play.scope.play.handlers.clone(),
             notified: BTreeSet::new(),
+            notices: Mutex::default(),
+            failed: false,
+            fatals: 0,
             seen: HashMap::new(),
+            seen_after: fate::ended(play),
             visits: HashMap::new(),
             roles: BTreeSet::new(),
             rescued: Map::new(),
@@ -115,51 +146,73 @@ impl<'a> HostRun<'a> {
             beside: None,
             task: Some(Arc::clone(task)),
             locals: Arc::new(self.rescued.clone()),
+            looked: None,
         }
     }
 
-    /// Runs the play. An error means that the host is lost; failures of tasks are counted.
-    pub(super) async fn play(&mut self, tally: &mut HostTally) -> Result<()> {
+    /// Whether a keyword that is true or false is true; one that cannot be resolved is not.
+    fn holds(&self, value: Option<&Value>, scope: &TaskScope) -> bool {
+        value.is_some_and(|value| self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value)))
+    }
+
+    /// Runs the play. An error means that the host cannot be reached; failures of tasks are counted.
+    pub(super) async fn play(&mut self, tally: &mut HostTally) -> Result<Finish> {
         if self.play.scope.play.gather_facts && !self.has_facts() {
-            self.gather_of_play().await?;
+            self.gather_first(tally).await?;
         }
+        let finish = self.walk(tally).await?;
+        if finish != Finish::Stopped {
+            self.settle(finish).await;
+        }
+        Ok(finish)
+    }
+
+    async fn walk(&mut self, tally: &mut HostTally) -> Result<Finish> {
         while let Some(item) = self.work.pop_front() {
-            if self.shared.cancel.is_cancelled() || self.play.aborted.load(Ordering::Relaxed) {
-                return Ok(());
+            if self.shared.cancel.is_cancelled() {
+                return Ok(Finish::Stopped);
             }
             match item {
                 Item::Entry(Entry::Block(block)) => {
                     self.push_front(&block.body, Item::Guard(Arc::clone(&block), Part::Body, None));
                 }
                 Item::Entry(Entry::Task(task)) => {
-                    if self.has_wanted_tags(&task.common.tags) {
-                        if let Some(lockstep) = self.play.lockstep(&self.host) {
-                            lockstep.turn(&self.host, self.left()).await;
-                            if self.play.aborted.load(Ordering::Relaxed) {
-                                return Ok(());
-                            }
-                        }
-                        self.one(&task, tally).await?;
+                    if self.has_wanted_tags(&task.common.tags) && !self.in_turn(&task, tally).await? {
+                        return Ok(Finish::Stopped);
+                    }
+                }
+                // Handlers run whatever tags are asked for, as in Ansible: what notifies them has those tags.
+                Item::Handler(task) => {
+                    if !self.in_turn(&task, tally).await? {
+                        return Ok(Finish::Stopped);
                     }
                 }
                 Item::Guard(block, part, failure) => self.leave(&block, part, failure, tally),
                 Item::Flush(from) => {
+                    self.take_up();
                     if let Some(next) = self.notified.range(from..).next().copied() {
                         self.notified.remove(&next);
                         self.work.push_front(Item::Flush(next + 1));
-                        let handler = Arc::clone(&self.handlers[next]);
-                        self.work.push_front(Item::Entry(Entry::Task(handler)));
+                        self.work.push_front(Item::Ran(next));
+                        self.work.push_front(Item::Handler(Arc::clone(&self.handlers[next])));
                     }
+                }
+                Item::Ran(handler) => self.has_run(handler),
+                Item::Failed(failure) => {
+                    self.work.clear();
+                    self.has_failed(&failure, tally);
                 }
             }
         }
-        Ok(())
+        Ok(if self.failed { Finish::Failed } else { Finish::Done })
     }
 
     /// How much work is left, the task at hand included: the same for all hosts that are at the same place.
     fn left(&self) -> usize {
         let items = self.work.iter().map(|item| match item {
             Item::Entry(entry) => entry.weight(),
+            Item::Handler(_) => 1,
+            Item::Ran(_) | Item::Failed(_) => 0,
             Item::Guard(block, Part::Body | Part::Rescue, _) => block.ending(),
             Item::Guard(_, Part::Always, _) => 1,
             Item::Flush(from) => 1 + self.play.scope.play.handlers.len().saturating_sub(*from),
@@ -174,41 +227,6 @@ impl<'a> HostRun<'a> {
         }
     }
 
-    /// The end of a part of a block is reached without a failure.
-    fn leave(&mut self, block: &Arc<Block>, part: Part, failure: Option<Box<TaskEnd>>, tally: &mut HostTally) {
-        match part {
-            Part::Body | Part::Rescue => {
-                self.push_front(&block.always, Item::Guard(Arc::clone(block), Part::Always, None));
-            }
-            Part::Always => {
-                if let Some(failure) = failure {
-                    self.fail(*failure, tally);
-                }
-            }
-        }
-    }
-
-    /// A task has failed: the nearest block that makes up for it goes on, otherwise the host has failed.
-    fn fail(&mut self, end: TaskEnd, tally: &mut HostTally) {
-        while let Some(item) = self.work.pop_front() {
-            match item {
-                Item::Guard(block, Part::Body, _) if !block.rescue.is_empty() => {
-                    tally.failed = tally.failed.saturating_sub(1);
-                    self.rescued.insert("ansible_failed_result".to_owned(), end.registered());
-                    let task = end.result.get("_task").cloned().unwrap_or(Value::Null);
-                    self.rescued.insert("ansible_failed_task".to_owned(), task);
-                    self.push_front(&block.rescue, Item::Guard(Arc::clone(&block), Part::Rescue, None));
-                    return;
-                }
-                Item::Guard(block, Part::Body | Part::Rescue, _) if !block.always.is_empty() => {
-                    self.push_front(&block.always, Item::Guard(Arc::clone(&block), Part::Always, Some(Box::new(end))));
-                    return;
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn has_wanted_tags(&self, tags: &[String]) -> bool {
         is_chosen(tags, &self.shared.options.tags, &self.shared.options.skip_tags)
     }
@@ -217,18 +235,6 @@ impl<'a> HostRun<'a> {
         let memory = self.shared.world.memory_of(&self.host);
         let facts = memory.facts.read().expect("no task panics while it holds a host's memory");
         !facts.is_empty()
-    }
-
-    /// Facts of the play's own task of gathering.
-    async fn gather_of_play(&mut self) -> Result<()> {
-        let play = &self.play.scope.play;
-        let task = Arc::new(Task::blank(play.common.clone(), play.folder.clone(), play.mark.clone()));
-        let scope = self.scope(&task);
-        // A play that is imported under a condition that does not hold asks for nothing.
-        if matches!(self.condition(&task, &scope), Ok(false)) {
-            return Ok(());
-        }
-        self.gather(&task, &scope).await
     }
 
     async fn gather(&mut self, task: &Task, scope: &TaskScope) -> Result<()> {
@@ -240,6 +246,12 @@ impl<'a> HostRun<'a> {
         Ok(())
     }
 
+    /// Nothing that was seen is true any more.
+    fn forget_seen(&mut self) {
+        self.seen.clear();
+        self.seen_after = fate::ended(self.play);
+    }
+
     async fn connection(&self, place: &Place) -> Result<Arc<dyn Transport>> {
         match &place.reach {
             reach if *reach == Reach::default() => self.shared.connections.connect(&place.host).await,
@@ -247,89 +259,17 @@ impl<'a> HostRun<'a> {
         }
     }
 
-    /// One request to a host: all of these scripts travel in it.
+    /// One request to a host: all of these scripts travel in it, behind what has to be said about notifications.
     async fn exec(&self, place: &Place, scripts: &[Script]) -> Result<Vec<Output>> {
         let connection = self.connection(place).await?;
+        let errands = self.errands(place);
         self.execs.fetch_add(1, Ordering::Relaxed);
-        connection.exec(place.user.as_deref(), scripts).await
-    }
-
-    /// One task: told, run once or by itself, counted.
-    async fn one(&mut self, task: &Arc<Task>, tally: &mut HostTally) -> Result<()> {
-        let begun = Instant::now();
-        self.roles.extend(task.common.role.iter().map(|role| role.name.clone()));
-        let (host, title) = (self.host.clone(), task.title());
-        self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
-        let scope = self.scope(task);
-        let once = task
-            .common
-            .run_once
-            .as_ref()
-            .is_some_and(|value| self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value)));
-        let mut end = if once { self.shared_task(task, &scope).await? } else { self.run(task, &scope).await? };
-        if let Some(name) = &task.register {
-            let memory = self.shared.world.memory_of(&self.host);
-            memory
-                .set
-                .write()
-                .expect("no task panics while it holds a host's memory")
-                .insert(name.clone(), end.registered());
-        }
-        if end.changed
-            && end.failure.is_none()
-            && let Err(error) = self.notify(task, &scope)
-        {
-            end.failure = Some(error.to_string());
-        }
-        let ignored =
-            end.failure.is_some()
-                && task.common.ignore_errors.as_ref().is_some_and(|value| {
-                    self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value))
-                });
-        let ended = match (&end.failure, end.skipped) {
-            (Some(_), _) if ignored => Ended::Ignored,
-            (Some(_), _) => Ended::Failed,
-            (None, true) => Ended::Skipped,
-            (None, false) if end.changed => Ended::Changed,
-            (None, false) => Ended::Ok,
-        };
-        match ended {
-            Ended::Ok => tally.ok += 1,
-            Ended::Changed => {
-                tally.ok += 1;
-                tally.changed += 1;
-            }
-            Ended::Skipped => tally.skipped += 1,
-            Ended::Ignored => {
-                tally.ok += 1;
-                tally.ignored += 1;
-            }
-            Ended::Failed | Ended::Unreachable => tally.failed += 1,
-        }
-        let hidden = self.is_hidden(task, &scope);
-        let detail = if hidden && end.failure.is_some() {
-            Some("the result is hidden, because the task says `no_log: true`".to_owned())
-        } else if hidden {
-            None
-        } else {
-            end.detail(task)
-        };
-        self.shared.events.tell(Event::TaskEnded {
-            host,
-            task: title,
-            ended,
-            seconds: begun.elapsed().as_secs_f64(),
-            detail,
-            diffs: if hidden { Vec::new() } else { std::mem::take(&mut end.diffs) },
-        });
-        if ended == Ended::Failed {
-            end.result.insert("_task".to_owned(), task.describe());
-            if self.play.scope.play.any_errors_fatal {
-                self.play.aborted.store(true, Ordering::Relaxed);
-            }
-            self.fail(end, tally);
-        }
-        Ok(())
+        let all: Vec<Script> =
+            errands.iter().map(|errand| self.script(errand)).chain(scripts.iter().cloned()).collect();
+        let mut outputs = connection.exec(place.user.as_deref(), &all).await?;
+        let rest = outputs.split_off(errands.len().min(outputs.len()));
+        self.done(place, &errands, &outputs);
+        Ok(rest)
     }
 
     fn is_hidden(&self, task: &Task, scope: &TaskScope) -> bool {
@@ -338,54 +278,6 @@ impl<'a> HostRun<'a> {
             // A condition that cannot be told is no reason to show a secret.
             Some(value) => self.engine().resolve(value, &scope.shared()).map_or(true, |value| is_true(&value)),
         }
-    }
-
-    /// A `run_once` task: the first host that comes runs it, the others take its result.
-    async fn shared_task(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
-        let place = task.mark.to_string();
-        let visit = self.visits.entry(place.clone()).or_default();
-        *visit += 1;
-        let key = format!("{}/{place}/{visit}", self.play.number);
-        let cell = {
-            let mut once = self.shared.once.lock().expect("no task panics while it holds the list");
-            Arc::clone(once.entry(key).or_default())
-        };
-        let mut result = cell.lock().await;
-        if let Some(end) = &*result {
-            return Ok(TaskEnd { diffs: Vec::new(), changed: false, ..end.clone() });
-        }
-        let end = self.run(task, scope).await?;
-        *result = Some(end.clone());
-        Ok(end)
-    }
-
-    /// A change notifies handlers by their names or topics.
-    fn notify(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Result<()> {
-        for topic in &task.notify {
-            let topics = match self.engine().resolve(topic, &scope.shared())? {
-                Value::Array(items) => items.iter().map(text_of).collect(),
-                other => vec![text_of(&other)],
-            };
-            for topic in topics {
-                let mut found = false;
-                // A later handler of one name replaces an earlier one; every listener of a topic runs.
-                let named = self.handlers.iter().rposition(|handler| handler.name == topic || handler.title() == topic);
-                if let Some(at) = named {
-                    self.notified.insert(at);
-                    found = true;
-                }
-                for (at, handler) in self.handlers.iter().enumerate() {
-                    if handler.listen.contains(&topic) {
-                        self.notified.insert(at);
-                        found = true;
-                    }
-                }
-                if !found {
-                    return Err(Error::new(format!("{}: there is no handler `{topic}`", task.mark)));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A task with its loop.
@@ -433,6 +325,11 @@ impl<'a> HostRun<'a> {
                 let shown = format!("item `{label}`: {failure}");
                 all.failure = Some(all.failure.map_or_else(|| shown.clone(), |before| format!("{before}\n{shown}")));
             }
+            match self.breaks(task, r#loop, scope, results.last()) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(error) => return Ok(TaskEnd::failed(format!("`break_when` cannot be evaluated: {error}"))),
+            }
             if let Some(pause) = r#loop.pause.filter(|_| at + 1 < scopes.len()) {
                 tokio::time::sleep(Duration::from_secs_f64(pause)).await;
             }
@@ -442,6 +339,20 @@ impl<'a> HostRun<'a> {
         }
         all.result.insert("results".to_owned(), results.into());
         Ok(all)
+    }
+
+    /// Whether a loop ends after an item with this result.
+    fn breaks(
+        &self, task: &Task, r#loop: &super::model::Loop, scope: &TaskScope, result: Option<&Value>,
+    ) -> Result<bool> {
+        let registered = task.register.iter().cloned().zip(result.cloned());
+        let scope = scope.with(registered).shared();
+        for condition in &r#loop.break_when {
+            if !self.engine().condition(condition, &scope)? {
+                return Ok(false);
+            }
+        }
+        Ok(!r#loop.break_when.is_empty())
     }
 
     fn include_loop(&mut self, task: &Arc<Task>, scopes: &[TaskScope]) -> Result<TaskEnd> {
@@ -495,36 +406,40 @@ impl<'a> HostRun<'a> {
             }
             None => Ok(usual),
         };
-        let (retries, delay) = (number(&task.retries, 3)?, number(&task.delay, 5)?);
+        let usual = if task.until.is_some() { 3 } else { 0 };
+        let (retries, delay) = (number(&task.retries, usual)?, number(&task.delay, 5)?);
         let mut attempt = 0;
         loop {
             attempt += 1;
             let mut end = self.attempt(task, scope, rest).await?;
-            if let Some(until) = &task.until {
-                end.result.insert("attempts".to_owned(), attempt.into());
-                let scope = self.with_result(task, scope, &end);
-                let holds = match self.engine().condition(until, &scope.shared()) {
-                    Ok(holds) => holds,
-                    // Until the command succeeds its output may lack what the condition looks at.
-                    Err(_) if end.failure.is_some() => false,
-                    Err(error) => return Ok(TaskEnd::failed(format!("`until` cannot be told: {error}"))),
-                };
-                if !holds && attempt <= retries && !self.shared.cancel.is_cancelled() {
-                    self.seen.clear();
-                    tokio::time::sleep(Duration::from_secs(delay)).await;
-                    continue;
-                }
-                if !holds {
-                    // The first attempt is no retry.
-                    end.result.insert("attempts".to_owned(), retries.max(1).into());
-                    if end.failure.is_none() {
-                        end.failure = Some(format!("`until` did not hold after {attempt} attempts"));
+            if retries == 0 || end.skipped {
+                return Ok(end);
+            }
+            end.result.insert("attempts".to_owned(), attempt.into());
+            let holds = match &task.until {
+                None => end.failure.is_none(),
+                Some(until) => {
+                    let scope = self.with_result(task, scope, &end);
+                    match self.engine().condition(until, &scope.shared()) {
+                        Ok(holds) => holds,
+                        // Until the command succeeds its output may lack what the condition looks at.
+                        Err(_) if end.failure.is_some() => false,
+                        Err(error) => return Ok(TaskEnd::failed(format!("`until` cannot be evaluated: {error}"))),
                     }
                 }
-            } else if task.retries.is_some() && end.failure.is_some() && attempt <= retries {
-                self.seen.clear();
+            };
+            if holds {
+                return Ok(end);
+            }
+            if attempt <= retries && !self.shared.cancel.is_cancelled() {
+                self.forget_seen();
                 tokio::time::sleep(Duration::from_secs(delay)).await;
                 continue;
+            }
+            // As in Ansible: how often it was tried again.
+            end.result.insert("attempts".to_owned(), retries.into());
+            if end.failure.is_none() {
+                end.failure = Some(format!("`until` did not hold after {attempt} attempts"));
             }
             return Ok(end);
         }
@@ -546,10 +461,13 @@ impl<'a> HostRun<'a> {
     }
 
     async fn attempt(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
-        let mut end = match actions::find(&task.module) {
-            Some(action) if action.kind == Kind::Template => self.module(task, scope, rest).await?,
-            Some(action) => self.action(action.kind, task, scope).await?,
-            None => self.module(task, scope, rest).await?,
+        let mut end = match self.seconds(task, scope) {
+            Ok(None) => self.act(task, scope, rest).await?,
+            Ok(Some(limit)) => match tokio::time::timeout(limit, self.act(task, scope, rest)).await {
+                Ok(end) => end?,
+                Err(_) => self.timed_out(task, scope, limit).await,
+            },
+            Err(error) => TaskEnd::failed(error.to_string()),
         };
         if end.skipped {
             return Ok(end);
@@ -571,6 +489,13 @@ impl<'a> HostRun<'a> {
             }
         }
         Ok(end)
+    }
+
+    async fn act(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
+        match actions::find(&task.module) {
+            Some(action) if action.kind != Kind::Template => self.action(action.kind, task, scope).await,
+            _ => self.module(task, scope, rest).await,
+        }
     }
 
     fn include(&mut self, task: &Task, scope: &TaskScope) -> Result<Vec<Entry>> {

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     files,
     modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Probe, Step},
-    playbook::model::Task,
+    playbook::{model::Task, notified::Notification},
     remote::{Output, Script, quote},
     template::{Layout, text_of},
 };
@@ -141,8 +141,12 @@ impl HostRun<'_> {
             let outcome = operation.conclude(decision, &[]);
             return Ok(TaskEnd::of(outcome, Vec::new()));
         }
+        let kept = match self.before_steps(task, scope) {
+            Ok(kept) => kept,
+            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+        };
         let begun = Timestamp::now();
-        let mut end = self.steps(operation, decision, diff, exports, place, rest, task).await?;
+        let mut end = self.steps(operation, decision, diff, exports, place, rest, task, kept).await?;
         if matches!(task.module.as_str(), "command" | "shell") {
             times(&mut end, begun, Timestamp::now());
         }
@@ -182,18 +186,22 @@ impl HostRun<'_> {
         Ok(first)
     }
 
-    /// Runs the steps of a decision; fresh probes of what comes next travel along.
+    /// Runs the steps of a decision, behind what is kept of the handlers that they notify; fresh probes of what comes next
+    /// travel along.
     async fn steps(
         &mut self, operation: &dyn Operation, decision: Decision, diff: bool, exports: &str, place: &Place,
-        rest: &[TaskScope], task: &Arc<Task>,
+        rest: &[TaskScope], task: &Arc<Task>, kept: Option<(String, Vec<Notification>)>,
     ) -> Result<TaskEnd> {
         let wanted: Vec<&FileChange> = if diff { decision.diffs.iter().collect() } else { Vec::new() };
+        let (mut keep, kept) = kept.unzip();
         let mut scripts: Vec<Script> =
             wanted.iter().map(|change| Script::probe(Probe::small_text(&change.path).text())).collect();
         let mut outputs = Vec::new();
         for step in &decision.steps {
             match step {
-                Step::Run(script) => scripts.push(Script::step(format!("{exports}{script}"))),
+                Step::Run(script) => {
+                    scripts.push(Script::step(format!("{}{exports}{script}", keep.take().unwrap_or_default())));
+                }
                 Step::Send { input, script } => {
                     // What comes before it must have succeeded: it has a channel of its own.
                     if !scripts.is_empty() {
@@ -201,14 +209,14 @@ impl HostRun<'_> {
                     }
                     if outputs.iter().skip(wanted.len()).all(Output::succeeded) {
                         let connection = self.connection(place).await?;
-                        let script = format!("{exports}{script}");
+                        let script = format!("{}{exports}{script}", keep.take().unwrap_or_default());
                         outputs.push(connection.send(place.user.as_deref(), &script, input.clone()).await?);
                     }
                 }
             }
         }
         // Whatever was seen before is not true any more, on this host and on any other that shares something with it.
-        self.seen.clear();
+        self.forget_seen();
         if !scripts.is_empty() && outputs.iter().skip(wanted.len()).all(Output::succeeded) {
             let mut probes = Vec::new();
             self.look_ahead(place, rest, task, &mut probes);
@@ -223,6 +231,9 @@ impl HostRun<'_> {
             }
         }
         let steps = outputs.split_off(wanted.len().min(outputs.len()));
+        if let (Some(kept), Some(first)) = (kept, steps.first()) {
+            self.is_kept(place, kept, first);
+        }
         let diffs = wanted.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect();
         Ok(TaskEnd::of(operation.conclude(decision, &steps), diffs))
     }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Who runs a task, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(in crate::playbook) struct Place {
     pub(super) host: String,
     pub(super) user: Option<String>,
     /// What variables say about the way there.

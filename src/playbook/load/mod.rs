@@ -23,7 +23,6 @@ use serde_json::{Map, Value};
 
 pub use self::{
     beside::Beside,
-    plays::match_hosts,
     words::{Use, Words},
 };
 use self::{

@@ -1,9 +1,6 @@
 //! Plays: their keywords, sections and hosts.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::Map;
 
@@ -89,9 +86,8 @@ impl Loader {
             gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
             free: node.get("strategy").is_some_and(|node| self.is_free(node)),
             serial: node.get("serial").map(texts).unwrap_or_default(),
-            any_errors_fatal: node
-                .get("any_errors_fatal")
-                .is_some_and(|node| crate::template::is_true(&node.to_value())),
+            max_fail_percentage: node.get("max_fail_percentage").map(Node::to_value),
+            force_handlers: node.get("force_handlers").map(Node::to_value),
             vars: node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default(),
             vars_files: node.get("vars_files").map(list).unwrap_or_default(),
             sections: Vec::new(),
@@ -149,60 +145,5 @@ impl Loader {
                 false
             }
         }
-    }
-}
-
-/// The hosts that match the patterns of a play, in the order of the inventory.
-#[must_use]
-pub fn match_hosts(patterns: &[String], hosts: &[String], groups: &BTreeMap<String, Vec<String>>) -> Vec<String> {
-    let mut chosen: Vec<String> = Vec::new();
-    let patterns = patterns.iter().flat_map(|pattern| pattern.split([',', ':']));
-    for pattern in patterns.map(str::trim).filter(|pattern| !pattern.is_empty()) {
-        let (operator, name) = match pattern.chars().next() {
-            Some(sign @ ('!' | '&')) => (sign, &pattern[1..]),
-            _ => ('+', pattern),
-        };
-        let members = |host: &String| {
-            name == "all"
-                || wildcard(name, host)
-                || groups.iter().any(|(group, members)| wildcard(name, group) && members.contains(host))
-        };
-        match operator {
-            '!' => chosen.retain(|host| !members(host)),
-            '&' => chosen.retain(members),
-            _ => chosen.extend(hosts.iter().filter(|host| members(host)).cloned()),
-        }
-    }
-    hosts.iter().filter(|host| chosen.contains(host)).cloned().collect()
-}
-
-/// `*` stands for any text.
-fn wildcard(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| wildcard(tail, &rest[at..]))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::match_hosts;
-
-    #[test]
-    fn patterns_add_remove_and_intersect() {
-        let hosts: Vec<String> = ["a", "b", "web-1", "web-2"].map(String::from).into();
-        let groups = BTreeMap::from([("web".to_owned(), vec!["web-1".to_owned(), "web-2".to_owned()])]);
-        let matched = |pattern: &str| match_hosts(&[pattern.to_owned()], &hosts, &groups).join(" ");
-        assert_eq!(matched("all"), "a b web-1 web-2");
-        assert_eq!(matched("web"), "web-1 web-2");
-        assert_eq!(matched("all:!web"), "a b");
-        assert_eq!(matched("web,a"), "a web-1 web-2");
-        assert_eq!(matched("all:&web:!web-1"), "web-2");
-        assert_eq!(matched("*-2"), "web-2");
-        assert_eq!(matched("nobody"), "");
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     error::{Diagnostic, Result},
     files,
     playbook::{
+        actions::META,
         connection,
         model::{Block, Common, Entry, Loop, Task},
     },
@@ -181,6 +182,10 @@ impl Loader {
                 }
                 "run_once" => common.run_once = value(),
                 "ignore_errors" => common.ignore_errors = value(),
+                "ignore_unreachable" => common.ignore_unreachable = value(),
+                "any_errors_fatal" => common.any_errors_fatal = value(),
+                "throttle" => common.throttle = value(),
+                "timeout" => common.timeout = value(),
                 "no_log" => common.no_log = value(),
                 "check_mode" => common.check_mode = value(),
                 "diff" => common.diff = value(),
@@ -276,6 +281,11 @@ impl Loader {
             self.loop_control(control, r#loop);
         }
         self.module(key, value, node.get("args"), &mut task)?;
+        if let (Some(what), "meta") = (&task.free_form, task.module.as_str())
+            && !META.contains(&what.trim())
+        {
+            self.mistake(value.error(format!("`meta: {}` is not supported", what.trim())));
+        }
         self.words_of_task(&task, node);
         if task.name.is_empty() {
             task.name.clone_from(&task.module);
@@ -295,6 +305,13 @@ impl Loader {
                 }
                 "pause" => r#loop.pause = value.to_value().as_f64(),
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),
+                "break_when" => {
+                    for condition in list(value) {
+                        self.check_condition(&condition, value);
+                        r#loop.break_when.push(condition);
+                    }
+                    self.uses(value, true, true);
+                }
                 "extended_allitems" => r#loop.all_items = crate::template::is_true(&value.to_value()),
                 _ => {}
             }
@@ -326,6 +343,7 @@ impl Loop {
             label: None,
             pause: None,
             extended: false,
+            break_when: Vec::new(),
             all_items: true,
         }
     }

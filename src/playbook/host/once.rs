@@ -1,0 +1,65 @@
+//! Tasks that run on one host for all hosts of the batch: `run_once`, and the parts of `meta` that are about all of them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Failure, HostRun, HostTally, TaskEnd, TaskScope};
+use crate::{
+    playbook::{batch::Once, model::Task},
+    template::text_of,
+};
+
+const HELD: &str = "no task panics while it holds a host's memory";
+
+/// Who runs a task that runs once.
+pub(super) enum Share {
+    /// This host.
+    Mine(Arc<Once>),
+    /// Another host, whose result this one takes.
+    Another(Arc<Once>),
+}
+
+impl HostRun<'_> {
+    /// Who runs a task: nothing when each host does it by itself. In a linear play it is the first of the hosts that begin it
+    /// together, in a free play the first that comes.
+    pub(super) fn share(&self, task: &Task, scope: &TaskScope, key: &str, together: &[String]) -> Option<Share> {
+        let linear = self.batch.lockstep.is_some();
+        if !self.holds(task.common.run_once.as_ref(), scope) && !(linear && is_for_all(task)) {
+            return None;
+        }
+        let once = self.batch.once(key);
+        let mine = together.first().is_none_or(|first| *first == self.host);
+        Some(if mine && once.claim() { Share::Mine(once) } else { Share::Another(once) })
+    }
+
+    /// The result of a task that another host has run: its registered result and its facts are those of this host too.
+    pub(super) fn take_result(
+        &mut self, task: &Task, scope: &TaskScope, end: Result<TaskEnd, String>, tally: &mut HostTally,
+    ) {
+        let end = end.unwrap_or_else(TaskEnd::failed);
+        self.register(task, &end);
+        self.take_facts(task, &end);
+        if end.failure.is_some() && !self.holds(task.common.ignore_errors.as_ref(), scope) {
+            self.fail(Failure { end, own: false }, tally);
+        }
+    }
+
+    fn take_facts(&self, task: &Task, end: &TaskEnd) {
+        let Some(Value::Object(facts)) = end.result.get("ansible_facts") else { return };
+        let memory = self.shared.world.memory_of(&self.host);
+        match task.module.as_str() {
+            "set_fact" => memory.set.write().expect(HELD).extend(facts.clone()),
+            "include_vars" => memory.included.write().expect(HELD).extend(facts.clone()),
+            "setup" | "gather_facts" => memory.facts.write().expect(HELD).extend(facts.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a task is a `meta` that is about all hosts.
+fn is_for_all(task: &Task) -> bool {
+    let what = task.free_form.as_ref().map(|text| text_of(&Value::String(text.clone()))).unwrap_or_default();
+    task.module == "meta"
+        && matches!(what.trim(), "end_play" | "end_batch" | "clear_facts" | "clear_host_errors" | "refresh_inventory")
+}
