@@ -39,8 +39,9 @@ impl Prepared {
         cancel: CancellationToken,
     ) -> Result<Recap> {
         let pool = Arc::new(Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?);
-        let options =
-            Options { notified: Some(Notified::of(state.label().to_string())), complete: self.complete, ..options };
+        let project = state.project.as_ref().map(ToString::to_string).unwrap_or_default();
+        let notified = Notified::of(format!("{project}/{}", state.label()));
+        let options = Options { notified: Some(notified), complete: self.complete, ..options };
         let inventory = configure::inventory(&session.environment, state, vault);
         let world = configure::world(inventory, self.loader.search().clone(), &self.engine, options.check);
         Configuration { world, loader: self.loader, plays: self.plays, pool, options }.run(events, cancel).await

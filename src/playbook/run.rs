@@ -218,7 +218,9 @@ pub async fn run(
     }
     let recaps = futures::future::join_all(runs.iter().map(|run| one_play(&shared, run))).await;
     let mut recap = Recap::default();
-    recaps.iter().for_each(|one| recap.add(one));
+    for one in &recaps {
+        recap.add(one);
+    }
     Ok(recap)
 }
 

@@ -211,10 +211,9 @@ impl<'a> HostRun<'a> {
     fn left(&self) -> usize {
         let items = self.work.iter().map(|item| match item {
             Item::Entry(entry) => entry.weight(),
-            Item::Handler(_) => 1,
             Item::Ran(_) | Item::Failed(_) => 0,
             Item::Guard(block, Part::Body | Part::Rescue, _) => block.ending(),
-            Item::Guard(_, Part::Always, _) => 1,
+            Item::Handler(_) | Item::Guard(_, Part::Always, _) => 1,
             Item::Flush(from) => 1 + self.play.scope.play.handlers.len().saturating_sub(*from),
         });
         1 + items.sum::<usize>()

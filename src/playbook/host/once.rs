@@ -25,7 +25,8 @@ impl HostRun<'_> {
     /// together, in a free play the first that comes.
     pub(super) fn share(&self, task: &Task, scope: &TaskScope, key: &str, together: &[String]) -> Option<Share> {
         let linear = self.batch.lockstep.is_some();
-        if !self.holds(task.common.run_once.as_ref(), scope) && !(linear && is_for_all(task)) {
+        let once = self.holds(task.common.run_once.as_ref(), scope) || (linear && is_for_all(task));
+        if !once {
             return None;
         }
         let once = self.batch.once(key);
