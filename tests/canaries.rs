@@ -10,8 +10,14 @@ use base64::{
 
 use crate::e2e::Dev;
 
-/// Each has signs that JSON, URLs and shells write otherwise.
-const CANARIES: [&str; 2] = ["kanarie-1/\"quoted\"+&?:end", "kanarie-2=ümlaut<tag>$x%y"];
+/// Each has signs that JSON, XML, URLs, CI services and shells write otherwise; the third has several lines, as keys do, and the
+/// last one is in a script that a machine runs at its first boot.
+const CANARIES: [&str; 4] = [
+    "kanarie-1/\"quoted\"+&?:end",
+    "kanarie-2=ümlaut<tag>$x%y",
+    "kanarie-3 \"first\" line & more\nkanarie-3 second%line of it",
+    "kanarie-4-of-user-data",
+];
 
 /// The forms that must never be seen.
 fn forms(canary: &str) -> Vec<String> {
@@ -25,8 +31,22 @@ fn forms(canary: &str) -> Vec<String> {
     let within = |before: &str| STANDARD_NO_PAD.encode(format!("{before}{canary}zzz"));
     // Of a longer text the letters in the middle depend on the canary alone.
     let middle = |text: String| text[6..text.len() - 8].to_owned();
-    vec![
+    let twice = serde_json::to_string(json.trim_matches('"')).unwrap();
+    let escape =
+        |signs: &[(&str, &str)]| signs.iter().fold(canary.to_owned(), |text, (sign, by)| text.replace(sign, by));
+    let xml = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")];
+    let mut forms = vec![
         canary.to_owned(),
+        canary.to_uppercase(),
+        canary.to_lowercase(),
+        twice.trim_matches('"').to_owned(),
+        ascii(json.trim_matches('"')),
+        escape(&xml),
+        escape(&[&xml[..], &[("\"", "&quot;"), ("'", "&apos;")]].concat()),
+        escape(&[&xml[..], &[("\"", "&#34;"), ("'", "&#39;")]].concat()),
+        escape(&[("%", "%25"), ("\n", "%0A")]),
+        escape(&[("%", "%25"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")]),
+        canary.bytes().map(|byte| format!("{byte:02x}")).collect(),
         json.trim_matches('"').to_owned(),
         percent(""),
         percent("/"),
@@ -36,7 +56,18 @@ fn forms(canary: &str) -> Vec<String> {
         middle(within("a")),
         middle(within("ab")),
         middle(within("abc")),
-    ]
+    ];
+    // Diffs, terminals and YAML show a text of several lines line by line.
+    if canary.contains('\n') {
+        forms.extend(canary.lines().flat_map(self::forms));
+    }
+    forms
+}
+
+/// JSON as Python writes it.
+fn ascii(json: &str) -> String {
+    let sign = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) };
+    json.chars().map(sign).collect()
 }
 
 fn look(place: &str, bytes: &[u8]) {
@@ -52,12 +83,13 @@ fn look(place: &str, bytes: &[u8]) {
 async fn e2e_canaries_are_seen_nowhere() {
     let dev = Dev::with_file(
         "canary",
-        "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}}\nplaybooks: [site.yml]\n\
-         secrets: {one: {env: CANARY_ONE}, two: {file: two.txt}}\n\
-         outputs: {dsn: \"postgres://u:{{ secret('one') | urlencode }}@h/d\", plain: \"{{ secret('two') }}\"}\n",
+        "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}, \n    \
+         metadata: {user-data: \"#!/bin/sh\\necho kanarie-4-of-user-data >/root/told\\n\"}}\nplaybooks: [site.yml]\n\
+         secrets: {one: {env: CANARY_ONE}, certificate: {file: two.txt}, public: {file: three.txt}}\n\
+         outputs: {dsn: \"postgres://u:{{ secret('one') | urlencode }}@h/d\", plain: \"{{ secret('certificate') }}\"}\n",
     );
     let play = r#"- hosts: all
-  vars: {one: "{{ secret('one') }}", two: "{{ secret('two') }}"}
+  vars: {one: "{{ secret('one') }}", two: "{{ secret('certificate') }}", three: "{{ secret('public') }}"}
   tasks:
     - name: told by name
       debug: {msg: "{{ one }} and {{ two }}"}
@@ -72,6 +104,15 @@ async fn e2e_canaries_are_seen_nowhere() {
       environment: {ONE: "{{ one }}", TWO: "{{ two }}"}
       register: printed
     - debug: {var: printed}
+    - debug: {msg: "{{ one | upper }} {{ two | lower }} {{ three }} {{ three | b64encode }} {{ one | to_json | to_json }}"}
+    - debug: {msg: "{{ two | e }} {{ three | urlencode }} {{ {'a': printed | to_json} | to_nice_json }}"}
+    - copy: {content: "{{ three }}\\n", dest: /tmp/key}
+    - slurp: {src: /tmp/key}
+      register: slurped
+    - debug: {var: slurped}
+    - shell: base64 /tmp/key; od -An -tx1 /tmp/key | tr -d ' \\n'; cat /tmp/key
+      register: printed
+    - debug: {var: printed.stdout_lines}
     - debug: {msg: "{{ printed | to_json }} {{ {'a': two} | to_json }} {{ two | urlencode }}"}
     - name: in an error
       shell: printf '%s' "$ONE$TWO" >&2; exit 3
@@ -79,8 +120,10 @@ async fn e2e_canaries_are_seen_nowhere() {
 "#;
     dev.sandbox.write(&format!("envs/{}/site.yml", dev.name), play);
     dev.sandbox.write(&format!("envs/{}/two.txt", dev.name), CANARIES[1]);
-    // The file that the second one comes from is the user's own.
-    let own = dev.sandbox.path(&format!("envs/{}/two.txt", dev.name));
+    dev.sandbox.write(&format!("envs/{}/three.txt", dev.name), CANARIES[2]);
+    // The files that they come from are the user's own.
+    let own =
+        ["two.txt", "three.txt", "config.yaml"].map(|file| dev.sandbox.path(&format!("envs/{}/{file}", dev.name)));
     let mut printed = Vec::new();
     let mut run = |arguments: &[&str], code: i32| {
         let mut all = vec![arguments[0], dev.name.as_str()];
@@ -104,16 +147,24 @@ async fn e2e_canaries_are_seen_nowhere() {
     run(&["history"], 0);
     run(&["trace"], 0);
     run(&["graph"], 0);
+    run(&["graph", "--format", "dot"], 0);
+    run(&["plan", "--json", "--replace", "vm.a"], 0);
+    run(&["plan", "--destroy"], 0);
+    run(&["output"], 0);
+    run(&["output", "--json"], 0);
     run(&["inventory", "--list"], 0);
     let pulled = dev.sandbox.command(&["state", "pull", &dev.name]).output().unwrap();
     look("the state", &pulled.stdout);
+    let shown = dev.sandbox.command(&["state", "show", &dev.name, "vm.a"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("[secret]"), "user-data is a field of the state");
+    look("a resource", &shown.stdout);
     for (place, bytes) in &printed {
         look(place, bytes);
     }
     let mut files = 0;
     for file in infra::files::walk(dev.sandbox.folder.path()).unwrap() {
         let path = dev.sandbox.folder.path().join(&file);
-        if path != own {
+        if !own.contains(&path) {
             look(&file.display().to_string(), &std::fs::read(&path).unwrap());
             files += 1;
         }

@@ -15,6 +15,7 @@ mod docs;
 mod e2e;
 mod faults;
 mod figures;
+mod keys;
 mod keywords;
 mod layers;
 mod lifetimes;

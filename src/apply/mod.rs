@@ -1,6 +1,7 @@
 //! Walks a [`Plan`] through the drivers of a provider. It looks at nothing but the plan; destroy is a plan of removals.
 //! May import `plan`, `provider`, `state`, `graph` and the vocabulary.
 
+mod host_keys;
 mod sweep;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 use tokio::sync::{Semaphore, SemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 
-pub use self::sweep::sweep;
+pub use self::{
+    host_keys::{Keeper, Notes, Pins, host_key, keeper, pins},
+    sweep::sweep,
+};
 
 use crate::{
     clock::Clock,
@@ -32,12 +36,6 @@ pub const LOGIN_KEY: &str = "ssh";
 
 /// What the key that opens all machines says of itself.
 const LOGIN: &str = "infra";
-
-/// The vault's name for the host key of a machine.
-#[must_use]
-pub fn host_key(host: &str) -> String {
-    format!("host/{host}")
-}
 
 /// The vault's name for a secret of the environment file.
 #[must_use]
@@ -111,6 +109,12 @@ impl<'a> Run<'a> {
     #[must_use]
     pub fn state(&self) -> State {
         self.books().state.clone()
+    }
+
+    /// The secrets as they are now.
+    #[must_use]
+    pub fn vault(&self) -> Vault {
+        self.books().vault.clone()
     }
 
     /// Uses the secrets, then writes them if they changed.
@@ -209,8 +213,12 @@ impl<'a> Run<'a> {
             let books = self.books();
             let made = |change: &&Change| matches!(change.action, Action::Create | Action::Replace);
             let machines = plan.changes.iter().filter(|change| change.address.kind.boots()).filter(made);
-            let names = machines.map(|change| change.address.name.clone());
-            names.filter(|name| !books.vault.has_ssh_key(&host_key(name.as_str()))).collect()
+            // A machine that is made again gets another key: whoever could read the user-data of the one before knows its key.
+            // Only a call that may have been carried out already is made again with the same one.
+            let again = |change: &Change| change.action == Action::Create && change.token.is_some();
+            let wanted = machines
+                .filter(|change| !again(change) || !books.vault.has_ssh_key(&host_key(change.address.name.as_str())));
+            wanted.map(|change| change.address.name.clone()).collect()
         };
         let make = move || names.into_iter().filter_map(|name| Some((identity::ssh_key(name.as_str()).ok()?, name)));
         let made = tokio::task::spawn_blocking(move || make().collect::<Vec<_>>()).await.unwrap_or_default();
@@ -402,6 +410,9 @@ impl<'a> Run<'a> {
                     {
                         let _call = self.call().await?;
                         self.events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
+                    }
+                    if change.address.kind.boots() {
+                        host_keys::forget(&mut self.books().vault, &object.id);
                     }
                     self.save(|state| {
                         state.resources.remove(&change.address);

@@ -193,8 +193,10 @@ impl Apply {
         } else if plan.configure.hosts.is_empty() {
             // A machine that was made is one that can be logged in to, whether it is configured or not.
             let provider = Arc::clone(&session.provider);
+            let (keeper, notes) = apply::keeper();
             let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
-            phase(events, "connect", pool.connect_all()).await?;
+            let pool = pool.with_keeper(Some(keeper));
+            phase(events, "connect", run.keeping(notes, pool.connect_all())).await?;
         } else {
             let options = Options {
                 check: false,
@@ -203,8 +205,9 @@ impl Apply {
                 skip_tags: self.skip_tags.clone(),
                 ..Options::default()
             };
-            let work = prepared.run(session, &state, &vault, options, events, cancel.clone());
-            recap = phase(events, "configure", work).await?;
+            let (keeper, notes) = apply::keeper();
+            let work = prepared.run(session, &state, &vault, options, events, cancel.clone(), Some(keeper));
+            recap = phase(events, "configure", run.keeping(notes, work)).await?;
         }
         if cancel.is_cancelled() {
             return Err(Error::interrupted("stopped before the end; what was done is in the state")
@@ -214,7 +217,7 @@ impl Apply {
         if recap.succeeded() {
             tally = tally.plus(phase(events, "remove", run.remove(plan)).await?);
         }
-        let state = run.state();
+        let (state, vault) = (run.state(), run.vault());
         if selection.is_partial() {
             let environment = session.environment.name.to_string();
             return Ok(Summary { environment, tally, recap, outputs: Vec::new(), seconds: 0.0 });

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{preflight, session::Session};
 use crate::{
+    apply::Keeper,
     configure::{self, Configuration, Pool},
     error::Result,
     event::Events,
@@ -36,9 +37,10 @@ impl Prepared {
     /// Runs them on machines as they stand in this state.
     pub(super) async fn run(
         self, session: &Session, state: &State, vault: &Vault, options: Options, events: &Events,
-        cancel: CancellationToken,
+        cancel: CancellationToken, keeper: Option<Keeper>,
     ) -> Result<Recap> {
-        let pool = Arc::new(Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?);
+        let pool = Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?;
+        let pool = Arc::new(pool.with_keeper(keeper));
         let project = state.project.as_ref().map(ToString::to_string).unwrap_or_default();
         let notified = Notified::of(format!("{project}/{}", state.label()));
         let options = Options { notified: Some(notified), complete: self.complete, ..options };

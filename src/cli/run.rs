@@ -75,7 +75,7 @@ impl Run {
                 ..Options::default()
             };
             let interrupt = Interrupt::watch(&events, lost);
-            let work = prepared.run(&session, &state, &session.vault, options, &events, interrupt.token.clone());
+            let work = prepared.run(&session, &state, &session.vault, options, &events, interrupt.token.clone(), None);
             phase(&events, "run", work).await
         }
         .await;

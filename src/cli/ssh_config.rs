@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::session::{EnvironmentArgs, Session};
 use crate::{
-    apply::{LOGIN_KEY, host_key},
+    apply::{LOGIN_KEY, host_key, pins},
     config::Environment,
     configure,
     error::{Context, Error, Result},
@@ -66,7 +66,12 @@ pub(super) fn files(
             let _ = writeln!(text, "  ProxyJump {prefix}{bastion}");
         }
         text.push('\n');
-        let _ = writeln!(known_hosts, "{prefix}{name} {}", secret(format!("{}/public", host_key(machine.key_name)))?);
+        let name_of_key = host_key(machine.key_name);
+        let pins = pins(vault, machine.key_name, machine.id)
+            .ok_or_else(|| Error::new(format!("`{name_of_key}` is not in the state")))?;
+        for key in pins.accepted {
+            let _ = writeln!(known_hosts, "{prefix}{name} {key}");
+        }
     }
     write_private(&files.known_hosts, &known_hosts)?;
     write_private(&files.config, &text)?;

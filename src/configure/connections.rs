@@ -8,9 +8,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::machine;
+use super::{host_keys, machine};
 use crate::{
-    apply::{LOGIN_KEY, host_key},
+    apply::{Keeper, LOGIN_KEY, Pins, host_key, pins},
     config::Environment,
     error::{Error, Result},
     event::Events,
@@ -27,6 +27,9 @@ use crate::{
 /// How long a machine may take from its creation to its first login.
 const BOOT: Duration = Duration::from_mins(3);
 
+/// How long a machine may take to show a new host key.
+const NEW_KEY: Duration = Duration::from_secs(10);
+
 /// A connection that is opened once.
 type Opened = OnceCell<Arc<Ssh>>;
 
@@ -35,6 +38,8 @@ pub struct Pool {
     targets: HashMap<String, Host>,
     bastion: Option<String>,
     provider: Arc<dyn Provider>,
+    /// Writes down the host keys that machines make; without it they keep those that they have.
+    keeper: Option<Keeper>,
     local: Mutex<Arc<Local>>,
     open: Mutex<HashMap<(String, Reach), Arc<Opened>>>,
     events: Events,
@@ -46,6 +51,8 @@ struct Host {
     direct: Option<(String, u16)>,
     /// Where the bastion reaches it.
     inner: Target,
+    /// What it is known by.
+    pins: Mutex<Pins>,
 }
 
 impl Pool {
@@ -60,32 +67,45 @@ impl Pool {
         for (name, host) in &environment.hosts {
             let Some(machine) = machine(environment, state, name) else { continue };
             let text = |field: &str| machine.text(field).map(str::to_owned);
-            let secret = |key: String| {
-                vault.get(&key).cloned().ok_or_else(|| {
-                    Error::new(format!("the keys of `{name}` are not in the state")).hint(format!(
-                        "make the machine anew: remove it from the file, apply, put it back, apply ({key})"
-                    ))
-                })
+            let missing = |key: String| {
+                Error::new(format!("the keys of `{name}` are not in the state (`{key}`)")).hint(format!(
+                    "make the machine again: `infra apply {} --replace {}`",
+                    environment.name, machine.address
+                ))
             };
+            let login = format!("{LOGIN_KEY}/private");
             let port = machine.ssh_port();
+            let known = pins(vault, machine.key_name, machine.id);
+            let pins = known.ok_or_else(|| missing(format!("{}/public", host_key(machine.key_name))))?;
             let inner = Target {
                 address: text("address").unwrap_or_default(),
                 port: 22,
                 login: host.login.clone(),
-                host_key: secret(format!("{}/public", host_key(machine.key_name)))?.expose().to_owned(),
-                key: secret(format!("{LOGIN_KEY}/private"))?,
+                host_keys: pins.accepted.clone(),
+                known: pins.own,
+                replace: format!("make it again: `infra apply {} --replace {}`", environment.name, machine.address),
+                key: vault.get(&login).cloned().ok_or_else(|| missing(login))?,
             };
             let direct = text("public_address").map(|address| (address, port));
-            targets.insert(name.to_string(), Host { id: machine.id.to_owned(), direct, inner });
+            let host = Host { id: machine.id.to_owned(), direct, inner, pins: Mutex::new(pins) };
+            targets.insert(name.to_string(), host);
         }
         Ok(Self {
             bastion: bastion(environment).map(Name::to_string),
             targets,
             provider,
+            keeper: None,
             local: Mutex::default(),
             open: Mutex::default(),
             events: events.clone(),
         })
+    }
+
+    /// The same connections; machines that still have the host key of their first boot make one of their own, which is written down
+    /// here.
+    #[must_use]
+    pub fn with_keeper(self, keeper: Option<Keeper>) -> Self {
+        Self { keeper, ..self }
     }
 
     /// Waits until every machine has been logged in to.
@@ -120,8 +140,27 @@ impl Pool {
                 Some(bastion) if !is_direct && bastion != host => Some(Box::pin(self.ssh(bastion)).await?),
                 _ => None,
             };
-            let connect = Ssh::connect(&reached, via, Instant::now() + BOOT, || self.provider.why_down(&target.id));
-            self.events.watch(host, "connecting", "connected", connect).await.map(Arc::new)
+            let mut pins = target.pins.lock().await;
+            let reached = Target { host_keys: pins.accepted.clone(), known: pins.own, ..reached.clone() };
+            let why_down = || self.provider.why_down(&target.id);
+            let connect = Ssh::connect(&reached, via.clone(), Instant::now() + BOOT, why_down);
+            let connect = self.events.watch(host, "connecting", "connected", connect);
+            let Some(keeper) = self.keeper.as_ref().filter(|_| !pins.own) else {
+                drop(pins);
+                return connect.await.map(Arc::new);
+            };
+            // Whoever connects in another way waits until it is clear which key the machine shows.
+            let first = connect.await?;
+            match self.change_key(&reached, via, &target.id, &first, keeper, &mut pins).await {
+                Ok(Some(second)) => Ok(Arc::new(second)),
+                Ok(None) => Ok(Arc::new(first)),
+                Err(error) => {
+                    self.events.warn(format!(
+                        "`{host}` keeps the host key of its first boot, which its user-data shows, until the next apply: {error}"
+                    ));
+                    Ok(Arc::new(first))
+                }
+            }
         });
         connection.await.cloned()
     }
@@ -149,6 +188,27 @@ impl Host {
             target.login.clone_from(login);
         }
         (different, target, self.direct.is_some())
+    }
+}
+
+impl Pool {
+    /// Lets a machine make a host key of its own, and connects to it again by that key: `None` when it shows it already.
+    async fn change_key(
+        &self, reached: &Target, via: Option<Arc<Ssh>>, id: &str, first: &Ssh, keeper: &Keeper, pins: &mut Pins,
+    ) -> Result<Option<Ssh>> {
+        let shown = first.host_key().to_owned();
+        // The second one that is accepted is the machine's own, which an earlier command did not come to write down.
+        if pins.accepted.iter().position(|key| *key == shown) == Some(1) {
+            keeper.pin(id, &shown).await?;
+            *pins = Pins { accepted: vec![shown], own: true };
+            return Ok(None);
+        }
+        let own = host_keys::change(first, id, keeper, pins).await?;
+        let target = Target { host_keys: vec![own.clone()], ..reached.clone() };
+        let second = Ssh::connect(&target, via, Instant::now() + NEW_KEY, || async { None }).await?;
+        keeper.pin(id, &own).await?;
+        *pins = Pins { accepted: vec![own], own: true };
+        Ok(Some(second))
     }
 }
 
@@ -184,7 +244,7 @@ impl Connections for Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Host, Reach, Target};
+    use super::{Host, Mutex, Pins, Reach, Target};
 
     #[test]
     fn variables_change_the_way_to_a_host() {
@@ -192,10 +252,13 @@ mod tests {
             address: "10.0.0.5".to_owned(),
             port: 22,
             login: "debian".to_owned(),
-            host_key: String::new(),
+            host_keys: Vec::new(),
+            known: false,
+            replace: String::new(),
             key: crate::secret::Secret::new("key".to_owned()),
         };
-        let host = Host { id: String::new(), direct: Some(("127.0.0.1".to_owned(), 2201)), inner };
+        let pins = Mutex::new(Pins { accepted: Vec::new(), own: false });
+        let host = Host { id: String::new(), direct: Some(("127.0.0.1".to_owned(), 2201)), inner, pins };
         let way = |login: Option<&str>, address: Option<&str>, port| {
             let reach = Reach { login: login.map(String::from), address: address.map(String::from), port };
             let (different, target, _) = host.reached(&reach);

@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Machine<'a> {
     /// The provider's id.
     pub(crate) id: &'a str,
+    /// The resource that it is, or that it is a member of.
+    pub(crate) address: Address,
     /// Its addresses and ports.
     pub(crate) attributes: &'a Map<String, Value>,
     /// The name under which its host key was made: the members of a group share one, since they share their user-data.
@@ -35,13 +37,15 @@ impl Machine<'_> {
 
 /// The machine of a host, when it exists.
 pub(crate) fn machine<'a>(environment: &'a Environment, state: &'a State, host: &'a Name) -> Option<Machine<'a>> {
-    if let Some(entry) = state.resources.get(&Address::vm(host)) {
-        return Some(Machine { id: &entry.id, attributes: &entry.attributes, key_name: host.as_str() });
+    let address = Address::vm(host);
+    if let Some(entry) = state.resources.get(&address) {
+        return Some(Machine { id: &entry.id, address, attributes: &entry.attributes, key_name: host.as_str() });
     }
     let (group, settings) = environment.groups.iter().find(|(_, group)| group.members.contains(host))?;
-    let entry = state.resources.get(&KindName::INSTANCE_GROUP.named(group))?;
+    let address = KindName::INSTANCE_GROUP.named(group);
+    let entry = state.resources.get(&address)?;
     let at = settings.members.iter().position(|member| member == host)?;
     let attributes = entry.attributes.get(MEMBERS)?.get(at)?.as_object()?;
     let id = attributes.get("id").and_then(Value::as_str).unwrap_or_default();
-    Some(Machine { id, attributes, key_name: group.as_str() })
+    Some(Machine { id, address, attributes, key_name: group.as_str() })
 }

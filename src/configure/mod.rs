@@ -3,6 +3,7 @@
 
 mod connections;
 mod health;
+mod host_keys;
 mod inventory;
 mod machines;
 

@@ -2,7 +2,12 @@
 //!
 //! There is no trust on first use: the only host key that is accepted is the one that we made and injected ourselves.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +33,8 @@ use crate::{
 
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
+/// How long a machine that has been logged in to before may refuse the login: while it boots, only root may come in.
+const REFUSALS: Duration = Duration::from_secs(5);
 /// The pause between two attempts while a machine boots.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Handshakes at once through one bastion: sshd drops more than ten unauthenticated connections at random
@@ -43,22 +50,34 @@ pub struct Target {
     pub port: u16,
     /// The login.
     pub login: String,
-    /// Its public host key, in OpenSSH's format: the only one that is accepted.
-    pub host_key: String,
+    /// Its public host keys, in OpenSSH's format: no other one is accepted. There are two while the first one, which the machine
+    /// was given at its first boot, is replaced by one of its own.
+    pub host_keys: Vec<String>,
+    /// Whether somebody has logged in before: a refused login is then no sign of a machine that is still booting.
+    pub known: bool,
+    /// How the machine is made again, when it is not what it was any more.
+    pub replace: String,
     /// The private key that opens it, in OpenSSH's format.
     pub key: Secret,
 }
 
 struct Pinned {
-    key: PublicKey,
+    keys: Vec<PublicKey>,
+    /// Which of them the host has shown.
+    shown: Arc<OnceLock<usize>>,
 }
 
 impl client::Handler for Pinned {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = offered else { return Ok(false) };
         // Comments may differ; the key itself may not.
-        Ok(matches!(offered, PublicKeyOrCertificate::PublicKey { key, .. } if key.key_data() == self.key.key_data()))
+        let found = self.keys.iter().position(|pinned| pinned.key_data() == key.key_data());
+        if let Some(at) = found {
+            let _ = self.shown.set(at);
+        }
+        Ok(found.is_some())
     }
 }
 
@@ -66,6 +85,7 @@ impl client::Handler for Pinned {
 pub struct Ssh {
     handle: Handle<Pinned>,
     login: String,
+    host_key: String,
     shells: Mutex<HashMap<Option<String>, Arc<Mutex<Shell>>>>,
     handshakes: Semaphore,
     /// The connection that this one runs through stays open as long as it does.
@@ -105,10 +125,21 @@ impl Ssh {
         Fut: Future<Output = Option<Error>>,
     {
         let mut rounds = 0_u32;
+        let mut refused_since = None;
         loop {
             let error = match timeout(ATTEMPT, Self::attempt(target, via.clone())).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(Attempt::Final(error))) => return Err(error),
+                Ok(Err(Attempt::Refused(error))) => {
+                    let since = *refused_since.get_or_insert_with(Instant::now);
+                    if target.known && since.elapsed() >= REFUSALS {
+                        return Err(error.hint(format!(
+                            "it was accepted before: the login or its keys were changed on the machine. {}",
+                            target.replace
+                        )));
+                    }
+                    error
+                }
                 Ok(Err(Attempt::Again(error))) => error,
                 Err(_) => Error::new("no answer"),
             };
@@ -126,23 +157,27 @@ impl Ssh {
     }
 
     async fn attempt(target: &Target, via: Option<Arc<Self>>) -> Result<Self, Attempt> {
-        let key = PublicKey::from_openssh(&target.host_key)
-            .map_err(|error| Attempt::Final(Error::new(format!("the pinned host key cannot be read: {error}"))))?;
-        let handler = Pinned { key };
+        let keys: Result<Vec<PublicKey>, _> = target.host_keys.iter().map(|key| PublicKey::from_openssh(key)).collect();
+        let keys =
+            keys.map_err(|error| Attempt::Final(Error::new(format!("the pinned host key cannot be read: {error}"))))?;
+        let shown = Arc::new(OnceLock::new());
+        let handler = Pinned { keys, shown: Arc::clone(&shown) };
         let mut handle = if let Some(bastion) = &via {
             let _permit = bastion.handshakes.acquire().await.map_err(|_| Attempt::Again(Error::new("closed")))?;
             let stream = bastion.tunnel(&target.address, target.port).await.map_err(Attempt::Again)?;
-            client::connect_stream(config(), stream, handler).await.map_err(refused)?
+            client::connect_stream(config(), stream, handler).await.map_err(|error| refused(error, target))?
         } else {
             let stream = TcpStream::connect((target.address.as_str(), target.port));
             let stream = stream.await.map_err(|error| Attempt::Again(error.into()))?;
             stream.set_nodelay(true).map_err(|error| Attempt::Again(error.into()))?;
-            client::connect_stream(config(), stream, handler).await.map_err(refused)?
+            client::connect_stream(config(), stream, handler).await.map_err(|error| refused(error, target))?
         };
         authenticate(&mut handle, target).await?;
+        let host_key = shown.get().and_then(|at| target.host_keys.get(*at)).cloned().unwrap_or_default();
         Ok(Self {
             handle,
             login: target.login.clone(),
+            host_key,
             shells: Mutex::default(),
             handshakes: Semaphore::new(HANDSHAKES),
             _via: via,
@@ -188,6 +223,12 @@ impl Ssh {
         Ok(shell)
     }
 
+    /// The host key that the machine has shown: one of those that are accepted.
+    #[must_use]
+    pub fn host_key(&self) -> &str {
+        &self.host_key
+    }
+
     /// Opens a session channel, for an interactive shell or one command.
     ///
     /// # Errors
@@ -200,16 +241,18 @@ impl Ssh {
 enum Attempt {
     /// Waiting may help.
     Again(Error),
+    /// The login is refused: waiting helps while the machine boots.
+    Refused(Error),
     /// Waiting does not help.
     Final(Error),
 }
 
-fn refused(error: russh::Error) -> Attempt {
+fn refused(error: russh::Error, target: &Target) -> Attempt {
     match error {
         russh::Error::UnknownKey => Attempt::Final(
-            Error::new("the host shows another key than the one that was made for it: this is not our machine").hint(
-                "somebody may listen in between; if you replaced the machine yourself, destroy and apply it again",
-            ),
+            Error::new("the host shows another key than the one that is pinned: this is not our machine")
+                .hint("it may be another machine that answers in its place: find out before you go on")
+                .hint(format!("if its host key was changed on the machine itself: {}", target.replace)),
         ),
         other => Attempt::Again(other.into()),
     }
@@ -234,7 +277,7 @@ async fn authenticate(handle: &mut Handle<Pinned>, target: &Target) -> Result<()
         }
     }
     // While a machine boots, its sshd may answer before the login exists.
-    Err(Attempt::Again(Error::new(format!("the login `{}` is refused", target.login))))
+    Err(Attempt::Refused(Error::new(format!("the login `{}` is refused", target.login))))
 }
 
 #[async_trait]

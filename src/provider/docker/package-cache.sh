@@ -53,8 +53,8 @@ take)
         [ -f "$package" ] || continue
         [ -e "$archive/${package##*/}" ] || ln -sf "$package" "$archive/" 2>/dev/null
     done
-    # What lay there for each machine of earlier versions.
-    rm -rf "$cache/machines"
+    # Machines of earlier versions have their archives here.
+    find "$cache/machines" -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} + 2>/dev/null
     ;;
 check)
     failed=0
