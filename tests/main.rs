@@ -15,6 +15,8 @@ mod docs;
 mod e2e;
 mod faults;
 mod figures;
+mod fuzz;
+mod hostile_data;
 mod keys;
 mod keywords;
 mod layers;

@@ -17,6 +17,7 @@ use crate::{
     remote::quote,
     secret::Redactor,
     state::{LoginFiles, State, Vault},
+    template::Vars,
     ui::Ui,
     yaml,
 };
@@ -46,7 +47,7 @@ impl Inventory {
                     Error::usage(format!("there is no machine `{host}`"))
                         .hint(format!("machines: {}", inventory.hosts.join(", ")))
                 })?;
-                ui.json(&Value::Object(vars.clone()));
+                ui.json(&Value::Object(vars.to_map()));
             }
         }
         Ok(0)
@@ -62,11 +63,8 @@ fn reachable(
     let (_, config) = ssh_config::files(environment, state, vault, files)?;
     for vars in inventory.host_vars.values_mut() {
         // Ansible would put the port over that of the configuration.
-        vars.shift_remove("ansible_port");
-        vars.insert(
-            "ansible_ssh_common_args".to_owned(),
-            format!("-F {}", quote(&config.display().to_string())).into(),
-        );
+        vars.remove("ansible_port");
+        vars.insert_data("ansible_ssh_common_args", format!("-F {}", quote(&config.display().to_string())).into());
     }
     Ok(inventory)
 }
@@ -79,7 +77,7 @@ pub(super) fn write(
     let hosts: Map<String, Value> = inventory
         .hosts
         .iter()
-        .map(|host| (host.clone(), inventory.host_vars.get(host).cloned().unwrap_or_default().into()))
+        .map(|host| (host.clone(), inventory.host_vars.get(host).map(Vars::to_map).unwrap_or_default().into()))
         .collect();
     let groups = inventory.groups.iter().filter(|(name, _)| *name != "all");
     let children: Map<String, Value> = groups

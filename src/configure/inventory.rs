@@ -16,7 +16,7 @@ use crate::{
     playbook::Inventory,
     resource::{Address, KindName, VmSpec},
     state::{State, Vault},
-    template::Var,
+    template::{Authored, Var, Vars},
 };
 
 /// The groups that `site.yml` has plays for: every environment has them, with or without machines.
@@ -46,14 +46,14 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
             }
         }
     }
-    let mut vars: IndexMap<String, Var> = IndexMap::new();
+    let mut vars = Vars::default();
     let secrets: BTreeMap<String, String> = environment
         .secrets
         .keys()
         .filter_map(|name| Some((name.clone(), vault.get(&secret(name))?.expose().to_owned())))
         .collect();
     vars.insert(
-        "secret".to_owned(),
+        "secret",
         Var::function(move |name| {
             secrets
                 .get(name)
@@ -61,26 +61,20 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
                 .ok_or_else(|| Error::usage(format!("there is no secret `{name}` in the environment file")))
         }),
     );
-    vars.insert(
-        "env".to_owned(),
-        Var::data(json!({ "name": environment.name, "provider": environment.provider.as_str() })),
-    );
-    vars.insert("hosts".to_owned(), Var::data(view.hosts()));
-    vars.insert(
-        "postgres".to_owned(),
-        Var::data(by_name(&environment.postgres, |name, service| view.postgres(name, service))),
-    );
-    vars.insert("nginx".to_owned(), Var::data(by_name(&environment.nginx, |name, front| view.front(name, front))));
-    vars.insert("tls".to_owned(), Var::data(json!({ "ca": view.secret(&format!("{AUTHORITY}/certificate")) })));
-    vars.extend(environment.vars.iter().map(|(name, value)| (name.clone(), Var::template(value.clone()))));
+    vars.insert_data("env", json!({ "name": environment.name, "provider": environment.provider.as_str() }));
+    vars.insert_data("hosts", view.hosts());
+    vars.insert_data("postgres", by_name(&environment.postgres, |name, service| view.postgres(name, service)));
+    vars.insert_data("nginx", by_name(&environment.nginx, |name, front| view.front(name, front)));
+    vars.insert_data("tls", json!({ "ca": view.secret(&format!("{AUTHORITY}/certificate")) }));
+    vars.extend(written(&environment.vars));
     Inventory {
         host_vars: environment.hosts.keys().map(|name| (name.to_string(), view.host_vars(name))).collect(),
         services: services(environment),
         hosts,
         groups,
         vars,
-        group_vars: environment.group_vars.clone(),
-        extra_vars: environment.extra_vars.clone(),
+        group_vars: environment.group_vars.iter().map(|(group, vars)| (group.clone(), written(vars))).collect(),
+        extra_vars: written(&environment.extra_vars),
     }
 }
 
@@ -97,6 +91,11 @@ fn services(environment: &Environment) -> BTreeMap<String, Vec<String>> {
         ("nginx".to_owned(), fronts.chain(of(&["nginx"])).collect()),
         ("postgres".to_owned(), of(&["postgres"])),
     ])
+}
+
+/// Variables of the environment's files, and those of `--var`: the author's.
+fn written(vars: &Map<String, Value>) -> Vars {
+    Authored::written(vars.clone()).into()
 }
 
 fn by_name<T>(items: &IndexMap<Name, T>, describe: impl Fn(&Name, &T) -> Value) -> Value {
@@ -161,13 +160,13 @@ impl View<'_> {
     }
 
     /// What Ansible itself needs to reach a host, beside the variables of `host_vars/`.
-    fn host_vars(&self, name: &Name) -> Map<String, Value> {
-        let mut vars = Map::new();
+    fn host_vars(&self, name: &Name) -> Vars {
+        let mut vars = Vars::default();
         let host = &self.environment.hosts[name];
-        vars.insert("ansible_host".to_owned(), self.attribute(name, "address"));
-        vars.insert("ansible_user".to_owned(), host.login.as_str().into());
-        vars.insert("ansible_port".to_owned(), 22.into());
-        vars.extend(self.environment.host_vars.get(name.as_str()).cloned().unwrap_or_default());
+        vars.insert_data("ansible_host", self.attribute(name, "address"));
+        vars.insert_data("ansible_user", host.login.as_str().into());
+        vars.insert_data("ansible_port", 22.into());
+        vars.extend(self.environment.host_vars.get(name.as_str()).map(written).unwrap_or_default());
         vars
     }
 

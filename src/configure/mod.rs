@@ -23,7 +23,7 @@ use crate::{
     resource::KindName,
     secret::Secret,
     state::{State, Vault},
-    template::{Engine, Scope},
+    template::{Authored, Engine, Scope},
     yaml::Mark,
 };
 
@@ -240,7 +240,8 @@ pub fn outputs(environment: &Environment, inventory: Inventory, engine: &Engine)
     let outputs = environment.outputs.iter();
     outputs
         .map(|(name, template)| {
-            let value = engine.text(template, &scope).context(|| format!("the output `{name}`"))?;
+            let value =
+                engine.text(&Authored::written(template.clone()), &scope).context(|| format!("the output `{name}`"))?;
             Ok((name.clone(), value))
         })
         .collect()

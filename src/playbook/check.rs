@@ -148,8 +148,8 @@ impl Known {
     /// What the inventory of an environment tells, of which nothing may exist yet.
     #[must_use]
     pub fn of(inventory: &Inventory, secrets: Vec<String>) -> Self {
-        let host_vars = inventory.host_vars.values().flat_map(|vars| vars.keys().cloned());
-        let group_vars = inventory.group_vars.values().flat_map(|vars| vars.keys().cloned());
+        let host_vars = inventory.host_vars.values().flat_map(|vars| vars.keys().cloned().collect::<Vec<_>>());
+        let group_vars = inventory.group_vars.values().flat_map(|vars| vars.keys().cloned().collect::<Vec<_>>());
         let names = inventory.vars.keys().chain(inventory.extra_vars.keys()).cloned();
         let names = names.chain(host_vars).chain(group_vars).chain(MAGIC.iter().map(|name| (*name).to_owned()));
         let values = inventory.vars.iter().filter_map(|(name, var)| match var {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use crate::template::Var;
+use crate::template::Vars;
 
 /// The hosts of a run.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +17,13 @@ pub struct Inventory {
     /// Hosts that a variable speaks of: a task that looks at it needs what earlier plays do on them.
     pub services: BTreeMap<String, Vec<String>>,
     /// Variables of all hosts, of lowest precedence but for role defaults.
-    pub vars: IndexMap<String, Var>,
+    pub vars: Vars,
     /// Variables of groups.
-    pub group_vars: IndexMap<String, Map<String, Value>>,
+    pub group_vars: IndexMap<String, Vars>,
     /// Variables of hosts.
-    pub host_vars: IndexMap<String, Map<String, Value>>,
+    pub host_vars: IndexMap<String, Vars>,
     /// Variables over all others.
-    pub extra_vars: Map<String, Value>,
+    pub extra_vars: Vars,
 }
 
 impl Inventory {
@@ -42,13 +42,13 @@ impl Inventory {
         let hostvars: Map<String, Value> = self
             .hosts
             .iter()
-            .map(|host| (host.clone(), self.host_vars.get(host).cloned().unwrap_or_default().into()))
+            .map(|host| (host.clone(), self.host_vars.get(host).map(Vars::to_map).unwrap_or_default().into()))
             .collect();
         list.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
         let names: Vec<&String> = self.groups.keys().filter(|name| *name != "all").collect();
         list.insert("all".to_owned(), json!({ "hosts": self.hosts, "children": names }));
         for (name, members) in self.groups.iter().filter(|(name, _)| *name != "all") {
-            let vars = self.group_vars.get(name).cloned().unwrap_or_default();
+            let vars = self.group_vars.get(name).map(Vars::to_map).unwrap_or_default();
             list.insert(name.clone(), json!({ "hosts": members, "vars": vars }));
         }
         Value::Object(list)

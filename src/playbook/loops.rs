@@ -8,7 +8,7 @@ use super::{model::Loop, vars::TaskScope};
 use crate::{
     error::{Error, Result},
     files,
-    template::{Engine, Scope, first_found as first_found_file, is_template, text_of},
+    template::{Authored, Engine, Scope, first_found as first_found_file, is_template, text_of},
 };
 
 /// The items that a loop goes through.
@@ -66,10 +66,10 @@ pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result
 }
 
 /// The items may be written as a list, as a template, or as the bare name of a variable.
-fn resolve(source: &Value, engine: &Engine, scope: &Arc<dyn Scope>) -> Result<Value> {
-    match source {
-        Value::String(text) if !is_template(text) && scope.get(text).is_some() => engine.evaluate(text, scope),
-        other => engine.resolve(other, scope),
+fn resolve(source: &Authored, engine: &Engine, scope: &Arc<dyn Scope>) -> Result<Value> {
+    match source.text() {
+        Some(text) if !is_template(&text) && scope.get(&text).is_some() => engine.evaluate(&text, scope),
+        _ => engine.resolve(source, scope),
     }
 }
 

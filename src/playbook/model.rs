@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use serde_json::{Map, Value, json};
 
 use super::load::{Beside, Words};
-use crate::yaml::Mark;
+use crate::{
+    template::{Authored, Vars},
+    yaml::Mark,
+};
 
 /// A play: some tasks for some hosts.
 #[derive(Clone, Debug)]
@@ -21,13 +24,13 @@ pub struct Play {
     /// How many hosts go at once; all of them when empty. The last number repeats.
     pub serial: Vec<String>,
     /// How many of a batch's hosts may fail before the run ends, in percent.
-    pub max_fail_percentage: Option<Value>,
+    pub max_fail_percentage: Option<Authored>,
     /// Whether notified handlers also run on a host that has failed.
-    pub force_handlers: Option<Value>,
+    pub force_handlers: Option<Authored>,
     /// Its variables.
-    pub vars: Map<String, Value>,
+    pub vars: Vars,
     /// Files of variables.
-    pub vars_files: Vec<Value>,
+    pub vars_files: Vec<Authored>,
     /// Tasks before the roles, roles and tasks, tasks after: handlers run after each.
     pub sections: Vec<Vec<Entry>>,
     /// Handlers of the play and its roles, in the order in which they are defined.
@@ -87,45 +90,45 @@ impl Block {
 #[derive(Clone, Debug, Default)]
 pub struct Common {
     /// Conditions, the outermost first.
-    pub when: Vec<Value>,
+    pub when: Vec<Authored>,
     /// Tags.
     pub tags: Vec<String>,
     /// Variables, the innermost last.
-    pub vars: Map<String, Value>,
+    pub vars: Vars,
     /// Whether it runs as another user.
-    pub r#become: Option<Value>,
+    pub r#become: Option<Authored>,
     /// That user.
-    pub become_user: Option<Value>,
+    pub become_user: Option<Authored>,
     /// Variables of its environment, the outermost first.
-    pub environment: Vec<Value>,
+    pub environment: Vec<Authored>,
     /// `local` instead of the host's own connection.
-    pub connection: Option<Value>,
+    pub connection: Option<Authored>,
     /// Another host that it runs on.
-    pub delegate_to: Option<Value>,
+    pub delegate_to: Option<Authored>,
     /// Whether it runs once for all hosts.
-    pub run_once: Option<Value>,
+    pub run_once: Option<Authored>,
     /// Whether its failure is ignored.
-    pub ignore_errors: Option<Value>,
+    pub ignore_errors: Option<Authored>,
     /// Whether the play goes on although the host cannot be reached.
-    pub ignore_unreachable: Option<Value>,
+    pub ignore_unreachable: Option<Authored>,
     /// Whether its failure on one host is a failure of all hosts.
-    pub any_errors_fatal: Option<Value>,
+    pub any_errors_fatal: Option<Authored>,
     /// On how many hosts it runs at the same time.
-    pub throttle: Option<Value>,
+    pub throttle: Option<Authored>,
     /// How many seconds it may take.
-    pub timeout: Option<Value>,
+    pub timeout: Option<Authored>,
     /// Whether its result is kept out of every output.
-    pub no_log: Option<Value>,
+    pub no_log: Option<Authored>,
     /// Whether it changes nothing whatever is asked.
-    pub check_mode: Option<Value>,
+    pub check_mode: Option<Authored>,
     /// Whether the changes of files are shown, when they are asked for.
-    pub diff: Option<Value>,
+    pub diff: Option<Authored>,
     /// Whether facts go to the delegate.
-    pub delegate_facts: Option<Value>,
+    pub delegate_facts: Option<Authored>,
     /// The handlers that a change of a task notifies that does not name its own.
-    pub notify: Vec<Value>,
+    pub notify: Vec<Authored>,
     /// Variables of the dynamic includes around it: they come before facts.
-    pub params: Map<String, Value>,
+    pub params: Vars,
     /// How many dynamic includes are around it.
     pub depth: usize,
     /// The role that it belongs to.
@@ -140,9 +143,9 @@ pub struct Task {
     /// The module, without its collection.
     pub module: String,
     /// The arguments.
-    pub arguments: Map<String, Value>,
+    pub arguments: Authored<Map<String, Value>>,
     /// The text of modules that take one.
-    pub free_form: Option<String>,
+    pub free_form: Option<Authored<String>>,
     /// What it inherits.
     pub common: Common,
     /// The loop.
@@ -150,17 +153,17 @@ pub struct Task {
     /// The name that its result is kept under.
     pub register: Option<String>,
     /// When it counts as a change.
-    pub changed_when: Option<Value>,
+    pub changed_when: Option<Authored>,
     /// When it counts as a failure.
-    pub failed_when: Option<Value>,
+    pub failed_when: Option<Authored>,
     /// It is repeated until this holds.
-    pub until: Option<Value>,
+    pub until: Option<Authored>,
     /// How often.
-    pub retries: Option<Value>,
+    pub retries: Option<Authored>,
     /// With this pause, in seconds.
-    pub delay: Option<Value>,
+    pub delay: Option<Authored>,
     /// The handlers that a change notifies.
-    pub notify: Vec<Value>,
+    pub notify: Vec<Authored>,
     /// Topics that a handler listens to.
     pub listen: Vec<String>,
     /// What the tasks inside a dynamic include inherit.
@@ -177,7 +180,7 @@ impl Task {
         Self {
             name: String::new(),
             module: String::new(),
-            arguments: Map::new(),
+            arguments: Authored::default(),
             free_form: None,
             common,
             r#loop: None,
@@ -197,20 +200,22 @@ impl Task {
 
     /// What a `rescue` sees of it as `ansible_failed_task`.
     pub(super) fn describe(&self) -> Value {
-        let mut arguments = self.arguments.clone();
+        let plain = |value: &Option<Authored>| value.as_deref().cloned();
+        let when: Vec<&Value> = self.common.when.iter().map(|condition| &**condition).collect();
+        let mut arguments = (*self.arguments).clone();
         arguments.extend(self.free_form.iter().map(|text| ("_raw_params".to_owned(), text.as_str().into())));
         json!({
             "name": self.name,
             "action": self.module,
             "args": arguments,
             "tags": self.common.tags,
-            "when": self.common.when,
+            "when": when,
             "register": self.register,
-            "delegate_to": self.common.delegate_to,
-            "become": self.common.r#become,
-            "become_user": self.common.become_user,
-            "ignore_errors": self.common.ignore_errors,
-            "no_log": self.common.no_log,
+            "delegate_to": plain(&self.common.delegate_to),
+            "become": plain(&self.common.r#become),
+            "become_user": plain(&self.common.become_user),
+            "ignore_errors": plain(&self.common.ignore_errors),
+            "no_log": plain(&self.common.no_log),
         })
     }
 
@@ -230,19 +235,19 @@ pub struct Loop {
     /// `loop`, or what follows `with_`.
     pub lookup: String,
     /// What it gives the items from.
-    pub source: Value,
+    pub source: Authored,
     /// The name of the item.
     pub var: String,
     /// The name of its number.
     pub index_var: Option<String>,
     /// What is shown for an item.
-    pub label: Option<Value>,
+    pub label: Option<Authored>,
     /// The pause between two items, in seconds.
     pub pause: Option<f64>,
     /// Whether `ansible_loop` is there.
     pub extended: bool,
     /// Conditions that end the loop after an item.
-    pub break_when: Vec<Value>,
+    pub break_when: Vec<Authored>,
     /// Whether all items are in it.
     pub all_items: bool,
 }
@@ -255,11 +260,11 @@ pub struct Role {
     /// Its folder.
     pub path: PathBuf,
     /// Variables of lowest precedence.
-    pub defaults: Map<String, Value>,
+    pub defaults: Vars,
     /// Variables of high precedence.
-    pub vars: Map<String, Value>,
+    pub vars: Vars,
     /// What the place of use gives it.
-    pub params: Map<String, Value>,
+    pub params: Vars,
     /// The role that uses this one.
     pub parent: Option<Arc<Role>>,
 }

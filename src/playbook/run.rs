@@ -11,7 +11,6 @@ use std::{
 
 use async_trait::async_trait;
 use serde::Serialize;
-use serde_json::Map;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
     connection::Reach,
     host::{Finish, HostRun, Place},
     load::Loader,
-    model::Play,
+    model::{Common, Play, Task},
     notified::{Notification, Notified},
     order::{Placed, order},
     patterns,
@@ -31,7 +30,7 @@ use crate::{
     event::{Ended, Event, Events},
     files,
     remote::Transport,
-    template::{is_template, is_true, text_of},
+    template::{Authored, Vars, is_template, is_true, text_of},
     yaml,
 };
 
@@ -242,8 +241,11 @@ fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
         locals: Arc::default(),
         looked: None,
     };
-    let shared = scope.with(play.vars.clone()).shared();
-    let texts = |value: &serde_json::Value| -> Result<Vec<String>> {
+    // The variables of the play are known, those of no host.
+    let common = Common { vars: play.vars.clone(), ..Common::default() };
+    let task = Task::blank(common, play.folder.clone(), play.mark.clone());
+    let shared = TaskScope { task: Some(Arc::new(task)), ..scope }.shared();
+    let texts = |value: &Authored| -> Result<Vec<String>> {
         Ok(match world.engine.resolve(value, &shared)? {
             serde_json::Value::Array(items) => items.iter().map(text_of).collect(),
             other => vec![text_of(&other)],
@@ -251,7 +253,7 @@ fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
     };
     let mut names = Vec::new();
     for pattern in &play.hosts {
-        names.extend(texts(&pattern.as_str().into())?);
+        names.extend(texts(&Authored::written(pattern.as_str().into()))?);
     }
     let matched = patterns::matched(&names, &world.inventory.hosts, &world.inventory.groups)?;
     // What a complete run names without a template has been found by the check before it.
@@ -265,7 +267,7 @@ fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
     if matched.hosts.is_empty() {
         events.note(format!("the play `{}` is skipped: no hosts match `{}`", play.name, names.join(",")));
     }
-    let mut vars_files = Map::new();
+    let mut vars_files = Vars::default();
     for file in &play.vars_files {
         // A list names candidates: the first that exists is taken.
         let names = texts(file)?;
@@ -275,8 +277,8 @@ fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
             Error::usage(format!("{}: there is no variables file `{}`", play.mark, names.join("` or `")))
         })?;
         let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
-        if let serde_json::Value::Object(map) = node.to_value() {
-            vars_files.extend(map);
+        if let Some(entries) = node.entries() {
+            vars_files.extend(Authored::entries(entries).into());
         }
     }
     let wrong = |keyword: &str, text: &str| {
@@ -284,11 +286,11 @@ fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
     };
     let mut serial = Vec::new();
     for text in &play.serial {
-        for text in texts(&text.as_str().into())? {
+        for text in texts(&Authored::written(text.as_str().into()))? {
             serial.push(Serial::parse(&text).ok_or_else(|| wrong("serial", &text))?);
         }
     }
-    let percentage = |value: &serde_json::Value| -> Result<f64> {
+    let percentage = |value: &Authored| -> Result<f64> {
         let text = text_of(&world.engine.resolve(value, &shared)?);
         text.trim_end_matches('%').trim().parse().map_err(|_| wrong("max_fail_percentage", &text))
     };

@@ -16,18 +16,18 @@ use super::{
 };
 use crate::{
     files,
-    template::{Engine, Lookups, Scope, Var},
+    template::{Engine, Lookups, Scope, Var, Vars},
 };
 
 /// What is known of one host, as long as the run lasts.
 #[derive(Debug, Default)]
 pub struct HostMemory {
-    /// Facts, under their names without `ansible_`.
+    /// Facts, under their names without `ansible_`: data.
     pub facts: RwLock<Map<String, Value>>,
-    /// `set_fact` and `register`.
+    /// `set_fact` and `register`: data.
     pub set: RwLock<Map<String, Value>>,
     /// `include_vars`.
-    pub included: RwLock<Map<String, Value>>,
+    pub included: RwLock<Vars>,
 }
 
 /// Everything that does not change while a run lasts, and the memory of every host.
@@ -65,7 +65,7 @@ pub struct TaskScope {
     pub beside: Option<Arc<Beside>>,
     /// The task, when there is one.
     pub task: Option<Arc<Task>>,
-    /// Loop items and what a rescue is told.
+    /// Loop items and what a rescue is told: data.
     pub locals: Arc<Map<String, Value>>,
     /// The hosts that are looked at through it, when someone wants to know.
     pub looked: Option<Arc<Mutex<BTreeSet<String>>>>,
@@ -76,7 +76,7 @@ pub struct PlayScope {
     /// The play.
     pub play: Play,
     /// `vars_files`, read.
-    pub vars_files: Map<String, Value>,
+    pub vars_files: Vars,
     /// Its hosts.
     pub hosts: Vec<String>,
     /// Its hosts by the batches of `serial`.
@@ -120,8 +120,8 @@ impl PlayScope {
 
 const LOOKED: &str = "no task panics while it notes what it looks at";
 
-fn find_in(map: &Map<String, Value>, name: &str) -> Option<Var> {
-    map.get(name).map(|value| Var::template(value.clone()))
+fn find_in(vars: &Vars, name: &str) -> Option<Var> {
+    vars.get(name).cloned()
 }
 
 fn locked(map: &RwLock<Map<String, Value>>, name: &str) -> Option<Value> {
@@ -278,7 +278,10 @@ impl Scope for TaskScope {
             .or_else(|| find_in(&task?.common.params, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.params, name)))
             .or_else(|| locked(&memory.set, name).map(Var::data))
-            .or_else(|| locked(&memory.included, name).map(Var::template))
+            .or_else(|| {
+                let included = memory.included.read().expect("no task panics while it holds a host's memory");
+                find_in(&included, name)
+            })
             .or_else(|| find_in(&task?.common.vars, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.vars, name)))
             .or_else(|| self.play.as_ref()?.of_roles(|role| find_in(&role.vars, name)))
@@ -287,7 +290,7 @@ impl Scope for TaskScope {
             .or_else(|| self.injected(name))
             .or_else(|| self.host_vars(name))
             .or_else(|| self.group_vars(name))
-            .or_else(|| self.world.inventory.vars.get(name).cloned())
+            .or_else(|| find_in(&self.world.inventory.vars, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.defaults, name)))
             .or_else(|| self.play.as_ref()?.of_roles(|role| find_in(&role.defaults, name)))
     }
@@ -303,9 +306,9 @@ impl Scope for TaskScope {
                 .groups_of(&self.host)
                 .iter()
                 .chain([&"all".to_owned()])
-                .flat_map(|group| inventory.group_vars.get(group).into_iter().flat_map(Map::keys).cloned()),
+                .flat_map(|group| inventory.group_vars.get(group).into_iter().flat_map(Vars::keys).cloned()),
         );
-        names.extend(inventory.host_vars.get(&self.host).into_iter().flat_map(Map::keys).cloned());
+        names.extend(inventory.host_vars.get(&self.host).into_iter().flat_map(Vars::keys).cloned());
         names.extend(memory.set.read().expect("no task panics while it holds a host's memory").keys().cloned());
         names.extend(self.facts().keys().map(|name| format!("ansible_{name}")));
         names.sort();

@@ -7,11 +7,11 @@ use minijinja::{
     value::{Enumerator, Object, ObjectRepr, Serde, ValueKind},
 };
 
-use super::{Engine, OMIT, Scope, Var, is_template, is_undefined, lookups};
+use super::{Engine, Scope, Var, depth, is_template, is_undefined, lookups};
 
 /// The root context of a template.
-pub(super) fn context(engine: &Engine, scope: &Arc<dyn Scope>, depth: usize) -> Value {
-    Value::from_object(Root(Resolver { engine: engine.clone(), scope: Arc::clone(scope), depth }))
+pub(super) fn context(engine: &Engine, scope: &Arc<dyn Scope>) -> Value {
+    Value::from_object(Root(Resolver { engine: engine.clone(), scope: Arc::clone(scope), depth: depth::current() }))
 }
 
 /// What lazy values are resolved with.
@@ -19,12 +19,13 @@ pub(super) fn context(engine: &Engine, scope: &Arc<dyn Scope>, depth: usize) -> 
 pub(super) struct Resolver {
     pub(super) engine: Engine,
     pub(super) scope: Arc<dyn Scope>,
-    pub(super) depth: usize,
+    /// How deep it was made.
+    depth: usize,
 }
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Resolver({})", self.depth)
+        f.write_str("Resolver")
     }
 }
 
@@ -33,7 +34,7 @@ impl Resolver {
     fn lazy(&self, value: &serde_json::Value) -> Value {
         match value {
             serde_json::Value::String(text) if is_template(text) => {
-                match self.engine.native(text, &self.scope, self.depth + 1) {
+                match self.engine.native(text, &self.scope) {
                     Ok(value) => value,
                     // `x is defined` looks through to an undefined variable inside `x`.
                     Err(error) if is_undefined(&error) => Value::UNDEFINED,
@@ -70,18 +71,44 @@ impl Object for Root {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
+        depth::from(self.0.depth, || self.variable(name))
+    }
+}
+
+impl Root {
+    fn variable(&self, name: &str) -> Option<Value> {
         match self.0.scope.get(name) {
             Some(Var::Template(value)) => Some(self.0.lazy(&value)),
             Some(Var::Data(value)) => Some(from_json(&value)),
             Some(Var::Native(value)) => Some(value),
             None => match name {
-                "omit" => Some(Value::from(OMIT)),
+                "omit" => Some(Value::from_object(Omit)),
                 "lookup" | "query" | "q" => Some(lookups::function(self.0.clone(), name != "lookup")),
                 "undef" => Some(Value::UNDEFINED),
                 _ => None,
             },
         }
     }
+}
+
+/// What an argument is set to that shall be left out: `default(omit)`. It is a kind of its own, so nothing that a host
+/// answers can be one.
+#[derive(Debug)]
+struct Omit;
+
+impl Object for Omit {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    /// In a text it is nothing, as in Ansible.
+    fn render(self: &Arc<Self>, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+pub(super) fn is_omit(value: &Value) -> bool {
+    value.downcast_object_ref::<Omit>().is_some()
 }
 
 /// A function from a key to its value.
@@ -91,6 +118,8 @@ type Get = dyn Fn(&str) -> Option<Var> + Send + Sync;
 pub(super) struct Computed {
     pub(super) keys: Vec<String>,
     pub(super) get: Box<Get>,
+    /// How deep it was made.
+    pub(super) depth: usize,
 }
 
 impl fmt::Debug for Computed {
@@ -101,8 +130,9 @@ impl fmt::Debug for Computed {
 
 impl Object for Computed {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        match (self.get)(key.as_str()?)? {
-            Var::Template(value) | Var::Data(value) => Some(from_json(&value)),
+        match depth::from(self.depth, || (self.get)(key.as_str()?))? {
+            Var::Template(value) => Some(from_json(&value)),
+            Var::Data(value) => Some(from_json(&value)),
             Var::Native(value) => Some(value),
         }
     }
@@ -120,7 +150,8 @@ struct LazyMap {
 
 impl Object for LazyMap {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.map.get(key.as_str()?).map(|value| self.resolver.lazy(value))
+        let value = self.map.get(key.as_str()?)?;
+        Some(depth::from(self.resolver.depth, || self.resolver.lazy(value)))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -140,7 +171,8 @@ impl Object for LazyList {
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.items.get(key.as_usize()?).map(|value| self.resolver.lazy(value))
+        let value = self.items.get(key.as_usize()?)?;
+        Some(depth::from(self.resolver.depth, || self.resolver.lazy(value)))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -153,26 +185,47 @@ pub(super) fn from_json(value: &serde_json::Value) -> Value {
     Value::from(Serde(value))
 }
 
-/// A value as JSON; undefined values inside are errors, and so are functions.
-pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Error> {
-    Ok(match value.kind() {
+/// The error that a value is: what it was made of could not be evaluated.
+pub(super) fn invalid(value: &Value) -> Error {
+    let text = value.to_string();
+    let message = text.strip_prefix("<invalid value: ").and_then(|text| text.strip_suffix('>')).unwrap_or(&text);
+    Error::new(ErrorKind::InvalidOperation, message.to_owned())
+}
+
+/// A value as JSON, `None` when it is omitted; what is omitted inside is left out. Undefined values inside are errors, and so
+/// are functions.
+pub(super) fn finalized(value: &Value) -> Result<Option<serde_json::Value>, Error> {
+    if is_omit(value) {
+        return Ok(None);
+    }
+    Ok(Some(match value.kind() {
         ValueKind::Undefined => return Err(Error::new(ErrorKind::UndefinedError, "the value is undefined")),
+        ValueKind::Invalid => return Err(invalid(value)),
         ValueKind::Seq | ValueKind::Iterable => {
-            let items = value.try_iter()?.map(|item| to_json(&item)).collect::<Result<_, _>>()?;
+            let mut items = Vec::new();
+            for item in value.try_iter()? {
+                items.extend(finalized(&item)?);
+            }
             serde_json::Value::Array(items)
         }
         ValueKind::Map => {
             let mut map = serde_json::Map::new();
             for key in value.try_iter()? {
-                let item = to_json(&value.get_item(&key)?)?;
-                map.insert(key.as_str().map_or_else(|| key.to_string(), str::to_owned), item);
+                if let Some(item) = finalized(&value.get_item(&key)?)? {
+                    map.insert(key.as_str().map_or_else(|| key.to_string(), str::to_owned), item);
+                }
             }
             serde_json::Value::Object(map)
         }
         _ => serde_json::to_value(value).map_err(|error| {
             Error::new(ErrorKind::InvalidOperation, "the value cannot be stored").with_source(error)
         })?,
-    })
+    }))
+}
+
+/// As [`finalized`]; an omitted value is nothing.
+pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Error> {
+    Ok(finalized(value)?.unwrap_or_default())
 }
 
 /// Python's methods: those of minijinja-contrib, and those that Ansible content uses beside them.

@@ -7,7 +7,7 @@ use minijinja::{
     machinery::{Instruction, Instructions, get_compiled_template},
 };
 
-use super::{Engine, Layout, explain, explain_file, header, syntax};
+use super::{Engine, Layout, bounds, explain, explain_file, header, syntax};
 use crate::error::{Error, Result, did_you_mean};
 
 /// What a template speaks of.
@@ -28,6 +28,7 @@ impl Engine {
         if !super::is_template(text) {
             return Ok(Names::default());
         }
+        bounds::check(text, false).map_err(|error| explain(&error, text))?;
         let template = self.jinja.template_from_str(text).map_err(|error| explain(&error, text))?;
         self.of(&template, text, |_, error| error)
     }
@@ -48,6 +49,7 @@ impl Engine {
     pub fn names_of_file(&self, path: &Path, source: &str) -> Result<Names> {
         let (options, body) = header(source, Layout::default())?;
         let name = path.display().to_string();
+        bounds::check(body, false).map_err(|error| explain_file(&error, &name, options.lines))?;
         let mut jinja = (*self.jinja).clone();
         jinja.set_syntax(syntax(options.layout.trim_blocks, options.layout.lstrip_blocks));
         let template =

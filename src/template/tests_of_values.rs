@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use minijinja::{Environment, Error, ErrorKind, Value, value::Kwargs};
 
-use super::filters;
+use super::{filters, versions};
 
 pub(super) fn register(jinja: &mut Environment<'static>) {
     macro_rules! tests {
@@ -71,11 +71,23 @@ fn search(value: &Value, pattern: String, kwargs: Kwargs) -> Result<bool, Error>
     found(value, &pattern, &kwargs).map(|at| at.is_some())
 }
 
-fn version(value: &Value, other: &Value, operator: Option<String>, kwargs: Kwargs) -> Result<bool, Error> {
-    let _ = (kwargs.get::<Option<bool>>("strict")?, kwargs.get::<Option<String>>("version_type")?);
+fn version(
+    value: &Value, other: &Value, operator: Option<String>, strict: Option<bool>, kwargs: Kwargs,
+) -> Result<bool, Error> {
+    let wrong = |message: String| Error::new(ErrorKind::InvalidOperation, message);
     let operator = kwargs.get::<Option<String>>("operator")?.or(operator);
+    let strict = kwargs.get::<Option<bool>>("strict")?.or(strict);
+    let kind = kwargs.get::<Option<String>>("version_type")?;
+    kwargs.assert_all_used()?;
+    if strict.is_some() && kind.is_some() {
+        return Err(wrong("version: `strict` and `version_type` exclude each other".to_owned()));
+    }
+    let kind = kind.unwrap_or_else(|| if strict == Some(true) { "strict" } else { "loose" }.to_owned());
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let order = compare_versions(&text(value), &text(other));
+    if value.is_undefined() || other.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "version: the value is undefined"));
+    }
+    let order = versions::compare(&text(value), &text(other), &kind).map_err(wrong)?;
     Ok(match operator.as_deref().unwrap_or("==") {
         "==" | "=" | "eq" => order == Ordering::Equal,
         "!=" | "<>" | "ne" => order != Ordering::Equal,
@@ -83,48 +95,6 @@ fn version(value: &Value, other: &Value, operator: Option<String>, kwargs: Kwarg
         ">=" | "ge" => order != Ordering::Less,
         "<" | "lt" => order == Ordering::Less,
         "<=" | "le" => order != Ordering::Greater,
-        operator => {
-            return Err(Error::new(ErrorKind::InvalidOperation, format!("version: `{operator}` is no operator")));
-        }
+        operator => return Err(wrong(format!("version: `{operator}` is no operator"))),
     })
-}
-
-/// Python's `LooseVersion`: runs of digits are numbers, runs of letters are texts, everything else separates.
-fn compare_versions(a: &str, b: &str) -> Ordering {
-    let (a, b) = (parts(a), parts(b));
-    for (a, b) in a.iter().zip(&b) {
-        let order = match (a.parse::<u64>(), b.parse::<u64>()) {
-            (Ok(a), Ok(b)) => a.cmp(&b),
-            _ => a.cmp(b),
-        };
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    a.len().cmp(&b.len())
-}
-
-fn parts(text: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    let mut last = ' ';
-    for c in text.chars() {
-        let class = |c: char| {
-            if c.is_ascii_digit() {
-                'n'
-            } else if c.is_alphabetic() {
-                'a'
-            } else {
-                ' '
-            }
-        };
-        if class(c) != ' ' {
-            if class(c) == last {
-                parts.last_mut().expect("a run has begun").push(c);
-            } else {
-                parts.push(c.to_string());
-            }
-        }
-        last = class(c);
-    }
-    parts
 }

@@ -6,6 +6,7 @@
 mod emit;
 mod load;
 mod scalar;
+mod scalar_style;
 
 use std::{
     fmt,
@@ -16,7 +17,7 @@ use std::{
 use serde_json::{Map, Number, Value};
 
 pub use self::{
-    emit::{emit, emit_nice},
+    emit::{Style, dump, emit_nice},
     load::{MAX_DEPTH, load_documents, parse, read},
 };
 use crate::error::{Diagnostic, Location};

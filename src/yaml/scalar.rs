@@ -23,6 +23,43 @@ pub(super) fn resolve(text: &str) -> Content {
     }
 }
 
+/// Whether YAML 1.1 has a type for a text that is a text here: a date or a time, an infinite number, a default or a merge key.
+pub(super) fn is_other_type(text: &str) -> bool {
+    is_timestamp(text) || is_unbounded(text) || matches!(text, "=" | "<<")
+}
+
+/// `.inf`, `-.inf`, `.nan`: numbers that JSON, and so a variable of ours, cannot hold.
+pub(super) fn is_unbounded(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
+}
+
+/// A date (`2024-01-02`), or a date and a time.
+fn is_timestamp(text: &str) -> bool {
+    let digits = |part: &str, least: usize, most: usize| {
+        (least..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    let date = |text: &str, least: usize| {
+        let parts: Vec<&str> = text.split('-').collect();
+        matches!(parts.as_slice(), [y, m, d] if digits(y, 4, 4) && digits(m, least, 2) && digits(d, least, 2))
+    };
+    let Some((day, time)) = text.split_once(['T', 't', ' ', '\t']) else { return date(text, 2) };
+    let time = time.trim_start_matches([' ', '\t']);
+    let (time, zone) = time.find(['Z', '+', '-']).map_or((time, ""), |at| time.split_at(at));
+    let zone_fits = match zone.strip_prefix(['+', '-']) {
+        None => matches!(zone, "" | "Z"),
+        Some(offset) => {
+            let (hours, minutes) = offset.split_once(':').unwrap_or((offset, "00"));
+            digits(hours, 1, 2) && digits(minutes, 2, 2)
+        }
+    };
+    let time = time.trim_end_matches([' ', '\t']);
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, ""));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let clock_fits = matches!(parts.as_slice(), [h, m, s] if digits(h, 1, 2) && digits(m, 2, 2) && digits(s, 2, 2));
+    date(day, 1) && clock_fits && zone_fits && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
 fn integer(text: &str) -> Option<Number> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),

@@ -14,7 +14,7 @@ use crate::{
     modules::{self, Algorithm, Arguments, FileCopy, Probe},
     playbook::{actions::Kind, argument_specs, model::Task, web},
     remote::Script,
-    template::{Scope, is_template, is_true, text_of},
+    template::{Authored, Scope, is_template, is_true, text_of},
     yaml,
 };
 
@@ -87,17 +87,18 @@ impl HostRun<'_> {
 
     pub(super) fn debug(&self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
         let shared = scope.shared();
-        let (name, value) = match (task.arguments.get("var"), task.arguments.get("msg")) {
-            (Some(var), _) => {
-                let name = text_of(&self.engine().resolve(var, &shared)?);
-                let value = if is_template(&text_of(var)) {
-                    self.engine().resolve(var, &shared)?
-                } else {
-                    self.engine().evaluate(&name, &shared).unwrap_or_else(|_| "VARIABLE IS NOT DEFINED!".into())
-                };
-                (name, value)
-            }
-            (None, Some(message)) => ("msg".to_owned(), self.engine().resolve(message, &shared)?),
+        let (name, value) = match (task.arguments.authored("var"), task.arguments.authored("msg")) {
+            (Some(var), _) => match var.text() {
+                Some(name) if !is_template(&name) => {
+                    let value = self.engine().evaluate(&name, &shared);
+                    (name.into_inner(), value.unwrap_or_else(|_| "VARIABLE IS NOT DEFINED!".into()))
+                }
+                _ => {
+                    let value = self.engine().resolve(&var, &shared)?;
+                    (text_of(&value), value)
+                }
+            },
+            (None, Some(message)) => ("msg".to_owned(), self.engine().resolve(&message, &shared)?),
             (None, None) => ("msg".to_owned(), "Hello world!".into()),
         };
         let shown = match &value {
@@ -112,38 +113,31 @@ impl HostRun<'_> {
 
     pub(super) fn assert(&self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
         let shared = scope.shared();
-        let that = task.arguments.get("that").cloned().unwrap_or(Value::Null);
-        let conditions = match that {
-            Value::Array(items) => items,
-            other => vec![other],
-        };
-        for condition in conditions {
+        for condition in task.arguments.authored("that").unwrap_or_default().items() {
             if !self.engine().condition(&condition, &shared)? {
-                let message = task.arguments.get("fail_msg").or_else(|| task.arguments.get("msg"));
+                let message = task.arguments.authored("fail_msg").or_else(|| task.arguments.authored("msg"));
                 let message = match message {
-                    Some(message) => text_of(&self.engine().resolve(message, &shared)?),
+                    Some(message) => text_of(&self.engine().resolve(&message, &shared)?),
                     None => "Assertion failed".to_owned(),
                 };
                 let mut end = TaskEnd::failed(format!("{message} (`{}` does not hold)", text_of(&condition)));
                 end.result.insert("msg".to_owned(), message.into());
-                end.result.insert("assertion".to_owned(), condition);
+                end.result.insert("assertion".to_owned(), condition.into_inner());
                 return Ok(end);
             }
         }
         let message = task
             .arguments
-            .get("success_msg")
-            .map_or_else(|| Ok("All assertions passed".into()), |message| self.engine().resolve(message, &shared))?;
+            .authored("success_msg")
+            .map_or_else(|| Ok("All assertions passed".into()), |message| self.engine().resolve(&message, &shared))?;
         Ok(TaskEnd { result: Map::from_iter([("msg".to_owned(), message)]), ..TaskEnd::default() })
     }
 
     /// Whether the variables of a role fit what it declares. The declaration itself is no template.
     fn validate_argument_spec(&self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
         let shared = scope.shared();
-        let resolved = |name: &str| match task.arguments.get(name) {
-            Some(value) => self.engine().resolve(value, &shared).map(Some),
-            None => Ok(None),
-        };
+        let resolved =
+            |name: &str| task.arguments.authored(name).map(|value| self.engine().resolve(&value, &shared)).transpose();
         let options = match task.arguments.get("argument_spec") {
             Some(Value::String(_)) => resolved("argument_spec")?.unwrap_or_default(),
             Some(options) => options.clone(),
@@ -156,8 +150,8 @@ impl HostRun<'_> {
             if let Some(value) = provided.get(name) {
                 values.insert(name.clone(), value.clone());
             } else if scope.get(name).is_some() {
-                match self.engine().evaluate(name, &shared) {
-                    Ok(value) => drop(values.insert(name.clone(), value)),
+                match self.engine().variable(name, &shared) {
+                    Ok(value) => values.extend(value.map(|value| (name.clone(), value))),
                     Err(error) => failed.push(format!("argument `{name}`: {error}")),
                 }
             }
@@ -198,22 +192,29 @@ impl HostRun<'_> {
             }
             _ => return Err(Error::usage("`include_vars` takes a file or `dir`")),
         };
-        let mut vars = Map::new();
+        let mut vars: Authored<Map<String, Value>> = Authored::default();
         for path in paths {
             let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
-            match node.to_value() {
-                Value::Object(map) => vars.extend(map),
-                Value::Null => {}
+            match (node.entries(), &node.content) {
+                (Some(entries), _) => vars.extend(Authored::entries(entries)),
+                (None, yaml::Content::Null) => {}
                 _ => return Err(Error::new(format!("`{}` is not a mapping", path.display()))),
             }
         }
         let vars = match named.get("name").map(text_of) {
-            Some(name) => Map::from_iter([(name, Value::Object(vars))]),
+            Some(name) => {
+                let mut named: Authored<Map<String, Value>> = Authored::default();
+                named.insert(name, vars.into());
+                named
+            }
             None => vars,
         };
         let memory = self.memory_of(task, scope)?;
-        memory.included.write().expect("no task panics while it holds a host's memory").extend(vars.clone());
-        Ok(TaskEnd { result: Map::from_iter([("ansible_facts".to_owned(), vars.into())]), ..TaskEnd::default() })
+        let mut included = memory.included.write().expect("no task panics while it holds a host's memory");
+        included.extend(vars.clone().into());
+        drop(included);
+        let result = Map::from_iter([("ansible_facts".to_owned(), Value::Object((*vars).clone()))]);
+        Ok(TaskEnd { result, included: vars.into(), ..TaskEnd::default() })
     }
 
     pub(super) async fn wait_for_connection(

@@ -126,7 +126,9 @@ impl HostRun<'_> {
             .hint("an include of its own file needs a condition that ends it"));
         }
         // Items of the include's own loop are seen by the tasks inside.
-        common.params.extend(scope.locals.iter().map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in scope.locals.iter() {
+            common.params.insert_data(name, value.clone());
+        }
         let (named, free) = self.arguments(task, scope)?;
         let text = |name: &str| named.get(name).map(text_of);
         if task.module == "include_role" {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{modules::Outcome, playbook::model::Task};
+use crate::{modules::Outcome, playbook::model::Task, template::Vars};
 
 /// How a task ended on a host.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,8 @@ pub(in crate::playbook) struct TaskEnd {
     pub(super) failure: Option<String>,
     pub(super) skipped: bool,
     pub(super) result: Map<String, Value>,
+    /// The variables that `include_vars` has read.
+    pub(super) included: Vars,
     pub(super) diffs: Vec<String>,
     /// What is shown although nothing failed: `debug`.
     pub(super) message: Option<String>,
@@ -46,6 +48,7 @@ impl TaskEnd {
             failure: outcome.failure,
             skipped: false,
             result: outcome.result,
+            included: Vars::default(),
             diffs,
             message: None,
         }

@@ -17,7 +17,7 @@ use crate::{
         model::{Block, Task},
         run::PlayRun,
     },
-    template::{is_template, text_of},
+    template::{Authored, is_template, text_of},
 };
 
 /// How a host has ended a play.
@@ -159,10 +159,8 @@ impl HostRun<'_> {
             } else {
                 let _ = self.arguments(task, scope);
             }
-            let conditions = task.arguments.get("that").filter(|_| task.module == "assert");
-            for condition in
-                conditions.into_iter().flat_map(|that| that.as_array().cloned().unwrap_or(vec![that.clone()]))
-            {
+            let conditions = task.arguments.authored("that").filter(|_| task.module == "assert");
+            for condition in conditions.iter().flat_map(Authored::items) {
                 let _ = self.engine().condition(&condition, &scope.shared());
             }
         }
@@ -288,7 +286,8 @@ impl HostRun<'_> {
             return title;
         }
         // A name that cannot be resolved is shown as it is written, as in Ansible.
-        self.engine().resolve(&Value::String(title.clone()), &scope.shared()).map_or(title, |title| text_of(&title))
+        let name = Authored::written(Value::String(title.clone()));
+        self.engine().resolve(&name, &scope.shared()).map_or(title, |title| text_of(&title))
     }
 
     /// On how many hosts a task runs at the same time.

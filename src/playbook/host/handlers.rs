@@ -91,7 +91,7 @@ impl HostRun<'_> {
     /// The text that goes before the first step of a task, when it notifies handlers that nothing is kept of.
     pub(super) fn before_steps(&self, task: &Task, scope: &TaskScope) -> Result<Option<(String, Vec<Notification>)>> {
         let never =
-            task.changed_when.as_ref().is_some_and(|value| !matches!(*value, Value::String(_)) && !is_true(value));
+            task.changed_when.as_ref().is_some_and(|value| !matches!(**value, Value::String(_)) && !is_true(value));
         let Some(notified) = self.shared.options.notified.as_ref().filter(|_| !never && !task.notify.is_empty()) else {
             return Ok(None);
         };

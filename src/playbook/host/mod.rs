@@ -42,7 +42,7 @@ use super::{
 use crate::{
     error::Result,
     remote::{Output, Script, Transport},
-    template::{Engine, is_true, text_of},
+    template::{Authored, Engine, is_true, text_of},
 };
 
 /// How many probes travel in one request at most.
@@ -151,7 +151,7 @@ impl<'a> HostRun<'a> {
     }
 
     /// Whether a keyword that is true or false is true; one that cannot be resolved is not.
-    fn holds(&self, value: Option<&Value>, scope: &TaskScope) -> bool {
+    fn holds(&self, value: Option<&Authored>, scope: &TaskScope) -> bool {
         value.is_some_and(|value| self.engine().resolve(value, &scope.shared()).is_ok_and(|value| is_true(&value)))
     }
 
@@ -377,7 +377,7 @@ impl<'a> HostRun<'a> {
     }
 
     /// The first condition of a task that does not hold.
-    fn false_condition<'t>(&self, task: &'t Task, scope: &TaskScope) -> Result<Option<&'t Value>> {
+    fn false_condition<'t>(&self, task: &'t Task, scope: &TaskScope) -> Result<Option<&'t Authored>> {
         let shared = scope.shared();
         for condition in &task.common.when {
             if !self.engine().condition(condition, &shared)? {
@@ -393,13 +393,13 @@ impl<'a> HostRun<'a> {
             Ok(None) => {}
             Ok(Some(condition)) => {
                 let mut end = TaskEnd::skipped();
-                end.result.insert("false_condition".to_owned(), condition.clone());
+                end.result.insert("false_condition".to_owned(), (**condition).clone());
                 end.result.insert("skip_reason".to_owned(), "Conditional result was False".into());
                 return Ok(end);
             }
             Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be told: {error}"))),
         }
-        let number = |value: &Option<Value>, usual: u64| match value {
+        let number = |value: &Option<Authored>, usual: u64| match value {
             Some(value) => {
                 self.engine().resolve(value, &scope.shared()).map(|value| text_of(&value).parse().unwrap_or(usual))
             }

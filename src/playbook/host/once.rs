@@ -5,10 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Failure, HostRun, HostTally, TaskEnd, TaskScope};
-use crate::{
-    playbook::{batch::Once, model::Task},
-    template::text_of,
-};
+use crate::playbook::{batch::Once, model::Task};
 
 const HELD: &str = "no task panics while it holds a host's memory";
 
@@ -47,11 +44,11 @@ impl HostRun<'_> {
     }
 
     fn take_facts(&self, task: &Task, end: &TaskEnd) {
-        let Some(Value::Object(facts)) = end.result.get("ansible_facts") else { return };
         let memory = self.shared.world.memory_of(&self.host);
+        memory.included.write().expect(HELD).extend(end.included.clone());
+        let Some(Value::Object(facts)) = end.result.get("ansible_facts") else { return };
         match task.module.as_str() {
             "set_fact" => memory.set.write().expect(HELD).extend(facts.clone()),
-            "include_vars" => memory.included.write().expect(HELD).extend(facts.clone()),
             "setup" | "gather_facts" => memory.facts.write().expect(HELD).extend(facts.clone()),
             _ => {}
         }
@@ -60,7 +57,7 @@ impl HostRun<'_> {
 
 /// Whether a task is a `meta` that is about all hosts.
 fn is_for_all(task: &Task) -> bool {
-    let what = task.free_form.as_ref().map(|text| text_of(&Value::String(text.clone()))).unwrap_or_default();
+    let what = task.free_form.as_deref().cloned().unwrap_or_default();
     task.module == "meta"
         && matches!(what.trim(), "end_play" | "end_batch" | "clear_facts" | "clear_host_errors" | "refresh_inventory")
 }

@@ -19,10 +19,7 @@ impl HostRun<'_> {
     /// The arguments of a task, resolved.
     pub(super) fn arguments(&self, task: &Task, scope: &TaskScope) -> Result<(Map<String, Value>, Option<String>)> {
         let shared = scope.shared();
-        let mut named = match self.engine().resolve(&Value::Object(task.arguments.clone()), &shared)? {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
+        let mut named = self.engine().resolve_map(&task.arguments, &shared)?;
         let free = match &task.free_form {
             Some(text) => match self.engine().resolve_text(text, &shared)? {
                 Value::Object(map) => {

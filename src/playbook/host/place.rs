@@ -10,7 +10,7 @@ use crate::{
         model::Task,
         vars::TaskScope,
     },
-    template::{Scope, is_true, text_of},
+    template::{Authored, Scope, is_true, text_of},
 };
 
 /// Who runs a task, and where.
@@ -35,13 +35,13 @@ impl HostRun<'_> {
         }
         let variable = |names: [&str; 2]| -> Result<Option<Value>> {
             let Some(name) = names.into_iter().find(|name| there.get(name).is_some()) else { return Ok(None) };
-            Ok(Some(self.engine().evaluate(name, &there.shared())?).filter(|value| !value.is_null()))
+            Ok(self.engine().variable(name, &there.shared())?.filter(|value| !value.is_null()))
         };
-        let keyword = |value: &Option<Value>| {
+        let keyword = |value: &Option<Authored>| {
             value.as_ref().map(|value| self.engine().resolve(value, &scope.shared())).transpose()
         };
         let common = &task.common;
-        let named = |names: [&str; 2], word: &Option<Value>| match variable(names)? {
+        let named = |names: [&str; 2], word: &Option<Authored>| match variable(names)? {
             Some(value) => Ok(Some(value)),
             None => keyword(word),
         };

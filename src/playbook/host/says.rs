@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::HostRun;
 use crate::{
     error::Result,
@@ -11,12 +9,12 @@ use crate::{
         model::Task,
         vars::{HostMemory, TaskScope},
     },
-    template::is_true,
+    template::{Authored, is_true},
 };
 
 impl HostRun<'_> {
     /// A flag that may be a template; `None` when the keyword is not written.
-    pub(super) fn flag(&self, keyword: Option<&Value>, scope: &TaskScope) -> Result<Option<bool>> {
+    pub(super) fn flag(&self, keyword: Option<&Authored>, scope: &TaskScope) -> Result<Option<bool>> {
         let value = keyword.map(|value| self.engine().resolve(value, &scope.shared())).transpose()?;
         Ok(value.as_ref().map(is_true))
     }

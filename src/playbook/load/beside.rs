@@ -3,27 +3,26 @@
 use std::{path::Path, sync::Arc};
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
 
 use super::{Loader, merge_vars};
-use crate::{error::Result, files};
+use crate::{error::Result, files, template::Vars};
 
 /// The variables beside a playbook. Each layer comes over the same layer of the inventory.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
     /// Variables of groups.
-    pub group_vars: IndexMap<String, Map<String, Value>>,
+    pub group_vars: IndexMap<String, Vars>,
     /// Variables of hosts.
-    pub host_vars: IndexMap<String, Map<String, Value>>,
+    pub host_vars: IndexMap<String, Vars>,
 }
 
 impl Loader {
     /// The variables in the folder of a playbook.
     pub(super) fn beside(&self, folder: &Path) -> Result<Arc<Beside>> {
-        let read = |name: &str| -> Result<IndexMap<String, Map<String, Value>>> {
+        let read = |name: &str| -> Result<IndexMap<String, Vars>> {
             let mut all = IndexMap::new();
             for (name, paths) in files::vars_files(&folder.join(name))? {
-                let mut vars = Map::new();
+                let mut vars = Vars::default();
                 for path in paths {
                     let node = self.read(&path)?;
                     self.uses(&node, false, true);

@@ -5,7 +5,7 @@ use crate::{
     error::{Diagnostic, did_you_mean},
     modules,
     playbook::{actions, arguments::split_pairs, model::Task},
-    template::is_template,
+    template::{Authored, is_template},
     yaml::{Content, Key, Node},
 };
 
@@ -90,7 +90,7 @@ impl Loader {
                         self.mistake(diagnostic);
                     }
                     self.check_templates(node);
-                    task.arguments.insert(key.name.clone(), node.to_value());
+                    task.arguments.insert(key.name.clone(), node.into());
                 }
             }
             (Some(text), None) => {
@@ -98,8 +98,8 @@ impl Loader {
                     self.mistake(value.error(error.to_string()));
                 }
                 let (pairs, free) = split_pairs(&text, allowed, known.free_form());
-                task.arguments.extend(pairs);
-                task.free_form = free;
+                task.arguments.extend(Authored::written(pairs));
+                task.free_form = free.map(Authored::written);
                 if task.free_form.is_some() && !known.free_form() {
                     self.mistake(value.error(format!("`{}` takes named arguments, not a text", task.module)));
                 }

@@ -37,7 +37,7 @@ use super::model::{Common, Entry, Play, Role, Task};
 use crate::{
     error::{Diagnostic, Error, Result},
     files,
-    template::{Engine, is_template},
+    template::{Authored, Engine, Vars, is_template},
     yaml::{self, Content, Node, Source},
 };
 
@@ -208,7 +208,7 @@ impl Loader {
         let wanted = RoleUse {
             name: role_name(arguments),
             node: &node,
-            params: Map::new(),
+            params: Vars::default(),
             from: From::of(arguments),
             parent: common.role.clone(),
             duplicates: Some(true),
@@ -253,9 +253,9 @@ fn flatten(entries: &[Entry], into: &mut Vec<Arc<Task>>) {
     }
 }
 
-fn merge_vars(node: &Node, vars: &mut Map<String, Value>) {
+fn merge_vars(node: &Node, vars: &mut Vars) {
     if let Some(entries) = node.entries() {
-        vars.extend(yaml::entries_to_map(entries));
+        vars.extend(Authored::entries(entries).into());
     }
 }
 
@@ -270,18 +270,18 @@ fn strip_yaml(name: &str) -> &str {
     name.trim_end_matches(".yml").trim_end_matches(".yaml")
 }
 
-fn list(node: &Node) -> Vec<Value> {
+fn list(node: &Node) -> Vec<Authored> {
     match &node.content {
-        Content::Sequence(items) => items.iter().map(Node::to_value).collect(),
+        Content::Sequence(items) => items.iter().map(Authored::from).collect(),
         Content::Null => Vec::new(),
-        _ => vec![node.to_value()],
+        _ => vec![node.into()],
     }
 }
 
 /// A text, or a list of texts; a text is split at its commas.
 fn texts(node: &Node) -> Vec<String> {
     let values = list(node);
-    let split = |value: Value| match value {
+    let split = |value: Authored| match value.into_inner() {
         Value::String(text) if !is_template(&text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
         Value::String(text) => vec![text],
         other => vec![other.to_string()],

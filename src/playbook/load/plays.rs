@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Map;
-
 use super::{Collect, Loader, Words, flatten, keywords::Place, list, texts};
 use crate::{
     error::Result,
     files,
     modules::short_name,
     playbook::model::{Common, Entry, Play},
-    yaml::{self, Key, Node},
+    template::{Authored, Vars},
+    yaml::{Key, Node},
 };
 
 /// What the imports around a playbook say, and which playbooks they are in.
@@ -86,9 +85,13 @@ impl Loader {
             gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
             free: node.get("strategy").is_some_and(|node| self.is_free(node)),
             serial: node.get("serial").map(texts).unwrap_or_default(),
-            max_fail_percentage: node.get("max_fail_percentage").map(Node::to_value),
-            force_handlers: node.get("force_handlers").map(Node::to_value),
-            vars: node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default(),
+            max_fail_percentage: node.get("max_fail_percentage").map(Authored::from),
+            force_handlers: node.get("force_handlers").map(Authored::from),
+            vars: node
+                .get("vars")
+                .and_then(Node::entries)
+                .map(|entries| Authored::entries(entries).into())
+                .unwrap_or_default(),
             vars_files: node.get("vars_files").map(list).unwrap_or_default(),
             sections: Vec::new(),
             handlers: Vec::new(),
@@ -102,7 +105,7 @@ impl Loader {
         let common = self.common(entries, &outer.common);
         // The variables of an import come before those of the play.
         play.vars.extend(outer.common.vars.clone());
-        let common = Common { vars: Map::new(), ..common };
+        let common = Common { vars: Vars::default(), ..common };
         let mut collect = Collect { once: true, ..Collect::default() };
         let mut section = |key: &str| -> Result<Vec<Entry>> {
             node.get(key).map_or_else(|| Ok(Vec::new()), |node| self.entries(node, &common, folder, &mut collect))

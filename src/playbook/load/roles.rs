@@ -12,15 +12,15 @@ use crate::{
     error::{Result, did_you_mean},
     files,
     playbook::model::{Common, Entry, Role, Task},
-    template::{is_template, is_true},
-    yaml::{self, Content, Node},
+    template::{Authored, Vars, is_template, is_true},
+    yaml::{Content, Node},
 };
 
 /// How a play, a task or another role uses a role.
 pub(super) struct RoleUse<'a> {
     pub(super) name: &'a str,
     pub(super) node: &'a Node,
-    pub(super) params: Map<String, Value>,
+    pub(super) params: Vars,
     pub(super) from: From,
     pub(super) parent: Option<Arc<Role>>,
     /// Whether it runs although it has run before; otherwise the role itself says so.
@@ -74,16 +74,18 @@ impl Loader {
         &self, node: &Node, common: &Common, folder: &Path, collect: &mut Collect,
     ) -> Result<Vec<Entry>> {
         let (name, own, params) = match (&node.content, node.entries()) {
-            (Content::String(name), _) => (name.clone(), common.clone(), Map::new()),
+            (Content::String(name), _) => (name.clone(), common.clone(), Vars::default()),
             (_, Some(entries)) => {
                 let name = node.get("role").or_else(|| node.get("name")).and_then(Node::as_str).unwrap_or_default();
                 // What is no keyword is a parameter.
                 let (keywords, free): (Vec<_>, Vec<_>) =
                     entries.iter().cloned().partition(|(key, _)| self.is_role_keyword(key));
-                let mut params: Map<String, Value> =
-                    node.get("vars").and_then(Node::entries).map(yaml::entries_to_map).unwrap_or_default();
-                params.extend(free.iter().map(|(key, node)| (key.name.clone(), node.to_value())));
-                (name.to_owned(), self.common(&keywords, common), params)
+                let mut params: Authored<Map<String, Value>> =
+                    node.get("vars").and_then(Node::entries).map(Authored::entries).unwrap_or_default();
+                for (key, node) in &free {
+                    params.insert(key.name.clone(), node.into());
+                }
+                (name.to_owned(), self.common(&keywords, common), params.into())
             }
             _ => {
                 self.mistake(node.error("a role is a name, or a mapping with `role`"));
@@ -116,7 +118,7 @@ impl Loader {
         let wanted = RoleUse {
             name,
             node,
-            params: Map::new(),
+            params: Vars::default(),
             from,
             parent: task.common.role.clone(),
             duplicates: Some(flag(&task.arguments, "allow_duplicates", true)),
@@ -135,7 +137,7 @@ impl Loader {
         let wanted = RoleUse {
             name,
             node,
-            params: Map::new(),
+            params: Vars::default(),
             from,
             parent: task.common.role.clone(),
             duplicates: Some(true),
@@ -175,10 +177,11 @@ impl Loader {
         });
         // The same role with the same parameters runs once a play, unless it says otherwise.
         let own = meta.and_then(|meta| meta.get("allow_duplicates")).is_some_and(|node| is_true(&node.to_value()));
+        let when: Vec<&Value> = common.when.iter().map(|condition| &**condition).collect();
         let key = (
             name.clone(),
             format!("{:?}", wanted.from),
-            serde_json::json!([role.params, common.when, common.tags]).to_string(),
+            serde_json::json!([role.params.to_map(), when, common.tags]).to_string(),
         );
         if collect.once && collect.seen.contains(&key) && !wanted.duplicates.unwrap_or(own) {
             return Ok(Vec::new());
@@ -246,8 +249,8 @@ impl Loader {
     }
 
     /// `defaults/main.yml`, or every file of `defaults/main/`.
-    fn role_vars(&self, wanted: &RoleUse<'_>, role: &Path, part: &str, name: &str) -> Result<Map<String, Value>> {
-        let mut vars = Map::new();
+    fn role_vars(&self, wanted: &RoleUse<'_>, role: &Path, part: &str, name: &str) -> Result<Vars> {
+        let mut vars = Vars::default();
         let folder = role.join(part);
         if let Some(path) = find_yaml(&folder, name) {
             let node = self.read(&path)?;
@@ -278,12 +281,8 @@ impl Loader {
         task.module = "validate_argument_spec".to_owned();
         let about = spec.get("short_description").and_then(Node::as_str).map(|text| format!(" - {text}"));
         task.name = format!("Validating arguments against arg spec '{entry}'{}", about.unwrap_or_default());
-        let context = serde_json::json!({
-            "type": "role", "name": role.name, "argument_spec_name": entry, "path": role.path,
-        });
-        let options = spec.get("options").map_or_else(|| Value::Object(Map::new()), Node::to_value);
+        let options = spec.get("options").map(Authored::from).unwrap_or_default();
         task.arguments.insert("argument_spec".to_owned(), options);
-        task.arguments.insert("validate_args_context".to_owned(), context);
         Ok(Some(Entry::Task(Arc::new(task))))
     }
 

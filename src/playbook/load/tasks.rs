@@ -16,8 +16,8 @@ use crate::{
         connection,
         model::{Block, Common, Entry, Loop, Task},
     },
-    template::is_template,
-    yaml::{self, Content, Key, Node},
+    template::{Authored, is_template},
+    yaml::{Content, Key, Node},
 };
 
 impl Loader {
@@ -143,7 +143,7 @@ impl Loader {
         let mut common = outer.clone();
         let conditional = !outer.when.is_empty() || fields.iter().any(|(key, _)| key.name == "when");
         for (key, node) in fields {
-            let value = || Some(node.to_value());
+            let value = || Some(Authored::from(node));
             match key.name.as_str() {
                 "when" => {
                     for condition in list(node) {
@@ -159,7 +159,7 @@ impl Loader {
                         self.uses(node, false, true);
                         self.check_vars(node);
                         self.defines(entries.iter().map(|(key, _)| &key.name));
-                        common.vars.extend(yaml::entries_to_map(entries));
+                        common.vars.extend(Authored::entries(entries).into());
                     }
                 }
                 "become" => common.r#become = value(),
@@ -209,11 +209,10 @@ impl Loader {
     }
 
     pub(super) fn check_condition(&self, condition: &Value, node: &Node) {
-        if let Value::String(text) = condition {
-            let checked = if is_template(text) { self.engine.check(text) } else { self.engine.check_expression(text) };
-            if let Err(error) = checked {
-                self.mistake(node.error(error.to_string()));
-            }
+        if let Value::String(text) = condition
+            && let Err(error) = self.engine.check_condition(text)
+        {
+            self.mistake(node.error(error.to_string()));
         }
     }
 
@@ -223,7 +222,7 @@ impl Loader {
         let mut inside = Common { depth: outer.depth + 1, ..outer.clone() };
         let field = |name: &str| fields.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
         if let Some(vars) = field("vars").and_then(Node::entries) {
-            inside.params.extend(yaml::entries_to_map(vars));
+            inside.params.extend(Authored::entries(vars).into());
         }
         match value.get("apply").or_else(|| field("args")?.get("apply")) {
             None => {}
@@ -251,7 +250,7 @@ impl Loader {
                 "name" => task.name = value.as_str().map_or_else(|| value.to_value().to_string(), str::to_owned),
                 "register" => task.register = self.variable_name(value),
                 "changed_when" | "failed_when" | "until" => {
-                    let condition = value.to_value();
+                    let condition = Authored::from(value);
                     for one in list(value) {
                         self.check_condition(&one, value);
                     }
@@ -261,18 +260,18 @@ impl Loader {
                         _ => task.until = Some(condition),
                     }
                 }
-                "retries" => task.retries = Some(value.to_value()),
-                "delay" => task.delay = Some(value.to_value()),
+                "retries" => task.retries = Some(value.into()),
+                "delay" => task.delay = Some(value.into()),
                 "listen" => task.listen = texts(value),
-                "loop" => task.r#loop = Some(Loop::new("loop", value.to_value())),
+                "loop" => task.r#loop = Some(Loop::new("loop", value.into())),
                 "loop_control" => control = Some(value),
                 "args" => {
                     if let Some(entries) = value.entries() {
-                        task.arguments.extend(yaml::entries_to_map(entries));
+                        task.arguments.extend(Authored::entries(entries));
                     }
                 }
                 name if name.starts_with("with_") => {
-                    task.r#loop = Some(Loop::new(&name["with_".len()..], value.to_value()));
+                    task.r#loop = Some(Loop::new(&name["with_".len()..], value.into()));
                 }
                 _ => {}
             }
@@ -301,7 +300,7 @@ impl Loader {
                 "index_var" => r#loop.index_var = self.variable_name(value),
                 "label" => {
                     self.uses(value, false, true);
-                    r#loop.label = Some(value.to_value());
+                    r#loop.label = Some(value.into());
                 }
                 "pause" => r#loop.pause = value.to_value().as_f64(),
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),
@@ -334,7 +333,7 @@ impl Loader {
 }
 
 impl Loop {
-    fn new(lookup: &str, source: Value) -> Self {
+    fn new(lookup: &str, source: Authored) -> Self {
         Self {
             lookup: lookup.to_owned(),
             source,
@@ -358,7 +357,7 @@ fn place_of_include<'a>(task: &Task, node: &'a Node) -> &'a Node {
 /// The file that an include or import names.
 pub(crate) fn include_name(task: &Task) -> String {
     let named = task.arguments.get("file").and_then(Value::as_str);
-    named.or(task.free_form.as_deref()).unwrap_or_default().to_owned()
+    named.or(task.free_form.as_deref().map(String::as_str)).unwrap_or_default().to_owned()
 }
 
 /// Where a task file may lie: beside the present one, or in the role's `tasks`.

@@ -152,7 +152,7 @@ impl Loader {
             {
                 self.keeps_more();
             }
-            "include_tasks" if task.free_form.as_deref().is_some_and(is_template) => self.keeps_more(),
+            "include_tasks" if task.free_form.as_deref().is_some_and(|text| is_template(text)) => self.keeps_more(),
             _ => {}
         }
     }
