@@ -20,7 +20,7 @@ use infra::{
         run,
     },
     remote::{Local, Output, Script, Stream, Transport},
-    template::Engine,
+    template::{Authored, Engine},
     yaml,
 };
 use serde_json::{Map, Value, json};
@@ -91,7 +91,9 @@ async fn play(folder: &Path, playbook: &Value, case: &Value) -> Result<String> {
     }
     let vars = |name: &str| {
         let all = case[name].as_object().cloned().unwrap_or_default();
-        all.into_iter().map(|(name, vars)| (name, vars.as_object().unwrap().clone())).collect()
+        all.into_iter()
+            .map(|(name, vars)| (name, Authored::written(vars.as_object().unwrap().clone()).into()))
+            .collect()
     };
     let (group_vars, host_vars) = (vars("group_vars"), vars("host_vars"));
     let inventory = Inventory { hosts, groups, group_vars, host_vars, ..Inventory::default() };
@@ -190,6 +192,7 @@ fn options(case: &Value) -> Options {
         diff: flag("diff"),
         tags: texts(&case["options"], "tags"),
         skip_tags: texts(&case["options"], "skip_tags"),
+        ..Options::default()
     }
 }
 

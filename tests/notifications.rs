@@ -317,7 +317,7 @@ async fn a_task_waits_for_the_play_that_it_needs() {
     let mut inventory = inventory(folder);
     inventory.services.insert("postgres".into(), vec!["a".into()]);
     let data = infra::template::Var::data(serde_json::json!({ "main": { "port": 5432 } }));
-    inventory.vars.insert("postgres".into(), data);
+    inventory.vars.insert("postgres", data);
     let ran = play(&[path], inventory, Arc::<Hosts>::default(), options(folder)).await;
     assert!(ran.recap.succeeded(), "{:#?}", ran.lines);
     assert_eq!(read(folder, "log"), "database\n5432\nlinear\n");

@@ -52,7 +52,8 @@ pub(crate) fn inventory(folder: &Path) -> Inventory {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let hosts = names(&["a", "b", "c", "d", "dead"]);
     let groups = [("all".to_owned(), hosts.clone()), ("web".to_owned(), names(&["a", "b", "c", "d"]))].into();
-    let extra_vars = [("dir".to_owned(), folder.display().to_string().into())].into_iter().collect();
+    let mut extra_vars = infra::template::Vars::default();
+    extra_vars.insert_data("dir", folder.display().to_string().into());
     Inventory { hosts, groups, extra_vars, ..Inventory::default() }
 }
 
