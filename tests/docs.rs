@@ -176,7 +176,7 @@ fn docs_links_lead_somewhere() {
 #[test]
 fn docs_the_playbooks() {
     use infra::playbook::{
-        VARIABLES, arguments,
+        NO_EFFECT, VARIABLES, arguments,
         keywords::{KEYWORDS, Support},
     };
 
@@ -210,6 +210,10 @@ fn docs_the_playbooks() {
         all.extend(free_form.then(|| "a text".to_owned()));
         let all = if all.is_empty() { "any".to_owned() } else { all.join(", ") };
         let _ = writeln!(text, "| `{name}` | {all} |");
+    }
+    text.push_str("\nThese arguments are accepted and change nothing:\n\n| argument | why |\n|---|---|\n");
+    for (module, argument, why) in NO_EFFECT {
+        let _ = writeln!(text, "| `{argument}` of `{module}` | {why} |");
     }
     page("playbooks.md", &text);
 }

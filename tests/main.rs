@@ -7,6 +7,7 @@
     reason = "a test may panic, print, and run the program"
 )]
 
+mod arguments;
 mod aws;
 mod canaries;
 mod cli;

@@ -88,6 +88,19 @@ pub(super) const META: &[&str] = &[
     "reset_connection",
 ];
 
+/// Arguments that are accepted and change nothing, and why.
+pub const NO_EFFECT: &[(&str, &str, &str)] = &[
+    ("assert", "quiet", "nothing is shown of conditions that hold"),
+    ("gather_facts", "parallel", "one script gathers all facts"),
+    ("import_role", "public", "the play sees the variables of an imported role in any case"),
+    ("package", "use", "the package manager of the host is known"),
+    ("postgresql_user", "encrypted", "a password is kept as a hash in any case"),
+    ("setup", "filter", "one script gathers all facts"),
+    ("setup", "gather_subset", "one script gathers all facts"),
+    ("setup", "gather_timeout", "one script gathers all facts"),
+    ("wait_for_connection", "connect_timeout", "`timeout` ends the whole of the wait"),
+];
+
 /// The action of a short name.
 pub(super) fn find(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)

@@ -23,7 +23,7 @@ mod vars;
 mod web;
 
 pub use self::{
-    actions::arguments,
+    actions::{NO_EFFECT, arguments},
     connection::{Reach, VARIABLES},
     inventory::Inventory,
     load::{Beside, Loader, SearchPath, Use, Words, keywords},

@@ -18,15 +18,24 @@ pub struct Local {
     shells: Mutex<HashMap<Option<String>, Arc<Mutex<Shell>>>>,
 }
 
+/// The command that gives a shell of another user. Root needs no `sudo` to be root: this machine may have none.
+fn become_here(user: &str) -> String {
+    let sudo = become_command(user);
+    match sudo.strip_prefix("exec ").and_then(|words| words.strip_suffix("/bin/sh")) {
+        Some(sudo) if user == "root" => format!("exec $([ \"$(id -u)\" = 0 ] || echo {sudo}) /bin/sh"),
+        _ => sudo,
+    }
+}
+
 #[expect(clippy::disallowed_types, reason = "the one place that runs programs of this machine for playbooks")]
 fn command(user: Option<&str>, script: Option<&str>) -> tokio::process::Command {
     let mut command = tokio::process::Command::new("/bin/sh");
     match (user, script) {
         (None, None) => {}
         (None, Some(script)) => drop(command.args(["-c", script])),
-        (Some(user), None) => drop(command.args(["-c", &become_command(user)])),
+        (Some(user), None) => drop(command.args(["-c", &become_here(user)])),
         (Some(user), Some(script)) => {
-            command.args(["-c", &format!("{} -c {}", become_command(user), super::quote(script))]);
+            command.args(["-c", &format!("{} -c {}", become_here(user), super::quote(script))]);
         }
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -90,5 +99,16 @@ impl Transport for Local {
         let stream =
             tokio::net::TcpStream::connect((host, port)).await.context(|| format!("cannot reach {host}:{port}"))?;
         Ok(Box::new(stream))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::become_here;
+
+    #[test]
+    fn root_becomes_root_without_sudo() {
+        assert_eq!(become_here("root"), "exec $([ \"$(id -u)\" = 0 ] || echo sudo -n -H -u root -- ) /bin/sh");
+        assert_eq!(become_here("www"), "exec sudo -n -H -u www -- /bin/sh");
     }
 }

@@ -41,9 +41,12 @@ impl HostRun<'_> {
             value.as_ref().map(|value| self.engine().resolve(value, &scope.shared())).transpose()
         };
         let common = &task.common;
-        let named = |names: [&str; 2], word: &Option<Authored>| match variable(names)? {
-            Some(value) => Ok(Some(value)),
-            None => keyword(word),
+        // What is omitted is not said.
+        let named = |names: [&str; 2], word: &Option<Authored>| -> Result<Option<Value>> {
+            match variable(names)? {
+                Some(value) => Ok(Some(value)),
+                None => Ok(keyword(word)?.filter(|value| !value.is_null())),
+            }
         };
         let way = named(["ansible_connection", ""], &common.connection)?.map(|way| text_of(&way));
         let local = match way {

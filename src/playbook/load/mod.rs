@@ -27,7 +27,7 @@ pub use self::{
 };
 use self::{
     plays::Imported,
-    roles::{From, RoleUse},
+    roles::{Parts, RoleUse},
 };
 pub(super) use self::{
     roles::{flag, role_name},
@@ -209,7 +209,7 @@ impl Loader {
             name: role_name(arguments),
             node: &node,
             params: Vars::default(),
-            from: From::of(arguments),
+            from: Parts::of(arguments),
             parent: common.role.clone(),
             duplicates: Some(true),
             validate: flag(arguments, "rolespec_validate", true),

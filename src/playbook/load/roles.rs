@@ -21,7 +21,7 @@ pub(super) struct RoleUse<'a> {
     pub(super) name: &'a str,
     pub(super) node: &'a Node,
     pub(super) params: Vars,
-    pub(super) from: From,
+    pub(super) from: Parts,
     pub(super) parent: Option<Arc<Role>>,
     /// Whether it runs although it has run before; otherwise the role itself says so.
     pub(super) duplicates: Option<bool>,
@@ -31,14 +31,14 @@ pub(super) struct RoleUse<'a> {
 
 /// Which files of a role are taken instead of `main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::playbook) struct From {
+pub(in crate::playbook) struct Parts {
     tasks: String,
     vars: String,
     defaults: String,
     handlers: String,
 }
 
-impl From {
+impl Parts {
     /// What the arguments of an import or include say.
     pub(in crate::playbook) fn of(arguments: &Map<String, Value>) -> Self {
         let file = |name: &str| {
@@ -97,7 +97,7 @@ impl Loader {
             name: &name,
             node,
             params,
-            from: From::of(&Map::new()),
+            from: Parts::of(&Map::new()),
             parent: None,
             duplicates: None,
             validate: true,
@@ -110,7 +110,7 @@ impl Loader {
         &self, task: &Task, node: &Node, folder: &Path, collect: &mut Collect,
     ) -> Result<Vec<Entry>> {
         let name = role_name(&task.arguments);
-        let from = From::of(&task.arguments);
+        let from = Parts::of(&task.arguments);
         if is_template(name) || !from.is_known() {
             self.mistake(node.error("`import_role` is read before any variable is known; use `include_role`"));
             return Ok(Vec::new());
@@ -129,7 +129,7 @@ impl Loader {
 
     /// `include_role` of a role whose name is known is checked now, and read again when its turn comes.
     pub(super) fn check_include_role(&self, task: &Task, node: &Node, folder: &Path, collect: &Collect) -> Result<()> {
-        let (name, from) = (role_name(&task.arguments), From::of(&task.arguments));
+        let (name, from) = (role_name(&task.arguments), Parts::of(&task.arguments));
         if is_template(name) || !from.is_known() || collect.depth >= 8 || collect.stack.iter().any(|one| one == name) {
             return Ok(());
         }
