@@ -347,7 +347,7 @@ async fn e2e_state_is_looked_at_put_right_and_moved() {
     // Out and in again; what is older is refused.
     let pulled = run(&["state", "pull", &name], 0).out;
     dev.sandbox.write("pulled.json", &pulled);
-    dev.run(&["extend", "2h"], 0).silent();
+    dev.run(&["extend", "2h", "--shorten"], 0).silent();
     let older = run(&["state", "push", &name, "pulled.json"], 2).err;
     assert!(older.contains("what is there is newer"), "{older}");
     run(&["state", "push", &name, "pulled.json", "--force"], 0).silent();
