@@ -157,16 +157,22 @@ impl Error {
     }
 }
 
+/// How many mistakes of one file are shown: nobody reads more at once.
+const DIAGNOSTICS: usize = 100;
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         for cause in &self.causes {
             write!(f, ": {cause}")?;
         }
-        for diagnostic in &self.diagnostics {
+        for diagnostic in self.diagnostics.iter().take(DIAGNOSTICS) {
             write!(f, "\n{diagnostic}")?;
         }
-        Ok(())
+        match self.diagnostics.len().saturating_sub(DIAGNOSTICS) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 
@@ -299,14 +305,13 @@ impl fmt::Display for Diagnostic {
                 writeln!(f, "{location}: {severity}: {}", self.message)?;
                 let number = location.line.to_string();
                 let margin = " ".repeat(number.len());
+                let (text, before) = excerpt(&location.text, location.column - 1);
                 // Tabs are kept before the caret, so that it stands under the same column in any terminal.
-                let indent: String = (location.text.chars())
-                    .take(location.column - 1)
-                    .map(|c| if c == '\t' { '\t' } else { ' ' })
-                    .collect();
+                let indent: String = text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                let room = text.chars().count().saturating_sub(before);
                 writeln!(f, " {margin} |")?;
-                writeln!(f, " {number} | {}", location.text)?;
-                write!(f, " {margin} | {indent}{}", "^".repeat(location.width.max(1)))?;
+                writeln!(f, " {number} | {text}")?;
+                write!(f, " {margin} | {indent}{}", "^".repeat(location.width.clamp(1, room.max(1))))?;
             }
         }
         match &self.hint {
@@ -314,6 +319,22 @@ impl fmt::Display for Diagnostic {
             None => Ok(()),
         }
     }
+}
+
+/// How many characters of a line are shown.
+const EXCERPT: usize = 160;
+
+/// The part of a line around a column that is shown, and how many characters of it come before that column. The column is counted
+/// from 0.
+fn excerpt(line: &str, column: usize) -> (std::borrow::Cow<'_, str>, usize) {
+    if line.len() <= EXCERPT {
+        return (line.into(), column);
+    }
+    let from = column.saturating_sub(EXCERPT / 2);
+    let shown: String = line.chars().skip(from).take(EXCERPT).collect();
+    let more = line.chars().nth(from + EXCERPT).is_some();
+    let (begin, end) = (if from > 0 { "..." } else { "" }, if more { "..." } else { "" });
+    (format!("{begin}{shown}{end}").into(), column - from + begin.len())
 }
 
 /// How many letters two words differ by.
@@ -326,6 +347,8 @@ pub fn distance(one: &str, other: &str) -> usize {
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
+        // Words whose lengths differ by more cannot be closer than that; a very long one need not be compared.
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= candidate.len().max(word.len()) / 3)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3)
         .min_by_key(|(distance, _)| *distance)

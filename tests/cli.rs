@@ -102,6 +102,39 @@ nginx:
 }
 
 #[test]
+fn what_cannot_work_is_found_by_validate() {
+    let sandbox = Sandbox::new()
+        .file("envs/dev/config.yaml", "ttl: 1000000000d\npostgres: {main: {version: 16}}\nplaybooks: [site.yml]\n");
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(printed.err.contains("config.yaml:1:6: error: `ttl` is longer than ten years"), "{}", printed.err);
+    let version = "config.yaml:2:28: error: `debian-12` has packages of PostgreSQL 15, not of 16";
+    assert!(printed.err.contains(version) && printed.err.contains("write `version: 15`"), "{}", printed.err);
+    // Packages of another repository are the user's affair.
+    sandbox.write("envs/dev/config.yaml", "postgres: {main: {version: 16}}\nplaybooks: [own.yml, site.yml]\n");
+    sandbox.write("envs/dev/own.yml", "- hosts: all\n  tasks: []\n");
+    sandbox.run(&["validate", "dev"], 0).silent();
+}
+
+#[test]
+fn a_file_that_is_no_environment_file_is_refused_in_one_short_answer() {
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "");
+    std::fs::write(sandbox.path("envs/dev/config.yaml"), b"name: caf\xe9\n").unwrap();
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(printed.err.contains("config.yaml:1:10: error: the byte 0xe9 is not UTF-8"), "{}", printed.err);
+    let keys = |count: usize| (0..count).map(|n| format!("key_{n}: 1\n")).collect::<String>();
+    sandbox.write("envs/dev/config.yaml", &keys(50_000));
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(printed.err.lines().count() < 700 && printed.err.contains("and 49900 more"), "{}", printed.err.len());
+    sandbox.write("envs/dev/config.yaml", &keys(1_000_000));
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(printed.err.contains("an environment file has 1048576 at most"), "{}", printed.err);
+    // One line as long as a file is shown in part.
+    sandbox.write("envs/dev/config.yaml", &format!("{}: 1\n", "x".repeat(500_000)));
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    assert!(printed.err.lines().all(|line| line.len() < 1000 || line.starts_with('$')), "{}", printed.err.len());
+}
+
+#[test]
 fn unsupported_modules_and_keywords_are_found_before_any_host() {
     let sandbox = Sandbox::new()
         .file("envs/dev/config.yaml", "instances: {a: {}}\nplaybooks: [own.yml]\n")

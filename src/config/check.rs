@@ -154,9 +154,15 @@ impl<'a> Checker<'a> {
         let properties = schema.get("properties").and_then(Value::as_object);
         let pattern = schema.get("patternProperties").and_then(Value::as_object).and_then(|map| map.iter().next());
         let additional = schema.get("additionalProperties").unwrap_or(&ANYTHING);
+        let required: Vec<&str> = (schema.get("required").and_then(Value::as_array).into_iter().flatten())
+            .filter_map(Value::as_str)
+            .collect();
         for (key, value) in entries {
             if let Some(property) = properties.and_then(|known| known.get(&key.name)) {
-                self.check(value, property, &key.name);
+                // `key:` with nothing behind it means its default.
+                if required.contains(&key.name.as_str()) || !matches!(value.content, Content::Null) {
+                    self.check(value, property, &key.name);
+                }
             } else if let Some((_, property)) = pattern {
                 if let Err(message) = key.name.parse::<Name>() {
                     self.found.push(Diagnostic::error(key.mark.location(), message));
@@ -175,7 +181,7 @@ impl<'a> Checker<'a> {
                 self.check_named(value, additional, &key.name);
             }
         }
-        for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for name in required {
             if !entries.iter().any(|(key, _)| key.name == name) {
                 self.found.push(node.error(format!("`{what}` lacks the key `{name}`")));
             }

@@ -276,9 +276,72 @@ const ALIASES: &[(&[&str], &str, &str)] =
 /// Never: the schema of our own types is an object.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = schemars::schema_for!(file::File).to_value();
+    let mut schema = plain_schema();
     schema["title"] = "infra environment".into();
+    let definitions = schema["$defs"].clone();
+    accept_nothing(&mut schema, &definitions);
     schema
+}
+
+/// The schema as the types have it, which the loader's own check follows.
+fn plain_schema() -> Value {
+    schemars::schema_for!(file::File).to_value()
+}
+
+/// `key:` with nothing behind it means the defaults of that key, as the loader has it: the schema of every key that may be left out,
+/// and of every mapping that a user names, also accepts `null`.
+fn accept_nothing(schema: &mut Value, definitions: &Value) {
+    match schema {
+        Value::Object(map) => {
+            let required = map.get("required").cloned().unwrap_or_default();
+            let is_required = |key: &str| required.as_array().is_some_and(|keys| keys.iter().any(|name| name == key));
+            for (keyword, inner) in map.iter_mut() {
+                accept_nothing(inner, definitions);
+                match (keyword.as_str(), inner) {
+                    ("properties", Value::Object(properties)) => {
+                        for (_, property) in properties.iter_mut().filter(|(key, _)| !is_required(key)) {
+                            or_null(property);
+                        }
+                    }
+                    ("patternProperties", Value::Object(patterns)) => {
+                        patterns.values_mut().filter(|value| is_mapping(value, definitions)).for_each(or_null);
+                    }
+                    ("additionalProperties", value) if is_mapping(value, definitions) => or_null(value),
+                    _ => {}
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| accept_nothing(item, definitions)),
+        _ => {}
+    }
+}
+
+/// Whether a schema, or the definition that it refers to, is that of a mapping.
+fn is_mapping(schema: &Value, definitions: &Value) -> bool {
+    let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+    let schema = name.map_or(schema, |name| &definitions[name]);
+    schema["type"] == "object"
+}
+
+fn or_null(schema: &mut Value) {
+    let null = Value::String("null".to_owned());
+    match schema.get_mut("type") {
+        Some(Value::Array(types)) if types.contains(&null) => return,
+        Some(Value::Array(types)) => return types.push(null),
+        Some(one) => return *one = Value::Array(vec![one.take(), null]),
+        None => {}
+    }
+    let has_null = schema["anyOf"].as_array().is_some_and(|any| any.iter().any(|one| one["type"] == null));
+    if let Value::Object(map) = schema
+        && !map.is_empty()
+        && !has_null
+    {
+        // What is said of the key stays where editors look for it.
+        let said: Vec<(String, Value)> =
+            ["description", "default"].iter().filter_map(|word| map.remove_entry(*word)).collect();
+        *schema = serde_json::json!({ "anyOf": [schema.take(), { "type": "null" }] });
+        said.into_iter().for_each(|(word, value)| schema[word] = value);
+    }
 }
 
 /// A span of time as command lines and files have it: `90s`, `10m`, or a number of seconds.
@@ -339,7 +402,7 @@ pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
 /// Where the state of an environment lies, by its file alone: what else is wrong with that is told when it is loaded.
 #[must_use]
 pub fn state_settings(folder: &Path) -> StateSettings {
-    let section = yaml::read(&folder.join("config.yaml"))
+    let section = read(folder)
         .and_then(|source| yaml::parse(&source))
         .ok()
         .and_then(|(root, _)| serde_json::from_value::<state::StateSection>(root.get("state")?.to_value()).ok());
@@ -371,8 +434,23 @@ pub fn project_of(start: &Path) -> PathBuf {
 /// # Errors
 /// One usage error with every mistake of the file and the files it names.
 pub fn load(folder: &Path, options: &LoadOptions) -> Result<Environment> {
-    let source = yaml::read(&folder.join("config.yaml"))?;
-    load_source(&source, options)
+    load_source(&read(folder)?, options)
+}
+
+/// An environment file is written by hand: a larger one is another file under its name.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Reads the file of an environment folder.
+fn read(folder: &Path) -> Result<std::sync::Arc<Source>> {
+    let path = folder.join("config.yaml");
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > MAX_BYTES => Err(Error::usage(format!(
+            "`{}` has {} bytes; an environment file has {MAX_BYTES} at most",
+            path.display(),
+            metadata.len()
+        ))),
+        _ => yaml::read(&path),
+    }
 }
 
 /// Loads an environment from a text that is already read.
@@ -388,7 +466,7 @@ pub fn load_source(source: &std::sync::Arc<Source>, options: &LoadOptions) -> Re
         set(&mut root, overlay)?;
     }
     apply_aliases(&mut root, &mut found);
-    let schema = schema();
+    let schema = plain_schema();
     let mut checker = check::Checker { schema: &schema, found };
     checker.check(&root, &schema, "the environment");
     let mut found = checker.found;

@@ -15,10 +15,23 @@ const MAX_NODES: usize = 1_000_000;
 /// Reads a file as UTF-8 text.
 ///
 /// # Errors
-/// When the file cannot be read or is not UTF-8.
+/// When the file cannot be read; a usage error with the place of the first byte that is not UTF-8.
 pub fn read(path: &Path) -> Result<Arc<Source>> {
-    let text = std::fs::read_to_string(path).context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(Source::new(path, text))
+    let bytes = std::fs::read(path).context(|| format!("cannot read `{}`", path.display()))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Source::new(path, text)),
+        Err(error) => {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let byte = error.as_bytes()[valid.len()];
+            let source = Source::new(path, String::from_utf8_lossy(valid).into_owned());
+            let line = valid.split(|byte| *byte == b'\n').count();
+            let column = source.line(line).chars().count() + 1;
+            let message = format!("the byte 0x{byte:02x} is not UTF-8");
+            let diagnostic = Diagnostic::error(mark(&source, line, column, 1).location(), message)
+                .hint("save the file as UTF-8 without a byte order mark");
+            Err(Error::from_diagnostics(format!("`{}` is not a UTF-8 text", path.display()), vec![diagnostic]))
+        }
+    }
 }
 
 /// Parses one document; an empty file is a null node. Duplicate keys are diagnostics beside the tree.
@@ -197,8 +210,8 @@ where
     }
 
     fn mapping(&mut self, depth: usize) -> Result<Content> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
-        let mut merged: Vec<(Key, Node)> = Vec::new();
+        let mut entries = Entries::default();
+        let mut merged = Entries::default();
         loop {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => break,
@@ -212,31 +225,26 @@ where
                 continue;
             }
             let key = Key { name, mark: key.mark };
-            if let Some(first) = entries.iter_mut().find(|(other, _)| other.name == key.name) {
-                let message = format!("duplicate key `{}`; the first one is on line {}", key.name, first.0.mark.line);
+            if let Some(first) = entries.get(&key.name) {
+                let message = format!("duplicate key `{}`; the first one is on line {}", key.name, first.mark.line);
                 self.duplicates.push(Diagnostic::error(key.mark.location(), message).hint("remove one of them"));
-                *first = (key, value);
-            } else {
-                entries.push((key, value));
             }
+            entries.set(key, value);
         }
         // As in PyYAML, what was merged comes first, with the mapping's own values in its place.
-        for (key, value) in entries {
-            match merged.iter_mut().find(|(other, _)| other.name == key.name) {
-                Some(inherited) => *inherited = (key, value),
-                None => merged.push((key, value)),
-            }
+        for (key, value) in entries.list {
+            merged.set(key, value);
         }
-        Ok(Content::Mapping(merged))
+        Ok(Content::Mapping(merged.list))
     }
 
     /// `<<: *anchor` or a list of anchors; keys of the mapping itself win, then earlier anchors.
-    fn merge(&self, value: &Node, merged: &mut Vec<(Key, Node)>) -> Result<()> {
+    fn merge(&self, value: &Node, merged: &mut Entries) -> Result<()> {
         match &value.content {
             Content::Mapping(entries) => {
                 for (key, node) in entries {
-                    if !merged.iter().any(|(other, _)| other.name == key.name) {
-                        merged.push((key.clone(), node.clone()));
+                    if merged.get(&key.name).is_none() {
+                        merged.set(key.clone(), node.clone());
                     }
                 }
                 Ok(())
@@ -258,6 +266,30 @@ where
                 return Err(self.refuse(location, message));
             }
         })
+    }
+}
+
+/// The entries of a mapping in their order, found by name.
+#[derive(Default)]
+struct Entries {
+    list: Vec<(Key, Node)>,
+    places: HashMap<String, usize>,
+}
+
+impl Entries {
+    fn get(&self, name: &str) -> Option<&Key> {
+        self.places.get(name).map(|place| &self.list[*place].0)
+    }
+
+    /// Adds an entry, or replaces the one of its name where it is.
+    fn set(&mut self, key: Key, value: Node) {
+        match self.places.get(&key.name) {
+            Some(place) => self.list[*place] = (key, value),
+            None => {
+                self.places.insert(key.name.clone(), self.list.len());
+                self.list.push((key, value));
+            }
+        }
     }
 }
 
@@ -294,6 +326,17 @@ mod tests {
         let (node, duplicates) = parse(&Source::new("t.yaml", "a: 1\nb: 2\na: 3\n")).unwrap();
         assert_eq!(node.to_value().to_string(), r#"{"a":3,"b":2}"#);
         assert_eq!(duplicates[0].location.as_ref().unwrap().line, 3);
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.yaml");
+        std::fs::write(&path, b"a: 1\nb: caf\xe9\n").unwrap();
+        let error = super::read(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let place = error.diagnostics()[0].location.as_ref().unwrap();
+        assert_eq!((place.line, place.column, place.text.as_str()), (2, 7, "b: caf"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod scalar_style;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use serde_json::{Map, Number, Value};
@@ -28,18 +28,32 @@ pub struct Source {
     /// The file as the user would name it.
     pub file: PathBuf,
     text: String,
+    /// Where each line begins, once a place was asked for: a large file may have many mistakes.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     /// A source of this name and text.
     pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { file: file.into(), text: text.into() })
+        Arc::new(Self { file: file.into(), text: text.into(), lines: OnceLock::new() })
     }
 
     /// The whole text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text of a line without its end, counted from 1; empty when there is no such line.
+    fn line(&self, number: usize) -> &str {
+        let starts = self.lines.get_or_init(|| {
+            let breaks = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(breaks).collect()
+        });
+        let Some(start) = number.checked_sub(1).and_then(|index| starts.get(index)) else { return "" };
+        let end = starts.get(number).map_or(self.text.len(), |next| next - 1);
+        let line = &self.text[*start..end];
+        line.strip_suffix('\r').unwrap_or(line)
     }
 
     /// The folder of the file.
@@ -62,7 +76,7 @@ impl Mark {
     /// The place with the text of its line, ready to be shown.
     #[must_use]
     pub fn location(&self) -> Location {
-        let text = self.source.text.lines().nth(self.line - 1).unwrap_or("").to_owned();
+        let text = self.source.line(self.line).to_owned();
         let room = text.chars().count().saturating_sub(self.column - 1);
         Location {
             file: self.source.file.clone(),

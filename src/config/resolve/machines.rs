@@ -19,7 +19,7 @@ const LOGIN: &str = "infra";
 /// The subnet's range where the file gives none.
 const DEFAULT_CIDR: &str = "10.5.0.0/24";
 /// The image family of a machine whose section names none.
-const DEFAULT_IMAGE: &str = "debian-12";
+pub(super) const DEFAULT_IMAGE: &str = "debian-12";
 
 /// One machine before its defaults are filled in.
 pub(super) struct Machine<'a> {

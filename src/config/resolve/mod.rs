@@ -23,6 +23,9 @@ use crate::{
     yaml::{Mark, Node},
 };
 
+/// Longer spans are typing errors, and the longest cannot be added to today.
+const LONGEST_LIFE: std::time::Duration = std::time::Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
 pub(super) fn resolve(
     file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
 ) -> Result<Environment> {
@@ -52,6 +55,10 @@ pub(super) fn resolve(
         subnets: Vec::new(),
         firewall: Vec::new(),
     };
+    if file.ttl.as_ref().is_some_and(|ttl| ttl.0 > LONGEST_LIFE) {
+        let hint = "an environment without `ttl` lives until it is destroyed";
+        resolver.mistake(&["ttl"], "`ttl` is longer than ten years").hint = Some(hint.to_owned());
+    }
     resolver.network(&file);
     resolver.addresses(&file);
     resolver.machines(&file);

@@ -3,7 +3,10 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::{Resolver, group_name, machines::Machine};
+use super::{
+    Resolver, group_name,
+    machines::{DEFAULT_IMAGE, Machine},
+};
 use crate::{
     config::{
         BackupPolicy, Database, Managed, PostgresService,
@@ -12,6 +15,20 @@ use crate::{
     name::Name,
     resource::{Address, BackupSpec, DatabaseSpec, KindName, PostgresSpec},
 };
+
+/// The version of PostgreSQL in each distribution's own packages.
+/// Sources: <https://packages.debian.org/postgresql>, <https://packages.ubuntu.com/postgresql>.
+const PACKAGED: &[(&str, u32)] = &[
+    ("debian-11", 13),
+    ("debian-12", 15),
+    ("debian-13", 17),
+    ("ubuntu-2004", 12),
+    ("ubuntu-20.04", 12),
+    ("ubuntu-2204", 14),
+    ("ubuntu-22.04", 14),
+    ("ubuntu-2404", 16),
+    ("ubuntu-24.04", 16),
+];
 
 /// Settings that decide where the server is found and where its files are: they are set by the role `postgresql`.
 const OWN_SETTINGS: &[&str] = &["config_file", "data_directory", "external_pid_file", "hba_file", "ident_file", "port"];
@@ -37,6 +54,10 @@ impl Resolver<'_> {
                 self.mistake(&section, format!("`{name}` is too long: its machine is called `postgres-{name}`"));
                 continue;
             };
+            // A playbook of the user's before it may bring packages from elsewhere.
+            if file.playbooks.first().is_none_or(|first| first == "site.yml") {
+                self.postgres_version(name, service);
+            }
             let mut groups = vec!["postgres".to_owned(), format!("postgres_{}", group_name(name))];
             groups.extend(service.ansible_groups.iter().cloned());
             self.machine(Machine {
@@ -88,6 +109,21 @@ impl Resolver<'_> {
                 let at = [base[0], base[1], "databases", database, "extensions", extension];
                 self.identifier(&at, "extension", extension);
             }
+        }
+    }
+
+    /// A distribution has one version of PostgreSQL, so the image of a machine decides which one it can run.
+    fn postgres_version(&mut self, name: &Name, service: &Postgres) {
+        let image = service.image_family.as_deref().unwrap_or(DEFAULT_IMAGE);
+        let packaged = PACKAGED.iter().find(|(family, _)| image == *family || image.starts_with(&format!("{family}-")));
+        if let Some((family, version)) = packaged.filter(|(_, version)| *version != service.version) {
+            let at = ["postgres", name.as_str(), "version"];
+            let message = format!("`{family}` has packages of PostgreSQL {version}, not of {}", service.version);
+            let others = PACKAGED.iter().filter(|(_, version)| *version == service.version).map(|(family, _)| *family);
+            let others = others.map(|family| format!("`image_family: {family}`")).collect::<Vec<_>>().join(", ");
+            let own = "a playbook before `site.yml` that adds a repository with it";
+            let hint = if others.is_empty() { own.to_owned() } else { format!("{others}, or {own}") };
+            self.mistake(&at, message).hint = Some(format!("write `version: {version}`, {hint}"));
         }
     }
 
