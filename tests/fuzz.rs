@@ -358,6 +358,10 @@ impl Sources for NoFiles {
     fn folder(&self, _: &str) -> Result<Option<Vec<String>>> {
         Ok(None)
     }
+
+    fn mode(&self, _: &str) -> Result<Option<u32>> {
+        Ok(None)
+    }
 }
 
 fn arguments(text: &str) {
