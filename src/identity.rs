@@ -20,7 +20,7 @@ use crate::{
 /// Letters and digits that nobody mistakes for another one, and that need no quoting anywhere.
 const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// How long an authority is valid.
-const CA_YEARS: i32 = 10;
+pub const CA_YEARS: i32 = 10;
 /// How long a server certificate is valid.
 const CERTIFICATE_YEARS: i32 = 2;
 
@@ -85,38 +85,52 @@ pub struct Certificate {
     pub key: Secret,
 }
 
-fn year() -> i32 {
-    i32::from(crate::clock::Clock::System.now().to_zoned(jiff::tz::TimeZone::UTC).year())
-}
-
-fn authority_params(name: &str) -> Result<CertificateParams> {
+fn authority_params(name: &str, year: i32) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     // From the first of January on, so that clocks that lag a little accept it too.
-    params.not_before = rcgen::date_time_ymd(year(), 1, 1);
-    params.not_after = rcgen::date_time_ymd(year() + CA_YEARS, 1, 1);
+    params.not_before = rcgen::date_time_ymd(year, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + CA_YEARS, 1, 1);
     Ok(params)
 }
 
-/// A new certificate authority.
+/// A new certificate authority, valid from the beginning of a year on.
 ///
 /// # Errors
 /// When the machine has no random numbers.
-pub fn authority(name: &str) -> Result<Certificate> {
-    let key = KeyPair::generate()?;
-    let certificate = authority_params(name)?.self_signed(&key)?;
+pub fn authority(name: &str, year: i32) -> Result<Certificate> {
+    self_signed(name, year, &KeyPair::generate()?)
+}
+
+/// The certificate of an authority for another span of years. Name and key stay: whoever trusts the earlier certificate still
+/// accepts what the authority signs, until that certificate ends.
+///
+/// # Errors
+/// When its key cannot be read.
+pub fn renewed_authority(name: &str, year: i32, known: &Certificate) -> Result<Certificate> {
+    self_signed(name, year, &authority_key(known)?)
+}
+
+fn self_signed(name: &str, year: i32, key: &KeyPair) -> Result<Certificate> {
+    let certificate = authority_params(name, year)?.self_signed(key)?;
     Ok(Certificate { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
 }
 
-/// A new server certificate for host names and addresses, signed by an authority of this name.
+fn authority_key(authority: &Certificate) -> Result<KeyPair> {
+    KeyPair::from_pem(authority.key.expose()).context(|| "the authority's key cannot be read")
+}
+
+/// A new server certificate for host names and addresses, valid from the beginning of a year on, signed by an authority of this
+/// name.
 ///
 /// # Errors
 /// When a name cannot stand in a certificate, or the authority's key cannot be read.
-pub fn server_certificate(authority_name: &str, authority: &Certificate, names: &[String]) -> Result<Certificate> {
-    let signer = KeyPair::from_pem(authority.key.expose()).context(|| "the authority's key cannot be read")?;
-    let issuer = Issuer::new(authority_params(authority_name)?, signer);
+pub fn server_certificate(
+    authority_name: &str, authority: &Certificate, names: &[String], year: i32,
+) -> Result<Certificate> {
+    let issuer = Issuer::new(authority_params(authority_name, year)?, authority_key(authority)?);
     let mut params = CertificateParams::new(Vec::new())?;
     for name in names {
         let entry = match name.parse::<IpAddr>() {
@@ -131,8 +145,8 @@ pub fn server_certificate(authority_name: &str, authority: &Certificate, names: 
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    params.not_before = rcgen::date_time_ymd(year(), 1, 1);
-    params.not_after = rcgen::date_time_ymd(year() + CERTIFICATE_YEARS, 1, 1);
+    params.not_before = rcgen::date_time_ymd(year, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + CERTIFICATE_YEARS, 1, 1);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
     Ok(Certificate { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
@@ -152,10 +166,10 @@ mod tests {
 
     #[test]
     fn a_certificate_is_signed_for_names_and_addresses() {
-        let ca = authority("test CA").unwrap();
+        let ca = authority("test CA", 2026).unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let server = server_certificate("test CA", &ca, &names).unwrap();
+        let server = server_certificate("test CA", &ca, &names, 2026).unwrap();
         assert!(server.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
-        assert!(server_certificate("test CA", &ca, &["bad\u{e9}name".to_owned()]).is_err());
+        assert!(server_certificate("test CA", &ca, &["bad\u{e9}name".to_owned()], 2026).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, process::Stdio, time::Instant};
 
 use infra::{
     apply::sweep,
+    clock::Clock,
     config::Environment,
     event::Events,
     name::Name,
@@ -191,11 +192,11 @@ fn who_is_taken_over_from_a_pool_keeps_its_authority() {
     let member = environment(folder.path(), file);
     let mut vault = Vault::default();
     let state = State::nothing(&member);
-    infra::configure::prepare_certificates(&member, &state, &mut vault).unwrap();
+    infra::configure::prepare_certificates(&member, &state, &mut vault, Clock::System).unwrap();
     let before = vault.clone();
     let claimed = Environment { name: "pr-1".parse().unwrap(), ..member.clone() };
     let state = State { labelled: Some(member.name), ..State::nothing(&claimed) };
-    infra::configure::prepare_certificates(&claimed, &state, &mut vault).unwrap();
+    infra::configure::prepare_certificates(&claimed, &state, &mut vault, Clock::System).unwrap();
     assert!(vault.same_as(&before), "the fronts' certificates are signed by it");
 }
 

@@ -15,7 +15,9 @@ use super::{
     session::{EnvironmentArgs, Interrupt, OverlayArgs, SelectionArgs, Session, phase},
 };
 use crate::{
-    apply, config, configure,
+    apply,
+    clock::Clock,
+    config, configure,
     error::{Error, Result},
     event::Events,
     name::Name,
@@ -183,7 +185,7 @@ impl Apply {
         let state = run.state();
         let vault = run
             .with_vault(|vault| {
-                configure::prepare_certificates(&session.environment, &state, vault)?;
+                configure::prepare_certificates(&session.environment, &state, vault, Clock::System)?;
                 Ok(vault.clone())
             })
             .await?;

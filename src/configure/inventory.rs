@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{AUTHORITY, machine};
+use super::{certificates::AUTHORITY, machine};
 use crate::{
     apply::secret,
     config::{Environment, Front, PostgresService},

@@ -1,6 +1,7 @@
 //! From resources to configured machines: secrets and certificates, the inventory, connections, playbooks, outputs.
 //! May import `apply`, `playbook`, `remote`, `provider`, `state`, `config` and the vocabulary.
 
+mod certificates;
 mod connections;
 mod health;
 mod host_keys;
@@ -11,7 +12,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::{connections::Pool, health::wait_until_healthy, inventory::inventory};
+pub use self::{
+    certificates::prepare_certificates, connections::Pool, health::wait_until_healthy, inventory::inventory,
+};
 pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
     apply,
@@ -20,15 +23,11 @@ use crate::{
     event::Events,
     files, identity,
     playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, Use, Words, World},
-    resource::KindName,
     secret::Secret,
     state::{State, Vault},
     template::{Authored, Engine, Scope},
     yaml::Mark,
 };
-
-/// The vault's name for the environment's certificate authority.
-const AUTHORITY: &str = "ca";
 
 /// Makes or reads every secret of the environment: the provider may be told some of them. The answer warns of those that are
 /// not hidden.
@@ -64,43 +63,6 @@ pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<V
         }
     }
     Ok(warnings)
-}
-
-/// Makes the certificates of the environment's fronts, which name their addresses.
-///
-/// # Errors
-/// When one cannot be made.
-pub fn prepare_certificates(environment: &Environment, state: &State, vault: &mut Vault) -> Result<()> {
-    if environment.nginx.is_empty() {
-        return Ok(());
-    }
-    // One that was taken over from a pool keeps the authority that its certificates were signed by.
-    let authority_name = format!("infra {} CA", state.label());
-    let authority = vault.certificate(AUTHORITY, &authority_name, || identity::authority(&authority_name))?;
-    for (name, front) in &environment.nginx {
-        let mut names = front.names.clone();
-        names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
-        for node in &front.nodes {
-            names.push(node.to_string());
-            let machine = machine(environment, state, node);
-            for field in ["address", "public_address"] {
-                let address = machine.as_ref().and_then(|machine| machine.text(field));
-                names.extend(address.map(str::to_owned));
-            }
-        }
-        let balancer = state.resources.get(&KindName::LOAD_BALANCER.named(name));
-        let address = balancer.and_then(|balancer| balancer.attributes.get("public_address")?.as_str());
-        names.extend(address.map(str::to_owned));
-        names.sort();
-        names.dedup();
-        // Certificates last two years, and are made anew in every year.
-        let year = crate::clock::Clock::System.now().strftime("%Y").to_string();
-        let subject = format!("{} {year}", names.join(","));
-        vault.certificate(&format!("front/{name}"), &subject, || {
-            identity::server_certificate(&authority_name, &authority, &names)
-        })?;
-    }
-    Ok(())
 }
 
 /// The loader of an environment's playbooks.
