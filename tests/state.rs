@@ -19,7 +19,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     e2e::Dev,
-    support::moto::{Moto, REGION},
+    support::{
+        bucket::{Bucket, Store as Conditions},
+        moto::{Moto, REGION},
+    },
 };
 
 /// Leases that end while a test waits.
@@ -242,6 +245,43 @@ async fn state_in_a_bucket_conforms() {
     let missing = infra::state::S3Backend::open(&S3Settings { bucket: "other".into(), ..settings }).unwrap();
     let error = missing.get("a/state.json").await.unwrap_err();
     assert!(error.hints().iter().any(|hint| hint.contains("make the bucket first")), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_in_buckets_of_many_kinds_conforms() {
+    for store in [Conditions::Strict, Conditions::Conflicts, Conditions::PlainRemovals] {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = Bucket::start(store, folder.path()).await;
+        let backend = bucket.backend();
+        backend.probe().await.unwrap_or_else(|error| panic!("{store:?}: {error}"));
+        conditions(&backend).await;
+        assert_eq!(bucket.objects(), BTreeMap::new(), "{store:?}: probes and removals leave nothing");
+        // A removal that was interrupted half-way counts as one.
+        let first = backend.put("half/state.json", "one", &Expect::Absent).await.unwrap().unwrap();
+        bucket.put("team/half/state.json", "{\"removed\": true}");
+        assert_eq!(backend.get("half/state.json").await.unwrap(), None);
+        assert!(!backend.delete("half/state.json", &first).await.unwrap());
+        assert!(backend.put("half/state.json", "two", &Expect::Absent).await.unwrap().is_some());
+        assert_eq!(bucket.objects()["team/half/state.json"], "two");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    conforms(Arc::new(Bucket::start(Conditions::Strict, folder.path()).await.backend())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_ignores_conditions_is_refused() {
+    for (store, says) in [
+        (Conditions::IgnoresIfMatch, "it ignores `If-Match`"),
+        (Conditions::IgnoresAll, "it ignores `If-None-Match: *`"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = Bucket::start(store, folder.path()).await;
+        let error = bucket.backend().probe().await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(bucket.objects(), BTreeMap::new());
+        let backend: Arc<dyn Backend> = Arc::new(bucket.backend());
+        assert!(acquire(&backend, "dev", "any", Duration::ZERO).await.is_err(), "no lease is taken there");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

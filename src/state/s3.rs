@@ -12,6 +12,9 @@ use crate::{
     identity,
 };
 
+/// What an object says between the two steps of its removal.
+const REMOVED: &str = "{\"removed\": true}";
+
 /// A folder of a bucket.
 pub struct S3Backend {
     client: Client,
@@ -58,9 +61,45 @@ impl S3Backend {
     }
 
     fn explain(&self, error: AwsError) -> Error {
-        let missing = error.code() == "NoSuchBucket";
+        let hint = match error.code() {
+            "NoSuchBucket" => Some(format!("make the bucket first: `aws s3 mb s3://{}`", self.bucket)),
+            "NotImplemented" => {
+                Some("conditional writes are needed: use another store, or `state: {postgres: ...}`".to_owned())
+            }
+            _ => None,
+        };
         let error = Error::from(error).context(format!("the state in {} cannot be reached", self.place()));
-        if missing { error.hint(format!("make the bucket first: `aws s3 mb s3://{}`", self.bucket)) } else { error }
+        hint.into_iter().fold(error, Error::hint)
+    }
+
+    async fn raw(&self, key: &str) -> Result<Option<(String, Tag)>> {
+        let found = self.client.get_object(&self.bucket, &self.path(key)).await;
+        Ok(found.map_err(|error| self.explain(error))?.map(|(text, tag)| (text, Tag(tag))))
+    }
+
+    async fn put_raw(&self, key: &str, text: &str, condition: &Condition) -> Result<Option<Tag>> {
+        let put = self.client.put_object(&self.bucket, &self.path(key), text, condition).await;
+        Ok(put.map_err(|error| self.explain(error))?.map(Tag))
+    }
+
+    /// Tries both conditions, met and not met, on a key of its own: what the store does otherwise, if anything.
+    async fn ignored_condition(&self, key: &str) -> Result<Option<&'static str>> {
+        let Some(first) = self.put_raw(key, "1", &Condition::Absent).await? else {
+            return Ok(Some("it refuses `If-None-Match: *` where nothing is"));
+        };
+        if self.put_raw(key, "2", &Condition::Absent).await?.is_some() {
+            return Ok(Some("it ignores `If-None-Match: *`"));
+        }
+        let Some(second) = self.put_raw(key, "3", &Condition::Tag(first.0.clone())).await? else {
+            return Ok(Some("it refuses `If-Match` of the version that is there"));
+        };
+        if second == first {
+            return Ok(Some("it gives two versions of an object one entity tag"));
+        }
+        if self.put_raw(key, "4", &Condition::Tag(first.0)).await?.is_some() {
+            return Ok(Some("it ignores `If-Match`"));
+        }
+        Ok(None)
     }
 
     fn condition(expect: &Expect) -> Condition {
@@ -78,21 +117,27 @@ impl Backend for S3Backend {
     }
 
     async fn get(&self, key: &str) -> Result<Option<(String, Tag)>> {
-        let found = self.client.get_object(&self.bucket, &self.path(key)).await;
-        Ok(found.map_err(|error| self.explain(error))?.map(|(text, tag)| (text, Tag(tag))))
+        Ok(self.raw(key).await?.filter(|(text, _)| text != REMOVED))
     }
 
     async fn put(&self, key: &str, text: &str, expect: &Expect) -> Result<Option<Tag>> {
-        let condition = Self::condition(expect);
-        let put = self.client.put_object(&self.bucket, &self.path(key), text, &condition).await;
-        Ok(put.map_err(|error| self.explain(error))?.map(Tag))
+        let put = self.put_raw(key, text, &Self::condition(expect)).await?;
+        if put.is_some() || *expect != Expect::Absent {
+            return Ok(put);
+        }
+        // A removal that was interrupted half-way counts as done.
+        match self.raw(key).await? {
+            Some((there, tag)) if there == REMOVED => self.put_raw(key, text, &Condition::Tag(tag.0)).await,
+            _ => Ok(None),
+        }
     }
 
     async fn delete(&self, key: &str, tag: &Tag) -> Result<bool> {
-        // Not every store knows conditional removals: an empty object of this version is written first.
-        let Some(_) = self.put(key, "", &Expect::Tag(tag.clone())).await? else { return Ok(false) };
-        let deleted = self.client.delete_object(&self.bucket, &self.path(key)).await;
-        deleted.map_err(|error| self.explain(error)).map(|()| true)
+        // Not every store knows conditional removals: what is removed is first marked as such, in place of this version.
+        let Some(marked) = self.put_raw(key, REMOVED, &Condition::Tag(tag.0.clone())).await? else { return Ok(false) };
+        let deleted = self.client.delete_object(&self.bucket, &self.path(key), &Condition::Tag(marked.0)).await;
+        // Whoever has written since found it removed.
+        deleted.map_err(|error| self.explain(error)).map(|_| true)
     }
 
     async fn list(&self, name: &str) -> Result<Vec<String>> {
@@ -103,18 +148,12 @@ impl Backend for S3Backend {
     }
 
     async fn probe(&self) -> Result<()> {
-        let key = self.path(&format!(".probe-{}", identity::random_text(12)?.to_ascii_lowercase()));
-        let put = async |text: &str| {
-            let put = self.client.put_object(&self.bucket, &key, text, &Condition::Absent).await;
-            put.map_err(|error| self.explain(error))
-        };
-        let first = put("1").await?;
-        let second = put("2").await;
-        self.client.delete_object(&self.bucket, &key).await.map_err(|error| self.explain(error))?;
-        if first.is_some() && matches!(second, Ok(None)) {
-            return Ok(());
-        }
-        Err(Error::usage(format!("{} does not honour conditional writes", self.place())).hint(
+        let key = format!(".probe-{}", identity::random_text(12)?.to_ascii_lowercase());
+        let refused = self.ignored_condition(&key).await;
+        let removed = self.client.delete_object(&self.bucket, &self.path(&key), &Condition::Always).await;
+        removed.map_err(|error| self.explain(error))?;
+        let Some(ignored) = refused? else { return Ok(()) };
+        Err(Error::usage(format!("{} does not honour conditional writes: {ignored}", self.place())).hint(
             "two commands would overwrite each other's state there: use another store, or `state: {postgres: ...}`",
         ))
     }

@@ -1,6 +1,7 @@
 //! A project in a temporary folder, and the real program run in it.
 
 pub(crate) mod aws_model;
+pub(crate) mod bucket;
 pub(crate) mod commands;
 pub(crate) mod containers;
 pub(crate) mod engine;

@@ -39,7 +39,8 @@ fn etag(response: &Response) -> Result<String> {
 }
 
 impl Client {
-    /// Sends a call until it is answered. `None` means that a condition was not met.
+    /// Sends a call until it is answered. `None` means that a condition was not met (412). A conflict with another write of the
+    /// same moment (409) says nothing about the condition: the call is made again.
     async fn object(
         &self, method: Method, path: String, query: String, body: String, condition: &Condition,
     ) -> Result<Option<Response>> {
@@ -63,14 +64,13 @@ impl Client {
             let keys = Self::keys(self.clone()).await?;
             let (error, asked) = match self.exchange(&exchange, &keys).await {
                 Ok(response) if response.status().is_success() => return Ok(Some(response)),
-                // Two writes at the same moment: one of them is told so.
-                Ok(response) if matches!(response.status(), StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT) => {
-                    return Ok(None);
-                }
+                Ok(response) if response.status() == StatusCode::PRECONDITION_FAILED => return Ok(None),
                 Ok(response) => {
                     let (asked, status) = (retry_after(response.headers()), response.status());
                     let error = refusal(response).await;
-                    if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
+                    let passes = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT)
+                        || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+                    if !passes {
                         return Err(error);
                     }
                     (error, asked)
@@ -116,16 +116,23 @@ impl Client {
         }
     }
 
-    /// Removes an object. "Already gone" is success.
+    /// Removes an object, and says whether the condition was met. "Already gone" is success. Not every store knows conditions
+    /// of removals (Amazon's: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>): where they are
+    /// refused as unknown, the object is removed without one.
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn delete_object(&self, bucket: &str, key: &str) -> Result<()> {
-        let sent =
-            self.object(Method::DELETE, path(bucket, key), String::new(), String::new(), &Condition::Always).await;
+    pub async fn delete_object(&self, bucket: &str, key: &str, condition: &Condition) -> Result<bool> {
+        let send = async |condition: &Condition| {
+            self.object(Method::DELETE, path(bucket, key), String::new(), String::new(), condition).await
+        };
+        let sent = match send(condition).await {
+            Err(AwsError::Refused { status: 501, .. }) => send(&Condition::Always).await,
+            sent => sent,
+        };
         match sent {
-            Err(AwsError::Refused { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(()),
-            sent => sent.map(drop),
+            Err(AwsError::Refused { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(true),
+            sent => Ok(sent?.is_some()),
         }
     }
 
