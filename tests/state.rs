@@ -13,7 +13,10 @@ use infra::{
     event::Events,
     name::Name,
     resource::Terms,
-    state::{Backend, Deed, Expect, Intent, Lease, LocalBackend, PostgresBackend, State, Store, Term, look, unlock},
+    state::{
+        Backend, Deed, Expect, Intent, Lease, LocalBackend, PostgresBackend, State, Store, Term, is_readable, look,
+        unlock,
+    },
 };
 use tokio::task::JoinSet;
 
@@ -54,7 +57,11 @@ async fn conforms(backend: Arc<dyn Backend>) {
     states_and_history(&backend, folder.path()).await;
     first_come_first_served(&backend).await;
     the_dead_are_not_waited_for(&backend).await;
+    the_beat_decides_and_no_clock(&backend).await;
     late_writes_are_refused(&backend, folder.path()).await;
+    the_fence_moves_wherever_a_state_comes_from(&backend, folder.path()).await;
+    what_another_has_taken_is_left_alone(&backend, folder.path()).await;
+    what_is_empty_or_garbled_is_said(&backend, folder.path()).await;
 }
 
 /// A write happens when what is there is what is expected, and only then.
@@ -182,6 +189,113 @@ async fn the_dead_are_not_waited_for(backend: &Arc<dyn Backend>) {
     let taken = unlock(backend.as_ref(), &"dead".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(taken.what, "next");
     tokio::time::timeout(PATIENT, next.lost().cancelled()).await.expect("the holder hears of it");
+}
+
+/// A holder elsewhere that renews its lease, with a clock that is behind or ahead: changes its document as its heart would.
+async fn beats_elsewhere(backend: Arc<dyn Backend>, name: &'static str, clock: i64) {
+    let key = format!("{name}/lease.json");
+    loop {
+        let (text, tag) = backend.get(&key).await.unwrap().unwrap();
+        let mut book: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let beat = book["holder"]["beat"].as_u64().unwrap() + 1;
+        book["holder"]["beat"] = beat.into();
+        book["holder"]["renewed"] = at(clock);
+        // Whoever joins the queue in the same moment is not overwritten.
+        backend.put(&key, &book.to_string(), &Expect::Tag(tag)).await.unwrap();
+        tokio::time::sleep(SHORT.heartbeat).await;
+    }
+}
+
+fn at(seconds: i64) -> serde_json::Value {
+    let time = Clock::System.now().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+    serde_json::to_value(time).unwrap()
+}
+
+/// A lease that is held by a process elsewhere whose clock differs by so many seconds.
+async fn held_elsewhere(backend: &Arc<dyn Backend>, name: &str, clock: i64) {
+    let process = serde_json::json!({ "id": 1, "started": 1, "boot": "elsewhere", "namespace": "" });
+    let holder = serde_json::json!({
+        "id": name, "what": "infra apply", "who": "me@elsewhere", "process": process, "since": at(clock), "renewed": at(clock), "beat": 7,
+    });
+    let book = serde_json::json!({ "fence": 3, "holder": holder }).to_string();
+    backend.put(&format!("{name}/lease.json"), &book, &Expect::Absent).await.unwrap().unwrap();
+}
+
+async fn the_beat_decides_and_no_clock(backend: &Arc<dyn Backend>) {
+    for (name, clock) in [("behind", -90), ("ahead", 90)] {
+        held_elsewhere(backend, name, clock).await;
+        let heart = tokio::spawn(beats_elsewhere(Arc::clone(backend), name, clock));
+        let refused = acquire(backend, name, "hasty", Duration::ZERO).await.unwrap_err().to_string();
+        assert!(refused.contains("is held by `infra apply` of me@elsewhere"), "{refused}");
+        heart.abort();
+        let _ = heart.await;
+        // It stops. Whoever does not want to wait still watches one that seems dead, and takes its place.
+        let begun = Instant::now();
+        acquire(backend, name, "next", Duration::ZERO).await.unwrap().release().await;
+        assert!(begun.elapsed() >= SHORT.lease, "{:?}", begun.elapsed());
+    }
+}
+
+async fn the_fence_moves_wherever_a_state_comes_from(backend: &Arc<dyn Backend>, project: &Path) {
+    // As after a move from another backend: the lease begins anew, and the state has a number of its own.
+    let state = State { fence: 50, ..state(&"came".parse().unwrap()) };
+    store(backend, project, "came").write(&state).await.unwrap();
+    let (paused, next) = (store(backend, project, "came"), store(backend, project, "came"));
+    let mut fences = Vec::new();
+    let (lease, _) = paused.lease("paused", Duration::ZERO, &Events::ignored()).await.unwrap();
+    fences.push(paused.read().await.unwrap().unwrap().fence);
+    unlock(backend.as_ref(), &"came".parse().unwrap()).await.unwrap();
+    drop(lease);
+    let (lease, _) = next.lease("next", PATIENT, &Events::ignored()).await.unwrap();
+    assert!(paused.write(&state).await.unwrap_err().to_string().contains("has taken over"));
+    fences.push(next.read().await.unwrap().unwrap().fence);
+    next.write(&state).await.expect("the lawful holder writes");
+    next.release(lease).await;
+    assert_eq!(fences, [51, 52]);
+}
+
+async fn what_another_has_taken_is_left_alone(backend: &Arc<dyn Backend>, project: &Path) {
+    for exists in [true, false] {
+        let name = if exists { "taken" } else { "taken-new" };
+        if exists {
+            store(backend, project, name).write(&state(&name.parse().unwrap())).await.unwrap();
+        }
+        let (paused, next) = (store(backend, project, name), store(backend, project, name));
+        let (lost, _) = paused.lease("paused", Duration::ZERO, &Events::ignored()).await.unwrap();
+        paused.confirm().await.unwrap();
+        unlock(backend.as_ref(), &name.parse().unwrap()).await.unwrap();
+        assert!(paused.confirm().await.is_err(), "whoever lost the lease removes nothing");
+        let (held, _) = next.lease("next", PATIENT, &Events::ignored()).await.unwrap();
+        assert!(paused.confirm().await.unwrap_err().to_string().contains("has taken over"));
+        if exists {
+            assert!(paused.remove().await.unwrap_err().to_string().contains("has taken over"));
+        }
+        paused.release(lost).await;
+        next.confirm().await.unwrap();
+        next.write(&state(&name.parse().unwrap())).await.expect("its claim is still there");
+        next.release(held).await;
+        assert!(store(backend, project, name).read().await.unwrap().is_some());
+    }
+}
+
+async fn what_is_empty_or_garbled_is_said(backend: &Arc<dyn Backend>, project: &Path) {
+    let store = store(backend, project, "empty");
+    backend.put("empty/state.json", "", &Expect::Absent).await.unwrap().unwrap();
+    let error = store.read().await.unwrap_err();
+    assert!(error.to_string().contains("it is empty") && !error.hints().is_empty(), "{error:?}");
+    assert!(store.lease("any", Duration::ZERO, &Events::ignored()).await.is_err());
+    assert_eq!(backend.get("empty/state.json").await.unwrap().unwrap().0, "", "nothing is written over it");
+
+    for (name, text) in [("garbled", "{\"fence\": 7, \"hol"), ("emptied", "")] {
+        backend.put(&format!("{name}/lease.json"), text, &Expect::Absent).await.unwrap().unwrap();
+        let error = acquire(backend, name, "any", Duration::ZERO).await.unwrap_err();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+        assert!(error.hints().iter().any(|hint| hint.contains(&format!("infra state unlock {name}"))), "{error:?}");
+        assert!(look(backend.as_ref(), &name.parse().unwrap()).await.is_err());
+        assert!(!is_readable(backend.as_ref(), &name.parse().unwrap()).await.unwrap());
+        assert_eq!(unlock(backend.as_ref(), &name.parse().unwrap()).await.unwrap(), None);
+        acquire(backend, name, "any", Duration::ZERO).await.unwrap().release().await;
+    }
 }
 
 async fn late_writes_are_refused(backend: &Arc<dyn Backend>, project: &Path) {
@@ -392,7 +506,7 @@ async fn e2e_state_is_looked_at_put_right_and_moved() {
     assert!(older.contains("what is there is newer"), "{older}");
     run(&["state", "push", &name, "pulled.json", "--force"], 0).silent();
     assert_eq!(dev.ssh("b", "hostname").trim(), "b");
-    assert!(run(&["state", "unlock", &name], 0).err.contains("nobody holds"));
+    assert!(run(&["state", "unlock", &name], 0).err.contains("no one holds"));
     dev.run(&["destroy", "--yes"], 0).silent();
     assert_eq!(dev.left().await, Vec::<String>::new());
 }

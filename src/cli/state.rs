@@ -294,19 +294,24 @@ async fn push(environment: &str, file: &PathBuf, force: bool, ui: &Ui) -> Result
 async fn unlock(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
     let store = accounts::store(environment).await?;
     let name: Name = environment.parse().map_err(Error::usage)?;
-    let book = state::look(store.backend().as_ref(), &name).await?;
-    let Some(holder) = book.holder else {
-        ui.say(&format!("nobody holds `{environment}`: there is nothing to unlock"));
-        return Ok(());
-    };
-    let silent = Clock::System.seconds_since(holder.renewed);
-    ui.say(&format!("`{environment}` is held by {holder}"));
-    ui.say(&format!(
-        "it was renewed {} ago; a lease that is not renewed for 30 s ends by itself, and every command takes it then.\n\
-         Unlocking is for one that is being renewed by a command you cannot reach. That command stops when it notices, and \
-         can write no more; what it has begun in the cloud is found by the next apply.",
-        ui::duration(f64::from(u32::try_from(silent).unwrap_or(u32::MAX)))
-    ));
+    if state::is_readable(store.backend().as_ref(), &name).await? {
+        let Some(holder) = state::look(store.backend().as_ref(), &name).await?.holder else {
+            ui.say(&format!("no one holds `{environment}`: there is nothing to unlock"));
+            return Ok(());
+        };
+        let silent = Clock::System.seconds_since(holder.renewed);
+        ui.say(&format!("`{environment}` is held by {holder}"));
+        ui.say(&format!(
+            "it was renewed {} ago; a lease that is not renewed for 30 s ends by itself, and every command takes it then.\n\
+             Unlocking is for one that is being renewed by a command you cannot reach. That command stops when it notices, and \
+             can write no more; what it has begun in the cloud is found by the next apply.",
+            ui::duration(f64::from(u32::try_from(silent).unwrap_or(u32::MAX)))
+        ));
+    } else {
+        ui.say(&format!(
+            "the lease of `{environment}` cannot be read, so no one can tell who holds it; a new one takes its place"
+        ));
+    }
     if !yes && !ui.confirm("Take it away?")? {
         return Err(Error::interrupted("nothing was changed"));
     }

@@ -5,8 +5,9 @@
 //! the first come is the first served. Each holder gets a higher number than all before it. The state is rewritten with that
 //! number when the lease begins, so that a late write of an earlier holder, which expects its own version, is refused.
 //!
-//! Clocks of machines differ: whether a lease is still renewed is seen by looking at it for as long as it lasts. Only for one
-//! whose last renewal lies two terms back is its own time believed, so that nobody waits for the long dead.
+//! Clocks of machines differ: whether a lease is still renewed is seen by watching it for as long as it lasts, and its times
+//! decide nothing. They only tell for whom that is worth the time: a command that does not want to wait is refused at once by a
+//! holder that renewed its lease just now, and watches one that seems to have stopped.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    error::{Context, Error, Result},
+    error::{Error, Result},
     event::Events,
     identity,
     name::Name,
@@ -98,47 +99,87 @@ fn key(environment: &Name) -> String {
     format!("{environment}/lease.json")
 }
 
+/// The environment that a lease's key belongs to.
+fn environment_of(key: &str) -> &str {
+    key.strip_suffix("/lease.json").unwrap_or(key)
+}
+
+/// What is there: a book, or a text that is none.
+async fn found(backend: &dyn Backend, key: &str) -> Result<(Result<Book, serde_json::Error>, Option<Tag>)> {
+    Ok(match backend.get(key).await? {
+        None => (Ok(Book::default()), None),
+        Some((text, tag)) => (serde_json::from_str(&text), Some(tag)),
+    })
+}
+
 async fn read(backend: &dyn Backend, key: &str) -> Result<(Book, Option<Tag>)> {
-    let Some((text, tag)) = backend.get(key).await? else { return Ok((Book::default(), None)) };
-    if text.is_empty() {
-        return Ok((Book::default(), Some(tag)));
-    }
-    let book = serde_json::from_str(&text).context(|| format!("the lease `{key}` cannot be read"))?;
-    Ok((book, Some(tag)))
+    let (book, tag) = found(backend, key).await?;
+    let book = book.map_err(|error| {
+        let place = backend.place();
+        Error::new(format!("the lease `{place}/{key}` cannot be read: {error}"))
+            .hint("nothing was changed: no one can tell whether another command holds the environment")
+            .hint(format!("when none is running, `infra state unlock {}` replaces it", environment_of(key)))
+    })?;
+    Ok((book, tag))
 }
 
 async fn write(backend: &dyn Backend, key: &str, book: &Book, tag: Option<Tag>) -> Result<Option<Tag>> {
     backend.put(key, &serde_json::to_string_pretty(book)?, &tag.map_or(Expect::Absent, Expect::Tag)).await
 }
 
-/// The lease of an environment, as it stands.
+/// The lease of an environment, as it is.
 ///
 /// # Errors
-/// When the backend does not answer.
+/// When the backend does not answer, or the lease cannot be read.
 pub async fn look(backend: &dyn Backend, environment: &Name) -> Result<Book> {
     Ok(read(backend, &key(environment)).await?.0)
 }
 
-/// Who has been seen to be alive, and when that was last seen to be new.
+/// Whether the lease of an environment can be read.
+///
+/// # Errors
+/// When the backend does not answer.
+pub async fn is_readable(backend: &dyn Backend, environment: &Name) -> Result<bool> {
+    Ok(found(backend, &key(environment)).await?.0.is_ok())
+}
+
+/// What this process has seen of a claimant.
+struct Seen {
+    beat: u64,
+    /// When that was seen first.
+    since: Instant,
+    /// Whether it was seen to renew its claim.
+    renews: bool,
+}
+
+/// What this process has seen of all claimants.
 struct Watch {
     term: Duration,
-    seen: HashMap<String, (u64, Instant)>,
+    seen: HashMap<String, Seen>,
 }
 
 impl Watch {
+    fn look(&mut self, one: &Claimant) -> &Seen {
+        let now = Seen { beat: one.beat, since: Instant::now(), renews: false };
+        let seen = self.seen.entry(one.id.clone()).or_insert(now);
+        if seen.beat != one.beat {
+            *seen = Seen { beat: one.beat, since: Instant::now(), renews: true };
+        }
+        seen
+    }
+
     fn is_dead(&mut self, one: &Claimant) -> bool {
-        if one.process.is_gone() {
-            return true;
-        }
-        let silence = Clock::System.now().as_second() - one.renewed.as_second();
-        if u64::try_from(silence).is_ok_and(|silence| silence > 2 * self.term.as_secs()) {
-            return true;
-        }
-        let entry = self.seen.entry(one.id.clone()).or_insert((one.beat, Instant::now()));
-        if entry.0 != one.beat {
-            *entry = (one.beat, Instant::now());
-        }
-        entry.1.elapsed() >= self.term
+        let term = self.term;
+        one.process.is_gone() || self.look(one).since.elapsed() >= term
+    }
+
+    /// Until when a claimant has to be watched before it can be told whether it is dead. `None` for one that was seen to renew
+    /// its claim, and for one that says that it did so just now.
+    fn undecided_until(&mut self, one: &Claimant) -> Option<Instant> {
+        let term = self.term;
+        let age = Clock::System.now().as_second() - one.renewed.as_second();
+        let seen = self.look(one);
+        (!seen.renews && age.unsigned_abs() > 2 * term.as_secs()).then(|| seen.since + term)
     }
 }
 
@@ -200,8 +241,10 @@ impl Lease {
                 continue;
             }
             let holder = book.holder.as_ref().or(book.queue.first());
+            let undecided = holder.and_then(|holder| watch.undecided_until(holder));
+            let until = undecided.map_or(deadline, |undecided| undecided.max(deadline));
             let holder = holder.map_or_else(|| "another command".to_owned(), ToString::to_string);
-            if Instant::now() >= deadline {
+            if Instant::now() >= until {
                 book.queue.retain(|other| other.id != own.id);
                 if book != before && write(backend.as_ref(), &key, &book, tag).await?.is_none() {
                     continue;
@@ -230,7 +273,7 @@ impl Lease {
                 events.warn(&now);
                 told = now;
             }
-            tokio::time::sleep(backend.poll().min(deadline.saturating_duration_since(Instant::now()))).await;
+            tokio::time::sleep(backend.poll().min(until.saturating_duration_since(Instant::now()))).await;
         }
     }
 
@@ -253,6 +296,11 @@ impl Lease {
         &self.lost
     }
 
+    /// What shows that this holder still has the lease, for those who work under it.
+    pub(super) fn proof(&self) -> Proof {
+        Proof { backend: Arc::clone(&self.backend), key: self.key.clone(), id: self.id.clone() }
+    }
+
     /// Gives the lease back. When that fails, it ends by itself.
     pub async fn release(self) {
         self.heart.abort();
@@ -267,6 +315,22 @@ impl Lease {
                 Ok(Some(_)) | Err(_) => return,
             }
         }
+    }
+}
+
+/// Shows whether a holder still has its lease.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    backend: Arc<dyn Backend>,
+    key: String,
+    id: String,
+}
+
+impl Proof {
+    /// Whether the lease is still held, by what the backend says now.
+    pub(super) async fn holds(&self) -> Result<bool> {
+        let (book, _) = read(self.backend.as_ref(), &self.key).await?;
+        Ok(book.holder.is_some_and(|holder| holder.id == self.id))
     }
 }
 
@@ -302,17 +366,24 @@ async fn beat(backend: Arc<dyn Backend>, key: String, own: Claimant, term: Term,
     }
 }
 
-/// Takes the lease from a holder that is believed to be dead, and tells who that was; its late writes are refused from now on.
+/// Takes the lease from a holder that is believed to be dead and returns that holder; its late writes are refused from now on.
+/// A lease that cannot be read is replaced.
 ///
 /// # Errors
 /// When the backend does not answer.
 pub async fn unlock(backend: &dyn Backend, environment: &Name) -> Result<Option<Claimant>> {
     let key = key(environment);
     loop {
-        let (mut book, tag) = read(backend, &key).await?;
-        let Some(holder) = book.holder.take() else { return Ok(None) };
+        let (book, tag) = found(backend, &key).await?;
+        // The number of an unreadable one is lost. The state knows a number too, and moves on from the higher of both.
+        let readable = book.is_ok();
+        let mut book = book.unwrap_or_default();
+        let holder = book.holder.take();
+        if readable && holder.is_none() {
+            return Ok(None);
+        }
         if write(backend, &key, &book, tag).await?.is_some() {
-            return Ok(Some(holder));
+            return Ok(holder);
         }
     }
 }

@@ -31,7 +31,7 @@ pub use self::{
     backend::{Backend, Expect, Tag},
     history::Deed,
     key::Keys,
-    lease::{Book, Claimant, Lease, Term, look, unlock},
+    lease::{Book, Claimant, Lease, Term, is_readable, look, unlock},
     local::LocalBackend,
     pending::Intent,
     postgres::PostgresBackend,

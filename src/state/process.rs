@@ -25,12 +25,25 @@ impl Process {
         Self { id, started: started(id).unwrap_or_default(), boot, namespace }
     }
 
-    /// Whether it certainly runs no more. Of a process elsewhere nobody can tell.
+    /// Whether it certainly runs no more. A process elsewhere, or one that this user may not see, is never certain.
     pub(super) fn is_gone(&self) -> bool {
         let (boot, namespace) = here();
         let comparable = !boot.is_empty() && self.boot == boot && self.namespace == namespace;
-        comparable && started(self.id) != Some(self.started)
+        comparable && self.has_ended(started(self.id), || exists(self.id))
     }
+
+    /// What follows from the start time that `/proc` shows for its number. Where `/proc` is mounted with `hidepid`, it shows
+    /// nothing of other users' processes: then the kernel is asked whether there is one of that number at all.
+    fn has_ended(&self, started: Option<u64>, exists: impl FnOnce() -> bool) -> bool {
+        started.map_or_else(|| !exists(), |started| started != self.started)
+    }
+}
+
+/// Whether there is a process of this number, whoever owns it: signal 0 is refused for another user's process, and finds
+/// nothing when there is none.
+fn exists(id: u32) -> bool {
+    let pid = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 fn here() -> (String, String) {
@@ -65,5 +78,16 @@ mod tests {
         assert!(Process { started: own.started + 1, ..own.clone() }.is_gone());
         assert!(!Process { started: 1, boot: "another machine".into(), ..own.clone() }.is_gone());
         assert!(!Process { started: 1, namespace: "another container".into(), ..own }.is_gone());
+    }
+
+    #[test]
+    fn a_process_that_proc_hides_is_not_gone() {
+        let own = Process::current();
+        assert!(!own.has_ended(None, || true), "`hidepid` shows nothing, and it runs");
+        assert!(own.has_ended(None, || false));
+        assert!(super::exists(own.id) && super::exists(1));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert!(!super::exists(child.id()));
     }
 }

@@ -16,12 +16,13 @@ use super::{
     State, VERSION,
     backend::{Backend, Expect, Tag},
     key::Keys,
-    lease::{Lease, Term},
+    lease::{Lease, Proof, Term},
     local::{LocalBackend, prepare},
     pending,
     sealed::{self, Sealer},
 };
 use crate::{
+    clock::Clock,
     config::StateSettings,
     error::{Context, Error, Result},
     event::Events,
@@ -43,6 +44,8 @@ pub struct Store {
     in_clear: AtomicBool,
     term: Term,
     fence: AtomicU64,
+    /// What shows that the lease is still held; nothing where none was taken.
+    proof: std::sync::Mutex<Option<Proof>>,
     /// The version that was read or written last: the next write expects it.
     tag: Mutex<Option<Tag>>,
 }
@@ -88,6 +91,7 @@ impl Store {
             in_clear: AtomicBool::new(false),
             term: Term::default(),
             fence: AtomicU64::new(0),
+            proof: std::sync::Mutex::default(),
             tag: Mutex::new(None),
         }
     }
@@ -149,17 +153,22 @@ impl Store {
     /// # Errors
     /// When it is there but cannot be used; it is never overwritten then.
     pub async fn read(&self) -> Result<Option<State>> {
-        let found = self.backend.get(&self.key("state.json")).await?;
-        let (text, tag) = found.unzip();
-        let state = match text.filter(|text| !text.is_empty()) {
-            None => None,
-            Some(text) => self.parse(&text)?,
+        Ok(self.read_fenced().await?.0)
+    }
+
+    /// The state, and the number under which it was written, which is there without a state too.
+    async fn read_fenced(&self) -> Result<(Option<State>, u64)> {
+        let (text, tag) = self.backend.get(&self.key("state.json")).await?.unzip();
+        let (state, fence) = match text {
+            None => (None, 0),
+            Some(text) => (self.parse(&text)?, fence_of(&text)),
         };
         *self.tag.lock().await = tag;
-        Ok(state.map(|mut state| {
+        let state = state.map(|mut state| {
             pending::of_earlier_versions(&self.folder(), &mut state);
             state
-        }))
+        });
+        Ok((state, fence))
     }
 
     /// Reads a text that is a state.
@@ -168,13 +177,23 @@ impl Store {
     /// When it is none of a version that is known here, or cannot be decrypted.
     pub fn parse(&self, text: &str) -> Result<Option<State>> {
         let place = self.place();
-        let broken = |error: serde_json::Error| {
-            Error::new(format!("the state `{place}` cannot be read: {error}")).hint(format!(
-                "nothing was changed. The state before the last write is beside it as `.previous`, or an earlier version of \
-                 the object; what exists is found by its labels all the same: `infra state rm {}` forgets the state",
-                self.environment
-            ))
+        let broken = |error: String| {
+            let name = &self.environment;
+            Error::new(format!("the state `{place}` cannot be read: {error}"))
+                .hint(
+                    "nothing was changed. The state before the last write is beside it as `.previous`, or an earlier version \
+                     of the object: put it back",
+                )
+                .hint(format!(
+                    "without it, what exists is found by its labels: `infra state rm {name}` forgets the state, and \
+                     `infra destroy {name} --by-label` removes the environment"
+                ))
         };
+        if text.trim().is_empty() {
+            // What was never written is not there at all: an empty text is one that was lost.
+            return Err(broken("it is empty".to_owned()));
+        }
+        let broken = |error: serde_json::Error| broken(error.to_string());
         let mut value: Value = serde_json::from_str(text).map_err(broken)?;
         let version = value.get("version").and_then(Value::as_u64).unwrap_or(0);
         if version > u64::from(VERSION) {
@@ -220,8 +239,8 @@ impl Store {
     /// When others hold it for longer, or the state cannot be used.
     pub async fn lease(&self, what: &str, wait: Duration, events: &Events) -> Result<(Lease, Option<State>)> {
         let lease = Lease::acquire(&self.backend, &self.environment, what, wait, self.term, events).await?;
-        self.fence.store(lease.fence(), Ordering::SeqCst);
-        match self.claim().await {
+        *self.proof() = Some(lease.proof());
+        match self.claim(lease.fence()).await {
             Ok(state) => Ok((lease, state)),
             Err(error) => {
                 lease.release().await;
@@ -230,11 +249,60 @@ impl Store {
         }
     }
 
-    /// Rewrites the state with this holder's number, so that its version is another one than earlier holders know. One of
-    /// them may write in just this moment: then what it wrote is read and rewritten.
-    async fn claim(&self) -> Result<Option<State>> {
+    /// Takes the environment's lease without a look at its state, which may be one that cannot be read.
+    ///
+    /// # Errors
+    /// When others hold it for longer.
+    pub async fn lease_blindly(&self, what: &str, wait: Duration, events: &Events) -> Result<Lease> {
+        let lease = Lease::acquire(&self.backend, &self.environment, what, wait, self.term, events).await?;
+        *self.proof() = Some(lease.proof());
+        Ok(lease)
+    }
+
+    /// Removes the state, which may be one that cannot be read, and keeps it as a file of this machine; where that is, when
+    /// there was one.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the state was written in just this moment.
+    pub async fn put_aside(&self) -> Result<Option<PathBuf>> {
+        let key = self.key("state.json");
+        let Some((text, tag)) = self.backend.get(&key).await? else { return Ok(None) };
+        let time = Clock::System.now().strftime("%Y%m%dT%H%M%SZ");
+        let aside = self.prepare()?.join(format!("state-{time}.json"));
+        std::fs::write(&aside, &text).context(|| format!("cannot write `{}`", aside.display()))?;
+        if !self.backend.delete(&key, &tag).await? {
+            return Err(Error::new(format!("the state `{}` was written in just this moment", self.place()))
+                .hint("run the same command again"));
+        }
+        pending::forget_earlier_versions(&self.folder());
+        self.forget_login_files();
+        Ok(Some(aside))
+    }
+
+    fn proof(&self) -> std::sync::MutexGuard<'_, Option<Proof>> {
+        self.proof.lock().expect("no task panics while it holds the proof")
+    }
+
+    /// Refuses to go on when another command has taken over the environment. Writes of the state are refused by their
+    /// condition; whatever else cannot be taken back, such as a removal, asks here first.
+    ///
+    /// # Errors
+    /// When the lease is not held any more, or the backend does not answer.
+    pub async fn confirm(&self) -> Result<()> {
+        let proof = self.proof().clone();
+        match proof {
+            Some(proof) if !proof.holds().await? => Err(self.taken_over()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rewrites the state with this holder's number, so that its version is another one than earlier holders know: a number
+    /// above that of the lease and that of the state, since a state may have come from elsewhere. An earlier holder may write
+    /// in just this moment: then what it wrote is read and rewritten.
+    async fn claim(&self, lease: u64) -> Result<Option<State>> {
         loop {
-            let state = self.read().await?;
+            let (state, fence) = self.read_fenced().await?;
+            self.fence.store(lease.max(fence + 1), Ordering::SeqCst);
             let text = match &state {
                 Some(state) => self.text(&self.stamped(state))?,
                 None => json!({ "version": VERSION, "fence": self.fence.load(Ordering::SeqCst) }).to_string(),
@@ -270,9 +338,13 @@ impl Store {
         if self.try_put(text).await? {
             return Ok(());
         }
-        Err(Error::new(format!("another command has taken over the environment `{}`", self.environment))
-            .hint("this one was silent for longer than its lease lasts; it has written nothing since, and stops")
-            .hint(format!("`infra history {}` tells who works on it", self.environment)))
+        Err(self.taken_over())
+    }
+
+    fn taken_over(&self) -> Error {
+        Error::new(format!("another command has taken over the environment `{}`", self.environment))
+            .hint("this one was silent for longer than its lease lasts; it has changed nothing since, and stops")
+            .hint(format!("`infra history {}` shows who works on it", self.environment))
     }
 
     /// Writes a text over the version that was read or written last; `false` when another one is there.
@@ -301,11 +373,16 @@ impl Store {
     /// Removes everything that is known of the environment, when nothing of it is left; its history stays.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When it cannot be removed, or another command has written it since.
     pub async fn remove(&self) -> Result<()> {
+        let key = self.key("state.json");
         let mut tag = self.tag.lock().await;
-        if let Some(held) = tag.take() {
-            self.backend.delete(&self.key("state.json"), &held).await?;
+        if let Some(held) = tag.take()
+            && !self.backend.delete(&key, &held).await?
+            // An earlier attempt whose answer was lost may have removed it.
+            && self.backend.get(&key).await?.is_some()
+        {
+            return Err(self.taken_over());
         }
         pending::forget_earlier_versions(&self.folder());
         self.forget_login_files();
@@ -353,11 +430,25 @@ impl Store {
 
     /// Gives the lease back. Where nothing came of it, nothing is left of it either.
     pub async fn release(&self, lease: Lease) {
-        if let Ok(None) = self.read().await {
+        *self.proof() = None;
+        // What another command has claimed since is that command's.
+        if let Ok((None, fence)) = self.read_fenced().await
+            && fence == self.fence.load(Ordering::SeqCst)
+        {
             let _ = self.remove().await;
         }
         lease.release().await;
     }
+}
+
+/// The number under which a text was written.
+fn fence_of(text: &str) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Fenced {
+        #[serde(default)]
+        fence: u64,
+    }
+    serde_json::from_str(text).map_or(0, |fenced: Fenced| fenced.fence)
 }
 
 /// The document of a state.
