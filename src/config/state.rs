@@ -61,8 +61,8 @@ struct S3 {
 #[serde(deny_unknown_fields, default)]
 struct StatePostgres {
     /// Its address: `postgres://user@host:5432/database`; the variable `INFRA_STATE_URL` wins over it, and `PGPASSWORD`
-    /// holds the password. The connection is encrypted where the server can, unless the address ends with
-    /// `?sslmode=disable`; with `?sslmode=require` it always is.
+    /// holds the password. The connection is encrypted, and the server's certificate is verified, unless the address ends with
+    /// `?sslmode=disable`; to this machine itself it is encrypted where the server can.
     url: String,
     /// The certificate of the server's authority, relative to this file, when this machine does not trust it anyway.
     ca_file: Option<String>,

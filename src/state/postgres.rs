@@ -1,10 +1,14 @@
 //! A table of a PostgreSQL database.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls, config::SslMode, types::ToSql};
+use tokio_postgres::{
+    Client, Config, NoTls,
+    config::{Host, SslMode},
+    types::ToSql,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::backend::{Backend, Expect, Tag};
@@ -58,6 +62,10 @@ impl PostgresBackend {
             Error::usage(format!("the address of the state's database cannot be understood: {error}"))
                 .hint("write `postgres://user:password@host:5432/database?sslmode=require`")
         })?;
+        if !url.contains("sslmode=") && !is_local(&config) {
+            // The library would go on without encryption when the server, or someone in between, says that it has none.
+            config.ssl_mode(SslMode::Require);
+        }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
@@ -101,8 +109,27 @@ impl PostgresBackend {
     }
 }
 
+/// Whether all hosts of an address are this machine, so that no one can be in between.
+fn is_local(config: &Config) -> bool {
+    let named = config.get_hosts().iter().all(|host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost"
+                || name.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+    });
+    // An address beside the name is what is connected to.
+    named && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+}
+
 fn explain(error: tokio_postgres::Error) -> Error {
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     let error = Error::from(error);
+    if source.contains("server does not support TLS") {
+        return error
+            .hint("switch TLS on in the server")
+            .hint("in a network that you trust with the state, write `?sslmode=disable` at the end of the address");
+    }
     if error.to_string().contains("invalid peer certificate") {
         return error.hint("name the authority of its certificate: `state: {postgres: {ca_file: ...}}`");
     }
@@ -113,8 +140,8 @@ fn explain(error: tokio_postgres::Error) -> Error {
 impl Backend for PostgresBackend {
     fn place(&self) -> String {
         let host = self.config.get_hosts().iter().map(|host| match host {
-            tokio_postgres::config::Host::Tcp(name) => name.clone(),
-            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
         });
         let host = host.collect::<Vec<_>>().join(",");
         format!("postgres://{host}/{}", self.config.get_dbname().unwrap_or_default())
@@ -160,5 +187,50 @@ impl Backend for PostgresBackend {
 
     fn poll(&self) -> Duration {
         Duration::from_millis(100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PostgresBackend, PostgresSettings, SslMode};
+    use crate::state::Backend;
+
+    fn open(url: &str) -> PostgresBackend {
+        PostgresBackend::open(&PostgresSettings { url: url.to_owned(), ca_file: None }).unwrap()
+    }
+
+    #[test]
+    fn tls_is_required_but_for_this_machine_unless_the_address_says_otherwise() {
+        for (url, mode) in [
+            ("postgres://infra@db.example.org/infra", SslMode::Require),
+            ("postgres://infra@db.example.org/infra?application_name=x", SslMode::Require),
+            ("postgres://infra@10.0.0.5/infra", SslMode::Require),
+            ("postgres://infra@localhost,db.example.org/infra", SslMode::Require),
+            ("postgres://infra@localhost/infra?hostaddr=10.0.0.5", SslMode::Require),
+            ("postgres://infra@db.example.org/infra?sslmode=disable", SslMode::Disable),
+            ("postgres://infra@db.example.org/infra?sslmode=prefer", SslMode::Prefer),
+            ("postgres://infra@localhost/infra", SslMode::Prefer),
+            ("postgres://infra@127.0.0.1:5433/infra", SslMode::Prefer),
+            ("postgres://infra@%2Fvar%2Frun%2Fpostgresql/infra", SslMode::Prefer),
+        ] {
+            assert_eq!(open(url).config.get_ssl_mode(), mode, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_refused_with_a_hint() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
+            stream.write_all(b"N").await.unwrap();
+        });
+        let backend = open(&format!("postgres://infra@127.0.0.1:{port}/infra?sslmode=require"));
+        let error = backend.get("dev/state.json").await.unwrap_err();
+        assert!(error.hints().iter().any(|hint| hint.contains("sslmode=disable")), "{error:?}");
     }
 }
