@@ -111,6 +111,19 @@ pub(super) fn places(project: &Path) -> Vec<StateSettings> {
     })
 }
 
+/// All stores of this project that hold a state, for those who must not miss one.
+///
+/// # Errors
+/// When a file of the project does not say where its state is, or a state cannot be read.
+pub(super) async fn all_stores(project: &Path) -> Result<Vec<(Store, State)>> {
+    for name in config::list(project) {
+        config::checked_state_settings(&project.join("envs").join(&name)).map_err(|error| {
+            error.context(format!("where the state of `{name}` is cannot be told")).hint("nothing was changed")
+        })?;
+    }
+    stores(project).await
+}
+
 /// All states of this project. One that cannot be read is told of and passed by.
 pub(super) async fn states(project: &Path, ui: &Ui) -> Vec<State> {
     let mut states = Vec::new();

@@ -412,7 +412,7 @@ async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
 async fn rekey(keep_key: bool, ui: &Ui) -> Result<()> {
     let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
     let project = config::project_of(&start);
-    let stores = accounts::stores(&project).await?;
+    let stores = accounts::all_stores(&project).await?;
     let mut rotated: Vec<PathBuf> = Vec::new();
     for (store, _) in stores.iter().filter(|_| !keep_key) {
         if !rotated.contains(&store.keys().own_file()) {
@@ -442,6 +442,14 @@ async fn rekey(keep_key: bool, ui: &Ui) -> Result<()> {
     {
         store.keys().retire()?;
     }
-    ui.say(&format!("the states of {} environments are encrypted anew", stores.len()));
+    let names: Vec<String> = stores.iter().map(|(_, state)| format!("`{}`", state.environment)).collect();
+    ui.say(&format!("encrypted with the new key: the states of {} environments ({})", names.len(), names.join(", ")));
+    if let Some((store, _)) = stores.first().filter(|_| !rotated.is_empty()) {
+        ui.say(&format!(
+            "the old keys are kept in `{}` and still decrypt: a state on another branch or in a place that no file names now may \
+             need them. Remove the file when no state needs them any more.",
+            store.keys().old_file().display()
+        ));
+    }
     Ok(())
 }

@@ -402,11 +402,22 @@ pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
 /// Where the state of an environment lies, by its file alone: what else is wrong with that is told when it is loaded.
 #[must_use]
 pub fn state_settings(folder: &Path) -> StateSettings {
-    let section = read(folder)
-        .and_then(|source| yaml::parse(&source))
-        .ok()
-        .and_then(|(root, _)| serde_json::from_value::<state::StateSection>(root.get("state")?.to_value()).ok());
-    section.unwrap_or_default().settings(folder)
+    checked_state_settings(folder).unwrap_or_else(|_| state::StateSection::default().settings(folder))
+}
+
+/// Where the state of an environment lies, for those who must not miss one.
+///
+/// # Errors
+/// When the file cannot be read, or its section `state` cannot be understood.
+pub fn checked_state_settings(folder: &Path) -> Result<StateSettings> {
+    let path = folder.join("config.yaml");
+    let (root, _) = yaml::parse(&read(folder)?)?;
+    let section = match root.get("state") {
+        None => state::StateSection::default(),
+        Some(section) => serde_json::from_value::<state::StateSection>(section.to_value())
+            .map_err(|error| Error::usage(format!("{}: `state`: {error}", path.display())))?,
+    };
+    Ok(section.settings(folder))
 }
 
 /// The names of the environment folders of a project.

@@ -2,7 +2,7 @@
 //! file that the environment names, or from `.infra/key.txt` of the project, which is made on first use.
 //!
 //! A file may hold several keys: the first one encrypts, all of them decrypt, so that a key can be replaced without a moment in
-//! which nothing can be read. An SSH key of the kind Ed25519 serves too: as an X25519 key, by the same conversion as that of
+//! which nothing can be read. Replaced keys of the project's own file are kept beside it, in `key.txt.old`, and decrypt too. An SSH key of the kind Ed25519 serves too: as an X25519 key, by the same conversion as that of
 //! ssh-to-age (<https://github.com/Mic92/ssh-to-age>), so that age itself opens what was encrypted with it.
 
 use std::{
@@ -33,11 +33,18 @@ pub struct Keys {
     root: PathBuf,
     file: Option<PathBuf>,
     recipients: Vec<String>,
+    /// Whether what is encrypted is kept elsewhere than on this machine.
+    shared: bool,
 }
 
 impl Keys {
     pub(super) fn new(root: &Path, settings: &StateSettings) -> Self {
-        Self { root: root.to_owned(), file: settings.key_file.clone(), recipients: settings.recipients.clone() }
+        Self {
+            root: root.to_owned(),
+            file: settings.key_file.clone(),
+            recipients: settings.recipients.clone(),
+            shared: settings.s3.is_some() || settings.postgres.is_some(),
+        }
     }
 
     /// The keys of a project without settings of its own.
@@ -50,6 +57,12 @@ impl Keys {
     #[must_use]
     pub fn own_file(&self) -> PathBuf {
         self.root.join("key.txt")
+    }
+
+    /// The keys that were replaced by those of the own file.
+    #[must_use]
+    pub fn old_file(&self) -> PathBuf {
+        self.root.join("key.txt.old")
     }
 
     /// The keys that there are, and where they were found.
@@ -74,12 +87,23 @@ impl Keys {
         }
     }
 
+    /// The keys that were replaced.
+    fn replaced(&self) -> Result<Vec<Identity>> {
+        let path = self.old_file();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => parse(&text).map_err(|error| Error::new(format!("`{}` is not a key: {error}", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::from(error).context(format!("cannot read `{}`", path.display()))),
+        }
+    }
+
     /// Decrypts what was encrypted with one of the keys.
     ///
     /// # Errors
     /// When there is no key, or another one; `what` is named.
     pub fn decrypt(&self, sealed: &str, what: &str) -> Result<Vec<u8>> {
-        let (identities, place) = self.identities()?;
+        let (mut identities, place) = self.identities()?;
+        identities.extend(self.replaced()?);
         let hint = "put the key back that it was encrypted with: `.infra/key.txt` of the project that made it, the file that \
                     `state: {key_file: ...}` names, or the variable `INFRA_AGE_KEY`";
         if identities.is_empty() {
@@ -134,12 +158,15 @@ impl Keys {
 
     /// Makes the project's key, unless another command makes it in the same moment.
     fn create(&self) -> Result<Identity> {
+        #[expect(clippy::disallowed_methods, reason = "what pipelines set to say that they are one")]
+        let pipeline = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "false" | "0"));
+        self.refuse_to_be_lost(pipeline)?;
         let path = self.own_file();
         let cannot = || format!("cannot write `{}`", path.display());
         prepare(&self.root, &self.root)?;
         let identity = Identity::generate();
         let mut file = tempfile::Builder::new().prefix(".key").tempfile_in(&self.root).context(cannot)?;
-        file.write_all(text(&[&identity]).as_bytes()).context(cannot)?;
+        file.write_all(text(OWN, &[&identity]).as_bytes()).context(cannot)?;
         file.as_file().sync_all().context(cannot)?;
         match file.persist_noclobber(&path) {
             Ok(_) => Ok(identity),
@@ -149,6 +176,19 @@ impl Keys {
             }
             Err(error) => Err(Error::from(error.error).context(cannot())),
         }
+    }
+
+    /// A key that a pipeline makes goes with its machine, and the state, which stays, could never be decrypted again.
+    fn refuse_to_be_lost(&self, pipeline: bool) -> Result<()> {
+        if !(self.shared && pipeline) {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "there is no key in `{}`, and one that is made in a pipeline is lost with its machine",
+            self.own_file().display()
+        ))
+        .hint("make one, `age-keygen`, keep it among the secrets of the pipeline and hand it over as `INFRA_AGE_KEY`")
+        .hint("or name a file that the pipeline has: `state: {key_file: ...}`"))
     }
 
     /// Puts a new key before those of the project's own file: it encrypts from now on, and the old ones still decrypt.
@@ -163,34 +203,42 @@ impl Keys {
         }
         let new = Identity::generate();
         let all: Vec<&Identity> = std::iter::once(&new).chain(&old).collect();
-        self.replace(&text(&all))
+        self.write(&self.own_file(), &text(OWN, &all))
     }
 
-    /// Keeps only the first key of the project's own file.
+    /// Keeps only the first key in the project's own file. The others are kept beside it: what was not seen when the key was
+    /// replaced can still be decrypted.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When a file cannot be written.
     pub fn retire(&self) -> Result<()> {
         let (keys, _) = self.identities()?;
-        keys.first().map_or(Ok(()), |first| self.replace(&text(&[first])))
+        let Some((first, others)) = keys.split_first() else { return Ok(()) };
+        let old = self.replaced()?;
+        let all: Vec<&Identity> = others.iter().chain(&old).collect();
+        if !all.is_empty() {
+            self.write(&self.old_file(), &text("Keys of this project that were replaced.", &all))?;
+        }
+        self.write(&self.own_file(), &text(OWN, &[first]))
     }
 
-    fn replace(&self, text: &str) -> Result<()> {
-        let path = self.own_file();
+    fn write(&self, path: &Path, text: &str) -> Result<()> {
         let cannot = || format!("cannot write `{}`", path.display());
         let mut file = tempfile::Builder::new().prefix(".key").tempfile_in(&self.root).context(cannot)?;
         file.write_all(text.as_bytes()).context(cannot)?;
         file.as_file().sync_all().context(cannot)?;
-        file.persist(&path).map_err(|error| Error::from(error.error).context(cannot()))?;
+        file.persist(path).map_err(|error| Error::from(error.error).context(cannot()))?;
         Ok(())
     }
 }
 
+/// What the project's own key file says of itself.
+const OWN: &str = "The key to the secrets of this project's environments. Keep it; never commit it.";
+
 /// A key file.
-fn text(keys: &[&Identity]) -> String {
+fn text(title: &str, keys: &[&Identity]) -> String {
     let lines = keys.iter().map(|key| format!("{}\n", key.to_string().expose_secret()));
-    "# The key to the secrets of this project's environments. Keep it; never commit it.\n".to_owned()
-        + &lines.collect::<String>()
+    format!("# {title}\n") + &lines.collect::<String>()
 }
 
 /// The keys in a text: age's own, one a line, or a private SSH key.
@@ -255,8 +303,27 @@ mod tests {
             (b"a".to_vec(), b"b".to_vec())
         );
         keys.retire().unwrap();
-        assert!(keys.decrypt(&old, "it").is_err());
+        // What was encrypted with the old key in that moment, or was not seen, is not lost.
+        assert_eq!(keys.decrypt(&old, "it").unwrap(), b"a");
+        keys.rotate().unwrap();
+        keys.retire().unwrap();
+        assert_eq!(keys.decrypt(&old, "it").unwrap(), b"a");
         assert_eq!(keys.decrypt(&new, "it").unwrap(), b"b");
+        // Until someone says that it is not needed any more.
+        std::fs::remove_file(keys.old_file()).unwrap();
+        assert!(keys.decrypt(&old, "it").is_err() && keys.decrypt(&new, "it").is_err());
+        assert_eq!(std::fs::read_to_string(keys.own_file()).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_pipeline_makes_no_key_for_a_state_that_outlives_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = keys(folder.path(), None);
+        assert!(local.refuse_to_be_lost(true).is_ok());
+        let shared = Keys { shared: true, ..local };
+        assert!(shared.refuse_to_be_lost(false).is_ok());
+        let error = shared.refuse_to_be_lost(true).unwrap_err();
+        assert!(error.hints()[0].contains("INFRA_AGE_KEY"), "{error:?}");
     }
 
     #[test]
