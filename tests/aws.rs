@@ -368,8 +368,16 @@ async fn aws_a_managed_database() {
         assert!(error.contains(expected) && error.contains("config.yaml:6:3"), "{error}");
     }
     assert_eq!(moto.client().db_instances().await.unwrap().len(), 1);
+    // A lost tag is no reason to make it again: the state knows that it was finished.
+    moto.untag_database(&server.arn).await;
+    let untagged = moto.client().db_instance(&server.identifier).await.unwrap().unwrap();
+    assert!(!untagged.tag_list.iter().any(|tag| tag.key == "infra-ready"));
+    assert_eq!(apply(project, &moto, &larger).await, tally(0, 0, 0));
+    assert!(!moto.parameters().contains("DeleteDBInstance.SkipFinalSnapshot"));
+    // It goes with its environment, and a last snapshot stays.
     destroy(project, &moto).await;
     assert_eq!(moto.count().await, before);
+    assert!(moto.parameters().contains("DeleteDBInstance.FinalDBSnapshotIdentifier"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use infra::{
     config::Environment,
     event::Events,
     name::Name,
-    plan::{Action, Listed},
+    plan::{Action, DataPolicy, Listed},
     provider::{Driver, Object, Owner, Provider, Request, fake::Fake},
     resource::{Address, Policy, Resource, Terms},
     state::{State, Vault},
@@ -62,7 +62,13 @@ async fn cloud(seeds: &[Seed]) -> Fake {
     for (number, seed) in seeds.iter().enumerate() {
         let environment: Name = seed.environment.parse().unwrap();
         let address: Address = seed.address.parse().unwrap();
-        let resource = Resource { address, spec: serde_json::Map::new(), needs: Vec::new(), origin: String::new() };
+        let resource = Resource {
+            address,
+            spec: serde_json::Map::new(),
+            needs: Vec::new(),
+            origin: String::new(),
+            data: Vec::new(),
+        };
         let terms = Terms {
             expires: seed.expires.map(|seconds| Timestamp::from_second(NOW + seconds).unwrap()),
             protect: seed.protect,
@@ -139,7 +145,8 @@ async fn a_sweep_removes_an_environment_and_proves_it() {
     assert_eq!(expired.len(), 1);
     let changes = expired[0].removal(Policy::default()).unwrap();
     let owner = Owner { environment: "pr-1".parse().unwrap(), project: "/one".into() };
-    assert_eq!(sweep(&cloud, &owner, &changes, &Events::ignored()).await.unwrap(), 2);
+    let swept = sweep(&cloud, &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await;
+    assert_eq!(swept.unwrap(), 2);
     assert_eq!(cloud.objects().len(), 1);
     let deletes: Vec<String> =
         cloud.calls().into_iter().filter(|call| call.verb == "delete").map(|call| call.subject).collect();

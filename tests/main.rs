@@ -12,6 +12,7 @@ mod aws;
 mod canaries;
 mod cli;
 mod contract;
+mod data_loss;
 mod docs;
 mod e2e;
 mod faults;

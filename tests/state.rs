@@ -538,6 +538,75 @@ fn a_state_that_cannot_be_used_is_told_of_and_kept() {
     assert!(said.contains("cannot make `$PROJECT/.infra/dev`"), "{said}");
 }
 
+#[test]
+fn a_key_is_not_replaced_when_a_state_may_be_overlooked() {
+    let sandbox = crate::support::Sandbox::new()
+        .file("envs/dev/config.yaml", "instances: {a: {}}\n")
+        .file("envs/other/config.yaml", "state: {s33: {bucket: b}}\ninstances: {a: {}}\n");
+    let keys = infra::state::Keys::of_project(sandbox.folder.path());
+    let secrets = infra::state::Vault::default().seal(&keys).unwrap();
+    let good = State { secrets, ..state(&"dev".parse().unwrap()) };
+    sandbox.write(".infra/dev/state.json", &serde_json::to_string(&good).unwrap());
+    let key = || std::fs::read_to_string(sandbox.path(".infra/key.txt")).unwrap();
+    let before = key();
+    let refused = sandbox.run(&["state", "rekey"], 2).err;
+    assert!(
+        refused.contains("envs/other") && refused.contains("s33") && refused.contains("nothing was changed"),
+        "{refused}"
+    );
+    assert_eq!(key(), before);
+    // One that cannot be parsed at all, and a state that is there and cannot be read.
+    sandbox.write("envs/other/config.yaml", "state: {s3: [\n");
+    sandbox.run(&["state", "rekey"], 2).silent();
+    sandbox.write("envs/other/config.yaml", "instances: {a: {}}\n");
+    sandbox.write(".infra/other/state.json", "");
+    assert!(sandbox.run(&["state", "rekey"], 1).err.contains("it is empty"));
+    assert_eq!(key(), before);
+    // Nothing is overlooked: the key is replaced, and the one before it is kept.
+    std::fs::remove_dir_all(sandbox.path(".infra/other")).unwrap();
+    let said = sandbox.run(&["state", "rekey"], 0).err;
+    assert!(said.contains("`dev`") && said.contains(".infra/key.txt.old"), "{said}");
+    assert_ne!(key(), before);
+    let old = before.lines().last().unwrap();
+    assert!(!key().contains(old) && std::fs::read_to_string(sandbox.path(".infra/key.txt.old")).unwrap().contains(old));
+    // A state of another branch is still decrypted.
+    assert!(infra::state::Vault::open(&good.secrets, &keys, infra::secret::Redactor::default()).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_without_the_key_an_environment_is_destroyed() {
+    let dev = Dev::small("keyless");
+    let key = dev.sandbox.path(".infra/key.txt");
+    // Its secrets alone are encrypted: what there is to remove can be read.
+    dev.apply();
+    std::fs::remove_file(&key).unwrap();
+    dev.run(&["apply", "--yes"], 1).silent();
+    let destroyed = dev.run(&["destroy", "--yes"], 0).err;
+    assert!(destroyed.contains("nothing of"), "{destroyed}");
+    assert_eq!(dev.left().await, Vec::<String>::new());
+    // All of it is encrypted: what there is to remove carries labels.
+    dev.edit("config.yaml", "instances:", "state: {encrypt: all}\ninstances:");
+    dev.apply();
+    std::fs::remove_file(&key).unwrap();
+    let refused = dev.run(&["destroy", "--yes"], 1).err;
+    assert!(refused.contains("--by-label"), "{refused}");
+    dev.edit("config.yaml", "instances:", "protect: true\ninstances:");
+    assert!(dev.run(&["destroy", "--yes", "--by-label"], 2).err.contains("is protected"));
+    dev.edit("config.yaml", "protect: true\n", "");
+    let destroyed = dev.run(&["destroy", "--yes", "--by-label"], 0).err;
+    assert!(destroyed.contains("4 objects removed") && destroyed.contains("its state is kept as"), "{destroyed}");
+    assert_eq!(dev.left().await, Vec::<String>::new());
+    assert!(!dev.sandbox.path(&format!(".infra/{}/state.json", dev.name)).exists());
+    // One whose time is over, with a state that is broken.
+    dev.edit("config.yaml", "state: {encrypt: all}\n", "");
+    dev.run(&["apply", "--yes", "--ttl", "1s"], 0).silent();
+    dev.sandbox.write(&format!(".infra/{}/state.json", dev.name), "{");
+    let refused = dev.sandbox.run(&["gc", "--provider", "docker"], 1).err;
+    assert!(refused.contains("gc --by-label"), "{refused}");
+    dev.sandbox.run(&["gc", "--provider", "docker", "--by-label"], 0).silent();
+    assert_eq!(dev.left().await, Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_a_full_disk_loses_nothing() {
     let dev = Dev::small("full");

@@ -24,7 +24,7 @@ use crate::{
     graph::{Graph, Outcome},
     identity,
     name::Name,
-    plan::{self, Action, Change, Plan},
+    plan::{self, Action, Change, DataPolicy, Plan},
     provider::{Boot, Driver, Object, Owner, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
     secret::Secret,
@@ -161,6 +161,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// The first failures, when any call failed; everything that was done is in the state.
     pub async fn build(&self, plan: &Plan) -> Result<Tally> {
+        plan.check_losses()?;
         let wanted: Vec<&Resource> = plan.changes.iter().filter_map(|change| change.after.as_ref()).collect();
         if plan.changes.iter().any(|change| matches!(change.action, Action::Create | Action::Replace)) {
             self.provider.prepare(&wanted, self.events).await?;
@@ -169,7 +170,7 @@ impl<'a> Run<'a> {
             self.save(|state| drop(state.resources.remove(&change.address))).await?;
         }
         let replaced: Vec<&Change> = plan.of(Action::Replace).collect();
-        let removed = self.remove_all(&replaced).await?;
+        let removed = self.remove_all(&replaced, plan.data).await?;
         let by_address: BTreeMap<&Address, &Change> =
             plan.changes.iter().map(|change| (&change.address, change)).collect();
         let wanted = by_address.values().filter(|change| change.after.is_some());
@@ -241,6 +242,7 @@ impl<'a> Run<'a> {
         for object in self.provider.list(&plan.owner()).await? {
             let known = self.books().state.resources.get(&object.address).map(|entry| entry.id.clone());
             if known.is_some_and(|id| id != object.id) {
+                self.store.confirm().await?;
                 self.driver(&object.address)?.delete(&object.id).await?;
             }
         }
@@ -275,7 +277,7 @@ impl<'a> Run<'a> {
             (Action::Keep, Some(object)) => {
                 // Reality moves: an address or a port may be another one after the machine was restarted.
                 let unchanged = (self.books().state.resources.get(&change.address))
-                    .is_some_and(|entry| entry.attributes == object.attributes && entry.needs == resource.needs);
+                    .is_some_and(|entry| same(entry, resource, object));
                 if !unchanged {
                     self.record(resource, object).await?;
                 }
@@ -384,15 +386,16 @@ impl<'a> Run<'a> {
     /// # Errors
     /// When a call failed; what was removed is out of the state.
     pub async fn remove(&self, plan: &Plan) -> Result<Tally> {
+        plan.check_losses()?;
         let removed: Vec<&Change> = plan.of(Action::Delete).collect();
-        let destroyed = self.remove_all(&removed).await?;
+        let destroyed = self.remove_all(&removed, plan.data).await?;
         for change in plan.of(Action::Forget) {
             self.save(|state| drop(state.resources.remove(&change.address))).await?;
         }
         Ok(Tally { destroyed, ..Tally::default() })
     }
 
-    async fn remove_all(&self, changes: &[&Change]) -> Result<usize> {
+    async fn remove_all(&self, changes: &[&Change], data: DataPolicy) -> Result<usize> {
         let by_address: BTreeMap<&Address, &Change> = changes.iter().map(|change| (&change.address, *change)).collect();
         let graph = Graph::new(changes.iter().map(|change| (change.address.clone(), change.needs.clone())))?.reversed();
         if !changes.is_empty() {
@@ -404,12 +407,14 @@ impl<'a> Run<'a> {
             .walk(self.width(), |address| {
                 let change = by_address[&address];
                 async move {
-                    let Some(object) = &change.object else { return Ok(()) };
-                    let driver = self.driver(&change.address)?;
-                    let subject = change.address.to_string();
+                    if change.object.is_none() {
+                        return Ok(());
+                    }
                     {
                         let _call = self.call().await?;
-                        self.events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
+                        self.store.confirm().await?;
+                        let subject = change.address.to_string();
+                        delete(self.provider, change, data, &subject, self.events).await?;
                     }
                     if change.address.kind.boots() {
                         host_keys::forget(&mut self.books().vault, &object.id);
@@ -491,6 +496,29 @@ fn secrets(vault: &Vault, resource: &Resource) -> Result<BTreeMap<String, Secret
     spec.users.values().map(named).collect()
 }
 
+/// Removes what a change says, with or without a last copy of the data that it holds.
+async fn delete(
+    provider: &dyn Provider, change: &Change, data: DataPolicy, subject: &str, events: &Events,
+) -> Result<()> {
+    let Some(object) = &change.object else { return Ok(()) };
+    let driver = driver(provider, &change.address)?;
+    let call = async {
+        if change.data.is_empty() || data != DataPolicy::Copy {
+            return driver.delete(&object.id).await.map(|()| None);
+        }
+        driver.delete_keeping(&object.id).await
+    };
+    if let Some(kept) = events.watch(subject, "removing", "removed", call).await? {
+        events.note(format!("{}: kept as {kept}", change.data.join(", ")));
+    }
+    Ok(())
+}
+
+/// Whether the state says of an object what there is to say.
+fn same(entry: &Entry, resource: &Resource, object: &Object) -> bool {
+    entry.attributes == object.attributes && entry.needs == resource.needs && entry.data == resource.data
+}
+
 /// What the state keeps of an object that was made, or was found, just now.
 #[must_use]
 pub fn entry(resource: &Resource, object: &Object) -> Entry {
@@ -501,6 +529,7 @@ pub fn entry(resource: &Resource, object: &Object) -> Entry {
         needs: resource.needs.clone(),
         attributes: object.attributes.clone(),
         created: Clock::System.now(),
+        data: resource.data.clone(),
     }
 }
 

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use super::{driver, finish_removals, left, left_over};
+use super::{delete, finish_removals, left, left_over};
 use crate::{
     error::Result,
     event::Events,
     graph::Graph,
-    plan::Change,
+    plan::{Change, DataPolicy},
     provider::{Owner, Provider},
     resource::Address,
+    state::Store,
 };
 
-/// Carries out a plan of removals, then proves that nothing is left.
+/// Carries out a plan of removals, then proves that nothing is left. Where the environment's lease is held, through a store,
+/// that is looked at before each removal.
 ///
 /// # Errors
-/// When a removal fails, or the provider still lists objects; each is named.
-pub async fn sweep(provider: &dyn Provider, owner: &Owner, changes: &[Change], events: &Events) -> Result<usize> {
+/// When a removal fails, when the lease is lost, or the provider still lists objects; each is named.
+pub async fn sweep(
+    provider: &dyn Provider, owner: &Owner, changes: &[Change], data: DataPolicy, held: Option<&Store>, events: &Events,
+) -> Result<usize> {
     // An address may have several objects here: twins that a killed command left.
     let mut by_address: BTreeMap<&Address, Vec<&Change>> = BTreeMap::new();
     for change in changes {
@@ -29,10 +33,12 @@ pub async fn sweep(provider: &dyn Provider, owner: &Owner, changes: &[Change], e
         .walk(provider.concurrency(), |address| {
             let changes = &by_address[&address];
             async move {
-                let driver = driver(provider, &address)?;
-                for object in changes.iter().filter_map(|change| change.object.as_ref()) {
+                for change in changes {
+                    if let Some(store) = held {
+                        store.confirm().await?;
+                    }
                     let subject = format!("{}/{address}", owner.environment);
-                    events.watch(&subject, "removing", "removed", driver.delete(&object.id)).await?;
+                    delete(provider, change, data, &subject, events).await?;
                 }
                 Ok(())
             }

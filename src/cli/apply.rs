@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     event::Events,
     name::Name,
-    plan::{Plan, Selection},
+    plan::{DataPolicy, Plan, Selection},
     playbook::{Options, Recap},
     secret::Redactor,
     state::{Deed, Overlay, pool::Member},
@@ -41,6 +41,10 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Carry out a plan that deletes or replaces something that holds data; no copy is kept. A plan file must have been made
+    /// with it
+    #[arg(long)]
+    allow_data_loss: bool,
     /// Only tasks with these tags
     #[arg(long, value_delimiter = ',')]
     tags: Vec<String>,
@@ -72,6 +76,7 @@ impl Apply {
             overlay: OverlayArgs { name: Some(name.clone()), ..template.overlay.clone() },
             selection: SelectionArgs::default(),
             yes: true,
+            allow_data_loss: false,
             tags: Vec::new(),
             skip_tags: Vec::new(),
             ttl: None,
@@ -113,12 +118,17 @@ impl Apply {
             session.check_not_all_gone(&observed, self.forget)?;
             let mut plan = session.plan(&observed, false, &selection)?;
             plan.digest = digest;
+            plan.data = saved.as_ref().map_or_else(|| DataPolicy::of_apply(self.allow_data_loss), SavedPlan::data);
             if let Some(saved) = &saved {
                 saved.check(&plan)?;
             }
             if !plan.is_empty() || !self.yes {
                 ui.say(ui::plan_text(ui, &plan).trim_end());
             }
+            plan.check_losses().map_err(|error| match &saved {
+                Some(_) => error.hint("the flag belongs to the review: `infra plan --out FILE --allow-data-loss`"),
+                None => error,
+            })?;
             if saved.is_none() && !self.yes && !ui.confirm(&format!("Apply this to `{}`?", plan.environment))? {
                 return Err(Error::interrupted("nothing was changed"));
             }

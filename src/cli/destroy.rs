@@ -5,19 +5,22 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{
+    accounts,
+    ownership::Ownership,
     plan,
     session::{EnvironmentArgs, Interrupt, Session, phase},
 };
 use crate::{
     apply::{self, Tally},
-    config,
+    config::{self, Environment},
     error::{Error, Result},
+    event::Events,
     name::Name,
-    plan::{Action, Selection, terms},
+    plan::{Action, Change, DataPolicy, Listed, Selection, terms},
     playbook::Recap,
-    provider::Object,
+    provider::{self, Object, Provider},
     secret::Redactor,
-    state::Deed,
+    state::{Deed, State, Store},
     ui::{self, Progress, Summary, Ui},
 };
 
@@ -35,6 +38,12 @@ pub(super) struct Destroy {
     /// Go on although every object that the state knows is gone: the state and its keys are removed
     #[arg(long)]
     forget: bool,
+    /// Make no last copy of managed databases, where the provider makes one
+    #[arg(long)]
+    allow_data_loss: bool,
+    /// Remove what carries the environment's labels, although its state cannot be read: broken, or its key is lost
+    #[arg(long)]
+    by_label: bool,
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
@@ -61,6 +70,9 @@ impl Destroy {
             yes: true,
             force_protected: None,
             forget: false,
+            // No one has used it.
+            allow_data_loss: true,
+            by_label: false,
             lock_timeout: Duration::ZERO,
             member: true,
         };
@@ -73,7 +85,10 @@ impl Destroy {
 
     async fn execute(&self, ui: &Ui, redactor: &Redactor) -> Result<bool> {
         let begun = Instant::now();
-        let mut session = Session::open(&self.environment, redactor).await?;
+        if self.by_label {
+            return self.by_label(ui).await.map(|()| true);
+        }
+        let mut session = Session::open_for_removal(&self.environment, redactor).await?;
         let name = session.environment.name.clone();
         self.check_protected(&session, &[])?;
         let (events, progress) = Progress::start(ui);
@@ -98,10 +113,9 @@ impl Destroy {
                 session.store.remove().await?;
                 return Ok(Outcome::Nothing);
             }
+            plan.data = DataPolicy::of_removal(self.allow_data_loss);
             ui.say(ui::plan_text(ui, &plan).trim_end());
-            if !self.yes && !ui.confirm(&format!("Destroy `{name}`? Its data cannot be brought back."))? {
-                return Err(Error::interrupted("nothing was changed"));
-            }
+            self.confirm(ui, &name, &plan.lost())?;
             deed = Some(Deed::begin("destroy", &session.environment.project, "", plan::lines(&plan)));
             let interrupt = Interrupt::watch(&events, lost);
             let overlay = session.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default();
@@ -151,10 +165,14 @@ impl Destroy {
     /// Whether it is protected: by its file here, by the file that it was last applied from, or by what its labels say. Whoever
     /// means it repeats the name.
     fn check_protected(&self, session: &Session, observed: &[Object]) -> Result<()> {
-        let name = &session.environment.name;
-        let by = if session.environment.protect {
+        self.check_protection(&session.environment, session.state.as_ref(), observed)
+    }
+
+    fn check_protection(&self, environment: &Environment, state: Option<&State>, observed: &[Object]) -> Result<()> {
+        let name = &environment.name;
+        let by = if environment.protect {
             "its file"
-        } else if session.state.as_ref().is_some_and(|state| state.terms.protect) {
+        } else if state.is_some_and(|state| state.terms.protect) {
             "its state: the file that it was last applied from says `protect: true`"
         } else if terms(observed).protect {
             "the labels of its objects"
@@ -181,5 +199,84 @@ impl Destroy {
             Some(None) => Some("it is no member of a pool".to_owned()),
             None => Some("it was taken over from the pool, or removed, just now".to_owned()),
         }
+    }
+
+    /// Asks, and names the data that goes.
+    fn confirm(&self, ui: &Ui, name: &Name, lost: &[String]) -> Result<()> {
+        let data = match lost {
+            [] => "Its data cannot be brought back.".to_owned(),
+            lost => format!("This data cannot be brought back: {}.", lost.join(", ")),
+        };
+        if self.yes || ui.confirm(&format!("Destroy `{name}`? {data}"))? {
+            return Ok(());
+        }
+        Err(Error::interrupted("nothing was changed"))
+    }
+
+    /// Removes what carries the environment's labels. Its state, which need not be one that can be read, is put aside.
+    async fn by_label(&self, ui: &Ui) -> Result<()> {
+        let begun = Instant::now();
+        let environment = self.environment.load_or_warn(ui).await?;
+        let provider = provider::open(&environment)?;
+        let (name, project) = (&environment.name, &environment.project);
+        let store = Store::open(project, name, &environment.state)?;
+        let (events, progress) = Progress::start(ui);
+        let result = async {
+            let what = format!("infra destroy {name} --by-label");
+            let lease = store.lease_blindly(&what, self.lock_timeout, &events).await?;
+            let removed = async {
+                let changes = self.sweep(&environment, provider.as_ref(), &store, ui, &events).await?;
+                let aside = store.put_aside().await?;
+                let lines = changes.iter().map(|change| format!("- {}", change.address)).collect();
+                let deed = Deed::begin("destroy", project, "", lines);
+                let seconds = begun.elapsed().as_secs_f64();
+                store.remember(&Deed { seconds, outcome: "done".to_owned(), ..deed }).await?;
+                Ok((changes.len(), aside))
+            }
+            .await;
+            store.release(lease).await;
+            removed
+        }
+        .await;
+        drop(events);
+        progress.finish().await;
+        let (count, aside) = result?;
+        ui.say(&format!("{count} objects removed; nothing that carries the labels of `{name}` is left"));
+        if let Some(aside) = aside {
+            ui.say(&format!("its state is kept as `{}`", aside.display()));
+        }
+        Ok(())
+    }
+
+    /// Removes all that a provider lists of an environment of this project, and returns what that was.
+    async fn sweep(
+        &self, environment: &Environment, provider: &dyn Provider, store: &Store, ui: &Ui, events: &Events,
+    ) -> Result<Vec<Change>> {
+        let name = &environment.name;
+        let site = Ownership::of(&environment.project, provider)?.site;
+        let mut objects = provider.labelled(Some(name)).await?;
+        let owner = site.owner(name, site.kept_label(None, &objects).as_deref());
+        objects.retain(|object| owner.owns(object));
+        self.check_protection(environment, None, &objects)?;
+        let states = accounts::states(&environment.project, ui).await;
+        let taker = states.iter().find(|state| state.environment != *name && state.label() == name);
+        if let Some(taker) = taker.map(|state| &state.environment) {
+            return Err(Error::usage(format!(
+                "what is labelled `{name}` belongs to `{taker}`, which has taken it over from a pool; nothing was changed"
+            ))
+            .hint(format!("use its new name: `infra destroy {taker}`")));
+        }
+        let mut changes = Vec::new();
+        for listed in Listed::of(objects) {
+            changes.extend(listed.removal(provider.policy())?);
+        }
+        for change in &changes {
+            ui.say(&format!("{} {}", change.action.sign(), change.address));
+        }
+        let lost: Vec<String> = changes.iter().flat_map(|change| change.data.clone()).collect();
+        self.confirm(ui, name, &lost)?;
+        let data = DataPolicy::of_removal(self.allow_data_loss);
+        apply::sweep(provider, &owner, &changes, data, Some(store), events).await?;
+        Ok(changes)
     }
 }

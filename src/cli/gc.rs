@@ -1,7 +1,7 @@
 //! `infra gc`: sweeps away the environments whose time is over.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -16,10 +16,10 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
-    plan::Listed,
+    plan::{DataPolicy, Listed},
     project::{self, ProjectId},
     provider::{Owner, Provider},
-    state::{self, Deed, State, pool::Pool},
+    state::{self, Deed, Lease, State, Store, pool::Pool},
     ui::{self, Mode, Progress, Ui},
 };
 
@@ -32,6 +32,12 @@ pub(super) struct Gc {
     /// Only accounts of this provider: `docker`, `yandex` or `aws`
     #[arg(long, value_name = "PROVIDER", value_parser = provider_name)]
     provider: Option<ProviderName>,
+    /// Also environments whose state is here and cannot be read: broken, or its key is lost
+    #[arg(long)]
+    by_label: bool,
+    /// Make no last copy of managed databases, where the provider makes one
+    #[arg(long)]
+    allow_data_loss: bool,
 }
 
 fn provider_name(text: &str) -> Result<ProviderName, String> {
@@ -45,7 +51,12 @@ impl Gc {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
         let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
         let project = config::project_of(&start);
-        let here = Here { id: project::read(&project)?, folder: project };
+        let here = Here {
+            id: project::read(&project)?,
+            folder: project,
+            by_label: self.by_label,
+            data: DataPolicy::of_removal(self.allow_data_loss),
+        };
         let mut swept = Vec::new();
         let (accounts, mut failures) = accounts::open(&here.folder, self.provider, ui).await?;
         if !self.dry_run {
@@ -102,6 +113,19 @@ impl Gc {
 struct Here {
     folder: PathBuf,
     id: Option<ProjectId>,
+    /// Whether a state that cannot be read is put aside.
+    by_label: bool,
+    /// What becomes of data.
+    data: DataPolicy,
+}
+
+/// A store whose lease is held.
+struct Leased {
+    store: Store,
+    lease: Lease,
+    state: Option<State>,
+    /// Whether there is a state that cannot be read.
+    is_unreadable: bool,
 }
 
 impl Here {
@@ -127,37 +151,36 @@ impl Here {
         let (events, progress) = Progress::start(ui);
         let result = async {
             let home = self.home(account, listed);
-            let store = match &home {
-                Some(home) => accounts::store_of(home, &name, &listed.terms.template).await?,
-                None => None,
-            };
-            let leased = match store {
-                Some(store) => {
-                    let (lease, state) = store.lease("infra gc", Duration::ZERO, &events).await?;
-                    Some((store, lease, state))
-                }
+            let leased = match &home {
+                Some(home) => self.lease(home, &name, listed, &events).await?,
                 None => None,
             };
             // A state of this name may be that of other objects, in another account.
-            let state = leased.as_ref().and_then(|(_, _, state)| state.as_ref());
+            let state = leased.as_ref().and_then(|leased| leased.state.as_ref());
             let id = home.as_ref().map(|home| project::read(home)).transpose()?.flatten();
             let is_its =
                 state.zip(home.as_ref()).is_none_or(|(state, home)| account.has(listed, state, id.as_ref(), home));
-            if let Some((store, _, Some(state))) = leased.as_ref().filter(|_| is_its) {
+            let store = leased.as_ref().map(|leased| &leased.store);
+            if let Some((store, state)) = store.zip(state).filter(|_| is_its) {
                 let removing = state.resources.keys().cloned().collect();
                 store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
             }
-            let removed = remove(account.provider.as_ref(), &owner, &events).await;
-            if let (Some((store, ..)), Some(home), Ok(_), true) = (&leased, &home, &removed, is_its) {
-                store.remove().await?;
+            let removed = remove(account.provider.as_ref(), &owner, self.data, store, &events).await;
+            if let (Some(leased), Some(home), Ok(_), true) = (&leased, &home, &removed, is_its) {
+                let store = &leased.store;
+                if leased.is_unreadable {
+                    store.put_aside().await?;
+                } else {
+                    store.remove().await?;
+                }
                 let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
                 let deed = Deed::begin("gc", home, "", changes);
                 store
                     .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
                     .await?;
             }
-            if let Some((store, lease, _)) = leased {
-                store.release(lease).await;
+            if let Some(leased) = leased {
+                leased.store.release(leased.lease).await;
             }
             removed
         }
@@ -165,6 +188,28 @@ impl Here {
         drop(events);
         progress.finish().await;
         result
+    }
+
+    /// Takes the lease of an environment, when something of it is known in a project.
+    async fn lease(&self, home: &Path, name: &Name, listed: &Listed, events: &Events) -> Result<Option<Leased>> {
+        let what = "infra gc";
+        let known = async {
+            let Some(store) = accounts::store_of(home, name, &listed.terms.template).await? else { return Ok(None) };
+            let (lease, state) = store.lease(what, Duration::ZERO, events).await?;
+            Ok(Some(Leased { store, lease, state, is_unreadable: false }))
+        };
+        match known.await {
+            Err(_) if self.by_label => {
+                let settings = config::state_settings(&home.join("envs").join(&listed.terms.template));
+                let store = Store::open(home, name, &settings)?;
+                let lease = store.lease_blindly(what, Duration::ZERO, events).await?;
+                let is_unreadable = store.read().await.is_err();
+                Ok(Some(Leased { store, lease, state: None, is_unreadable }))
+            }
+            known => known.map_err(|error: Error| {
+                error.hint("`infra gc --by-label` also sweeps environments whose state cannot be read")
+            }),
+        }
     }
 
     /// The project folder of an environment, when it is known on this machine: this one, or the one that an earlier version wrote
@@ -179,11 +224,13 @@ impl Here {
 }
 
 /// Looks once more, as another command may have prolonged it since, then removes it.
-async fn remove(provider: &dyn Provider, owner: &Owner, events: &Events) -> Result<usize> {
+async fn remove(
+    provider: &dyn Provider, owner: &Owner, data: DataPolicy, held: Option<&Store>, events: &Events,
+) -> Result<usize> {
     let now = Listed::of(provider.labelled(Some(&owner.environment)).await?);
     let Some(now) = now.into_iter().find(|other| other.project == owner.project) else { return Ok(0) };
     if !now.has_expired(Clock::System.now()) {
         return Err(Error::new("it was prolonged just now; it is left alone"));
     }
-    apply::sweep(provider, owner, &now.removal(provider.policy())?, events).await
+    apply::sweep(provider, owner, &now.removal(provider.policy())?, data, held, events).await
 }

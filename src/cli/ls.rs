@@ -103,6 +103,7 @@ fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project
             spec: entry.spec.clone(),
             needs: entry.needs.clone(),
             origin: String::new(),
+            data: Vec::new(),
         });
         prices.estimate(provider.name(), provider.bill(&resources.collect::<Vec<_>>()))
     });

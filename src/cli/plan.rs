@@ -17,7 +17,7 @@ use crate::{
     error::{Context, Error, Result},
     files,
     name::Name,
-    plan::{self, VERSION},
+    plan::{self, DataPolicy, VERSION},
     secret::Redactor,
     state::Store,
     ui::{self, Mode, Ui},
@@ -42,6 +42,9 @@ pub(super) struct Plan {
     /// Plan the destruction
     #[arg(long)]
     destroy: bool,
+    /// Plan for an apply that may delete or replace what holds data
+    #[arg(long)]
+    allow_data_loss: bool,
 }
 
 impl Plan {
@@ -51,6 +54,10 @@ impl Plan {
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
         plan.digest = digest(&session.environment)?;
+        plan.data = match self.destroy {
+            true => DataPolicy::of_removal(self.allow_data_loss),
+            false => DataPolicy::of_apply(self.allow_data_loss),
+        };
         if ui.mode() == Mode::Json {
             let mut value = ui::plan_json(&plan);
             if !self.destroy {
@@ -157,6 +164,11 @@ impl SavedPlan {
                 files_root: self.files_root.clone(),
             },
         }
+    }
+
+    /// What becomes of data, as it was reviewed.
+    pub(super) fn data(&self) -> DataPolicy {
+        self.plan.data
     }
 
     /// Refuses a plan that was made from other files or another state: what was reviewed is what is done.

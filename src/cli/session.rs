@@ -1,6 +1,7 @@
 //! What most commands begin with: the environment, its provider, its state and its secrets.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
-    plan::{self, Configure, Known, Plan, Selection},
+    plan::{self, Change, Configure, DataPolicy, Known, Plan, Selection},
     provider::{self, Object, Provider},
     resource::{Address, Resource, Terms},
     secret::Redactor,
@@ -145,6 +146,8 @@ pub(super) struct Session {
     pub(super) vault: Vault,
     pub(super) ownership: Ownership,
     lease: Option<Lease>,
+    /// Whether the command has no use for secrets, so that it works without their key too.
+    without_secrets: bool,
 }
 
 impl Session {
@@ -157,14 +160,26 @@ impl Session {
 
     /// Loads an environment, its provider, its state and its secrets; all mistakes of the file are one error.
     pub(super) async fn open(arguments: &EnvironmentArgs, redactor: &Redactor) -> Result<Self> {
+        Self::open_with(arguments, redactor, false).await
+    }
+
+    /// The same for a command that only removes things: without its secrets, when their key is lost.
+    pub(super) async fn open_for_removal(arguments: &EnvironmentArgs, redactor: &Redactor) -> Result<Self> {
+        Self::open_with(arguments, redactor, true).await
+    }
+
+    async fn open_with(arguments: &EnvironmentArgs, redactor: &Redactor, without_secrets: bool) -> Result<Self> {
         let environment = arguments.load().await?;
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
         let store = Store::open(&environment.project, &environment.name, &environment.state)?;
         let state = store.read().await?;
         let mut ownership = Ownership::of(&environment.project, provider.as_ref())?;
         ownership.recognise(state.as_ref())?;
-        let vault = vault_of(state.as_ref(), &store, redactor)?;
-        Ok(Self { environment, provider, store, state, vault, ownership, lease: None })
+        let vault = match vault_of(state.as_ref(), &store, redactor) {
+            Err(_) if without_secrets => Vault::default(),
+            opened => opened?,
+        };
+        Ok(Self { environment, provider, store, state, vault, ownership, lease: None, without_secrets })
     }
 
     /// The state, or the error that there is none.
@@ -183,7 +198,10 @@ impl Session {
         let lost = lease.lost().clone();
         self.lease = Some(lease);
         self.ownership.recognise(state.as_ref())?;
-        self.vault = vault_of(state.as_ref(), &self.store, redactor)?;
+        self.vault = match vault_of(state.as_ref(), &self.store, redactor) {
+            Err(_) if self.without_secrets => Vault::default(),
+            opened => opened?,
+        };
         self.state = state;
         Ok(lost)
     }
@@ -322,6 +340,9 @@ impl Session {
             Configure { hosts: self.environment.hosts.keys().cloned().collect(), playbooks }
         };
         let mut changes = selection.of(plan::diff(&desired, known)?)?;
+        if destroy {
+            self.complete_data(&mut changes);
+        }
         for change in changes.iter_mut().filter(|change| change.action == plan::Action::Update) {
             let fields: Vec<String> = change.fields().into_iter().map(|(field, ..)| field).collect();
             let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
@@ -339,7 +360,17 @@ impl Session {
             digest: String::new(),
             changes,
             configure,
+            data: DataPolicy::default(),
         })
+    }
+
+    /// Adds what the file keeps on machines that are to go: states of earlier versions did not write that down.
+    fn complete_data(&self, changes: &mut [Change]) {
+        let kept: BTreeMap<Address, Vec<String>> =
+            self.resources().into_iter().map(|resource| (resource.address, resource.data)).collect();
+        for change in changes.iter_mut().filter(|change| change.data.is_empty()) {
+            change.data = kept.get(&change.address).cloned().unwrap_or_default();
+        }
     }
 }
 

@@ -237,17 +237,14 @@ fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {
 /// Puts a whole state aside. It need not be one that can be read.
 async fn forget(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
     let store = accounts::store(environment).await?;
-    let key = format!("{environment}/state.json");
-    let Some((text, tag)) = store.backend().get(&key).await? else { return Err(unknown(environment)) };
+    if store.backend().get(&format!("{environment}/state.json")).await?.is_none() {
+        return Err(unknown(environment));
+    }
     let question = format!("Forget all that is known of `{environment}`, its keys and secrets with it?");
     if !yes && !ui.confirm(&question)? {
         return Err(Error::interrupted("nothing was changed"));
     }
-    let aside = store.prepare()?.join(format!("state-{}.json", Clock::System.now().strftime("%Y%m%dT%H%M%SZ")));
-    std::fs::write(&aside, &text).context(|| format!("cannot write `{}`", aside.display()))?;
-    if !store.backend().delete(&key, &tag).await? {
-        return Err(Error::new("it was written in just this moment; nothing was changed"));
-    }
+    let Some(aside) = store.put_aside().await? else { return Err(unknown(environment)) };
     ui.say(&format!(
         "forgotten, and kept as `{}`. What still exists is found by its labels: machines whose keys are not known are made \
          anew by the next apply",

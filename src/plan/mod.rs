@@ -1,6 +1,7 @@
 //! The plan: what must happen so that what exists becomes what is wanted. Pure: no I/O, no clock, no environment variables.
 //! May import `config`, `resource`, `state`, `graph` and the vocabulary; `provider::Object` is how reality is described.
 
+mod data;
 mod select;
 mod site;
 mod sweep;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
+    data::DataPolicy,
     select::Selection,
     site::Site,
     sweep::{Listed, terms},
@@ -83,6 +85,9 @@ pub struct Change {
     /// The token of an interrupted create call, which is made again with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub token: Option<String>,
+    /// The data that what exists holds, as `postgres.main (database app)`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub data: Vec<String>,
 }
 
 impl Change {
@@ -120,6 +125,9 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// The machines that are configured afterwards, and by which playbooks.
     pub configure: Configure,
+    /// What becomes of data whose object goes.
+    #[serde(default)]
+    pub data: DataPolicy,
 }
 
 /// The machines that are configured after the resources are there.
@@ -196,6 +204,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
             object: None,
             needs: entry.needs.clone(),
             token: None,
+            data: Vec::new(),
         });
     }
     Ok(changes.into_values().collect())
@@ -245,6 +254,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         object: object.cloned(),
         needs: resource.needs.clone(),
         token: intent.map(|intent| intent.token.clone()),
+        data: object.map(|object| data::held(object, Some(resource), known)).unwrap_or_default(),
     };
     let Some(object) = object else {
         change.action = Action::Create;
@@ -252,8 +262,16 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         change.before = None;
         return change;
     };
-    if object.health == Health::Unfinished {
-        return Change { action: Action::Replace, reason: "its creation was interrupted".to_owned(), ..change };
+    // An object that the state knows was finished before it was written down: only its labels were lost since.
+    let finished = entry.is_some_and(|entry| entry.id == object.id);
+    let reason = match object.health {
+        Health::Unfinished if !finished => Some("its creation was interrupted"),
+        Health::Broken if finished => Some("it has failed, or only a part of it is left"),
+        Health::Broken => Some("its creation was interrupted, or has failed"),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        return Change { action: Action::Replace, reason: reason.to_owned(), ..change };
     }
     let mut known_spec = match (entry, intent) {
         (Some(entry), _) if entry.id == object.id => entry.spec.clone(),
@@ -302,7 +320,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         Health::Stopped => Some("it stands still"),
         Health::Paused => Some("it is paused"),
         Health::Renamed => Some("it was renamed outside of infra"),
-        Health::Ready | Health::Unfinished => None,
+        Health::Ready | Health::Unfinished | Health::Broken => None,
     } {
         change.action = Action::Update;
         change.reason = reason.to_owned();
@@ -366,6 +384,7 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
         object: Some(object.clone()),
         needs,
         token: None,
+        data: data::held(object, None, known),
     }
 }
 
@@ -389,6 +408,7 @@ mod tests {
             spec: spec.as_object().unwrap().clone(),
             needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
             origin: "config.yaml:1:1".into(),
+            data: Vec::new(),
         }
     }
 
@@ -415,6 +435,7 @@ mod tests {
             needs: resource.needs.clone(),
             attributes: Map::new(),
             created: Clock::System.now(),
+            data: resource.data.clone(),
         };
         State {
             provider: "fake".into(),
@@ -490,5 +511,18 @@ mod tests {
         assert_eq!(actions(std::slice::from_ref(&vm), Some(&state), &observed)[0].1, Action::Update);
         let observed = [Object { health: Health::Renamed, ..object("vm.a", "1") }];
         assert_eq!(actions(&[vm], Some(&state), &observed)[0].1, Action::Update);
+    }
+
+    #[test]
+    fn a_lost_label_replaces_nothing_that_the_state_knows() {
+        let db = resource("postgres.main", json!({"disk_gb": 10, "databases": {"app": {}}}), &[]);
+        let state = state(&[(&db, "1")]);
+        let action = |health: Health, state: Option<&State>| {
+            actions(std::slice::from_ref(&db), state, &[Object { health, ..object("postgres.main", "1") }])[0].1
+        };
+        assert_eq!(action(Health::Unfinished, Some(&state)), Action::Keep);
+        assert_eq!(action(Health::Unfinished, None), Action::Replace);
+        assert_eq!(action(Health::Broken, Some(&state)), Action::Replace);
+        assert_eq!(action(Health::Broken, None), Action::Replace);
     }
 }

@@ -121,6 +121,7 @@ mod tests {
                 spec: serde_json::Map::new(),
                 needs: Vec::new(),
                 origin: String::new(),
+                data: Vec::new(),
             }),
             object: (*action != Action::Create).then(|| crate::provider::Object {
                 environment: "dev".into(),
@@ -136,6 +137,7 @@ mod tests {
             }),
             needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
             token: None,
+            data: Vec::new(),
         };
         list.iter().map(change).collect()
     }

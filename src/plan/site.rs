@@ -176,6 +176,7 @@ mod tests {
             needs: Vec::new(),
             attributes: Map::new(),
             created: Clock::System.now(),
+            data: Vec::new(),
         };
         State {
             project: project.map(|id| id.parse().unwrap()),

@@ -30,6 +30,7 @@ pub(super) fn zones(environment: &Environment, network: &Name) -> Vec<Resource> 
             spec: spec_fields(&spec),
             needs: needs.into_iter().collect(),
             origin: zone.mark.to_string(),
+            data: Vec::new(),
         }
     };
     environment.dns.iter().map(zone).collect()

@@ -183,6 +183,12 @@ pub trait Driver: Send + Sync {
 
     /// Removes an object.
     async fn delete(&self, id: &str) -> Result<()>;
+
+    /// Removes an object that holds data after a last copy of that was made, where the service makes one, and says what is
+    /// kept.
+    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+        self.delete(id).await.map(|()| None)
+    }
 }
 
 /// Mistakes of groups whose machines ask for second disks: in a cloud they come and go, and such a disk would outlive them.
@@ -297,8 +303,10 @@ pub enum Health {
     Paused,
     /// It runs under another name than the one that it was given.
     Renamed,
-    /// Its creation was interrupted; it must be made anew.
+    /// Its labels do not say that its creation came to its end: it was interrupted, unless the state knows better.
     Unfinished,
+    /// Only a part of it is there, or the provider has given it up: it must be made again, whatever the state says.
+    Broken,
 }
 
 impl Object {

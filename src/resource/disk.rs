@@ -36,4 +36,8 @@ impl Kind for Disk {
     fn summary(&self, spec: &Map<String, Value>) -> String {
         format!("{} GB", spec.get("size_gb").unwrap_or(&Value::Null))
     }
+
+    fn data(&self, spec: &Map<String, Value>) -> Option<String> {
+        Some(spec.get("size_gb").map_or_else(|| "all of it".to_owned(), |size| format!("{size} GB")))
+    }
 }

@@ -32,7 +32,7 @@ pub use self::{
     instance_group::{HealthCheck, InstanceGroupSpec},
     load_balancer::LoadBalancerSpec,
     network::NetworkSpec,
-    postgres::{BackupSpec, DatabaseSpec, PostgresSpec},
+    postgres::{BackupSpec, DatabaseSpec, PostgresSpec, databases_of},
     registry::RegistrySpec,
     role_binding::RoleBindingSpec,
     route_table::RouteTableSpec,
@@ -63,6 +63,12 @@ pub trait Kind: Sync {
 
     /// A few words that tell one specification from another, for a line of the plan.
     fn summary(&self, spec: &Map<String, Value>) -> String;
+
+    /// What of an object is data that goes with it and cannot be made again from the file, in words; `None` for kinds without.
+    /// What machines keep is said by whoever puts it there: [`Resource::data`].
+    fn data(&self, _spec: &Map<String, Value>) -> Option<String> {
+        None
+    }
 }
 
 /// How a provider treats the kinds. Plain functions: plans know no provider.
@@ -273,6 +279,9 @@ pub struct Resource {
     pub needs: Vec<Address>,
     /// Where the environment file asks for it, as `file:line:column`.
     pub origin: String,
+    /// The data that other sections of the file keep on it, as `postgres.main (database app)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<String>,
 }
 
 impl Resource {

@@ -63,6 +63,16 @@ pub struct BackupSpec {
     pub keep_days: u64,
 }
 
+/// The databases of a service, in words.
+pub fn databases_of<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    match names.as_slice() {
+        [] => "the whole server".to_owned(),
+        [one] => format!("database {one}"),
+        several => format!("databases {}", several.join(", ")),
+    }
+}
+
 pub(super) struct Postgres;
 
 impl Kind for Postgres {
@@ -82,5 +92,10 @@ impl Kind for Postgres {
         let text = |field: &str| spec.get(field).and_then(Value::as_str).unwrap_or_default();
         let number = |field: &str| spec.get(field).and_then(Value::as_u64).unwrap_or(0);
         format!("PostgreSQL {}, {}, {} GB", number("version"), text("class"), number("disk_gb"))
+    }
+
+    fn data(&self, spec: &Map<String, Value>) -> Option<String> {
+        let databases = spec.get("databases").and_then(Value::as_object);
+        Some(databases.map_or_else(|| "all of it".to_owned(), |databases| databases_of(databases.keys())))
     }
 }

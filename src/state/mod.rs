@@ -191,6 +191,9 @@ pub struct Entry {
     pub attributes: Map<String, Value>,
     /// When it was made.
     pub created: Timestamp,
+    /// The data that other sections of the file keep on it, as `postgres.main (database app)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<String>,
 }
 
 #[cfg(test)]

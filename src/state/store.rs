@@ -203,7 +203,12 @@ impl Store {
             .hint("use that version; nothing was changed"));
         }
         if let Some(sealed) = value.get("encrypted").and_then(Value::as_str) {
-            let plain = self.keys.decrypt(sealed, &format!("the state `{place}`"))?;
+            let plain = self.keys.decrypt(sealed, &format!("the state `{place}`")).map_err(|error| {
+                error.hint(format!(
+                    "when the key is lost for good, `infra destroy {} --by-label` removes the environment",
+                    self.environment
+                ))
+            })?;
             value = serde_json::from_slice(&plain).map_err(broken)?;
         }
         if value.get("environment").is_none() && value.get("fence").is_some() {

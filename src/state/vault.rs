@@ -56,7 +56,9 @@ impl Vault {
         let mut values: BTreeMap<String, Kept> = if sealed.is_empty() {
             BTreeMap::new()
         } else {
-            let plain = keys.decrypt(sealed, "what this environment keeps secret")?;
+            let plain = keys
+                .decrypt(sealed, "what this environment keeps secret")
+                .map_err(|error| error.hint("when the key is lost for good, `infra destroy` works without it"))?;
             serde_json::from_slice(&plain).context(|| "the decrypted secrets cannot be read")?
         };
         for (name, kept) in &mut values {

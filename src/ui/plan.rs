@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{CYAN, DIM, GREEN, RED, Ui, YELLOW};
 use crate::{
-    plan::{Action, Change, Plan},
+    plan::{Action, Change, DataPolicy, Plan},
     resource,
 };
 
@@ -47,6 +47,15 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
         text.push('\n');
     }
     text += &format!("{}\n", summary(plan));
+    for change in plan.losses() {
+        let done = if change.action == Action::Replace { "replaced" } else { "destroyed" };
+        let goes = if plan.data == DataPolicy::Copy { "goes" } else { "lost" };
+        let lost = format!("{}, {goes} when `{}` is {done}", change.data.join(", "), change.address);
+        text += &format!("data:      {}\n", ui.paint(RED, &lost));
+    }
+    if plan.check_losses().is_err() {
+        text += "           refused without `--allow-data-loss`\n";
+    }
     text
 }
 
@@ -108,6 +117,8 @@ pub fn plan_json(plan: &Plan) -> Value {
             .collect();
         entry["fields"] = fields.into();
     }
+    value["data_loss"] =
+        plan.losses().map(|change| json!({ "address": change.address, "data": change.data })).collect();
     value
 }
 
@@ -115,7 +126,7 @@ pub fn plan_json(plan: &Plan) -> Value {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{Action, Change, Plan, Ui, plan_json, plan_text};
+    use super::{Action, Change, DataPolicy, Plan, Ui, plan_json, plan_text};
     use crate::{
         plan::{Configure, VERSION},
         resource::{Resource, Terms},
@@ -130,8 +141,13 @@ mod tests {
             spec.as_object().unwrap().clone()
         };
         let address: crate::resource::Address = "vm.a".parse().unwrap();
-        let after =
-            Resource { address: address.clone(), spec: spec("hunter33"), needs: Vec::new(), origin: String::new() };
+        let after = Resource {
+            address: address.clone(),
+            spec: spec("hunter33"),
+            needs: Vec::new(),
+            origin: String::new(),
+            data: Vec::new(),
+        };
         let change = Change {
             address,
             action: Action::Replace,
@@ -141,6 +157,7 @@ mod tests {
             object: None,
             needs: Vec::new(),
             token: None,
+            data: Vec::new(),
         };
         let plan = Plan {
             version: VERSION,
@@ -152,6 +169,7 @@ mod tests {
             digest: String::new(),
             changes: vec![change],
             configure: Configure::default(),
+            data: DataPolicy::default(),
         };
         let ui = Ui::new(false, true, false, Redactor::default());
         let text = plan_text(&ui, &plan);

@@ -7,7 +7,7 @@ use infra::{
     config::{Environment, LoadOptions, load_source},
     error::Result,
     event::Events,
-    plan::{Change, Configure, Known, Plan, VERSION, diff},
+    plan::{Change, Configure, DataPolicy, Known, Plan, VERSION, diff},
     provider::{Object, Owner, Provider},
     resource::{KindName, Terms},
     secret::Redactor,
@@ -41,6 +41,7 @@ pub(crate) async fn command(
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
     let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
     let plan = plan(environment, diff(&desired, known)?);
+    let plan = Plan { data: if destroy { DataPolicy::of_removal(false) } else { plan.data }, ..plan };
     let vault = match &state {
         Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,
         None => Vault::default(),
@@ -92,5 +93,7 @@ fn plan(environment: &Environment, changes: Vec<Change>) -> Plan {
         digest: String::new(),
         changes,
         configure: Configure::default(),
+        // What is tried with these is how changes are carried out, not whether they may be.
+        data: DataPolicy::Lose,
     }
 }

@@ -165,6 +165,13 @@ impl Moto {
         self.proxy.ask("ec2", &format!("Action=DeleteTags&Version=2016-11-15&ResourceId.1={id}{tags}")).await;
     }
 
+    /// A database server loses the tag that says that it was finished.
+    pub(crate) async fn untag_database(&self, arn: &str) {
+        let form =
+            format!("Action=RemoveTagsFromResource&Version=2014-10-31&ResourceName={arn}&TagKeys.member.1=infra-ready");
+        self.proxy.ask("rds", &form).await;
+    }
+
     /// Terminates a machine behind the program's back.
     pub(crate) async fn lose(&self, id: &str) {
         self.client.terminate_instances().instance_id(vec![id]).send().await.unwrap();

@@ -133,12 +133,17 @@ impl Client {
         self.rds("RebootDBInstance", json!({ "DBInstanceIdentifier": name })).await
     }
 
-    /// Removes a database server with its data and its backups.
+    /// Removes a database server with its data and its backups; a last snapshot of this name is kept, when one is given.
     ///
     /// # Errors
     /// When the cloud refuses.
-    pub async fn delete_db_instance(&self, name: &str) -> Result<Value> {
-        let fields = json!({ "DBInstanceIdentifier": name, "SkipFinalSnapshot": true, "DeleteAutomatedBackups": true });
+    pub async fn delete_db_instance(&self, name: &str, snapshot: Option<&str>) -> Result<Value> {
+        let mut fields = json!({
+            "DBInstanceIdentifier": name, "SkipFinalSnapshot": snapshot.is_none(), "DeleteAutomatedBackups": true,
+        });
+        if let Some(snapshot) = snapshot {
+            fields["FinalDBSnapshotIdentifier"] = snapshot.into();
+        }
         self.rds("DeleteDBInstance", fields).await
     }
 

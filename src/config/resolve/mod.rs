@@ -191,7 +191,7 @@ impl Resolver<'_> {
 
     fn add<T: serde::Serialize>(&mut self, address: Address, spec: &T, needs: Vec<Address>, section: &[&str]) {
         let origin = self.mark(section).to_string();
-        self.resources.push(Resource { address, spec: spec_fields(spec), needs, origin });
+        self.resources.push(Resource { address, spec: spec_fields(spec), needs, origin, data: Vec::new() });
     }
 
     /// Reserved addresses and registries: they need nothing.

@@ -13,7 +13,7 @@ use crate::{
         file::{File, Metadata, Postgres, PostgresUser},
     },
     name::Name,
-    resource::{Address, BackupSpec, DatabaseSpec, KindName, PostgresSpec},
+    resource::{Address, BackupSpec, DatabaseSpec, KindName, PostgresSpec, databases_of},
 };
 
 /// The version of PostgreSQL in each distribution's own packages.
@@ -71,6 +71,15 @@ impl Resolver<'_> {
                 zone: None,
                 ports: Vec::new(),
             });
+            // The built-in role keeps databases and dumps on the machine's second disk, where there is one.
+            let data = format!("postgres.{name} ({})", databases_of(service.databases.keys()));
+            let disk = self
+                .resources
+                .iter()
+                .find(|one| one.address == Address::vm(&node))
+                .and_then(|machine| machine.needs.iter().find(|need| need.kind == KindName::DISK).cloned());
+            let address = disk.unwrap_or_else(|| Address::vm(&node));
+            self.resources.iter_mut().filter(|one| one.address == address).for_each(|one| one.data.push(data.clone()));
             services.insert(name.clone(), self.postgres_service(name, Some(node), service));
         }
         services

@@ -70,7 +70,7 @@ impl Driver for LoadBalancerDriver {
         let left = groups.iter().filter_map(|one| {
             let tags = tags_of(&tags, &one.target_group_arn);
             let object = object(tags, kind, &one.target_group_arn, "")?;
-            Some(Object { health: Health::Unfinished, ..object })
+            Some(Object { health: Health::Broken, ..object })
         });
         let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());
         Ok(made.chain(left).filter(ours).collect())

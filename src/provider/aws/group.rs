@@ -119,7 +119,7 @@ pub(super) async fn groups(
     let lonely = templates.iter().filter(|one| !groups.iter().any(|group| group.name == one.launch_template_name));
     objects.extend(lonely.filter_map(|one| {
         let object = object(&one.tag_set, KindName::INSTANCE_GROUP, &one.launch_template_name, &one.create_time)?;
-        Some(Object { health: Health::Unfinished, ..object })
+        Some(Object { health: Health::Broken, ..object })
     }));
     Ok(objects)
 }

@@ -110,7 +110,7 @@ fn ranges(environment: &Environment) -> Vec<Cidr> {
 }
 
 fn resource<T: serde::Serialize>(address: Address, spec: &T, needs: Vec<Address>, origin: &str) -> Resource {
-    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned() }
+    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned(), data: Vec::new() }
 }
 
 /// Everything that must exist.

@@ -221,7 +221,7 @@ impl Driver for GatewayDriver {
         };
         objects.extend(addresses.iter().filter(|address| !used(address)).filter_map(|address| {
             let object = object(&address.tag_set, KindName::GATEWAY, &address.allocation_id, "")?;
-            Some(Object { health: Health::Unfinished, ..object })
+            Some(Object { health: Health::Broken, ..object })
         }));
         Ok(objects)
     }

@@ -9,6 +9,7 @@ use super::{
     object, or_there, unique_name,
 };
 use crate::{
+    clock::Clock,
     cloud::aws::{AwsError, ec2::Tags, rds::DbInstance},
     error::{Error, Result},
     name::Name,
@@ -143,7 +144,7 @@ impl Driver for PostgresDriver {
             }
             let tags = client.db_tags(&group.arn).await?;
             let left = object(&tags, KindName::POSTGRES, &group.name, "");
-            objects.extend(left.map(|object| Object { health: Health::Unfinished, ..object }));
+            objects.extend(left.map(|object| Object { health: Health::Broken, ..object }));
         }
         objects.retain(|object| environment.is_none_or(|name| object.environment == name.as_str()));
         Ok(objects)
@@ -231,8 +232,30 @@ impl Driver for PostgresDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
+        self.remove(id, None).await
+    }
+
+    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+        let server = self.0.client.db_instance(id).await?;
+        // A server in another state than these has no data yet, or cannot be copied any more.
+        let copied = server.is_some_and(|server| {
+            !matches!(server.status.as_str(), "creating" | "deleting" | "failed")
+                && !server.status.starts_with("incompatible-")
+        });
+        if !copied {
+            return self.remove(id, None).await.map(|()| None);
+        }
+        let snapshot = format!("{id}-final-{}", Clock::System.now().strftime("%Y%m%d%H%M%S"));
+        self.remove(id, Some(&snapshot)).await?;
+        Ok(Some(format!("the snapshot `{snapshot}`, until someone deletes it")))
+    }
+}
+
+impl PostgresDriver {
+    /// Removes a server and what belongs to it; a last snapshot of this name is kept, when one is given.
+    async fn remove(&self, id: &str, snapshot: Option<&str>) -> Result<()> {
         let client = &self.0.client;
-        self.0.remove(|| client.delete_db_instance(id)).await?;
+        self.0.remove(|| client.delete_db_instance(id, snapshot)).await?;
         let gone = || async { Ok(client.db_instance(id).await?.is_none().then_some(())) };
         self.0.settle(&format!("the end of the database `{id}`"), gone).await?;
         self.0.remove(|| client.delete_db_subnet_group(id)).await?;

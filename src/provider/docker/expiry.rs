@@ -27,6 +27,7 @@ impl ExpiryDriver {
             spec: serde_json::Map::new(),
             needs: Vec::new(),
             origin: String::new(),
+            data: Vec::new(),
         };
         let token = identity::random_text(24)?.to_ascii_lowercase();
         let request = Request {

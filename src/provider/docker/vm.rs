@@ -234,7 +234,7 @@ fn describe(container: &Container) -> Option<Object> {
     let mut object = object(&container.labels, container.id.clone(), container.created)?;
     object.health = match container.state.as_str() {
         // One that is being removed is waited for, and made again.
-        "created" | "removing" | "dead" => Health::Unfinished,
+        "created" | "removing" | "dead" => Health::Broken,
         "paused" => Health::Paused,
         "running" | "restarting" => Health::Ready,
         _ => Health::Stopped,

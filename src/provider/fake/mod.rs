@@ -24,7 +24,7 @@ use crate::{
 /// A call, as the hook sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// `list`, `create`, `update` or `delete`.
+    /// `list`, `create`, `update`, `delete`, or `copy` before a removal that keeps data.
     pub verb: &'static str,
     /// The address, or the kind for lists.
     pub subject: String,
@@ -254,5 +254,13 @@ impl Driver for Fake {
         self.call("delete", subject.clone(), false).await?;
         self.remove(id)?;
         self.call("delete", subject, true).await
+    }
+
+    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+        let subject = self.subject(id);
+        self.call("copy", subject.clone(), false).await?;
+        self.call("copy", subject, true).await?;
+        self.delete(id).await?;
+        Ok(Some(format!("a copy of `{id}`")))
     }
 }

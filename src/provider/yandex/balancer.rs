@@ -101,7 +101,7 @@ impl Driver for LoadBalancerDriver {
             let mut labels = group.labels.clone();
             labels.insert(LABEL_KIND.to_owned(), kind.as_str().to_owned());
             let object = object(&labels, kind, environment, &group.id, &group.created_at)?;
-            Some(Object { health: Health::Unfinished, ..object })
+            Some(Object { health: Health::Broken, ..object })
         }));
         Ok(objects)
     }

@@ -165,7 +165,7 @@ fn describe(instance: &Instance, environment: Option<&Name>) -> Option<Object> {
     let mut object = object(&instance.labels, KindName::VM, environment, &instance.id, &instance.created_at)?;
     object.health = match instance.status.as_str() {
         "STOPPED" | "STOPPING" | "CRASHED" => Health::Stopped,
-        "ERROR" => Health::Unfinished,
+        "ERROR" => Health::Broken,
         _ => Health::Ready,
     };
     if let Some(interface) = instance.network_interfaces.first() {

@@ -27,7 +27,7 @@ fn name(text: &str) -> Name {
 
 /// A resource, in a few words.
 fn resource<T: serde::Serialize>(address: Address, spec: &T, needs: Vec<Address>, origin: &str) -> Resource {
-    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned() }
+    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned(), data: Vec::new() }
 }
 
 /// The network's name within the environment.

@@ -106,7 +106,7 @@ impl PostgresDriver {
         let mut object = object(&cluster.labels, kind, environment, &cluster.id, &cluster.created_at)?;
         object.health = match cluster.status.as_str() {
             "STOPPED" | "STOPPING" => Health::Stopped,
-            "ERROR" => Health::Unfinished,
+            "ERROR" => Health::Broken,
             _ => Health::Ready,
         };
         let host = format!("c-{}.rw.mdb.yandexcloud.net", cluster.id);
@@ -230,6 +230,12 @@ impl Driver for PostgresDriver {
     async fn delete(&self, id: &str) -> Result<()> {
         let key = idempotency_key(id, "delete");
         self.0.remove(|| self.0.client.delete_cluster(id).send(key.clone())).await
+    }
+
+    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+        // <https://yandex.cloud/en/docs/managed-postgresql/concepts/backup#storage>
+        self.delete(id).await?;
+        Ok(Some(format!("the backups that the service has of the cluster `{id}`, for 7 days")))
     }
 }
 
