@@ -414,6 +414,7 @@ async fn make(cloud: &Fake, environment: &str, project: &str, address: &str, ter
         spec: serde_json::Map::new(),
         needs: Vec::new(),
         origin: String::new(),
+        data: Vec::new(),
     };
     let request = Request {
         environment: &environment.parse().unwrap(),
