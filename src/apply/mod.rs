@@ -443,6 +443,7 @@ impl<'a> Run<'a> {
     /// When the provider still lists objects; each is named.
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
         let planned = |object: &Object| plan.changes.iter().any(|change| change.address == object.address);
+        self.store.confirm().await?;
         let left = left(self.provider, &plan.owner(), planned).await?;
         if left.is_empty() {
             return self.store.remove().await;

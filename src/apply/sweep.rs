@@ -46,6 +46,9 @@ pub async fn sweep(
         .await;
     let count = outcomes.len();
     finish_removals(outcomes)?;
+    if let Some(store) = held {
+        store.confirm().await?;
+    }
     let left = left(provider, owner, |_| true).await?;
     if left.is_empty() { Ok(count) } else { Err(left_over(&left).hint("run the same command again")) }
 }
