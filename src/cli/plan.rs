@@ -54,10 +54,8 @@ impl Plan {
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
         plan.digest = digest(&session.environment)?;
-        plan.data = match self.destroy {
-            true => DataPolicy::of_removal(self.allow_data_loss),
-            false => DataPolicy::of_apply(self.allow_data_loss),
-        };
+        let policy = if self.destroy { DataPolicy::of_removal } else { DataPolicy::of_apply };
+        plan.data = policy(self.allow_data_loss);
         if ui.mode() == Mode::Json {
             let mut value = ui::plan_json(&plan);
             if !self.destroy {

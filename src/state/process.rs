@@ -86,8 +86,7 @@ mod tests {
         assert!(!own.has_ended(None, || true), "`hidepid` shows nothing, and it runs");
         assert!(own.has_ended(None, || false));
         assert!(super::exists(own.id) && super::exists(1));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        assert!(!super::exists(child.id()));
+        // No machine gives out numbers this high.
+        assert!(!super::exists(i32::MAX.cast_unsigned()));
     }
 }
