@@ -231,7 +231,7 @@ impl Destroy {
                 let deed = Deed::begin("destroy", project, "", lines);
                 let seconds = begun.elapsed().as_secs_f64();
                 store.remember(&Deed { seconds, outcome: "done".to_owned(), ..deed }).await?;
-                Ok((changes.len(), aside))
+                Ok::<_, Error>((changes.len(), aside))
             }
             .await;
             store.release(lease).await;
