@@ -407,9 +407,7 @@ impl<'a> Run<'a> {
             .walk(self.width(), |address| {
                 let change = by_address[&address];
                 async move {
-                    if change.object.is_none() {
-                        return Ok(());
-                    }
+                    let Some(object) = &change.object else { return Ok(()) };
                     {
                         let _call = self.call().await?;
                         self.store.confirm().await?;
