@@ -66,7 +66,7 @@ fn hostile_facts(payload: &str) -> String {
 }
 
 fn answer(status: i32, text: &str) -> Output {
-    Output { status: Some(status), stdout: text.as_bytes().to_vec(), stderr: text.as_bytes().to_vec() }
+    Output { status: Some(status), stdout: text.as_bytes().to_vec(), stderr: text.as_bytes().to_vec(), failure: None }
 }
 
 #[async_trait]

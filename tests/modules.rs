@@ -43,7 +43,7 @@ fn decide(module: &str, case: &Value) -> Result<Decision> {
     }
     let text = |field: &str| case[field].as_str().unwrap_or_default().as_bytes().to_vec();
     let status = case["status"].as_i64().map_or(0, |status| i32::try_from(status).unwrap());
-    operation.decide(&Output { status: Some(status), stdout: text("seen"), stderr: text("stderr") })
+    operation.decide(&Output { status: Some(status), stdout: text("seen"), stderr: text("stderr"), failure: None })
 }
 
 fn check(module: &str, case: &Value, what: &str) {

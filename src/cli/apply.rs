@@ -143,7 +143,7 @@ impl Apply {
             deed = Some(Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan)));
             let interrupt = Interrupt::watch(&events, lost);
             let done =
-                self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff).await?;
+                self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff, ui).await?;
             if self.pool && done.recap.succeeded() {
                 session.join_pool(&plan.digest).await?;
             }
@@ -170,7 +170,7 @@ impl Apply {
 
     async fn carry_out(
         &self, session: &Session, prepared: Prepared, plan: &Plan, selection: &Selection, overlay: Overlay,
-        events: &Events, interrupt: &Interrupt, diff: bool,
+        events: &Events, interrupt: &Interrupt, diff: bool, ui: &Ui,
     ) -> Result<Summary> {
         let cancel = interrupt.token.clone();
         let mut state = session.initial_state(overlay, &plan.terms);
@@ -215,6 +215,7 @@ impl Apply {
                 diff,
                 tags: self.tags.clone(),
                 skip_tags: self.skip_tags.clone(),
+                asker: Some(Arc::new(ui.clone())),
                 ..Options::default()
             };
             let (keeper, notes) = apply::keeper();

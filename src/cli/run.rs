@@ -72,6 +72,7 @@ impl Run {
                 diff,
                 tags: self.tags.clone(),
                 skip_tags: self.skip_tags.clone(),
+                asker: Some(Arc::new(ui.clone())),
                 ..Options::default()
             };
             let interrupt = Interrupt::watch(&events, lost);

@@ -10,8 +10,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    remote::Output,
+    remote::{Locale, Output},
 };
+
+/// How many lines are kept: each takes many times the memory of its text.
+const LINES: usize = 200_000;
 
 pub(super) struct Command;
 
@@ -174,10 +177,23 @@ impl Operation for Run {
         })
     }
 
+    fn locale(&self) -> Locale {
+        Locale::Machine
+    }
+
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
         let mut result = decision.result;
         let Some(output) = outputs.last() else { return Outcome { changed: decision.changed, failure: None, result } };
         let status = output.status.unwrap_or(-1);
+        let streams = [&output.stdout, &output.stderr];
+        let lines = streams.iter().flat_map(|text| text.iter()).filter(|byte| **byte == b'\n').count();
+        if lines > LINES {
+            result.insert("rc".to_owned(), status.into());
+            let why = format!(
+                "it printed {lines} lines, and not more than {LINES} are kept: write them to a file on the machine"
+            );
+            return Outcome { changed: decision.changed, failure: Some(why), result };
+        }
         let (out, err) = (output.out(), output.err());
         let strip =
             |text: &str| if self.strip { text.trim_end_matches(['\n', '\r']).to_owned() } else { text.to_owned() };

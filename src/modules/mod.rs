@@ -43,7 +43,7 @@ pub use self::{
 };
 use crate::{
     error::{Error, Result},
-    remote::Output,
+    remote::{Locale, Output},
 };
 
 /// A module of playbooks.
@@ -169,6 +169,11 @@ pub trait Operation: Send + Sync {
     /// Whether the probe may run long before its turn. Those that wait or watch say no.
     fn may_prefetch(&self) -> bool {
         true
+    }
+
+    /// The language in which its steps answer: ours, unless they are an author's own commands.
+    fn locale(&self) -> Locale {
+        Locale::C
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) const ACTIONS: &[Action] = actions![
     "fail" Fail false &["msg"],
     "get_url" GetUrl false &[
         "url", "dest", "checksum", "sha256sum", "mode", "owner", "group", "force", "timeout", "headers", "validate_certs",
-        "url_username", "url_password", "username", "password", "backup", "http_agent", "tmp_dest"],
+        "url_username", "url_password", "username", "password", "backup", "http_agent", "tmp_dest", "force_basic_auth",
+        "use_proxy", "ca_path"],
     "import_role" Import false &["name", "role", "tasks_from", "vars_from", "defaults_from", "handlers_from", "allow_duplicates", "public",
         "rolespec_validate"],
     "import_tasks" Import true &["file"],
@@ -69,7 +70,7 @@ pub(super) const ACTIONS: &[Action] = actions![
     "uri" Uri false &[
         "url", "method", "body", "body_format", "headers", "status_code", "return_content", "validate_certs", "timeout",
         "user", "password", "url_username", "url_password", "force_basic_auth", "follow_redirects", "creates", "removes",
-        "dest", "ca_path", "http_agent", "use_proxy", "force"],
+        "dest", "ca_path", "http_agent", "use_proxy", "force", "mode", "owner", "group", "backup"],
     "validate_argument_spec" ValidateArgumentSpec false &["argument_spec", "provided_arguments", "validate_args_context"],
     "wait_for_connection" WaitForConnection false &["timeout", "delay", "sleep", "connect_timeout"],
 ];

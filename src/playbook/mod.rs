@@ -4,6 +4,7 @@
 mod actions;
 mod argument_specs;
 mod arguments;
+mod ask;
 mod batch;
 pub mod check;
 mod connection;
@@ -24,6 +25,7 @@ mod web;
 
 pub use self::{
     actions::{NO_EFFECT, arguments},
+    ask::Asker,
     connection::{Reach, VARIABLES},
     inventory::Inventory,
     load::{Beside, Loader, SearchPath, Use, Words, keywords},

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ask::Asker,
     batch::{Batch, Ended as BatchEnded, Serial, batches},
     connection::Reach,
     host::{Finish, HostRun, Place},
@@ -49,6 +50,8 @@ pub struct Options {
     pub notified: Option<Notified>,
     /// Whether these are all plays of the environment: then a notification of a play that is not among them is out of date.
     pub complete: bool,
+    /// Who answers the questions of `pause`.
+    pub asker: Option<Arc<dyn Asker>>,
 }
 
 /// Where connections come from.

@@ -1,21 +1,18 @@
 //! This machine as a host: `connection: local`, `delegate_to: localhost`.
 
-use std::{collections::HashMap, process::Stdio, sync::Arc};
+use std::process::Stdio;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Mutex, mpsc::unbounded_channel},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-use super::{Chunk, Output, Script, Shell, Stream, Transport, become_command, shell};
+use super::{Output, Script, Shell, Shells, Source, Stream, Transport, become_command, frame, shell::pour};
 use crate::error::{Context, Error, Result};
 
 /// Shells of this machine, by user.
 #[derive(Default)]
 pub struct Local {
-    shells: Mutex<HashMap<Option<String>, Arc<Mutex<Shell>>>>,
+    shells: Shells,
 }
 
 /// The command that gives a shell of another user. Root needs no `sudo` to be root: this machine may have none.
@@ -42,57 +39,68 @@ fn command(user: Option<&str>, script: Option<&str>) -> tokio::process::Command 
     command
 }
 
-impl Local {
-    async fn shell(&self, user: Option<&str>) -> Result<Arc<Mutex<Shell>>> {
-        let mut shells = self.shells.lock().await;
-        if let Some(shell) = shells.get(&user.map(str::to_owned)) {
-            return Ok(Arc::clone(shell));
+/// Starts the shell of a user.
+fn open(user: Option<&str>) -> Result<Shell> {
+    let mut child = command(user, None).spawn().context(|| "cannot start `/bin/sh`")?;
+    let missing = || Error::new("the shell has no streams");
+    let input = child.stdin.take().ok_or_else(missing)?;
+    let out = child.stdout.take().ok_or_else(missing)?;
+    let err = child.stderr.take().ok_or_else(missing)?;
+    let (shell, feed) = Shell::new(input, user)?;
+    tokio::spawn(async move {
+        let read = async {
+            tokio::join!(pass(out, |bytes| feed.out(bytes)), pass(err, |bytes| feed.err(bytes)));
+            let status = child.wait().await.ok().and_then(|status| status.code());
+            feed.end(status.and_then(|status| u32::try_from(status).ok()));
+        };
+        // The child is dropped, and ended, when its answers are not wanted any more.
+        tokio::select! {
+            () = read => {}
+            () = feed.closed() => {}
         }
-        let mut child = command(user, None).spawn().context(|| "cannot start `/bin/sh`")?;
-        let missing = || Error::new("the shell has no streams");
-        let input = child.stdin.take().ok_or_else(missing)?;
-        let mut out = child.stdout.take().ok_or_else(missing)?;
-        let mut err = child.stderr.take().ok_or_else(missing)?;
-        let (sender, chunks) = unbounded_channel();
-        let errors = sender.clone();
-        tokio::spawn(async move {
-            let mut buffer = vec![0; 65536];
-            while let Ok(count @ 1..) = err.read(&mut buffer).await {
-                let _ = errors.send(Chunk::Err(Bytes::copy_from_slice(&buffer[..count])));
-            }
-        });
-        tokio::spawn(async move {
-            // The child lives as long as its output is read, and ends with its shell.
-            let _child = child;
-            let mut buffer = vec![0; 65536];
-            while let Ok(count @ 1..) = out.read(&mut buffer).await {
-                let _ = sender.send(Chunk::Out(Bytes::copy_from_slice(&buffer[..count])));
-            }
-        });
-        let shell = Arc::new(Mutex::new(Shell::new(input, chunks)?));
-        shells.insert(user.map(str::to_owned), Arc::clone(&shell));
-        Ok(shell)
+    });
+    Ok(shell)
+}
+
+async fn pass(mut stream: impl AsyncRead + Unpin, take: impl Fn(&[u8]) -> bool) {
+    let mut buffer = vec![0; 65536];
+    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        if !take(&buffer[..count]) {
+            break;
+        }
     }
 }
 
 #[async_trait]
 impl Transport for Local {
     async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>> {
-        self.shell(user).await?.lock().await.run(scripts).await
+        self.shells.run(user, scripts, || async { open(user) }).await
     }
 
     async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        let mut child = command(user, Some(shell::RECEIVE)).spawn().context(|| "cannot start `/bin/sh`")?;
+        self.pour(user, script, &mut input.as_ref()).await
+    }
+
+    async fn pour(&self, user: Option<&str>, script: &str, source: &mut Source<'_>) -> Result<Output> {
+        let mut child = command(user, Some(frame::RECEIVE)).spawn().context(|| "cannot start `/bin/sh`")?;
         let mut stdin = child.stdin.take().ok_or_else(|| Error::new("the shell has no streams"))?;
-        let bytes = shell::sent(script, &input);
-        let write = async move {
+        let mut broken = None;
+        let write = async {
             // A script that ends before it has read everything says itself why.
-            let _ = stdin.write_all(&bytes).await;
+            if stdin.write_all(&frame::first_line(script)).await.is_ok() {
+                broken = pour(source, &mut stdin).await.err();
+            }
             drop(stdin);
         };
         let ((), output) = tokio::join!(write, child.wait_with_output());
         let output = output.context(|| "the shell ended")?;
-        Ok(Output { status: Some(output.status.code().unwrap_or(-1)), stdout: output.stdout, stderr: output.stderr })
+        broken.map_or(Ok(()), Err)?;
+        Ok(Output {
+            status: Some(output.status.code().unwrap_or(-1)),
+            stdout: output.stdout,
+            stderr: output.stderr,
+            failure: None,
+        })
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

@@ -1,17 +1,22 @@
 //! How scripts and bytes get onto a host: over SSH, or on this machine. One connection per host; on it one long-lived
 //! POSIX `sh` per user, which takes framed requests: an exec costs one round trip. May import the vocabulary only.
 
+mod frame;
+mod inbox;
 mod local;
 mod shell;
+mod shells;
 pub mod ssh;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 pub use self::{
+    inbox::{Feed, REQUEST_LIMIT},
     local::Local,
-    shell::{Chunk, Shell},
+    shell::{ANSWER_LIMIT, PROBE_LIMIT, START_LIMIT, Shell, WRITE_LIMIT},
+    shells::Shells,
 };
 use crate::error::Result;
 
@@ -22,17 +27,35 @@ pub struct Script {
     pub text: String,
     /// Whether the rest of the request is skipped when it fails.
     pub must_succeed: bool,
+    /// The language in which its programs answer.
+    pub locale: Locale,
+}
+
+/// The language in which programs answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locale {
+    /// `LC_ALL=C`: what is printed is read by us.
+    #[default]
+    C,
+    /// That of the machine and its user: what is printed is for the author of a playbook.
+    Machine,
 }
 
 impl Script {
     /// A script whose failure is an answer like another.
     pub fn probe(text: impl Into<String>) -> Self {
-        Self { text: text.into(), must_succeed: false }
+        Self { text: text.into(), must_succeed: false, locale: Locale::C }
     }
 
     /// A script whose failure ends the request.
     pub fn step(text: impl Into<String>) -> Self {
-        Self { text: text.into(), must_succeed: true }
+        Self { text: text.into(), must_succeed: true, locale: Locale::C }
+    }
+
+    /// The same script in another locale.
+    #[must_use]
+    pub fn in_locale(self, locale: Locale) -> Self {
+        Self { locale, ..self }
     }
 }
 
@@ -45,6 +68,8 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
+    /// Why there is no answer although the script's turn had come: it printed too much, or its user cannot be become.
+    pub failure: Option<String>,
 }
 
 impl Output {
@@ -72,14 +97,30 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// Where bytes for a script come from.
+pub type Source<'a> = dyn AsyncRead + Send + Unpin + 'a;
+
 /// A host that runs scripts.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Runs scripts one after the other as a user; `None` is the login itself. One round trip.
     async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>>;
 
+    /// Runs a script as a user with a stream of bytes as its standard input, on a channel of its own. One round trip. What
+    /// goes wrong on the host, such as a full disk, is in the answer.
+    async fn pour(&self, user: Option<&str>, script: &str, source: &mut Source<'_>) -> Result<Output> {
+        let mut bytes = Vec::new();
+        source.take(REQUEST_LIMIT as u64).read_to_end(&mut bytes).await?;
+        self.send(user, script, bytes.into()).await
+    }
+
     /// Runs a script as a user with bytes as its standard input, on a channel of its own. One round trip.
     async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output>;
+
+    /// Waits for a sign of life from the host.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Opens a TCP connection from the host to an address as the host sees it.
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>>;

@@ -4,7 +4,6 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -21,11 +20,14 @@ use russh::{
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
-    sync::{Mutex, Semaphore, mpsc::unbounded_channel},
+    sync::Semaphore,
     time::{Instant, timeout},
 };
 
-use super::{Chunk, Output, Script, Shell, Stream, Transport, become_command, quote, shell};
+use super::{
+    Feed, Output, PROBE_LIMIT, Script, Shell, Shells, Source, Stream, Transport, WRITE_LIMIT, become_command, frame,
+    quote, shell::pour,
+};
 use crate::{
     error::{Context, Error, Result},
     secret::Secret,
@@ -40,6 +42,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Handshakes at once through one bastion: sshd drops more than ten unauthenticated connections at random
 /// (`MaxStartups 10:30:100`).
 const HANDSHAKES: usize = 6;
+/// How much is kept of what a script prints that is given bytes.
+const SAID: usize = 64 << 10;
 
 /// A host as SSH reaches it.
 #[derive(Clone, Debug)]
@@ -86,7 +90,7 @@ pub struct Ssh {
     handle: Handle<Pinned>,
     login: String,
     host_key: String,
-    shells: Mutex<HashMap<Option<String>, Arc<Mutex<Shell>>>>,
+    shells: Shells,
     handshakes: Semaphore,
     /// The connection that this one runs through stays open as long as it does.
     _via: Option<Arc<Ssh>>,
@@ -178,7 +182,7 @@ impl Ssh {
             handle,
             login: target.login.clone(),
             host_key,
-            shells: Mutex::default(),
+            shells: Shells::default(),
             handshakes: Semaphore::new(HANDSHAKES),
             _via: via,
         })
@@ -194,32 +198,12 @@ impl Ssh {
         user.filter(|user| *user != self.login)
     }
 
-    async fn shell(&self, user: Option<&str>) -> Result<Arc<Mutex<Shell>>> {
-        let user = self.user(user);
-        let mut shells = self.shells.lock().await;
-        if let Some(shell) = shells.get(&user.map(str::to_owned)) {
-            return Ok(Arc::clone(shell));
-        }
+    async fn open(&self, user: Option<&str>) -> Result<Shell> {
         let channel = self.handle.channel_open_session().await?;
         // A login shell may read heavy start files; it is replaced at once and never used again.
-        channel.exec(false, user.map_or_else(|| "exec /bin/sh".to_owned(), become_command)).await?;
-        let writer = channel.make_writer();
-        let (sender, chunks) = unbounded_channel();
-        tokio::spawn(async move {
-            let mut channel = channel;
-            while let Some(message) = channel.wait().await {
-                let sent = match message {
-                    ChannelMsg::Data { data } => sender.send(Chunk::Out(data)),
-                    ChannelMsg::ExtendedData { data, .. } => sender.send(Chunk::Err(data)),
-                    _ => Ok(()),
-                };
-                if sent.is_err() {
-                    break;
-                }
-            }
-        });
-        let shell = Arc::new(Mutex::new(Shell::new(writer, chunks)?));
-        shells.insert(user.map(str::to_owned), Arc::clone(&shell));
+        channel.exec(true, user.map_or_else(|| "exec /bin/sh".to_owned(), become_command)).await?;
+        let (shell, feed) = Shell::new(channel.make_writer(), user)?;
+        tokio::spawn(read(channel, feed));
         Ok(shell)
     }
 
@@ -236,6 +220,35 @@ impl Ssh {
     pub async fn session(&self) -> Result<Channel<Msg>> {
         Ok(self.handle.channel_open_session().await?)
     }
+}
+
+/// Passes on what a channel prints. It never waits: a channel that is not read stops the whole connection, and with a bastion
+/// those of all machines behind it.
+async fn read(mut channel: Channel<Msg>, feed: Feed) {
+    let mut status = None;
+    loop {
+        let message = tokio::select! {
+            message = channel.wait() => message,
+            () = feed.closed() => break,
+        };
+        let wanted = match message {
+            Some(ChannelMsg::Data { data }) => feed.out(&data),
+            Some(ChannelMsg::ExtendedData { data, .. }) => feed.err(&data),
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                status = Some(exit_status);
+                true
+            }
+            Some(ChannelMsg::Failure) => feed.err(b"the machine refuses to run commands over SSH"),
+            Some(_) => true,
+            None => break,
+        };
+        if !wanted {
+            break;
+        }
+    }
+    feed.end(status);
+    // The other end may be gone already.
+    let _ = channel.close().await;
 }
 
 enum Attempt {
@@ -283,36 +296,45 @@ async fn authenticate(handle: &mut Handle<Pinned>, target: &Target) -> Result<()
 #[async_trait]
 impl Transport for Ssh {
     async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>> {
-        self.shell(user).await?.lock().await.run(scripts).await
+        let user = self.user(user);
+        self.shells.run(user, scripts, || self.open(user)).await
     }
 
     async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
+        self.pour(user, script, &mut input.as_ref()).await
+    }
+
+    async fn pour(&self, user: Option<&str>, script: &str, source: &mut Source<'_>) -> Result<Output> {
         let command = match self.user(user) {
-            None => format!("exec /bin/sh -c {}", quote(shell::RECEIVE)),
-            Some(user) => format!("{} -c {}", become_command(user), quote(shell::RECEIVE)),
+            None => format!("exec /bin/sh -c {}", quote(frame::RECEIVE)),
+            Some(user) => format!("{} -c {}", become_command(user), quote(frame::RECEIVE)),
         };
         let mut channel = self.session().await?;
         channel.exec(false, command).await?;
         let mut writer = channel.make_writer();
-        let bytes = shell::sent(script, &input);
         let send = async move {
             // A script that ends before it has read everything says itself why.
-            if writer.write_all(&bytes).await.is_ok() {
-                let _ = writer.shutdown().await;
+            if writer.write_all(&frame::first_line(script)).await.is_ok() {
+                pour(source, &mut writer).await?;
+                let _ = timeout(WRITE_LIMIT, writer.shutdown()).await;
             }
+            Ok(())
         };
-        let mut output = Output::default();
         let receive = async {
+            let mut output = Output::default();
             while let Some(message) = channel.wait().await {
                 match message {
-                    ChannelMsg::Data { data } => output.stdout.extend_from_slice(&data),
-                    ChannelMsg::ExtendedData { data, .. } => output.stderr.extend_from_slice(&data),
+                    ChannelMsg::Data { data } if output.stdout.len() < SAID => output.stdout.extend_from_slice(&data),
+                    ChannelMsg::ExtendedData { data, .. } if output.stderr.len() < SAID => {
+                        output.stderr.extend_from_slice(&data);
+                    }
                     ChannelMsg::ExitStatus { exit_status } => output.status = i32::try_from(exit_status).ok(),
                     _ => {}
                 }
             }
+            output
         };
-        tokio::join!(send, receive);
+        let output = finish(send, receive).await?;
         if output.status.is_none() {
             let said = output.err().trim().to_owned();
             return Err(Error::new(if said.is_empty() { "the connection is lost".to_owned() } else { said }));
@@ -320,7 +342,21 @@ impl Transport for Ssh {
         Ok(output)
     }
 
+    async fn ping(&self) -> Result<()> {
+        Ok(self.handle.send_ping().await?)
+    }
+
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
         Ok(Box::new(self.tunnel(host, port).await?))
     }
+}
+
+/// Sends, and waits for the answer: as long as bytes are read, and no longer than usual after the last one.
+async fn finish(send: impl Future<Output = Result<()>>, receive: impl Future<Output = Output>) -> Result<Output> {
+    tokio::pin!(send, receive);
+    tokio::select! {
+        sent = &mut send => sent?,
+        output = &mut receive => return Ok(output),
+    }
+    timeout(PROBE_LIMIT, receive).await.map_err(|_| Error::new("the machine does not say that it has it"))
 }

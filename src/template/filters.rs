@@ -627,7 +627,7 @@ fn hash(value: &Value, algorithm: Option<String>) -> Answer {
 }
 
 /// The checksum of bytes in hexadecimal; `None` for an algorithm that we do not have.
-pub(crate) fn checksum_of(algorithm: &str, bytes: &[u8]) -> Option<String> {
+fn checksum_of(algorithm: &str, bytes: &[u8]) -> Option<String> {
     Some(match algorithm {
         "md5" => hex(&md5::Md5::digest(bytes)),
         "sha1" => hex(&sha1::Sha1::digest(bytes)),

@@ -25,7 +25,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, machinery, syntax::Sy
 use serde_json::{Map, Value};
 
 use self::depth::Level;
-pub(crate) use self::filters::{checksum_of as checksum, expand, python_json};
+pub(crate) use self::filters::{expand, python_json};
 pub(crate) use self::names::root as name_root;
 pub use self::{
     authored::{Authored, Vars},

@@ -2,7 +2,9 @@
 //! redactor first, before it is escaped for the format it goes into. May import `plan`, `playbook::Recap`, `event` and the vocabulary.
 
 mod annotation;
+mod ask;
 mod diagram;
+mod escape;
 mod plan;
 mod progress;
 mod report;
@@ -13,6 +15,7 @@ use std::{
     path::PathBuf,
 };
 
+use indicatif::MultiProgress;
 use serde_json::Value;
 
 pub use self::{
@@ -47,6 +50,7 @@ pub struct Ui {
     annotate: bool,
     junit: Option<PathBuf>,
     redactor: Redactor,
+    bars: MultiProgress,
 }
 
 impl Ui {
@@ -68,6 +72,7 @@ impl Ui {
             annotate: annotation::is_wanted(),
             junit: None,
             redactor,
+            bars: MultiProgress::new(),
         }
     }
 
@@ -173,7 +178,7 @@ impl Ui {
     }
 
     fn paint(&self, color: &str, text: &str) -> String {
-        if self.color { format!("{color}{text}\x1b[0m") } else { text.to_owned() }
+        if self.color { escape::painted(color, text) } else { text.to_owned() }
     }
 }
 
@@ -186,8 +191,27 @@ const YELLOW: &str = "\x1b[33m";
 const CYAN: &str = "\x1b[36m";
 const DIM: &str = "\x1b[2m";
 
-/// A reader that has gone away, as `head` does, is no error.
-fn write(to: &mut impl Write, text: &str) {
+/// Where texts go.
+trait Target: Write {
+    /// Whether someone reads it with their eyes, and not a program.
+    fn is_for_eyes(&self) -> bool;
+}
+
+impl Target for std::io::Stdout {
+    fn is_for_eyes(&self) -> bool {
+        self.is_terminal()
+    }
+}
+
+impl Target for std::io::Stderr {
+    fn is_for_eyes(&self) -> bool {
+        true
+    }
+}
+
+/// The one place from which texts go to a terminal. A reader that has gone away, as `head` does, is no error.
+fn write(to: &mut impl Target, text: &str) {
+    let text = if to.is_for_eyes() { escape::printable(text) } else { text.to_owned() };
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
 

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
-use super::{CYAN, DIM, EVENTS_VERSION, GREEN, Mode, RED, Report, Ui, YELLOW, annotation, duration, write};
+use super::{CYAN, DIM, EVENTS_VERSION, GREEN, Mode, RED, Report, Ui, YELLOW, annotation, duration, escape, write};
 use crate::event::{Ended, Event, Events};
 
 /// The listener of one command. It ends when all senders are gone.
@@ -35,7 +35,7 @@ impl Progress {
 async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
     let begun = Instant::now();
     let mut report = Report::default();
-    let mut screen = Screen { ui, bars: MultiProgress::new(), running: HashMap::new() };
+    let mut screen = Screen { bars: ui.bars.clone(), ui, running: HashMap::new() };
     while let Some(event) = events.recv().await {
         // Here and nowhere later: whatever is made of an event (JSON, XML, annotations, the trace) escapes its texts.
         let event = event.map_texts(|text| screen.ui.redactor.redact(text));
@@ -87,7 +87,10 @@ impl Screen {
                 self.move_lines(event);
                 if let Some(text) = self.text(event) {
                     // With no line moving, the lines go out by themselves.
-                    if self.running.is_empty() || self.bars.println(&text).is_err() {
+                    if self.running.is_empty()
+                        || self.bars.is_hidden()
+                        || self.bars.println(escape::printable(&text)).is_err()
+                    {
                         write(&mut std::io::stderr(), &format!("{text}\n"));
                     }
                 }
@@ -114,8 +117,11 @@ impl Screen {
     fn begin(&mut self, subject: &str, what: &str) {
         let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed:.dim}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar =
-            self.bars.add(ProgressBar::new_spinner().with_style(style).with_message(format!("{subject}: {what}")));
+        let bar = self.bars.add(
+            ProgressBar::new_spinner()
+                .with_style(style)
+                .with_message(escape::visible(&format!("{subject}: {what}")).replace('\n', " ")),
+        );
         bar.enable_steady_tick(Duration::from_millis(120));
         if let Some(old) = self.running.insert(subject.to_owned(), bar) {
             old.finish_and_clear();

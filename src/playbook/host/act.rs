@@ -1,20 +1,17 @@
-//! What the actions do on a host: variables, conditions, includes, and HTTP through the host's connection.
+//! What the actions do on a host: variables, conditions and includes.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
 
-use super::{HostRun, Item, TaskEnd, TaskScope};
+use super::{HostRun, Item, TaskEnd, TaskScope, web_arguments::seconds};
 use crate::{
     error::{Error, Result},
     files,
-    modules::{self, Algorithm, Arguments, FileCopy, Probe},
-    playbook::{actions::Kind, argument_specs, model::Task, web},
+    playbook::{actions::Kind, argument_specs, model::Task},
     remote::Script,
-    template::{Authored, Scope, is_template, is_true, text_of},
+    template::{Authored, Scope, is_template, text_of},
     yaml,
 };
 
@@ -50,24 +47,23 @@ impl HostRun<'_> {
             Kind::ValidateArgumentSpec => self.validate_argument_spec(task, scope),
             Kind::Ping => {
                 let place = self.place(task, scope)?;
-                self.exec(&place, &[Script::probe(":")]).await?;
+                let answer = self.exec(&place, &[Script::probe(":")]).await?;
+                if let Some(why) = answer.into_iter().find_map(|answer| answer.failure) {
+                    return Ok(TaskEnd::failed(why));
+                }
                 let data = named.get("data").cloned().unwrap_or_else(|| "pong".into());
                 Ok(TaskEnd { result: Map::from_iter([("ping".to_owned(), data)]), ..TaskEnd::default() })
             }
-            Kind::Pause => {
-                let number =
-                    |name: &str| named.get(name).and_then(|value| text_of(value).parse::<f64>().ok()).unwrap_or(0.0);
-                let seconds = number("seconds") + number("minutes") * 60.0;
-                tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
-                Ok(TaskEnd::default())
-            }
+            Kind::Pause => self.pause(&named, task, scope).await,
             Kind::Setup => {
-                self.gather(task, scope).await?;
+                let failure = self.gather(task, scope).await?;
                 let memory = self.memory_of(task, scope)?;
                 let facts = memory.facts.read().expect("no task panics while it holds a host's memory").clone();
-                Ok(TaskEnd {
-                    result: Map::from_iter([("ansible_facts".to_owned(), facts.into())]),
-                    ..TaskEnd::default()
+                let result = Map::from_iter([("ansible_facts".to_owned(), facts.into())]);
+                Ok(if failure.is_some() {
+                    TaskEnd { failure, ..TaskEnd::default() }
+                } else {
+                    TaskEnd { result, ..TaskEnd::default() }
                 })
             }
             Kind::WaitForConnection => self.wait_for_connection(&named, task, scope).await,
@@ -220,211 +216,24 @@ impl HostRun<'_> {
     pub(super) async fn wait_for_connection(
         &mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
-        let number =
-            |name: &str, usual: u64| named.get(name).and_then(|value| text_of(value).parse().ok()).unwrap_or(usual);
-        tokio::time::sleep(Duration::from_secs(number("delay", 0))).await;
-        let deadline = Instant::now() + Duration::from_secs(number("timeout", 600));
+        let time = |name: &str, usual: u64| match named.get(name) {
+            Some(value) => seconds(name, &text_of(value)),
+            None => Ok(Duration::from_secs(usual)),
+        };
+        let (delay, timeout, pause) = (time("delay", 0)?, time("timeout", 600)?, time("sleep", 1)?);
+        tokio::time::sleep(delay).await;
+        let deadline = Instant::now() + timeout;
         let place = self.place(task, scope)?;
         loop {
-            match self.exec(&place, &[Script::probe(":")]).await {
-                Ok(_) => return Ok(TaskEnd::default()),
-                Err(error) if Instant::now() >= deadline => return Ok(TaskEnd::failed(error.to_string())),
-                Err(_) => tokio::time::sleep(Duration::from_secs(number("sleep", 1))).await,
+            let why = match self.exec(&place, &[Script::probe(":")]).await {
+                Ok(answers) => answers.into_iter().find_map(|answer| answer.failure),
+                Err(error) => Some(error.to_string()),
+            };
+            match why {
+                None => return Ok(TaskEnd::default()),
+                Some(why) if Instant::now() >= deadline => return Ok(TaskEnd::failed(why)),
+                Some(_) => tokio::time::sleep(pause).await,
             }
         }
     }
-
-    pub(super) fn ask(&self, named: &Map<String, Value>) -> Result<web::Ask> {
-        let text = |name: &str| named.get(name).map(text_of);
-        let mut headers: Vec<(String, String)> = match named.get("headers") {
-            Some(Value::Object(map)) => map.iter().map(|(name, value)| (name.clone(), text_of(value))).collect(),
-            _ => Vec::new(),
-        };
-        let format = text("body_format").unwrap_or_else(|| "raw".to_owned());
-        let body = match (named.get("body"), format.as_str()) {
-            (None, _) => String::new(),
-            (Some(Value::String(text)), _) => text.clone(),
-            (Some(Value::Object(map)), "form-urlencoded") => map
-                .iter()
-                .map(|(name, value)| format!("{}={}", encode(name), encode(&text_of(value))))
-                .collect::<Vec<_>>()
-                .join("&"),
-            (Some(other), _) => serde_json::to_string(other)?,
-        };
-        let kind = match format.as_str() {
-            "json" => Some("application/json"),
-            "form-urlencoded" => Some("application/x-www-form-urlencoded"),
-            _ => None,
-        };
-        if let Some(kind) = kind.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")))
-        {
-            headers.push(("Content-Type".to_owned(), kind.to_owned()));
-        }
-        let user = text("url_username").or_else(|| text("user")).or_else(|| text("username"));
-        let password = text("url_password").or_else(|| text("password")).unwrap_or_default();
-        Ok(web::Ask {
-            method: text("method").unwrap_or_else(|| "GET".to_owned()).to_ascii_uppercase(),
-            url: text("url").ok_or_else(|| Error::usage("`url` is missing"))?,
-            headers,
-            body: body.into(),
-            verify: named.get("validate_certs").is_none_or(is_true),
-            authorities: named
-                .get("ca_path")
-                .map(|path| std::fs::read_to_string(text_of(path)))
-                .transpose()?
-                .into_iter()
-                .collect(),
-            follow: !matches!(text("follow_redirects").as_deref(), Some("none" | "no" | "false" | "False")),
-            timeout: Duration::from_secs(text("timeout").and_then(|text| text.parse().ok()).unwrap_or(30)),
-            login: user.map(|user| (user, password)),
-        })
-    }
-
-    pub(super) async fn uri(
-        &mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
-    ) -> Result<TaskEnd> {
-        let place = self.place(task, scope)?;
-        self.keep_before(task, scope, &place).await?;
-        let connection = self.connection(&place).await?;
-        let ask = self.ask(named)?;
-        let wanted: Vec<u16> = match named.get("status_code") {
-            None => vec![200],
-            Some(Value::Array(items)) => items.iter().filter_map(|item| text_of(item).parse().ok()).collect(),
-            Some(other) => text_of(other).split(',').filter_map(|part| part.trim().parse().ok()).collect(),
-        };
-        let url = ask.url.clone();
-        let answer = match web::send(connection.as_ref(), ask).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let mut end = TaskEnd::failed(format!("Status code was -1 and not {wanted:?}: {error}"));
-                end.result.extend([("status".to_owned(), json!(-1)), ("url".to_owned(), url.into())]);
-                return Ok(end);
-            }
-        };
-        let mut result = Map::new();
-        for (name, value) in &answer.headers {
-            result.insert(name.replace('-', "_"), value.as_str().into());
-        }
-        result.insert("status".to_owned(), answer.status.into());
-        result.insert("url".to_owned(), answer.url.into());
-        result.insert("redirected".to_owned(), false.into());
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        if let Ok(json) = serde_json::from_str::<Value>(&text) {
-            result.insert("json".to_owned(), json);
-        }
-        let failure =
-            (!wanted.contains(&answer.status)).then(|| format!("Status code was {} and not {wanted:?}", answer.status));
-        if named.get("return_content").is_some_and(is_true) || failure.is_some() {
-            result.insert("content".to_owned(), text.into());
-        }
-        Ok(TaskEnd { failure, result, ..TaskEnd::default() })
-    }
-
-    /// Fetches a file through the host's connection, then writes it as `copy` would. A file that is there is fetched again
-    /// only by `force`, or when its checksum is another one.
-    pub(super) async fn get_url(
-        &mut self, mut named: Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
-    ) -> Result<TaskEnd> {
-        let ask = match self.ask(&named) {
-            Ok(ask) => ask,
-            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
-        };
-        let place = self.place(task, scope)?;
-        let dest = named.get("dest").map(text_of).unwrap_or_default();
-        let url = ask.url.clone();
-        let name = url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or("index").to_owned();
-        let checksum =
-            named.get("checksum").or_else(|| named.get("sha256sum")).map(text_of).filter(|text| !text.is_empty());
-        let (algorithm, digest) = match checksum.as_deref().map(|text| text.split_once(':').unwrap_or(("sha256", text)))
-        {
-            Some((algorithm, digest)) => (algorithm.to_owned(), Some(digest.trim().to_ascii_lowercase())),
-            None => ("sha256".to_owned(), None),
-        };
-        let Some(known) = Algorithm::of(&algorithm) else {
-            return Ok(TaskEnd::failed(format!("`{algorithm}` is not a checksum algorithm")));
-        };
-        let probe = Probe::destination(dest.trim_end_matches('/'), &name, known);
-        let seen = self.look(&place, "", &probe, &[], task).await?;
-        let out = seen.out();
-        let mut lines = out.lines();
-        let path = lines.next().unwrap_or(&dest).to_owned();
-        let present = lines.next().filter(|sum| *sum != "-").map(str::to_owned);
-        let force = named.get("force").is_some_and(is_true);
-        let current = match (&present, &digest) {
-            (Some(present), Some(digest)) => present == digest,
-            (Some(_), None) => !force,
-            (None, _) => false,
-        };
-        for fetched in [
-            "url",
-            "dest",
-            "checksum",
-            "sha256sum",
-            "timeout",
-            "headers",
-            "validate_certs",
-            "url_username",
-            "url_password",
-            "username",
-            "password",
-            "force",
-            "http_agent",
-            "tmp_dest",
-        ] {
-            named.remove(fetched);
-        }
-        let file: FileCopy = match modules::read(&named) {
-            Ok(file) => file,
-            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
-        };
-        let mut result =
-            Map::from_iter([("url".to_owned(), url.as_str().into()), ("dest".to_owned(), path.as_str().into())]);
-        if current {
-            let attributes: Map<String, Value> =
-                named.into_iter().filter(|(name, _)| matches!(name.as_str(), "mode" | "owner" | "group")).collect();
-            if attributes.is_empty() {
-                return Ok(TaskEnd { result, ..TaskEnd::default() });
-            }
-            let mut arguments = attributes;
-            arguments.insert("path".to_owned(), path.into());
-            let module = modules::find("file").ok_or_else(|| Error::new("`file` is no module"))?;
-            let operation = module.prepare(&Arguments { named: &arguments, free_form: None, sources: scope })?;
-            return self.operate(operation.as_ref(), "", &place, &[], task, scope).await;
-        }
-        if self.shared.options.check {
-            return Ok(TaskEnd { changed: true, result, ..TaskEnd::default() });
-        }
-        let connection = self.connection(&place).await?;
-        let answer = match web::send(connection.as_ref(), ask).await {
-            Ok(answer) if answer.status == 200 => answer,
-            Ok(answer) => return Ok(TaskEnd::failed(format!("`{url}` answered with status {}", answer.status))),
-            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
-        };
-        if let Some(digest) = &digest {
-            let sum = crate::template::checksum(&algorithm, &answer.body);
-            if sum.as_ref() != Some(digest) {
-                return Ok(TaskEnd::failed(format!(
-                    "`{url}` has the checksum {}, not {digest}",
-                    sum.unwrap_or_default()
-                )));
-            }
-        }
-        let operation = match modules::write_file(&path, None, answer.body, &file, None) {
-            Ok(operation) => operation,
-            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
-        };
-        let mut end = self.operate(operation.as_ref(), "", &place, &[], task, scope).await?;
-        result.append(&mut end.result);
-        Ok(TaskEnd { result, ..end })
-    }
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            b' ' => "+".to_owned(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

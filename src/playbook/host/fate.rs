@@ -182,6 +182,7 @@ impl HostRun<'_> {
         }
         let begun = Instant::now();
         let (host, title) = (self.host.clone(), self.title(task, scope));
+        self.current.clone_from(&title);
         self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
         let permit = match self.throttle(task, scope) {
             Some(most) if share.is_none() => {
@@ -337,7 +338,26 @@ impl HostRun<'_> {
         if matches!(self.condition(&task, &scope), Ok(false)) {
             return Ok(());
         }
-        let Err(error) = self.gather(&task, &scope).await else { return Ok(()) };
+        let begun = Instant::now();
+        let error = match self.gather(&task, &scope).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(why)) => {
+                self.shared.events.tell(Event::TaskEnded {
+                    host: self.host.clone(),
+                    task: self.current.clone(),
+                    ended: Ended::Failed,
+                    seconds: begun.elapsed().as_secs_f64(),
+                    detail: Some(why.clone()),
+                    diffs: Vec::new(),
+                });
+                if self.holds(task.common.any_errors_fatal.as_ref(), &scope) {
+                    self.fail_others(&task, &why);
+                }
+                self.fail(Failure { end: TaskEnd::failed(why), own: true }, tally);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         if self.holds(task.common.ignore_unreachable.as_ref(), &scope) {
             self.unreachable(&task, &scope, &error).await;
             tally.ignored += 1;

@@ -8,14 +8,20 @@
 
 mod act;
 mod ahead;
+mod checksum;
 mod end;
 mod fate;
+mod get_url;
 mod handlers;
 mod meta;
 mod once;
 mod operate;
+mod pause;
 mod place;
 mod says;
+mod silence;
+mod uri;
+mod web_arguments;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -41,7 +47,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    remote::{Output, Script, Transport},
+    remote::{Locale, Output, Script, Transport},
     template::{Authored, Engine, is_true, text_of},
 };
 
@@ -103,6 +109,8 @@ pub(super) struct HostRun<'a> {
     roles: BTreeSet<String>,
     /// What `rescue` is told.
     rescued: Map<String, Value>,
+    /// The task at hand, for messages about its host.
+    current: String,
     /// How many requests have been sent to hosts.
     pub(super) execs: AtomicUsize,
 }
@@ -130,6 +138,7 @@ impl<'a> HostRun<'a> {
             visits: HashMap::new(),
             roles: BTreeSet::new(),
             rescued: Map::new(),
+            current: "Gathering Facts".to_owned(),
             execs: AtomicUsize::new(0),
         }
     }
@@ -236,13 +245,19 @@ impl<'a> HostRun<'a> {
         !facts.is_empty()
     }
 
-    async fn gather(&mut self, task: &Task, scope: &TaskScope) -> Result<()> {
+    /// Gathers facts, or says why the host does not give them.
+    async fn gather(&mut self, task: &Task, scope: &TaskScope) -> Result<Option<String>> {
         let place = self.place(task, scope)?;
-        let outputs = self.exec(&place, &[Script::probe(facts::SCRIPT)]).await?;
-        let facts = facts::parse(&outputs.first().map(Output::out).unwrap_or_default());
+        // The environment is a fact, and with it the language.
+        let outputs = self.exec(&place, &[Script::probe(facts::SCRIPT).in_locale(Locale::Machine)]).await?;
+        let answer = outputs.into_iter().next().unwrap_or_default();
+        if answer.failure.is_some() {
+            return Ok(answer.failure);
+        }
+        let facts = facts::parse(&answer.out());
         let memory = self.memory_of(task, scope)?;
         *memory.facts.write().expect("no task panics while it holds a host's memory") = facts;
-        Ok(())
+        Ok(None)
     }
 
     /// Nothing that was seen is true any more.
@@ -265,8 +280,13 @@ impl<'a> HostRun<'a> {
         self.execs.fetch_add(1, Ordering::Relaxed);
         let all: Vec<Script> =
             errands.iter().map(|errand| self.script(errand)).chain(scripts.iter().cloned()).collect();
-        let mut outputs = connection.exec(place.user.as_deref(), &all).await?;
-        let rest = outputs.split_off(errands.len().min(outputs.len()));
+        let work = connection.exec(place.user.as_deref(), &all);
+        let mut outputs = self.attend(place, connection.as_ref(), work).await?;
+        let mut rest = outputs.split_off(errands.len().min(outputs.len()));
+        // What fails with an errand fails for all that comes behind it.
+        if let (Some(first), Some(why)) = (rest.first_mut(), outputs.iter().find_map(|output| output.failure.clone())) {
+            first.failure.get_or_insert(why);
+        }
         self.done(place, &errands, &outputs);
         Ok(rest)
     }

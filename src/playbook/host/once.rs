@@ -55,9 +55,9 @@ impl HostRun<'_> {
     }
 }
 
-/// Whether a task is a `meta` that is about all hosts.
+/// Whether a task is a `meta` that is about all hosts, or a `pause`, which waits or asks once.
 fn is_for_all(task: &Task) -> bool {
     let what = task.free_form.as_deref().cloned().unwrap_or_default();
-    task.module == "meta"
-        && matches!(what.trim(), "end_play" | "end_batch" | "clear_facts" | "clear_host_errors" | "refresh_inventory")
+    let of_meta = ["end_play", "end_batch", "clear_facts", "clear_host_errors", "refresh_inventory"];
+    task.module == "pause" || (task.module == "meta" && of_meta.contains(&what.trim()))
 }

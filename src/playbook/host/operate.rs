@@ -80,6 +80,10 @@ impl HostRun<'_> {
                             "`environment` has `{name}`, which is not the name of a variable"
                         )));
                     }
+                    // What we read ourselves is in one language; what `command` prints is for the author.
+                    if name == "LC_ALL" && !matches!(task.module.as_str(), "command" | "shell") {
+                        continue;
+                    }
                     exports += &format!("export {name}={}\n", quote(&text_of(&value)));
                 }
             }
@@ -108,6 +112,9 @@ impl HostRun<'_> {
             None => Output { status: Some(0), ..Output::default() },
             Some(probe) => self.look(place, exports, &probe, rest, task).await?,
         };
+        if let Some(why) = seen.failure {
+            return Ok(TaskEnd::failed(why));
+        }
         let decision = match operation.decide(&seen) {
             Ok(decision) => decision,
             Err(error) => return Ok(TaskEnd::failed(error.to_string())),
@@ -167,7 +174,7 @@ impl HostRun<'_> {
     ) -> Result<Output> {
         let text = format!("{exports}{}", probe.text());
         if let Some(input) = probe.input() {
-            return self.connection(place).await?.send(place.user.as_deref(), &text, input.clone()).await;
+            return self.send(place, &text, input.clone()).await;
         }
         if let Some(output) = self.seen.remove(&(place.clone(), text.clone())) {
             return Ok(output);
@@ -176,9 +183,16 @@ impl HostRun<'_> {
         self.look_ahead(place, rest, task, &mut probes);
         let scripts: Vec<Script> = probes.iter().map(Script::probe).collect();
         let mut outputs = self.exec(place, &scripts).await?.into_iter();
-        let first = outputs.next().unwrap_or_default();
+        let mut first = outputs.next().unwrap_or_default();
+        if first.status.is_none() && first.failure.is_none() {
+            // Another answer of the same request was too long; alone this one has room.
+            first = self.exec(place, &scripts[..1]).await?.into_iter().next().unwrap_or_default();
+        }
         for (probe, output) in probes.into_iter().skip(1).zip(outputs) {
-            self.seen.insert((place.clone(), probe), output);
+            // One that was not asked, because an earlier one printed too much, is asked again when its turn comes.
+            if output.status.is_some() {
+                self.seen.insert((place.clone(), probe), output);
+            }
         }
         Ok(first)
     }
@@ -197,7 +211,8 @@ impl HostRun<'_> {
         for step in &decision.steps {
             match step {
                 Step::Run(script) => {
-                    scripts.push(Script::step(format!("{}{exports}{script}", keep.take().unwrap_or_default())));
+                    let text = format!("{}{exports}{script}", keep.take().unwrap_or_default());
+                    scripts.push(Script::step(text).in_locale(operation.locale()));
                 }
                 Step::Send { input, script } => {
                     // What comes before it must have succeeded: it has a channel of its own.
@@ -205,9 +220,8 @@ impl HostRun<'_> {
                         outputs.extend(self.exec(place, &std::mem::take(&mut scripts)).await?);
                     }
                     if outputs.iter().skip(wanted.len()).all(Output::succeeded) {
-                        let connection = self.connection(place).await?;
                         let script = format!("{}{exports}{script}", keep.take().unwrap_or_default());
-                        outputs.push(connection.send(place.user.as_deref(), &script, input.clone()).await?);
+                        outputs.push(self.send(place, &script, input.clone()).await?);
                     }
                 }
             }
@@ -227,12 +241,20 @@ impl HostRun<'_> {
                 }
             }
         }
+        let failure = outputs.iter().find_map(|output| output.failure.clone());
         let steps = outputs.split_off(wanted.len().min(outputs.len()));
         if let (Some(kept), Some(first)) = (kept, steps.first()) {
             self.is_kept(place, kept, first);
         }
         let diffs = wanted.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect();
-        Ok(TaskEnd::of(operation.conclude(decision, &steps), diffs))
+        let end = TaskEnd::of(operation.conclude(decision, &steps), diffs);
+        Ok(TaskEnd { failure: failure.or(end.failure), ..end })
+    }
+
+    /// Runs a script with bytes as its standard input.
+    async fn send(&self, place: &Place, script: &str, input: bytes::Bytes) -> Result<Output> {
+        let connection = self.connection(place).await?;
+        self.attend(place, connection.as_ref(), connection.send(place.user.as_deref(), script, input)).await
     }
 
     async fn diffs(&self, place: &Place, changes: &[FileChange]) -> Result<Vec<String>> {
@@ -244,6 +266,13 @@ impl HostRun<'_> {
         let outputs = self.exec(place, &scripts).await?;
         Ok(changes.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect())
     }
+}
+
+/// Why a file could not be written, when it could not.
+pub(super) fn not_written(output: &Output, path: &str) -> Option<String> {
+    let said = output.err();
+    let why = if said.trim().is_empty() { "the machine did not say why" } else { said.trim() };
+    (!output.succeeded()).then(|| format!("cannot write `{path}`: {}", output.failure.as_deref().unwrap_or(why)))
 }
 
 /// When a command began and ended, as Ansible says it.
