@@ -1,14 +1,18 @@
 //! Whose objects are whose, which account they are in, and how long they live: the real program against engines in memory.
 
-use std::process::Stdio;
+use std::{process::Stdio, sync::Arc};
 
 use infra::{
     apply::sweep,
+    config::StateSettings,
     event::Events,
     plan::Listed,
     provider::{Driver as _, Owner, Provider as _, Request, fake::Fake},
     resource::{Policy, Resource, Terms},
-    state::{State, Store},
+    state::{
+        Backend, Expect, LocalBackend, State, Store, Tag,
+        pool::{Member, Pool},
+    },
 };
 use serde_json::{Value, json};
 
@@ -457,4 +461,64 @@ async fn ownership_removals_and_their_proof_look_at_the_project() {
     let changes = listed.removal(Policy::default()).unwrap();
     assert_eq!(sweep(&cloud, &owner, &changes, &Events::ignored()).await.unwrap(), 1);
     assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
+}
+
+/// A store of states in which the claim of a member is freed by another command at the moment before its taker writes its own state.
+#[derive(Debug)]
+struct Meddling(LocalBackend);
+
+#[async_trait::async_trait]
+impl Backend for Meddling {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    async fn get(&self, key: &str) -> infra::error::Result<Option<(String, Tag)>> {
+        self.0.get(key).await
+    }
+
+    async fn put(&self, key: &str, text: &str, expect: &Expect) -> infra::error::Result<Option<Tag>> {
+        if key == "pr-1/state.json" && text.contains("labelled") {
+            let (member, tag) = self.0.get("member/state.json").await?.unwrap();
+            let freed = member.replace("\"claimed_by\": \"pr-1\"", "\"claimed_by\": \"pr-2\"");
+            assert_ne!(freed, member);
+            self.0.put("member/state.json", &freed, &Expect::Tag(tag)).await?.unwrap();
+        }
+        self.0.put(key, text, expect).await
+    }
+
+    async fn delete(&self, key: &str, tag: &Tag) -> infra::error::Result<bool> {
+        self.0.delete(key, tag).await
+    }
+
+    async fn list(&self, name: &str) -> infra::error::Result<Vec<String>> {
+        self.0.list(name).await
+    }
+
+    async fn probe(&self) -> infra::error::Result<()> {
+        self.0.probe().await
+    }
+
+    fn poll(&self) -> std::time::Duration {
+        self.0.poll()
+    }
+}
+
+#[tokio::test]
+async fn ownership_a_claim_that_was_overtaken_has_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend: Arc<dyn Backend> = Arc::new(Meddling(LocalBackend::new(folder.path().join(".infra"))));
+    let settings = StateSettings::default();
+    let store = |name: &str| Store::over(Arc::clone(&backend), folder.path(), &name.parse().unwrap(), &settings);
+    let member = Member { template: "dev".into(), digest: "d".into(), claimed_by: None };
+    let state = State { pool: Some(member), ..State::of_name("member".parse().unwrap()) };
+    store("member").write(&state).await.unwrap();
+    let pool = Pool::new(Arc::clone(&backend), folder.path(), &settings, None);
+    let target = store("pr-1");
+    let (lease, _) = target.lease("a test", std::time::Duration::ZERO, &Events::ignored()).await.unwrap();
+    let claimed = pool.claim(&target, &"pr-1".parse().unwrap(), "dev", "d", "engine A").await.unwrap();
+    assert_eq!(claimed, None, "another environment has the member");
+    target.release(lease).await;
+    assert_eq!(store("pr-1").read().await.unwrap(), None);
+    assert!(store("member").read().await.unwrap().is_some());
 }

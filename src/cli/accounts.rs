@@ -12,7 +12,7 @@ use crate::{
     error::{Context, Error, Result},
     name::Name,
     plan::Listed,
-    project::ProjectId,
+    project::{self, ProjectId},
     provider::{self, Provider, docker::Docker},
     state::{self, Deed, State, Store},
     ui::Ui,
@@ -190,13 +190,15 @@ pub(super) async fn history(project: &Path, name: &Name) -> Result<Vec<Deed>> {
     Ok(deeds)
 }
 
-/// All stores of this project that hold a state.
+/// All stores of this project that hold a state; those of other projects in the same place are none of ours.
 pub(super) async fn stores(project: &Path) -> Result<Vec<(Store, State)>> {
     let mut stores = Vec::new();
+    let ours = project::read(project)?;
+    let is_theirs = |state: &State| ours.is_some() && state.project.is_some() && state.project != ours;
     for settings in places(project) {
         for name in Store::list(state::open(project, &settings)?.as_ref()).await? {
             let store = Store::open(project, &name, &settings)?;
-            if let Some(state) = store.read().await? {
+            if let Some(state) = store.read().await?.filter(|state| !is_theirs(state)) {
                 stores.push((store, state));
             }
         }

@@ -16,6 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
+    plan, project,
     resource::{self, Address},
     secret::Redactor,
     state::{self, State, Store, Vault},
@@ -265,8 +266,13 @@ async fn push(environment: &str, file: &PathBuf, force: bool, ui: &Ui) -> Result
     if pushed.environment.as_str() != environment {
         return Err(Error::usage(format!("this is the state of `{}`, not of `{environment}`", pushed.environment)));
     }
+    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let folder = config::project_of(&start);
+    let id = project::read(&folder)?;
+    plan::check_project(&folder, id.as_ref(), &pushed)?;
     let (lease, there) = store.lease(&format!("infra state push {environment}"), PATIENCE, &Events::ignored()).await?;
     let result = async {
+        there.iter().try_for_each(|there| plan::check_project(&folder, id.as_ref(), there))?;
         if let Some(there) = there
             && there.serial > pushed.serial
             && !force

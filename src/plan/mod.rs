@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub use self::{
     data::DataPolicy,
     select::Selection,
-    site::Site,
+    site::{Site, check_project},
     sweep::{Listed, terms},
 };
 use crate::{

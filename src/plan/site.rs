@@ -1,7 +1,7 @@
 //! Where a command works: the project, the provider and the account; and whether a state belongs there. What a path, a name or
 //! an empty list says never decides whose object something is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -28,18 +28,17 @@ pub struct Site {
     pub place: String,
 }
 
-impl Site {
-    /// Whether a state belongs to this project.
-    ///
-    /// # Errors
-    /// When it belongs to another one, or this folder does not say which project it is.
-    pub fn check_project(&self, state: &State) -> Result<()> {
-        let Some(theirs) = &state.project else { return Ok(()) };
-        let file = project::file(&self.folder);
-        let (name, file) = (&state.environment, file.display());
-        let elsewhere = "if this is another project, keep its states elsewhere: another `prefix` under `state: s3:` in its files, \
+/// Whether a state belongs to the project of this folder and id.
+///
+/// # Errors
+/// When it belongs to another one, or the folder does not say which project it is.
+pub fn check_project(folder: &Path, ours: Option<&ProjectId>, state: &State) -> Result<()> {
+    let Some(theirs) = &state.project else { return Ok(()) };
+    let file = project::file(folder);
+    let (name, file) = (&state.environment, file.display());
+    let elsewhere = "if this is another project, keep its states elsewhere: another `prefix` under `state: s3:` in its files, \
                          another table, or another bucket";
-        match &self.project {
+    match ours {
             Some(ours) if ours == theirs => Ok(()),
             Some(ours) => Err(Error::usage(format!(
                 "the state of `{name}` belongs to the project `{theirs}`, and this is the project `{ours}`; nothing was changed"
@@ -53,6 +52,15 @@ impl Site {
             .hint(format!("if this is that project, write this line into `{file}` and commit it: {theirs}"))
             .hint(elsewhere)),
         }
+}
+
+impl Site {
+    /// Whether a state belongs to this project.
+    ///
+    /// # Errors
+    /// As [`check_project`].
+    pub fn check_project(&self, state: &State) -> Result<()> {
+        check_project(&self.folder, self.project.as_ref(), state)
     }
 
     /// Whether the objects of a state are in this account.

@@ -13,7 +13,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Backend, State, Store, Terms};
-use crate::{config::StateSettings, error::Result, event::Events, name::Name, project::ProjectId};
+use crate::{
+    config::StateSettings,
+    error::{Error, Result},
+    event::Events,
+    name::Name,
+    project::ProjectId,
+};
 
 /// What makes an environment a member of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +173,20 @@ async fn take(
         ..state
     };
     target.write(&taken).await?;
-    source.remove().await?;
-    Ok(Some(taken))
+    let removed = source.remove().await;
+    // A command that was stopped for longer than its lease lasts may find that the member was handed to another environment
+    // meanwhile: then it has nothing.
+    let there = source.read().await?.and_then(|state| state.pool);
+    match there {
+        None => removed.map(|()| Some(taken)),
+        Some(member) if member.claimed_by.as_ref() == Some(name) => {
+            removed?;
+            Err(Error::new(format!("the state of `{}` could not be removed", taken.label()))
+                .hint("run the same command again: it goes on with this member"))
+        }
+        Some(_) => {
+            target.remove().await?;
+            Ok(None)
+        }
+    }
 }
