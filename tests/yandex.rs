@@ -773,6 +773,8 @@ instances: {web: {resources: {memory: 2}}}
 ",
     )
     .await;
+    // Labels need the id of the project, so that it is there before the cloud is asked to write them.
+    project.sandbox.write(infra::project::FILE, "test-k3x9q2ab\n");
     let cloud = &project.cloud;
     let network = cloud.make("/vpc/v1/networks", json!({ "name": "office", "labels": { "team": "web" } }));
     let other = cloud.make("/vpc/v1/networks", json!({ "name": "other" }));

@@ -78,7 +78,7 @@ impl Session {
 
     fn in_account(&mut self, account: String) -> Result<()> {
         if let Some(state) = &self.state {
-            self.ownership.site.check_account(state, &account)?;
+            self.ownership.site.check_account(state, Some(&account))?;
         }
         self.ownership.account = Some(account);
         Ok(())
@@ -90,6 +90,10 @@ impl Session {
     /// When the provider does not answer, works in another account than the state's objects are in, or what exists was taken
     /// over by another environment.
     pub(super) async fn observe(&mut self) -> Result<Vec<Object>> {
+        // Another provider need not be asked: its credentials may not even be at hand.
+        if let Some(state) = &self.state {
+            self.ownership.site.check_account(state, None)?;
+        }
         let label = self.label();
         let account = async {
             match &self.ownership.account {

@@ -63,17 +63,18 @@ impl Site {
         check_project(&self.folder, self.project.as_ref(), state)
     }
 
-    /// Whether the objects of a state are in this account.
+    /// Whether the objects of a state are at this provider and, once it has said who it is, in this account.
     ///
     /// # Errors
-    /// When they are in another one.
-    pub fn check_account(&self, state: &State, account: &str) -> Result<()> {
-        let here = format!("{} ({account}, {})", self.provider, self.place);
+    /// When they are elsewhere.
+    pub fn check_account(&self, state: &State, account: Option<&str>) -> Result<()> {
+        let id = account.map(|account| format!("{account}, ")).unwrap_or_default();
+        let here = format!("{} ({id}{})", self.provider, self.place);
         let there = match &state.account {
             _ if state.provider != self.provider => {
                 state.account.as_ref().map_or_else(|| state.provider.clone(), |id| format!("{} ({id})", state.provider))
             }
-            Some(known) if known != account => format!("{} ({known})", state.provider),
+            Some(known) if account.is_some_and(|account| account != known) => format!("{} ({known})", state.provider),
             _ => return Ok(()),
         };
         let name = &state.environment;
@@ -210,12 +211,13 @@ mod tests {
     #[test]
     fn a_state_of_another_account_is_refused_with_both_named() {
         let known = State { account: Some("engine A".into()), ..state(None) };
-        site(None).check_account(&known, "engine A").unwrap();
-        site(None).check_account(&state(None), "engine B").unwrap();
-        let other = site(None).check_account(&known, "engine B").unwrap_err().to_string();
+        site(None).check_account(&known, Some("engine A")).unwrap();
+        site(None).check_account(&known, None).unwrap();
+        site(None).check_account(&state(None), Some("engine B")).unwrap();
+        let other = site(None).check_account(&known, Some("engine B")).unwrap_err().to_string();
         assert!(other.contains("docker (engine A)") && other.contains("docker (engine B, unix:///"), "{other}");
         let cloud = State { provider: "aws".into(), ..state(None) };
-        let other = site(None).check_account(&cloud, "engine B").unwrap_err().to_string();
+        let other = site(None).check_account(&cloud, None).unwrap_err().to_string();
         assert!(other.contains("`dev` is in aws, and"), "{other}");
     }
 
