@@ -146,6 +146,13 @@ impl Error {
         &self.diagnostics
     }
 
+    /// The first of [`Self::diagnostics`], as many as are shown at once, and how many more there are.
+    #[must_use]
+    pub fn shown_diagnostics(&self) -> (&[Diagnostic], usize) {
+        let shown = self.diagnostics.len().min(DIAGNOSTICS);
+        (&self.diagnostics[..shown], self.diagnostics.len() - shown)
+    }
+
     /// The process exit code for this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -166,13 +173,11 @@ impl fmt::Display for Error {
         for cause in &self.causes {
             write!(f, ": {cause}")?;
         }
-        for diagnostic in self.diagnostics.iter().take(DIAGNOSTICS) {
+        let (shown, more) = self.shown_diagnostics();
+        for diagnostic in shown {
             write!(f, "\n{diagnostic}")?;
         }
-        match self.diagnostics.len().saturating_sub(DIAGNOSTICS) {
-            0 => Ok(()),
-            more => write!(f, "\nand {more} more"),
-        }
+        if more == 0 { Ok(()) } else { write!(f, "\nand {more} more") }
     }
 }
 

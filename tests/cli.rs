@@ -163,7 +163,7 @@ fn a_play_may_use_what_an_earlier_one_has_registered() {
         &(play("    - command: id\n      register: foo\n    - set_fact: {bar: 1}\n")
             + &play("    - debug: {msg: '{{ foo.stdout }} {{ bar }}'}\n")),
     );
-    sandbox.run(&["validate", "dev"], 0);
+    sandbox.run(&["validate", "dev"], 0).silent();
     sandbox.write("envs/dev/own.yml", &play("    - debug: {msg: '{{ foo.stdout }}'}\n"));
     assert!(sandbox.run(&["validate", "dev"], 2).err.contains("`foo`"));
 }

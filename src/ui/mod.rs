@@ -153,8 +153,12 @@ impl Ui {
         for cause in error.causes() {
             text += &format!("  caused by: {cause}\n");
         }
-        for diagnostic in error.diagnostics() {
+        let (shown, more) = error.shown_diagnostics();
+        for diagnostic in shown {
             text += &format!("\n{diagnostic}\n");
+        }
+        if more > 0 {
+            text += &format!("\nand {more} more\n");
         }
         for hint in error.hints() {
             text += &format!("{} {hint}\n", self.paint(CYAN, "hint:"));
