@@ -107,16 +107,17 @@ impl Loader {
         play.vars.extend(outer.common.vars.clone());
         let common = Common { vars: Vars::default(), ..common };
         let mut collect = Collect { once: true, ..Collect::default() };
-        let mut section = |key: &str| -> Result<Vec<Entry>> {
-            node.get(key).map_or_else(|| Ok(Vec::new()), |node| self.entries(node, &common, folder, &mut collect))
+        let section = |key: &str, collect: &mut Collect| -> Result<Vec<Entry>> {
+            node.get(key).map_or_else(|| Ok(Vec::new()), |node| self.entries(node, &common, folder, collect))
         };
-        let (before, after, tasks) = (section("pre_tasks")?, section("post_tasks")?, section("tasks")?);
+        // They are read in the order in which they run: a role that has been imported by tasks does not stand for one of `roles`.
+        let before = section("pre_tasks", &mut collect)?;
         let mut middle = Vec::new();
         for item in node.get("roles").and_then(Node::items).unwrap_or_default() {
             middle.extend(self.role_entry(item, &common, folder, &mut collect)?);
         }
-        middle.extend(tasks);
-        play.sections = vec![before, middle, after];
+        middle.extend(section("tasks", &mut collect)?);
+        play.sections = vec![before, middle, section("post_tasks", &mut collect)?];
         if let Some(handlers) = node.get("handlers") {
             let entries = self.handlers(handlers, &common, folder, &mut collect)?;
             flatten(&entries, &mut collect.handlers);
