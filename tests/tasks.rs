@@ -138,7 +138,7 @@ async fn a_query_that_may_change_something_runs_once_and_in_its_turn() {
       register: counted
     - postgresql_query: {query: SELECT a INTO t FROM s}
       register: into
-    - assert: {that: [paid is not changed, counted.query_result[0].n == 1, into is not changed]}
+    - assert: {that: [paid is not changed, \"counted.query_result[0].n == 1\", into is not changed]}
       when: not ansible_check_mode
 ";
     let log = || {
