@@ -149,8 +149,9 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
             embedded_names().filter_map(|file| Some(PathBuf::from(file.strip_prefix(&name)?.strip_prefix('/')?))),
         );
     } else {
-        let mut folders = vec![PathBuf::new()];
-        while let Some(inner) = folders.pop() {
+        // With each folder go the real folders that links on the way to it were in, and led to.
+        let mut folders = vec![(PathBuf::new(), vec![real(folder)?])];
+        while let Some((inner, way)) = folders.pop() {
             let path = folder.join(&inner);
             for entry in std::fs::read_dir(&path).context(|| format!("cannot read `{}`", path.display()))? {
                 let entry = entry?;
@@ -158,13 +159,21 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
                 let target = entry.path();
                 if !target.is_dir() {
                     found.push(relative);
-                } else if !entry.file_type()?.is_symlink() {
-                    folders.push(relative);
-                } else if leads_up(&target, folder)? {
-                    return Err(Error::new(format!("the link `{}` leads to a folder that holds it", target.display()))
+                } else if entry.file_type()?.is_symlink() {
+                    let (holder, leads_to) = (real(&path)?, real(&target)?);
+                    let mut way = way.clone();
+                    way.push(holder);
+                    if way.iter().any(|folder| folder.starts_with(&leads_to)) {
+                        return Err(Error::new(format!(
+                            "the link `{}` leads to a folder that holds it",
+                            target.display()
+                        ))
                         .hint("remove it, or let it lead to the files that are meant"));
+                    }
+                    way.push(leads_to);
+                    folders.push((relative, way));
                 } else {
-                    folders.push(relative);
+                    folders.push((relative, way.clone()));
                 }
             }
         }
@@ -173,13 +182,9 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether a link leads to a folder in which it is itself, so that a walk would never end; or to one that holds the whole
-/// folder that is walked.
-fn leads_up(link: &Path, walked: &Path) -> Result<bool> {
-    let real = |path: &Path| path.canonicalize().context(|| format!("cannot read `{}`", path.display()));
-    let target = real(link)?;
-    let holder = real(link.parent().unwrap_or(walked))?;
-    Ok(holder.starts_with(&target) || real(walked)?.starts_with(&target))
+/// A path without links.
+fn real(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().context(|| format!("cannot read `{}`", path.display()))
 }
 
 /// The first folder's file of this name; an absolute name is looked for as it is.
