@@ -6,7 +6,7 @@ use infra::{
     apply::sweep,
     config::StateSettings,
     event::Events,
-    plan::Listed,
+    plan::{DataPolicy, Listed},
     provider::{Driver as _, Owner, Provider as _, Request, fake::Fake},
     resource::{Policy, Resource, Terms},
     state::{
@@ -459,7 +459,7 @@ async fn ownership_removals_and_their_proof_look_at_the_project() {
     let listed = Listed::of(cloud.objects()).into_iter().find(|listed| listed.has_expired(now)).unwrap();
     let owner = Owner { environment: "dev".parse().unwrap(), project: listed.project.clone() };
     let changes = listed.removal(Policy::default()).unwrap();
-    assert_eq!(sweep(&cloud, &owner, &changes, &Events::ignored()).await.unwrap(), 1);
+    assert_eq!(sweep(&cloud, &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await.unwrap(), 1);
     assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
 }
 

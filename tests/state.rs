@@ -9,6 +9,7 @@ use std::{
 };
 
 use infra::{
+    clock::Clock,
     config::{PostgresSettings, S3Settings, StateSettings},
     event::Events,
     name::Name,
