@@ -363,12 +363,15 @@ async fn one_host(shared: &Shared, run: &PlayRun, batch: &Batch, host: &str) -> 
         Ok(Finish::Done) => {}
         Ok(Finish::Failed) => {
             shared.roster.leave(host);
+            // `meta: clear_host_errors` brings it back for later plays, not for this one.
+            run.scope.end(&[host.to_owned()]);
             batch.fail(host);
         }
         Ok(Finish::Stopped) => shared.roster.leave(host),
         Err(error) => {
             tally.unreachable += 1;
             shared.roster.leave(host);
+            run.scope.end(&[host.to_owned()]);
             batch.lose(host);
             shared.events.tell(Event::TaskEnded {
                 host: host.to_owned(),
