@@ -11,9 +11,26 @@ pool=$cache/pool
 [ -w "$cache" ] || [ "$1" = check ] || exit 0
 umask 022
 
-# The checksums of one package's version, from the indexes that apt has verified.
-checksums() {
-    apt-cache show "$1" 2>/dev/null | sed -n 's/^SHA256: *//p'
+# A field of one package's version, from the indexes that apt has verified.
+indexed() {
+    apt-cache show "$2" 2>/dev/null | sed -n "s/^$1: *//p"
+}
+
+# Enters a folder of the volume. Another machine may put a link in its place at any time: what is done then is done in the folder
+# that was entered, by relative names, and never elsewhere on this machine.
+enter() {
+    cd -P "$cache" 2>/dev/null || return 1
+    inside=$(pwd -P)/$1
+    cd -P "$1" 2>/dev/null && [ "$(pwd -P)" = "$inside" ]
+}
+
+# Copies a shared package to a file of this machine: a regular file only, no more than the bytes that the index says, and not
+# for longer than a minute.
+fetch() {
+    (
+        enter pool && [ -f "./$1" ] && [ ! -L "./$1" ] || exit 1
+        timeout 60 dd if="./$1" of="$2" bs=1M count="$3" iflag=nofollow,nonblock,fullblock,count_bytes conv=excl status=none
+    ) 2>/dev/null
 }
 
 check() {
@@ -28,14 +45,16 @@ check() {
     [ "$architecture" = all ] || name=$name:$architecture
     copy=$path.infra-copy
     rm -f "$copy"
-    if cp -- "$path" "$copy" 2>/dev/null; then
+    size=$(indexed Size "$name=$version" | sort -n | tail -n 1)
+    if fetch "$file" "$copy" "${size:-1073741824}"; then
         sum=$(sha256sum <"$copy")
-        if checksums "$name=$version" | grep -qxF "${sum%% *}"; then
+        if indexed SHA256 "$name=$version" | grep -qxF "${sum%% *}"; then
             mv -f -- "$copy" "$path"
             return
         fi
     fi
-    rm -f "$copy" "$path" "$pool/$file"
+    rm -f "$copy" "$path"
+    (enter pool && rm -rf "./$file")
     echo "infra: the shared package cache holds another \`$file\` than the archive: it is downloaded" >&2
     folder=$(mktemp -d) || return 1
     (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download "$name=$version") && mv -f -- "$folder"/*.deb "$path"
@@ -54,7 +73,7 @@ take)
         [ -e "$archive/${package##*/}" ] || ln -sf "$package" "$archive/" 2>/dev/null
     done
     # Machines of earlier versions have their archives here.
-    find "$cache/machines" -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} + 2>/dev/null
+    (enter machines && find . -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} + 2>/dev/null)
     ;;
 check)
     failed=0
@@ -67,12 +86,15 @@ check)
     ;;
 give)
     mkdir -p "$pool"
+    enter pool || exit 0
     for package in "$archive"/*.deb; do
         if [ ! -f "$package" ] || [ -L "$package" ]; then continue; fi
-        shared=$pool/${package##*/}
+        shared=./${package##*/}
         [ -e "$shared" ] && continue
-        copy=$(mktemp "$pool/.copy-XXXXXX") || continue
-        cp -- "$package" "$copy" && chmod 644 "$copy" && mv -n -- "$copy" "$shared"
+        # Created exclusively: a link that another machine puts in its place is not followed.
+        copy=$(mktemp -u ./.copy-XXXXXX) || continue
+        dd if="$package" of="$copy" bs=1M conv=excl oflag=nofollow status=none 2>/dev/null || continue
+        mv -nT -- "$copy" "$shared"
         rm -f "$copy"
     done
     ;;
