@@ -1,7 +1,17 @@
 //! Whose certificates this machine trusts. Part of the vocabulary.
 
+use std::path::Path;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{RootCertStore, pki_types::CertificateDer};
+
+/// Where systems keep the bundle of the authorities that they trust.
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Mozilla's authorities, those of this machine, and others in PEM.
 #[must_use]
@@ -16,11 +26,21 @@ pub fn trusted(others: &[String]) -> RootCertStore {
     roots
 }
 
-/// The authorities that this machine trusts.
-fn of_machine() -> Option<String> {
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
+/// The authorities that this machine trusts: what `SSL_CERT_FILE` and `SSL_CERT_DIR` name, as for OpenSSL, otherwise the
+/// system's bundle. A machine may have none.
+fn of_machine() -> Vec<String> {
+    #[expect(clippy::disallowed_methods, reason = "every program with TLS reads its authorities from these")]
+    let [file, folders] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    if file.is_none() && folders.is_none() {
+        return BUNDLES.iter().find_map(|path| read(Path::new(path))).into_iter().collect();
+    }
+    let mut found: Vec<String> = file.iter().filter_map(|path| read(Path::new(path))).collect();
+    for folder in folders.iter().flat_map(std::env::split_paths) {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        found.extend(entries.filter_map(|entry| read(&entry.path())));
+    }
+    found
 }
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {

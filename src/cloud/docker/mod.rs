@@ -161,9 +161,17 @@ impl Client {
     /// When the HTTP client cannot be built.
     pub fn new(endpoint: &Endpoint) -> crate::error::Result<Self> {
         let builder = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(10));
+        // Nothing is trusted where nothing is encrypted: a machine without certificates reaches its engine too.
+        let nothing = || {
+            let roots = rustls::RootCertStore::empty();
+            rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+        };
         let (builder, base) = match endpoint {
-            Endpoint::Unix(path) => (builder.unix_socket(path.clone()), "http://docker".to_owned()),
-            Endpoint::Http(base) => (builder, base.clone()),
+            Endpoint::Unix(path) => {
+                let builder = builder.unix_socket(path.clone()).tls_backend_preconfigured(nothing());
+                (builder, "http://docker".to_owned())
+            }
+            Endpoint::Http(base) => (builder.tls_backend_preconfigured(nothing()), base.clone()),
             Endpoint::Https { base, certificates } => {
                 let (authorities, identity) = client_certificates(certificates)?;
                 (builder.tls_certs_only(authorities).identity(identity), base.clone())
