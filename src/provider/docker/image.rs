@@ -279,10 +279,14 @@ mod tests {
                 .replace("cache=/var/cache/infra", &format!("cache={}", shared.display()))
                 .replace("archive=/var/cache/apt/archives", &format!("archive={}", path("archives").display()));
             let sum = hex(&Sha256::digest(package));
+            let size = package.len();
             let asked = "[ \"$2\" = hello:amd64=1:2.10-3 ]";
             for (name, text) in [
                 ("package-cache", script),
-                ("bin/apt-cache", format!("#!/bin/sh\n{asked} && printf 'Package: hello\\nSHA256: {sum}\\n'\n")),
+                (
+                    "bin/apt-cache",
+                    format!("#!/bin/sh\n{asked} && printf 'Package: hello\\nSize: {size}\\nSHA256: {sum}\\n'\n"),
+                ),
                 ("bin/apt-get", format!("#!/bin/sh\nprintf '%s' '{package}' >hello_1%3a2.10-3_amd64.deb\n")),
             ] {
                 std::fs::write(path(name), text).unwrap();
@@ -337,5 +341,54 @@ mod tests {
         assert!(!pooled.exists());
         assert!(second.run("give").status.success());
         assert_eq!(std::fs::read_to_string(&pooled).unwrap(), "genuine");
+    }
+
+    #[test]
+    fn what_another_machine_puts_into_the_shared_cache_is_neither_followed_nor_waited_for() {
+        use std::os::unix::fs::symlink;
+
+        let shared = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let machine = Machine::new(shared.path(), "genuine");
+        let pooled = shared.path().join("pool/hello_1%3a2.10-3_amd64.deb");
+        let own = elsewhere.path().join("hello_1%3a2.10-3_amd64.deb");
+        let fifo = |path: &std::path::Path| {
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o666.into(), 0).unwrap();
+        };
+
+        // The folder of packages is a link to a folder of the machine: nothing is written or removed there.
+        symlink(elsewhere.path(), shared.path().join("pool")).unwrap();
+        std::fs::write(machine.archive(), "genuine").unwrap();
+        assert!(machine.run("give").status.success());
+        assert!(!own.exists());
+        std::fs::write(&own, "own").unwrap();
+        std::fs::remove_file(machine.archive()).unwrap();
+        symlink(&pooled, machine.archive()).unwrap();
+        assert!(machine.run("check").status.success());
+        assert_eq!(std::fs::read_to_string(&own).unwrap(), "own");
+        assert_eq!(std::fs::read_to_string(machine.archive()).unwrap(), "genuine");
+        std::fs::remove_file(shared.path().join("pool")).unwrap();
+        std::fs::create_dir(shared.path().join("pool")).unwrap();
+
+        // A package that is a link is not written through.
+        symlink(&own, &pooled).unwrap();
+        assert!(machine.run("give").status.success());
+        assert_eq!(std::fs::read_to_string(&own).unwrap(), "own");
+
+        // A pipe and a file without end are downloaded instead.
+        for endless in [true, false] {
+            std::fs::remove_file(machine.archive()).unwrap();
+            let _ = std::fs::remove_file(&pooled);
+            if endless {
+                symlink("/dev/zero", &pooled).unwrap()
+            } else {
+                fifo(&pooled)
+            }
+            symlink(&pooled, machine.archive()).unwrap();
+            let output = machine.run("check");
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(std::fs::read_to_string(machine.archive()).unwrap(), "genuine");
+            assert!(!machine.archive().is_symlink() && !pooled.is_symlink() && !pooled.exists());
+        }
     }
 }
