@@ -30,6 +30,7 @@ use crate::{
     support::{
         commands::{command, environment},
         engine::{self, Engine},
+        repository,
     },
 };
 
@@ -237,6 +238,11 @@ async fn every_step_of_every_plan_survives_every_fault() {
               503, cut off before or after they are carried out, carried out but answered with an error, or answered late \
               (`e2e_an_engine_that_fails_anywhere_is_gone_on_from`); and the program is killed after each write of its state \
               (`e2e_an_apply_that_is_killed_anywhere_is_gone_on_from`).\n";
+    table += "\n# Classes of mistakes, and what holds them\n\n| what must not happen | held in | tried by |\n|---|---|---|\n";
+    for (mistake, places, tests) in CLASSES {
+        let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        table += &format!("| {mistake} | {} | {} |\n", list(places), list(tests));
+    }
     println!("{table}");
     crate::docs::page("faults.md", &table);
 }
@@ -350,4 +356,110 @@ async fn e2e_an_engine_that_fails_anywhere_is_gone_on_from() {
     }
     println!("{tried} faults of the engine were tried");
     assert!(tried >= 24, "{tried}");
+}
+
+/// What must not happen, where in `src/` and elsewhere that is held, and the tests that try to break it.
+const CLASSES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "another project's objects are taken for ours",
+        &["src/project.rs", "src/plan/site.rs"],
+        &[
+            "ownership_two_projects_at_one_path_do_not_see_each_other",
+            "ownership_removals_and_their_proof_look_at_the_project",
+        ],
+    ),
+    (
+        "a command works in another account than the state's",
+        &["src/cli/ownership.rs"],
+        &["ownership_another_account_is_refused_with_both_named"],
+    ),
+    (
+        "a state is forgotten because a list is empty",
+        &["src/plan/site.rs"],
+        &["ownership_an_empty_list_forgets_nothing"],
+    ),
+    (
+        "two commands write one state",
+        &["src/state/lease.rs", "src/state/store.rs"],
+        &["state_in_files_conforms", "state_in_a_bucket_conforms", "whoever_lost_the_lease_removes_nothing"],
+    ),
+    (
+        "data is lost by a plan that nobody read",
+        &["src/plan/data.rs"],
+        &["a_plan_that_loses_data_is_refused_before_anything_is_done", "a_plan_names_the_data_that_it_loses"],
+    ),
+    (
+        "a database or its dumps are lost with its machine",
+        &["playbooks/roles/postgresql", "templates/postgresql"],
+        &[
+            "e2e_a_database_outlives_its_machine_and_is_restored_from_a_dump",
+            "old_dumps_are_removed_only_after_a_good_one",
+        ],
+    ),
+    (
+        "a key is thrown away that a state still needs",
+        &["src/state/key.rs", "src/cli/state.rs"],
+        &["a_key_is_not_replaced_when_a_state_may_be_overlooked"],
+    ),
+    (
+        "what a machine answers is evaluated",
+        &["src/template/authored.rs"],
+        &["no_answer_of_any_module_is_evaluated", "few_places_say_that_the_author_wrote_something"],
+    ),
+    (
+        "a machine costs the program its memory, its time or its terminal",
+        &["src/remote", "src/playbook/web.rs", "src/ui"],
+        &["every_module_and_action_against_every_answer", "a_gigabyte_costs_little_memory", "floods_are_cut_off"],
+    ),
+    (
+        "a user of a machine leads a task of root elsewhere",
+        &["src/modules/content.rs", "src/modules/writer.sh"],
+        &["a_race_in_a_folder_of_another_user_is_not_won", "links_of_another_user_lead_nowhere"],
+    ),
+    ("a value becomes a command of a shell", &["src/modules/script.rs"], &["values_are_words"]),
+    (
+        "a probe or `--check` changes something",
+        &["src/modules/probe.rs", "src/playbook/web.rs"],
+        &["probes_can_only_read", "check_mode_sends_nothing"],
+    ),
+    (
+        "a keyword or an argument is accepted and ignored",
+        &["src/playbook/load"],
+        &["every_keyword_that_is_done_has_a_case_in_each_place", "every_argument_that_is_listed_is_looked_at"],
+    ),
+    (
+        "a notified handler never runs",
+        &["src/playbook"],
+        &["a_killed_run_never_loses_a_handler", "a_rotated_password_reaches_the_service"],
+    ),
+    (
+        "a secret is printed or kept in clear",
+        &["src/secret", "src/state/sealed.rs"],
+        &["e2e_canaries_are_seen_nowhere"],
+    ),
+    (
+        "input makes the program panic, hang or overflow",
+        &["src/yaml", "src/template", "src/state"],
+        &["deep_yaml_is_answered", "deep_templates_are_answered", "state_documents_are_answered"],
+    ),
+];
+
+/// The table names what exists.
+#[test]
+fn classes_of_mistakes_are_held_where_the_table_says() {
+    let root = repository();
+    let read = |folder: &str| -> String {
+        let files = infra::files::walk(&root.join(folder)).unwrap();
+        let sources = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        sources.map(|path| std::fs::read_to_string(root.join(folder).join(path)).unwrap()).collect()
+    };
+    let sources = read("tests") + &read("src");
+    for (mistake, places, tests) in CLASSES {
+        for place in *places {
+            assert!(root.join(place).exists(), "{mistake}: there is no {place}");
+        }
+        for test in *tests {
+            assert!(sources.contains(&format!("fn {test}(")), "{mistake}: there is no test {test}");
+        }
+    }
 }
