@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    io::Write as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -130,6 +131,12 @@ pub fn read(folder: &Path) -> Result<Option<ProjectId>> {
 /// # Errors
 /// When the file cannot be written.
 pub fn read_or_make(folder: &Path) -> Result<(ProjectId, bool)> {
+    read_or_make_with(folder, |from, to| std::fs::hard_link(from, to))
+}
+
+fn read_or_make_with(
+    folder: &Path, link: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+) -> Result<(ProjectId, bool)> {
     if let Some(id) = read(folder)? {
         return Ok((id, false));
     }
@@ -137,10 +144,16 @@ pub fn read_or_make(folder: &Path) -> Result<(ProjectId, bool)> {
     let cannot = || format!("cannot write `{}`", path.display());
     // It appears with its content or not at all.
     let new = folder.join(format!("{FILE}.{}", identity::random_text(RANDOM)?));
-    std::fs::write(&new, format!("{COMMENT}\n{id}\n")).context(cannot)?;
-    let linked = std::fs::hard_link(&new, &path);
+    let text = format!("{COMMENT}\n{id}\n");
+    std::fs::write(&new, &text).context(cannot)?;
+    let linked = link(&new, &path);
     let _ = std::fs::remove_file(&new);
-    match linked {
+    // Some file systems have no hard links.
+    let made = linked.or_else(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => create(&path, &text),
+    });
+    match made {
         Ok(()) => Ok((id, true)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let id = read(folder)?.ok_or_else(|| Error::new(cannot()))?;
@@ -150,11 +163,18 @@ pub fn read_or_make(folder: &Path) -> Result<(ProjectId, bool)> {
     }
 }
 
+/// Writes a file that is not there yet.
+fn create(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+    // An empty file would be in the way of the next command.
+    file.write_all(text.as_bytes()).inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{FILE, ProjectId, read, read_or_make};
+    use super::{FILE, ProjectId, read, read_or_make, read_or_make_with};
 
     #[test]
     fn an_id_is_the_folders_name_made_plain_and_something_random() {
@@ -186,6 +206,16 @@ mod tests {
         let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(files, [FILE]);
         assert_eq!(read(folder.path()).unwrap().unwrap(), made[0].0);
+    }
+
+    #[test]
+    fn it_is_made_where_there_are_no_hard_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = || read_or_make_with(folder.path(), |_, _| Err(std::io::ErrorKind::Unsupported.into())).unwrap();
+        let (id, made) = make();
+        assert!(made);
+        assert_eq!((read(folder.path()).unwrap(), make()), (Some(id.clone()), (id, false)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
