@@ -79,6 +79,9 @@ impl Site {
         };
         let name = &state.environment;
         Err(Error::usage(format!("`{name}` is in {there}, and this command would work in {here}; nothing was changed"))
+            .hint(format!(
+                "to move it, destroy it where it is first: put the old settings back and run `infra destroy {name}`"
+            ))
             .hint("check `provider` and its settings in the file, and variables such as DOCKER_HOST and AWS_PROFILE")
             .hint(format!("if the other account is gone for good, `infra state rm {name}` forgets what was there")))
     }
@@ -219,6 +222,8 @@ mod tests {
         let cloud = State { provider: "aws".into(), ..state(None) };
         let other = site(None).check_account(&cloud, None).unwrap_err().to_string();
         assert!(other.contains("`dev` is in aws, and"), "{other}");
+        let moved = site(None).check_account(&known, Some("engine B")).unwrap_err();
+        assert!(moved.hints()[0].starts_with("to move it, destroy it where it is first"), "{:?}", moved.hints());
     }
 
     #[test]
