@@ -166,9 +166,7 @@ impl<'a> Run<'a> {
         if plan.changes.iter().any(|change| matches!(change.action, Action::Create | Action::Replace)) {
             self.provider.prepare(&wanted, self.events).await?;
         }
-        for change in plan.of(Action::Forget) {
-            self.save(|state| drop(state.resources.remove(&change.address))).await?;
-        }
+        self.forget(plan).await?;
         let replaced: Vec<&Change> = plan.of(Action::Replace).collect();
         let removed = self.remove_all(&replaced, plan.data).await?;
         let by_address: BTreeMap<&Address, &Change> =
@@ -276,8 +274,13 @@ impl<'a> Run<'a> {
         match (change.action, &change.object) {
             (Action::Keep, Some(object)) => {
                 // Reality moves: an address or a port may be another one after the machine was restarted.
-                let unchanged = (self.books().state.resources.get(&change.address))
-                    .is_some_and(|entry| same(entry, resource, object));
+                let unchanged = {
+                    let state = &self.books().state;
+                    let entry = state.resources.get(&change.address);
+                    // What stays is not being removed any more.
+                    !state.removing.contains(&change.address)
+                        && entry.is_some_and(|entry| same(entry, resource, object))
+                };
                 if !unchanged {
                     self.record(resource, object).await?;
                 }
@@ -389,10 +392,20 @@ impl<'a> Run<'a> {
         plan.check_losses()?;
         let removed: Vec<&Change> = plan.of(Action::Delete).collect();
         let destroyed = self.remove_all(&removed, plan.data).await?;
-        for change in plan.of(Action::Forget) {
-            self.save(|state| drop(state.resources.remove(&change.address))).await?;
-        }
+        self.forget(plan).await?;
         Ok(Tally { destroyed, ..Tally::default() })
+    }
+
+    /// Takes out of the state what is gone.
+    async fn forget(&self, plan: &Plan) -> Result<()> {
+        for change in plan.of(Action::Forget) {
+            self.save(|state| {
+                state.resources.remove(&change.address);
+                state.removing.remove(&change.address);
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     async fn remove_all(&self, changes: &[&Change], data: DataPolicy) -> Result<usize> {

@@ -68,6 +68,7 @@ async fn refresh(session: &mut Session, forget: bool) -> Result<(Vec<Address>, V
         true
     });
     if !gone.is_empty() || !moved.is_empty() {
+        state.removing.retain(|address| !gone.contains(address));
         state.serial += 1;
         session.store.write(&state).await?;
     }
