@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     apply::{self, Tally},
+    clock::Clock,
     config::{self, Environment},
     error::{Error, Result},
     event::Events,
@@ -254,12 +255,33 @@ impl Destroy {
     ) -> Result<Vec<Change>> {
         let name = &environment.name;
         let site = Ownership::of(&environment.project, provider)?.site;
-        let mut objects = provider.labelled(Some(name)).await?;
-        let owner = site.owner(name, site.kept_label(None, &objects).as_deref());
+        let read = store.read().await;
+        let is_unreadable = read.is_err();
+        let state = read.ok().flatten();
+        if let Some(state) = &state {
+            site.check_project(state)?;
+            site.check_account(state, None)?;
+            site.check_account(state, Some(&provider.account().await?))?;
+        }
+        let label = state.as_ref().map_or(name, State::label);
+        let mut objects = provider.labelled(Some(label)).await?;
+        let owner = site.owner(label, site.kept_label(state.as_ref(), &objects).as_deref());
         objects.retain(|object| owner.owns(object));
-        self.check_protection(environment, None, &objects)?;
+        self.check_protection(environment, state.as_ref(), &objects)?;
+        if !self.forget {
+            site.check_not_all_gone(state.as_ref(), &objects, Clock::System.now())?;
+            if is_unreadable && objects.is_empty() {
+                return Err(Error::usage(format!(
+                    "the state of `{name}` cannot be read, and nothing that carries its labels exists in {} ({}); nothing was \
+                     changed",
+                    site.provider, site.place
+                ))
+                .hint("if this is not the account that it was created in, use the right one")
+                .hint("if it was removed already, `--forget` puts the state aside"));
+            }
+        }
         let states = accounts::states(&environment.project, ui).await;
-        let taker = states.iter().find(|state| state.environment != *name && state.label() == name);
+        let taker = states.iter().find(|state| state.environment != *name && state.label() == label);
         if let Some(taker) = taker.map(|state| &state.environment) {
             return Err(Error::usage(format!(
                 "what is labelled `{name}` belongs to `{taker}`, which has taken it over from a pool; nothing was changed"

@@ -16,7 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
-    plan::{DataPolicy, Listed},
+    plan::{Change, DataPolicy, Listed},
     project::{self, ProjectId},
     provider::{Owner, Provider},
     state::{self, Deed, Lease, State, Store, pool::Pool},
@@ -160,12 +160,16 @@ impl Here {
             let id = home.as_ref().map(|home| project::read(home)).transpose()?.flatten();
             let is_its =
                 state.zip(home.as_ref()).is_none_or(|(state, home)| account.has(listed, state, id.as_ref(), home));
-            let store = leased.as_ref().map(|leased| &leased.store);
-            if let Some((store, state)) = store.zip(state).filter(|_| is_its) {
-                let removing = state.resources.keys().cloned().collect();
-                store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
+            let held = leased.as_ref().map(|leased| &leased.store);
+            let removed = async {
+                let Some(changes) = removal(account.provider.as_ref(), &owner).await? else { return Ok(0) };
+                if let Some((store, state)) = held.zip(state).filter(|_| is_its) {
+                    let removing = state.resources.keys().cloned().collect();
+                    store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
+                }
+                apply::sweep(account.provider.as_ref(), &owner, &changes, self.data, held, &events).await
             }
-            let removed = remove(account.provider.as_ref(), &owner, self.data, store, &events).await;
+            .await;
             if let (Some(leased), Some(home), Ok(_), true) = (&leased, &home, &removed, is_its) {
                 let store = &leased.store;
                 if leased.is_unreadable {
@@ -203,8 +207,9 @@ impl Here {
                 let settings = config::state_settings(&home.join("envs").join(&listed.terms.template));
                 let store = Store::open(home, name, &settings)?;
                 let lease = store.lease_blindly(what, Duration::ZERO, events).await?;
-                let is_unreadable = store.read().await.is_err();
-                Ok(Some(Leased { store, lease, state: None, is_unreadable }))
+                let read = store.read().await;
+                let is_unreadable = read.is_err();
+                Ok(Some(Leased { store, lease, state: read.ok().flatten(), is_unreadable }))
             }
             known => known.map_err(|error: Error| {
                 error.hint("`infra gc --by-label` also sweeps environments whose state cannot be read")
@@ -223,14 +228,12 @@ impl Here {
     }
 }
 
-/// Looks once more, as another command may have prolonged it since, then removes it.
-async fn remove(
-    provider: &dyn Provider, owner: &Owner, data: DataPolicy, held: Option<&Store>, events: &Events,
-) -> Result<usize> {
+/// Looks once more, as another command may have prolonged it since: what is to be removed, if there is still something.
+async fn removal(provider: &dyn Provider, owner: &Owner) -> Result<Option<Vec<Change>>> {
     let now = Listed::of(provider.labelled(Some(&owner.environment)).await?);
-    let Some(now) = now.into_iter().find(|other| other.project == owner.project) else { return Ok(0) };
+    let Some(now) = now.into_iter().find(|other| other.project == owner.project) else { return Ok(None) };
     if !now.has_expired(Clock::System.now()) {
         return Err(Error::new("it was prolonged just now; it is left alone"));
     }
-    apply::sweep(provider, owner, &now.removal(provider.policy())?, data, held, events).await
+    now.removal(provider.policy()).map(Some)
 }

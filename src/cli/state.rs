@@ -127,6 +127,7 @@ impl StateCommand {
                 edit(environment, "state rm", redactor, |state, _| {
                     for address in addresses {
                         state.resources.remove(&known(state, address)?);
+                        state.removing.remove(address);
                     }
                     Ok(())
                 })
@@ -227,6 +228,9 @@ fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {
     }
     let entry = state.resources.remove(&from).ok_or_else(|| Error::new("it was there a moment ago"))?;
     state.resources.insert(to.clone(), entry);
+    if state.removing.remove(&from) {
+        state.removing.insert(to.clone());
+    }
     for entry in state.resources.values_mut() {
         for need in entry.needs.iter_mut().filter(|need| **need == from) {
             *need = to.clone();
@@ -237,18 +241,36 @@ fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {
 
 /// Puts a whole state aside. It need not be one that can be read.
 async fn forget(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
+    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let folder = config::project_of(&start);
+    let id = project::read(&folder)?;
     let store = accounts::store(environment).await?;
     if store.backend().get(&format!("{environment}/state.json")).await?.is_none() {
         return Err(unknown(environment));
+    }
+    let read = store.read().await;
+    if let Ok(Some(state)) = &read {
+        plan::check_project(&folder, id.as_ref(), state)?;
     }
     let question = format!("Forget all that is known of `{environment}`, its keys and secrets with it?");
     if !yes && !ui.confirm(&question)? {
         return Err(Error::interrupted("nothing was changed"));
     }
-    let Some(aside) = store.put_aside().await? else { return Err(unknown(environment)) };
+    let (what, events) = (format!("infra state rm {environment}"), Events::ignored());
+    let (lease, state) = match read {
+        Ok(_) => store.lease(&what, PATIENCE, &events).await?,
+        Err(_) => (store.lease_blindly(&what, PATIENCE, &events).await?, None),
+    };
+    let aside = async {
+        state.iter().try_for_each(|state| plan::check_project(&folder, id.as_ref(), state))?;
+        store.put_aside().await
+    }
+    .await;
+    store.release(lease).await;
+    let Some(aside) = aside? else { return Err(unknown(environment)) };
     ui.say(&format!(
-        "forgotten, and kept as `{}`. What still exists is found by its labels: machines whose keys are not known are made \
-         anew by the next apply",
+        "forgotten, and kept as `{}`. What still exists is found by its labels: machines whose keys are not known are recreated \
+         by `infra apply {environment} --forget`",
         aside.display()
     ));
     Ok(())
