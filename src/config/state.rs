@@ -119,6 +119,14 @@ pub struct StateSettings {
     pub encrypt_all: bool,
 }
 
+impl StateSettings {
+    /// Whether states are kept elsewhere than on this machine.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.s3.is_some() || self.postgres.is_some()
+    }
+}
+
 /// A database that keeps states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PostgresSettings {

@@ -37,13 +37,21 @@ pub struct Keys {
     shared: bool,
 }
 
+/// Whether the program runs in a pipeline, whose machine and checkout go with it.
+#[must_use]
+pub fn is_pipeline() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "what pipelines set to say that they are one")]
+    let says = std::env::var("CI");
+    says.is_ok_and(|value| !matches!(value.as_str(), "" | "false" | "0"))
+}
+
 impl Keys {
     pub(super) fn new(root: &Path, settings: &StateSettings) -> Self {
         Self {
             root: root.to_owned(),
             file: settings.key_file.clone(),
             recipients: settings.recipients.clone(),
-            shared: settings.s3.is_some() || settings.postgres.is_some(),
+            shared: settings.is_shared(),
         }
     }
 
@@ -158,9 +166,7 @@ impl Keys {
 
     /// Makes the project's key, unless another command makes it in the same moment.
     fn create(&self) -> Result<Identity> {
-        #[expect(clippy::disallowed_methods, reason = "what pipelines set to say that they are one")]
-        let pipeline = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "false" | "0"));
-        self.refuse_to_be_lost(pipeline)?;
+        self.refuse_to_be_lost(is_pipeline())?;
         let path = self.own_file();
         let cannot = || format!("cannot write `{}`", path.display());
         prepare(&self.root, &self.root)?;

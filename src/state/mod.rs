@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 pub use self::{
     backend::{Backend, Expect, Tag},
     history::Deed,
-    key::Keys,
+    key::{Keys, is_pipeline},
     lease::{Book, Claimant, Lease, Term, is_readable, look, unlock},
     local::LocalBackend,
     pending::Intent,
@@ -43,7 +43,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     config::{Environment, StateSettings},
-    error::Result,
+    error::{Error, Result},
     name::Name,
     project::ProjectId,
     resource::{Address, Terms},
@@ -90,6 +90,9 @@ pub struct State {
     /// What makes it a member of a pool, until somebody takes it over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<pool::Member>,
+    /// Whether it was taken over from a pool, and no apply has given it the time of its file yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_ttl: bool,
     /// What was laid over its file.
     #[serde(default, skip_serializing_if = "Overlay::is_empty")]
     pub overlay: Overlay,
@@ -137,6 +140,7 @@ impl State {
             project_label: None,
             labelled: None,
             pool: None,
+            awaits_ttl: false,
             provider: String::new(),
             account: None,
             folder: PathBuf::new(),
@@ -156,6 +160,23 @@ impl State {
     #[must_use]
     pub fn label(&self) -> &Name {
         self.labelled.as_ref().unwrap_or(&self.environment)
+    }
+
+    /// Refuses a state of which something is still encrypted: compared with a file, it would differ from anything.
+    ///
+    /// # Errors
+    /// When the specification of an object could not be decrypted with the keys here.
+    pub fn check_decrypted(&self) -> Result<()> {
+        let known = self.resources.iter().map(|(address, entry)| (address, &entry.spec));
+        let intended = self.pending.iter().map(|(address, intent)| (address, &intent.spec));
+        let Some((address, _)) = known.chain(intended).find(|(address, spec)| sealed::is_sealed(address, spec)) else {
+            return Ok(());
+        };
+        Err(Error::new(format!(
+            "what the state of `{}` says of `{address}` cannot be decrypted with the key here; nothing was changed",
+            self.environment
+        ))
+        .hint("put the key back that it was encrypted with; `.infra/key.txt` and `INFRA_AGE_KEY` may hold several"))
     }
 }
 

@@ -168,6 +168,8 @@ async fn take(
         environment: name.clone(),
         labelled: Some(state.label().clone()),
         pool: None,
+        // Its time begins with the apply that takes it over, if that gets so far.
+        awaits_ttl: true,
         terms: Terms { expires: None, ..state.terms.clone() },
         serial: state.serial + 2,
         ..state

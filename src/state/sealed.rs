@@ -2,11 +2,11 @@
 //! in memory only.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::key::Keys;
 use crate::{
@@ -21,20 +21,35 @@ const SEALED: &str = "sealed";
 
 /// Encrypts and decrypts the confidential fields of a state's document.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sealer(Arc<Mutex<BTreeMap<String, String>>>);
+pub(super) struct Sealer(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What was encrypted, by what it is in clear.
+    sealed: BTreeMap<String, String>,
+    /// What was decrypted, so that it was encrypted for us.
+    opened: BTreeSet<String>,
+}
 
 impl Sealer {
     /// Encrypts what is confidential. What was encrypted before keeps its bytes, so that a state that did not change is the same
-    /// text again.
+    /// text again. Where these keys do not decrypt the secrets of the document, what an earlier version wrote in clear stays so:
+    /// encrypted with another key, whoever has the right one could not read it any more.
     pub(super) fn seal(&self, document: &mut Value, keys: &Keys) -> Result<()> {
+        let secrets = document.get("secrets").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut are_right = None;
         each(document, &mut |value| {
             let Some(plain) = value.as_str() else { return Ok(()) };
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let sealed = match known.get(plain) {
+            let sealed = match known.sealed.get(plain) {
                 Some(sealed) => sealed.clone(),
                 None => {
+                    let check = || secrets.is_empty() || keys.decrypt(&secrets, "the state").is_ok();
+                    if !known.opened.contains(plain) && !*are_right.get_or_insert_with(check) {
+                        return Ok(());
+                    }
                     let sealed = keys.encrypt(plain.as_bytes())?;
-                    known.insert(plain.to_owned(), sealed.clone());
+                    known.sealed.insert(plain.to_owned(), sealed.clone());
                     sealed
                 }
             };
@@ -42,22 +57,34 @@ impl Sealer {
             Ok(())
         })
     }
+
+    /// Decrypts what is confidential; whether something of it was not encrypted, as earlier versions wrote it. Without the key it
+    /// stays as it is: lists and removals need nothing of it, and plans refuse it.
+    pub(super) fn open(&self, document: &mut Value, keys: &Keys, place: &str) -> Result<bool> {
+        let mut plain = false;
+        each(document, &mut |value| {
+            plain |= value.is_string();
+            if let Some(sealed) = value.get(SEALED).and_then(Value::as_str)
+                && let Ok(text) = keys.decrypt(sealed, &format!("the state `{place}`"))
+            {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).opened.insert(text.clone());
+                *value = text.into();
+            }
+            Ok(())
+        })?;
+        Ok(plain)
+    }
 }
 
-/// Decrypts what is confidential; whether something of it was not encrypted, as earlier versions wrote it. Without the key it
-/// stays as it is: lists and removals need nothing of it, and whoever plans needs the key for the secrets too.
-pub(super) fn open(document: &mut Value, keys: &Keys, place: &str) -> Result<bool> {
-    let mut plain = false;
-    each(document, &mut |value| {
-        plain |= value.is_string();
-        if let Some(sealed) = value.get(SEALED).and_then(Value::as_str)
-            && let Ok(text) = keys.decrypt(sealed, &format!("the state `{place}`"))
-        {
-            *value = String::from_utf8_lossy(&text).into_owned().into();
-        }
+/// Whether something of a specification is still encrypted.
+pub(super) fn is_sealed(address: &Address, spec: &Map<String, Value>) -> bool {
+    let mut is_sealed = false;
+    let looked: Result<()> = each_confidential(address.kind, &mut spec.clone(), |value| {
+        is_sealed |= value.get(SEALED).is_some();
         Ok(())
-    })?;
-    Ok(plain)
+    });
+    looked.is_err() || is_sealed
 }
 
 /// The confidential values of all entries of a document.
@@ -78,7 +105,7 @@ fn each(document: &mut Value, work: &mut impl FnMut(&mut Value) -> Result<()>) -
 mod tests {
     use serde_json::json;
 
-    use super::{Sealer, open};
+    use super::{Sealer, is_sealed};
     use crate::state::Keys;
 
     #[test]
@@ -101,12 +128,30 @@ mod tests {
         let mut again = plain.clone();
         sealer.seal(&mut again, &keys).unwrap();
         assert_eq!(again, document, "the same state is the same text");
-        assert!(!open(&mut document, &keys, "here").unwrap());
+        assert!(!sealer.open(&mut document, &keys, "here").unwrap());
         assert_eq!(document, plain);
-        assert!(open(&mut document, &keys, "here").unwrap(), "a document of an earlier version is plain");
+        assert!(sealer.open(&mut document, &keys, "here").unwrap(), "a document of an earlier version is plain");
         let other = tempfile::tempdir().unwrap();
         let kept = again.clone();
-        assert!(!open(&mut again, &Keys::of_project(other.path()), "here").unwrap());
+        assert!(!Sealer::default().open(&mut again, &Keys::of_project(other.path()), "here").unwrap());
         assert_eq!(again, kept, "without the key it stays encrypted");
+        let spec = |document: &serde_json::Value| document["resources"]["vm.a"]["spec"].as_object().unwrap().clone();
+        let address = "vm.a".parse().unwrap();
+        assert!(is_sealed(&address, &spec(&again)) && !is_sealed(&address, &spec(&plain)));
+    }
+
+    #[test]
+    fn what_is_in_clear_stays_so_where_the_key_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::of_project(folder.path());
+        let secrets = keys.encrypt(b"{}").unwrap();
+        let legacy = json!({ "resources": { "vm.a": { "spec": { "user_data": "hunter22" } } }, "secrets": secrets });
+        let other = tempfile::tempdir().unwrap();
+        let mut document = legacy.clone();
+        Sealer::default().seal(&mut document, &Keys::of_project(other.path())).unwrap();
+        assert_eq!(document, legacy);
+        assert!(!other.path().join("key.txt").exists(), "no key is made for it");
+        Sealer::default().seal(&mut document, &keys).unwrap();
+        assert!(!document.to_string().contains("hunter22"));
     }
 }

@@ -19,7 +19,7 @@ use super::{
     lease::{Lease, Proof, Term},
     local::{LocalBackend, prepare},
     pending,
-    sealed::{self, Sealer},
+    sealed::Sealer,
 };
 use crate::{
     clock::Clock,
@@ -215,7 +215,7 @@ impl Store {
             // A lease was taken, and nothing has been made yet.
             return Ok(None);
         }
-        if sealed::open(&mut value, &self.keys, &place)? {
+        if self.sealer.open(&mut value, &self.keys, &place)? {
             self.in_clear.store(true, Ordering::SeqCst);
         }
         serde_json::from_value(value).map(Some).map_err(broken)
