@@ -522,3 +522,103 @@ async fn ownership_a_claim_that_was_overtaken_has_nothing() {
     assert_eq!(store("pr-1").read().await.unwrap(), None);
     assert!(store("member").read().await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_what_is_removed_by_label_is_what_a_readable_state_says() {
+    let (engine, other) = (StubEngine::start("A").await, StubEngine::start("B").await);
+    let project = Project::new(FILE);
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    run(&["apply", "dev", "--yes"], 0).silent();
+    let by_label = ["destroy", "dev", "--by-label", "--yes"];
+    let said = project.run(&other, &by_label, 2).err;
+    assert!(said.contains("`dev` is in docker (engine A)") && said.contains("run `infra destroy dev`"), "{said}");
+    let id = project.id();
+    project.sandbox.write(".infra-project", "other-k3x9q2ab\n");
+    for command in [&by_label[..], &["state", "rm", "dev", "--yes"]] {
+        let said = run(command, 2).err;
+        assert!(said.contains(&format!("belongs to the project `{id}`")), "{said}");
+    }
+    project.sandbox.write(".infra-project", &id);
+    engine.lose_everything();
+    assert!(run(&by_label, 2).err.contains("none of them exists"));
+    assert_eq!(project.state("dev")["resources"].as_object().unwrap().len(), 2);
+    // A state that cannot be read says less; an empty list is not believed either.
+    let state = project.state("dev").to_string();
+    project.sandbox.write(".infra/dev/state.json", "{");
+    let said = run(&by_label, 2).err;
+    assert!(said.contains("cannot be read, and nothing that carries its labels exists in docker"), "{said}");
+    project.sandbox.write(".infra/dev/state.json", &state);
+    run(&["destroy", "dev", "--by-label", "--yes", "--forget"], 0).silent();
+    assert!(!project.sandbox.path(".infra/dev/state.json").exists());
+    // What may be forgotten is forgotten, whether it can be read or not.
+    for text in [state.as_str(), "{"] {
+        project.sandbox.write(".infra/dev/state.json", text);
+        assert!(run(&["state", "rm", "dev", "--yes"], 0).err.contains("forgotten, and kept as"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_a_second_checkout_removes_nothing_of_the_first() {
+    let engine = StubEngine::start("A").await;
+    let (here, there) = (Project::new(FILE), Project::new(FILE));
+    here.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    there.sandbox.write(".infra-project", &here.id());
+    there.sandbox.write("envs/dev/config.yaml", &FILE.replace(", b: {v4_cidr_blocks: [10.92.0.0/24]}", ""));
+    let changes = engine.changes();
+    let said = there.run(&engine, &["apply", "dev", "--yes"], 2).err;
+    assert!(
+        said.contains("`dev` exists already (2 objects: subnet.a, subnet.b), and there is no state of it in")
+            && said.contains("--name NAME")
+            && said.contains("--forget"),
+        "{said}"
+    );
+    assert_eq!(engine.changes(), changes);
+    let said = there.run(&engine, &["apply", "dev", "--yes", "--forget"], 0).err;
+    assert!(said.contains("0 created, 0 changed, 1 destroyed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_an_apply_after_the_end_needs_more_time() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    let expire = || project.edit_state("dev", |state| state["terms"]["expires"] = "2026-01-02T03:04:05Z".into());
+    let expires = || project.state("dev")["terms"]["expires"].as_str().map(str::to_owned);
+    run(&["apply", "dev", "--yes", "--ttl", "1h"], 0).silent();
+    expire();
+    let changes = engine.changes();
+    let said = run(&["apply", "dev", "--yes"], 2).err;
+    assert!(said.contains("`dev` expired at 2026-01-02 03:04:05 UTC: `infra gc` would remove it"), "{said}");
+    assert!(said.contains("infra apply dev --ttl 2h") && said.contains("infra extend dev 2h"), "{said}");
+    assert_eq!(engine.changes(), changes);
+    run(&["apply", "dev", "--yes", "--ttl", "2h"], 0).silent();
+    assert_ne!(expires().unwrap(), "2026-01-02T03:04:05Z");
+    // Nothing of it is left: it lives for as long as the file says, if that says it.
+    expire();
+    engine.lose_everything();
+    let said = run(&["apply", "dev", "--yes"], 2).err;
+    assert!(said.contains("`dev` expired at") && !said.contains("infra extend"), "{said}");
+    project.sandbox.write("envs/dev/config.yaml", &format!("ttl: 3h\n{FILE}"));
+    run(&["apply", "dev", "--yes"], 0).silent();
+    assert_ne!(expires().unwrap(), "2026-01-02T03:04:05Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_what_stays_is_not_being_removed() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    project.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    project.edit_state("dev", |state| state["removing"] = json!(["subnet.a", "subnet.b"]));
+    project.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    assert_eq!(project.state("dev").get("removing"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_a_member_that_was_taken_over_gets_its_time_by_the_next_apply() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(&format!("ttl: 1h\npool: {{min: 1}}\n{FILE}")));
+    project.run(&engine, &["pool", "fill", "dev"], 0).silent();
+    // There is no one who could say yes.
+    project.run(&engine, &["apply", "dev", "--name", "pr-1"], 2).silent();
+    assert_eq!(project.state("pr-1")["terms"].get("expires"), None);
+    project.run(&engine, &["apply", "pr-1", "--yes"], 0).silent();
+    let state = project.state("pr-1");
+    assert!(state["terms"]["expires"].is_string() && state.get("awaits_ttl").is_none(), "{state}");
+}

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::{
     configured::Prepared,
+    life,
     plan::{self, SavedPlan},
     preflight,
     session::{EnvironmentArgs, Interrupt, OverlayArgs, SelectionArgs, Session, phase},
@@ -54,7 +55,8 @@ pub(super) struct Apply {
     /// How long the environment lives from now on, as `2h`: `infra gc` removes it after that
     #[arg(long, value_name = "TIME", value_parser = config::lifetime)]
     ttl: Option<Duration>,
-    /// Go on although every object that the state knows is gone: they are created again
+    /// Go on although every object that the state knows is gone, or no state knows what exists: what cannot be taken over is
+    /// recreated
     #[arg(long)]
     forget: bool,
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
@@ -111,11 +113,12 @@ impl Apply {
                 && let Some(member) = session.claim(&digest, redactor).await?
             {
                 events.note(format!("`{member}` is taken over from the pool"));
-                // Its time begins now.
-                ttl = ttl.or(session.environment.ttl);
             }
             let observed = session.observe().await?;
             session.check_not_all_gone(&observed, self.forget)?;
+            if !self.pool {
+                ttl = life::begins(&session, &observed, ttl)?;
+            }
             let mut plan = session.plan(&observed, false, &selection)?;
             plan.digest = digest;
             plan.data = saved.as_ref().map_or_else(|| DataPolicy::of_apply(self.allow_data_loss), SavedPlan::data);
@@ -125,6 +128,7 @@ impl Apply {
             if !plan.is_empty() || !self.yes {
                 ui.say(ui::plan_text(ui, &plan).trim_end());
             }
+            session.check_not_unknown(&plan, self.forget)?;
             plan.check_losses().map_err(|error| match &saved {
                 Some(_) => error.hint("the flag belongs to the review: `infra plan --out FILE --allow-data-loss`"),
                 None => error,
@@ -132,7 +136,7 @@ impl Apply {
             if saved.is_none() && !self.yes && !ui.confirm(&format!("Apply this to `{}`?", plan.environment))? {
                 return Err(Error::interrupted("nothing was changed"));
             }
-            session.establish(ui)?;
+            session.establish(ui).await?;
             plan.project = session.owner().project;
             preflight::account(&session, &plan).await?;
             let overlay = session.overlay(&arguments)?;

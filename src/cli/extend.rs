@@ -5,13 +5,15 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::session::{EnvironmentArgs, Session};
+use super::{
+    life,
+    session::{EnvironmentArgs, Session},
+};
 use crate::{
     clock::Clock,
     config,
     error::{Error, Result},
     event::Events,
-    plan,
     resource::Terms,
     secret::Redactor,
     ui::{Mode, Ui},
@@ -96,15 +98,7 @@ impl Extend {
             let name = &session.environment.name;
             return Err(Error::usage(format!("nothing of `{name}` exists")).hint(format!("infra apply {name}")));
         }
-        // The labels may say more than the state: another command without it may have given them.
-        let labels = plan::terms(&objects);
-        let known = match &session.state {
-            Some(state) if labels.since > state.terms.since => {
-                Terms { expires: labels.expires, since: labels.since, ..state.terms.clone() }
-            }
-            Some(state) => state.terms.clone(),
-            None => labels,
-        };
+        let known = life::terms_in_force(session.state.as_ref(), &objects);
         let expires = self.time.expires(known.expires, self.shorten, Clock::System.now())?;
         if expires != known.expires {
             let terms = session.given(Terms { expires, ..known.clone() });

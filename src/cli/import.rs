@@ -69,7 +69,7 @@ impl Import {
             let Some(object) = object else {
                 let can_be = can_be_adopted(session, &state, resource, id);
                 can_be.map_err(|error| labelled(error, session, address, &observed))?;
-                session.establish(ui)?;
+                session.establish(ui).await?;
                 let state = session.initial_state(overlay, &session.terms(None)?);
                 let adopted = adopt(session, state, &observed, resource, id).await;
                 adopted.map_err(|error| labelled(error, session, address, &observed))?;
@@ -97,7 +97,7 @@ impl Import {
             imported.push(address.clone());
         }
         if !imported.is_empty() {
-            session.establish(ui)?;
+            session.establish(ui).await?;
             let resources = state.resources;
             state = State { resources, ..session.initial_state(overlay, &session.terms(None)?) };
             state.serial += 1;

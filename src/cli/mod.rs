@@ -12,6 +12,7 @@ mod gc;
 mod history;
 mod import;
 mod inventory;
+mod life;
 mod ls;
 mod output;
 mod ownership;

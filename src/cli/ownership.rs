@@ -5,14 +5,18 @@ use std::collections::BTreeSet;
 use super::{accounts, session::Session};
 use crate::{
     clock::Clock,
+    config,
     error::{Error, Result},
     name::Name,
-    plan::Site,
+    plan::{Plan, Site},
     project,
     provider::{Object, Owner, Provider},
-    state::State,
+    state::{self, State},
     ui::Ui,
 };
+
+/// How many objects an error names.
+const NAMED: usize = 5;
 
 /// Where a command works, and what it has found out about that.
 pub(super) struct Ownership {
@@ -160,12 +164,36 @@ impl Session {
         self.ownership.site.check_not_all_gone(self.state.as_ref(), observed, Clock::System.now())
     }
 
+    /// Refuses to remove what another checkout may work with: it exists, and no state here knows it.
+    ///
+    /// # Errors
+    /// When there is no state, and the plan replaces or deletes something; unless the user says that the state is lost.
+    pub(super) fn check_not_unknown(&self, plan: &Plan, forget: bool) -> Result<()> {
+        if forget || self.state.is_some() || !plan.changes.iter().any(|change| change.action.removes()) {
+            return Ok(());
+        }
+        let existing = plan.changes.iter().filter(|change| change.object.is_some());
+        let existing: Vec<String> = existing.map(|change| change.address.to_string()).collect();
+        let named = existing[..existing.len().min(NAMED)].join(", ");
+        let more = if existing.len() > NAMED { ", ..." } else { "" };
+        let (name, place, count) = (&plan.environment, self.store.backend().place(), existing.len());
+        Err(Error::usage(format!(
+            "`{name}` exists already ({count} objects: {named}{more}), and there is no state of it in {place}; nothing was changed"
+        ))
+        .hint("to work on it from several places, share its state: `state: {s3: ...}`, and `infra state mv-backend` where it is")
+        .hint("to have an environment of your own, give it another name: `--name NAME`")
+        .hint("if its state is lost for good, `--forget` recreates what cannot be taken over without it"))
+    }
+
     /// Called when something is about to be changed: the project gets its id if it has none yet, and what an earlier version
     /// made is taken over.
     ///
     /// # Errors
-    /// When the file with the id cannot be written.
-    pub(super) fn establish(&mut self, ui: &Ui) -> Result<()> {
+    /// When the file with the id cannot be written, or the id would be another one than the project's elsewhere.
+    pub(super) async fn establish(&mut self, ui: &Ui) -> Result<()> {
+        if self.ownership.site.project.is_none() {
+            self.check_may_make_id(ui).await?;
+        }
         let site = &mut self.ownership.site;
         let id = match &site.project {
             Some(id) => id.clone(),
@@ -199,6 +227,27 @@ impl Session {
             if state.account.is_none() {
                 state.account.clone_from(&self.ownership.account);
             }
+        }
+        Ok(())
+    }
+
+    /// Whether an id that is made here is the project's: where states are shared, others may have made one, or must be able to
+    /// learn it.
+    async fn check_may_make_id(&self, ui: &Ui) -> Result<()> {
+        let environment = &self.environment;
+        if !environment.state.is_shared() {
+            return Ok(());
+        }
+        let files = config::list(&environment.project);
+        let states = accounts::states(&environment.project, ui).await;
+        let same = states.iter().filter(|state| files.iter().any(|file| *file == state.terms.template));
+        same.into_iter().try_for_each(|state| self.ownership.site.check_project(state))?;
+        if state::is_pipeline() {
+            return Err(Error::usage(format!(
+                "this project has no `{}`, and an id that is made in a pipeline is lost with its checkout; nothing was changed",
+                project::FILE
+            ))
+            .hint(format!("run one apply elsewhere and commit `{}`", project::FILE)));
         }
         Ok(())
     }

@@ -275,12 +275,13 @@ impl Session {
 
     /// Makes new terms hold: on what exists already, then in the state.
     pub(super) async fn settle(&mut self, terms: &Terms, objects: &[Object]) -> Result<()> {
-        if self.state.as_ref().is_some_and(|state| state.terms == *terms) {
-            return Ok(());
+        let is_new = self.state.as_ref().is_none_or(|state| state.terms != *terms);
+        if is_new {
+            self.provider.mark(&self.owner(), terms, objects).await?;
         }
-        self.provider.mark(&self.owner(), terms, objects).await?;
-        if let Some(state) = &mut self.state {
+        if let Some(state) = self.state.as_mut().filter(|state| is_new || state.awaits_ttl) {
             state.terms = terms.clone();
+            state.awaits_ttl = false;
             state.serial += 1;
             self.store.write(state).await?;
         }
@@ -339,7 +340,10 @@ impl Session {
         } else {
             Configure { hosts: self.environment.hosts.keys().cloned().collect(), playbooks }
         };
-        let mut changes = selection.of(plan::diff(&desired, known)?)?;
+        if !destroy {
+            self.state.iter().try_for_each(State::check_decrypted)?;
+        }
+        let mut changes = selection.of(plan::diff(&desired, known)?, self.state.as_ref())?;
         if destroy {
             self.complete_data(&mut changes);
         }

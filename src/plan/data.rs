@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use super::{Action, Change, Known, Plan};
+use super::{Change, Known, Plan};
 use crate::{
     error::{Error, Result},
     provider::Object,
@@ -58,7 +58,7 @@ impl Change {
     /// Whether data goes with it.
     #[must_use]
     pub fn loses_data(&self) -> bool {
-        matches!(self.action, Action::Replace | Action::Delete) && !self.data.is_empty()
+        self.action.removes() && !self.data.is_empty()
     }
 }
 
@@ -87,7 +87,7 @@ impl Plan {
         }
         Err(Error::usage(format!("this plan loses data: {}", lost.join(", ")))
             .hint("make a copy of it first; `--allow-data-loss` carries the plan out, and keeps nothing of it")
-            .hint("`--exclude ADDRESS` leaves an object as it is"))
+            .hint("`--exclude ADDRESS` leaves an object as it is, with all that it is in"))
     }
 }
 
@@ -97,10 +97,10 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{Action, DataPolicy, Known, Plan};
+    use super::{DataPolicy, Known, Plan};
     use crate::{
         name::Name,
-        plan::{Configure, VERSION, diff},
+        plan::{Action, Configure, VERSION, diff},
         provider::{Health, Object},
         resource::{Policy, Resource, Terms},
         state::{Entry, Intent, Overlay, State},

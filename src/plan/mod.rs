@@ -47,6 +47,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether what exists is removed, be it to be made again.
+    #[must_use]
+    pub fn removes(self) -> bool {
+        matches!(self, Self::Replace | Self::Delete)
+    }
+
     /// The sign before its line in a plan.
     #[must_use]
     pub fn sign(self) -> &'static str {

@@ -8,6 +8,7 @@ use super::{Action, Change, replace_dependents};
 use crate::{
     error::{Error, Result, did_you_mean},
     resource::Address,
+    state::State,
 };
 
 /// What of a plan is wanted. An empty selection is all of it.
@@ -15,7 +16,7 @@ use crate::{
 pub struct Selection {
     /// Only these, and what they need.
     pub targets: Vec<Address>,
-    /// Not these, nor what needs them.
+    /// Not these, nor what needs them, nor the removal of what they are in.
     pub excluded: Vec<Address>,
     /// These are made anew, with what stands on them.
     pub replaced: Vec<Address>,
@@ -28,11 +29,11 @@ impl Selection {
         !self.targets.is_empty() || !self.excluded.is_empty()
     }
 
-    /// The changes that are wanted.
+    /// The changes that are wanted. The state tells what each object is in now.
     ///
     /// # Errors
     /// When an address is not in the plan, or one that is to be made anew does not exist.
-    pub fn of(&self, changes: Vec<Change>) -> Result<Vec<Change>> {
+    pub fn of(&self, changes: Vec<Change>, state: Option<&State>) -> Result<Vec<Change>> {
         let mut changes: BTreeMap<Address, Change> =
             changes.into_iter().map(|change| (change.address.clone(), change)).collect();
         let known: Vec<String> = changes.keys().map(Address::to_string).collect();
@@ -55,11 +56,11 @@ impl Selection {
         }
         replace_dependents(&mut changes);
         if !self.targets.is_empty() {
-            let wanted = reach(&changes, &self.targets, Direction::Down);
+            let wanted = reach(&changes, self.targets.iter().cloned().collect(), Direction::Down);
             changes.retain(|address, _| wanted.contains(address));
         }
         if !self.excluded.is_empty() {
-            let unwanted = reach(&changes, &self.excluded, Direction::Up);
+            let unwanted = left_alone(&changes, &self.excluded, state);
             changes.retain(|address, _| !unwanted.contains(address));
         }
         Ok(changes.into_values().collect())
@@ -75,9 +76,32 @@ enum Direction {
     Up,
 }
 
+/// These addresses, what cannot be done without them, and what they are in: an object that stays keeps that too, and so does
+/// whatever else is in it.
+fn left_alone(changes: &BTreeMap<Address, Change>, excluded: &[Address], state: Option<&State>) -> BTreeSet<Address> {
+    let mut left: BTreeSet<Address> = excluded.iter().cloned().collect();
+    loop {
+        left = reach(changes, left, Direction::Up);
+        let stays = left.iter().filter_map(|address| changes.get(address)).filter(|change| change.object.is_some());
+        let held: Vec<Address> = stays
+            .flat_map(|change| {
+                let entry = state.and_then(|state| state.resources.get(&change.address));
+                entry.map_or(&change.needs, |entry| &entry.needs)
+            })
+            .filter(|need| changes.get(*need).is_some_and(|change| change.action.removes()) && !left.contains(*need))
+            .cloned()
+            .collect();
+        if held.is_empty() {
+            return left;
+        }
+        left.extend(held);
+    }
+}
+
 /// These addresses, and all that their choice brings along.
-fn reach(changes: &BTreeMap<Address, Change>, from: &[Address], direction: Direction) -> BTreeSet<Address> {
-    let mut reached: BTreeSet<Address> = from.iter().cloned().collect();
+fn reach(
+    changes: &BTreeMap<Address, Change>, mut reached: BTreeSet<Address>, direction: Direction,
+) -> BTreeSet<Address> {
     loop {
         let before = reached.len();
         for (address, change) in changes {
@@ -91,6 +115,13 @@ fn reach(changes: &BTreeMap<Address, Change>, from: &[Address], direction: Direc
                 };
                 match direction {
                     Direction::Down if reached.contains(then) => drop(reached.insert(first.clone())),
+                    // What is removed to be made again is removed after what is in it, too.
+                    Direction::Down
+                        if (change.action, needed.action) == (Action::Replace, Action::Replace)
+                            && reached.contains(need) =>
+                    {
+                        reached.insert(address.clone());
+                    }
                     // What stands already can be stood upon, whether anything is done to it or not.
                     Direction::Up if reached.contains(first) && changes[first].action != Action::Keep => {
                         reached.insert(then.clone());
@@ -107,7 +138,7 @@ fn reach(changes: &BTreeMap<Address, Change>, from: &[Address], direction: Direc
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Change, Selection};
+    use super::{Action, Change, Selection, State};
 
     /// Changes by their addresses, actions and needs.
     fn changes(list: &[(&str, Action, &[&str])]) -> Vec<Change> {
@@ -143,7 +174,7 @@ mod tests {
     }
 
     fn select(selection: &Selection, list: &[(&str, Action, &[&str])]) -> Vec<(String, Action)> {
-        let selected = selection.of(changes(list)).unwrap();
+        let selected = selection.of(changes(list), None).unwrap();
         selected.into_iter().map(|change| (change.address.to_string(), change.action)).collect()
     }
 
@@ -187,6 +218,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_excluded_keeps_what_it_is_in() {
+        let list: &[(&str, Action, &[&str])] = &[
+            ("network.main", Action::Replace, &[]),
+            ("subnet.a", Action::Replace, &["network.main"]),
+            ("postgres.main", Action::Replace, &["subnet.a"]),
+            ("vm.a", Action::Replace, &["subnet.a"]),
+            ("vm.b", Action::Create, &["subnet.a"]),
+            ("disk.a", Action::Create, &[]),
+        ];
+        let selection = Selection { excluded: addresses(&["postgres.main"]), ..Selection::default() };
+        assert_eq!(select(&selection, list), [("disk.a".into(), Action::Create)]);
+        // It was moved: what it is in until then goes with its removal only.
+        let moved: &[(&str, Action, &[&str])] = &[
+            ("subnet.a", Action::Delete, &[]),
+            ("subnet.b", Action::Create, &[]),
+            ("vm.a", Action::Replace, &["subnet.b"]),
+        ];
+        let entry = serde_json::json!({
+            "id": "1", "token": "t", "spec": {}, "needs": ["subnet.a"], "attributes": {}, "created": "2026-01-01T00:00:00Z",
+        });
+        let resources = [("vm.a".parse().unwrap(), serde_json::from_value(entry).unwrap())].into();
+        let state = State { resources, ..State::of_name("dev".parse().unwrap()) };
+        let selection = Selection { excluded: addresses(&["vm.a"]), ..Selection::default() };
+        let kept: Vec<String> =
+            selection.of(changes(moved), Some(&state)).unwrap().iter().map(|c| c.address.to_string()).collect();
+        assert_eq!(kept, ["subnet.b"]);
+        // A target that must be removed with what it is in brings along what else is in that.
+        let selection = Selection { targets: addresses(&["vm.a"]), ..Selection::default() };
+        let brought: Vec<String> = select(&selection, list).into_iter().map(|(address, _)| address).collect();
+        assert_eq!(brought, ["network.main", "postgres.main", "subnet.a", "vm.a"]);
+    }
+
+    #[test]
     fn what_is_replaced_takes_along_what_stands_on_it() {
         let list: &[(&str, Action, &[&str])] =
             &[("subnet.a", Action::Keep, &[]), ("vm.a", Action::Keep, &["subnet.a"]), ("disk.a", Action::Keep, &[])];
@@ -194,7 +258,7 @@ mod tests {
         let selected = select(&selection, list);
         assert_eq!(selected[1..], [("subnet.a".into(), Action::Replace), ("vm.a".into(), Action::Replace)]);
         let wrong = Selection { replaced: addresses(&["vm.aa"]), ..Selection::default() };
-        let error = wrong.of(changes(list)).unwrap_err();
+        let error = wrong.of(changes(list), None).unwrap_err();
         assert!(error.to_string().contains("no `vm.aa`") && error.hints()[0].contains("vm.a"), "{error}");
     }
 }
