@@ -340,7 +340,9 @@ fn or_null(schema: &mut Value) {
         let said: Vec<(String, Value)> =
             ["description", "default"].iter().filter_map(|word| map.remove_entry(*word)).collect();
         *schema = serde_json::json!({ "anyOf": [schema.take(), { "type": "null" }] });
-        said.into_iter().for_each(|(word, value)| schema[word] = value);
+        for (word, value) in said {
+            schema[word] = value;
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Longer spans are typing errors, and the longest cannot be added to today.
-const LONGEST_LIFE: std::time::Duration = std::time::Duration::from_secs(10 * 366 * 24 * 60 * 60);
+const LONGEST_LIFE: std::time::Duration = std::time::Duration::from_hours(10 * 366 * 24);
 
 pub(super) fn resolve(
     file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,

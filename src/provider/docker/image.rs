@@ -380,9 +380,9 @@ mod tests {
             std::fs::remove_file(machine.archive()).unwrap();
             let _ = std::fs::remove_file(&pooled);
             if endless {
-                symlink("/dev/zero", &pooled).unwrap()
+                symlink("/dev/zero", &pooled).unwrap();
             } else {
-                fifo(&pooled)
+                fifo(&pooled);
             }
             symlink(&pooled, machine.archive()).unwrap();
             let output = machine.run("check");
