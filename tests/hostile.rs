@@ -169,10 +169,8 @@ fn script(says: Says, mark: &str, feed: &Feed, say: &impl Fn(&[u8], &[u8]) -> bo
     match says {
         Says::Nothing | Says::Banner => end("0"),
         Says::Templates => {
-            let text = format!(
-                "{{{{ canary }}}}\n{{{{ lookup('file', canary_file) }}}}\n{{% for x in range(9) %}}{{{{ x }}}}\
-                 {{% endfor %}}\n{{{{ secret('db') }}}}\nlookup('file', canary_file) != ''\n"
-            );
+            let text = "{{ canary }}\n{{ lookup('file', canary_file) }}\n{% for x in range(9) %}{{ x }}\
+                        {% endfor %}\n{{ secret('db') }}\nlookup('file', canary_file) != ''\n";
             say(text.as_bytes(), text.as_bytes());
             end("0")
         }

@@ -160,7 +160,7 @@ async fn play(folder: &Path, host: Arc<Host>, groups: &[&str], playbook: &str) -
     let connections = Arc::new(One(Arc::clone(&host)));
     let (events, mut told) = Events::channel();
     let running = run(world, loader, plays, connections, Options::default(), &events, CancellationToken::new());
-    let recap = tokio::time::timeout(Duration::from_secs(120), running).await.expect("a play ends").unwrap();
+    let recap = tokio::time::timeout(Duration::from_mins(2), running).await.expect("a play ends").unwrap();
     drop(events);
     let mut all = std::mem::take(&mut *host.sent.lock().unwrap());
     while let Ok(event) = told.try_recv() {

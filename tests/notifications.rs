@@ -232,7 +232,7 @@ async fn what_is_left_is_matched_by_play_role_and_name() {
         let path = write(folder, "play.yml", &fails(name, handler));
         // A dry run shows the handler and changes nothing.
         let check = Options { check: true, complete, ..options(folder) };
-        let ran = play(&[path.clone()], inventory(folder), Arc::<Hosts>::default(), check).await;
+        let ran = play(std::slice::from_ref(&path), inventory(folder), Arc::<Hosts>::default(), check).await;
         assert_eq!(ran.lines.iter().any(|line| line.contains(": restart")), runs, "{:#?}", ran.lines);
         assert_eq!((read(folder, "log").as_str(), kept(folder)), ("", 1));
         let options = Options { complete, ..options(folder) };
