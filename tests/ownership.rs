@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Printed, Sandbox,
+    bucket::{self, Bucket},
     commands::{PROJECT, command, environment},
     stub_engine::StubEngine,
 };
@@ -621,4 +622,37 @@ async fn ownership_a_member_that_was_taken_over_gets_its_time_by_the_next_apply(
     project.run(&engine, &["apply", "pr-1", "--yes"], 0).silent();
     let state = project.state("pr-1");
     assert!(state["terms"]["expires"].is_string() && state.get("awaits_ttl").is_none(), "{state}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_a_project_whose_states_are_shared_has_one_id() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let bucket = Bucket::start(bucket::Store::Strict, project.sandbox.folder.path()).await;
+    let state = format!(
+        "state: {{s3: {{bucket: states, prefix: team, region: eu-central-1, endpoint: '{}', profile: test, \
+         shared_credentials_file: {}}}}}\n",
+        bucket.settings.endpoint.as_ref().unwrap(),
+        bucket.settings.shared_credentials_file.as_ref().unwrap().display()
+    );
+    let elsewhere = Project::new(FILE);
+    for one in [&project, &elsewhere] {
+        one.sandbox.write("envs/dev/config.yaml", &format!("{state}{FILE}"));
+        one.sandbox.write("envs/other/config.yaml", &format!("{state}{FILE}"));
+    }
+    // What a pipeline makes goes with its checkout.
+    let arguments = ["apply", "dev", "--yes"];
+    let said = tokio::task::block_in_place(|| {
+        let mut command = project.sandbox.command(&arguments);
+        command.env("DOCKER_HOST", &engine.host).env("CI", "true").stdin(Stdio::null());
+        project.sandbox.finish(command, &arguments, 2).err
+    });
+    assert!(said.contains("an id that is made in a pipeline is lost with its checkout"), "{said}");
+    assert!(!project.sandbox.path(".infra-project").exists() && engine.changes() == 0);
+    project.run(&engine, &arguments, 0).silent();
+    // Another checkout, without that file, makes no second one.
+    let said = elsewhere.run(&engine, &["apply", "other", "--yes"], 2).err;
+    assert!(said.contains(&format!("the state of `dev` belongs to the project `{}`", project.id())), "{said}");
+    assert!(said.contains(&format!("and commit it: {}", project.id())), "{said}");
+    assert!(!elsewhere.sandbox.path(".infra-project").exists());
+    project.run(&engine, &["destroy", "dev", "--yes"], 0).silent();
 }
