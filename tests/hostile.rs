@@ -356,7 +356,7 @@ fn tasks() -> Vec<(String, String)> {
         ("setup", json!({})),
         ("uri", json!({"url": "http://localhost/x", "return_content": true, "headers": {"X-Token": "t"}})),
         ("get_url", json!({"url": "http://localhost/x", "dest": "/opt/x"})),
-        ("wait_for_connection", json!({"timeout": 1, "sleep": 0})),
+        ("wait_for_connection", json!({"timeout": 1})),
         ("template", json!({"src": "source", "dest": "/opt/x"})),
         ("copy", json!({"src": "source", "dest": "/opt/x"})),
         ("pause", json!({"seconds": 0})),
