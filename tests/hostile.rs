@@ -52,6 +52,8 @@ enum Says {
     Numbers,
     /// A status that is none.
     Status(&'static str),
+    /// The end of the group on standard output, the ends of many scripts on standard error; or the reverse.
+    Crossed(bool),
     /// Half an answer, then nothing more.
     Half,
     /// Half an answer, then the end of the connection.
@@ -74,6 +76,8 @@ const ALL: &[Says] = &[
     Says::Status("-1"),
     Says::Status("x y"),
     Says::Status(""),
+    Says::Crossed(false),
+    Says::Crossed(true),
     Says::Half,
     Says::Closes,
     Says::Never,
@@ -206,6 +210,11 @@ fn script(says: Says, mark: &str, feed: &Feed, say: &impl Fn(&[u8], &[u8]) -> bo
             end("0")
         }
         Says::Status(status) => end(status),
+        Says::Crossed(reverse) => {
+            let (group, scripts) = (format!("\n{mark}g\n"), format!("\n{mark}0\n").repeat(1000));
+            let (out, err) = if reverse { (scripts, group) } else { (group, scripts) };
+            say(out.as_bytes(), err.as_bytes())
+        }
         Says::Half => {
             say(b"644|0|0|root", format!("\n{}", &mark[..5]).as_bytes());
             true
@@ -439,6 +448,16 @@ async fn floods_are_cut_off() {
     assert_eq!((recap.hosts["bad"].failed, recap.hosts["bad"].unreachable), (1, 0));
     assert!(finished(&events, "good"));
     assert!(bad.printed.load(Ordering::Relaxed) < 2 * REQUEST_LIMIT);
+}
+
+/// Signs that differ on the two streams are not dropped without end.
+#[tokio::test(start_paused = true)]
+async fn more_answers_than_scripts_are_refused_on_each_stream() {
+    for reverse in [false, true] {
+        let peer = Peer::new(Says::Crossed(reverse));
+        let error = peer.exec(None, &[Script::probe("true"), Script::probe("true")]).await.unwrap_err();
+        assert!(error.to_string().contains("answers what it was not asked"), "{error}");
+    }
 }
 
 /// After ten seconds without a sign of life a line says which machine is silent, and during what.

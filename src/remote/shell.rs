@@ -169,17 +169,19 @@ impl Shell {
     /// Reads the answers of a group up to its end, or tells why it is not read to its end.
     async fn group(&mut self, mark: &Mark, count: usize, outputs: &mut Vec<Output>) -> Result<Option<(String, usize)>> {
         let end = outputs.len() + count;
+        let mut unpaired = count;
         loop {
-            match self.next(mark).await? {
+            match self.next(mark, &mut unpaired).await? {
                 Piece::Answer(output) if outputs.len() < end => outputs.push(output),
-                Piece::Answer(_) => return Err(Error::new("the machine answers what it was not asked")),
+                Piece::Answer(_) => return Err(unasked()),
                 Piece::GroupEnd => return Ok(None),
                 Piece::TooLong(why, before) => return Ok(Some((why, before))),
             }
         }
     }
 
-    async fn next(&mut self, mark: &Mark) -> Result<Piece> {
+    /// The next piece. `unpaired` is how many answers of the group may still be on one stream only.
+    async fn next(&mut self, mark: &Mark, unpaired: &mut usize) -> Result<Piece> {
         let (mut out, mut err) = (Search::default(), Search::default());
         loop {
             {
@@ -204,12 +206,14 @@ impl Shell {
                         Some(Piece::GroupEnd)
                     }
                     // A script that ended the shell of its group may have left an answer on one stream only.
-                    (Some(Sign::Group), Some(Sign::Script(_))) => {
-                        err.take(&mut printed.err);
-                        continue;
-                    }
-                    (Some(Sign::Script(_)), Some(Sign::Group)) => {
-                        out.take(&mut printed.out);
+                    (Some(Sign::Group), Some(Sign::Script(_))) | (Some(Sign::Script(_)), Some(Sign::Group)) => {
+                        if out.found.as_ref().is_some_and(|found| found.2 == Sign::Group) {
+                            err.take(&mut printed.err);
+                        } else {
+                            out.take(&mut printed.out);
+                        }
+                        printed.taken += before - printed.out.len() - printed.err.len();
+                        *unpaired = unpaired.checked_sub(1).ok_or_else(unasked)?;
                         continue;
                     }
                     _ => None,
@@ -322,8 +326,13 @@ fn too_long(before: usize) -> Piece {
     Piece::TooLong(why, before)
 }
 
+/// A machine that answers more scripts than it was sent.
+fn unasked() -> Error {
+    Error::new("the machine answers what it was not asked")
+}
+
 /// A machine that does not read what is written to it.
-fn unread() -> Error {
+pub(super) fn unread() -> Error {
     Error::new(format!("the machine has not read for {} s what was sent to it", WRITE_LIMIT.as_secs()))
 }
 

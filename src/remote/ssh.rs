@@ -25,8 +25,9 @@ use tokio::{
 };
 
 use super::{
-    Feed, Output, PROBE_LIMIT, Script, Shell, Shells, Source, Stream, Transport, WRITE_LIMIT, become_command, frame,
-    quote, shell::pour,
+    Feed, Output, PROBE_LIMIT, START_LIMIT, Script, Shell, Shells, Source, Stream, Transport, WRITE_LIMIT,
+    become_command, frame, quote,
+    shell::{pour, unread},
 };
 use crate::{
     error::{Context, Error, Result},
@@ -199,9 +200,9 @@ impl Ssh {
     }
 
     async fn open(&self, user: Option<&str>) -> Result<Shell> {
-        let channel = self.handle.channel_open_session().await?;
+        let channel = self.session().await?;
         // A login shell may read heavy start files; it is replaced at once and never used again.
-        channel.exec(true, user.map_or_else(|| "exec /bin/sh".to_owned(), become_command)).await?;
+        in_time(channel.exec(true, user.map_or_else(|| "exec /bin/sh".to_owned(), become_command))).await?;
         let (shell, feed) = Shell::new(channel.make_writer(), user)?;
         tokio::spawn(read(channel, feed));
         Ok(shell)
@@ -216,9 +217,9 @@ impl Ssh {
     /// Opens a session channel, for an interactive shell or one command.
     ///
     /// # Errors
-    /// When the host refuses.
+    /// When the host refuses, or does not answer.
     pub async fn session(&self) -> Result<Channel<Msg>> {
-        Ok(self.handle.channel_open_session().await?)
+        in_time(self.handle.channel_open_session()).await
     }
 }
 
@@ -310,11 +311,13 @@ impl Transport for Ssh {
             Some(user) => format!("{} -c {}", become_command(user), quote(frame::RECEIVE)),
         };
         let mut channel = self.session().await?;
-        channel.exec(false, command).await?;
+        in_time(channel.exec(false, command)).await?;
         let mut writer = channel.make_writer();
         let send = async move {
             // A script that ends before it has read everything says itself why.
-            if writer.write_all(&frame::first_line(script)).await.is_ok() {
+            let first = frame::first_line(script);
+            let written = timeout(WRITE_LIMIT, writer.write_all(&first)).await.map_err(|_| unread())?;
+            if written.is_ok() {
                 pour(source, &mut writer).await?;
                 let _ = timeout(WRITE_LIMIT, writer.shutdown()).await;
             }
@@ -348,6 +351,14 @@ impl Transport for Ssh {
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
         Ok(Box::new(self.tunnel(host, port).await?))
+    }
+}
+
+/// What a machine has to answer before anything runs in a channel.
+async fn in_time<T>(work: impl Future<Output = Result<T, russh::Error>>) -> Result<T> {
+    match timeout(START_LIMIT, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Error::new(format!("the machine has not opened a channel within {} s", START_LIMIT.as_secs()))),
     }
 }
 
