@@ -235,3 +235,37 @@ fn what_meta_does_not_know_is_a_mistake() {
     let error = loader.playbooks(&[path]).unwrap_err();
     assert!(error.diagnostics()[0].message.contains("`meta: end_world` is not supported"), "{error}");
 }
+
+/// The first host passes a task on that runs once: another one runs it, and no one waits for ever.
+#[tokio::test]
+async fn a_task_that_runs_once_does_not_wait_for_a_host_that_passes_it_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = "
+- hosts: [a, b, c]
+  gather_facts: false
+  tasks:
+    - name: not on a
+      command: echo said
+      register: r
+      run_once: \"{{ inventory_hostname != 'a' }}\"
+    - block:
+        - name: fails on b
+          command: 'false'
+          when: inventory_hostname == 'b'
+          any_errors_fatal: true
+      rescue:
+        - debug: {msg: rescued}
+          when: inventory_hostname == 'b'
+    - name: once
+      command: echo once
+      run_once: true
+    - {name: last, debug: {msg: '{{ r.stdout }}'}}
+";
+    let path = folder.path().join("play.yml");
+    std::fs::write(&path, playbook).unwrap();
+    let paths = [path];
+    let running = play(&paths, inventory(folder.path()), Arc::<Hosts>::default(), Options::default());
+    let ran = tokio::time::timeout(std::time::Duration::from_secs(60), running).await.expect("the run ends");
+    let count = |what: &str| ran.lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((count(": not on a changed"), count(": last ok said")), (2, 3), "{:#?}", ran.lines);
+}

@@ -41,11 +41,22 @@ pub(super) struct Fatal {
 /// The result of a task that runs once: `Err` when its host was lost.
 type OnceEnd = Result<TaskEnd, String>;
 
+/// How far a task that runs once is.
+#[derive(Clone, Default)]
+enum Turn {
+    /// The first host has not come to it yet, or runs it.
+    #[default]
+    Open,
+    /// The first host does not run it: another one may.
+    Passed,
+    Ended(OnceEnd),
+}
+
 /// A task that runs once.
 #[derive(Default)]
 pub(super) struct Once {
     claimed: AtomicBool,
-    end: watch::Sender<Option<OnceEnd>>,
+    turn: watch::Sender<Turn>,
 }
 
 impl Once {
@@ -55,13 +66,34 @@ impl Once {
     }
 
     pub(super) fn set(&self, end: OnceEnd) {
-        self.end.send_replace(Some(end));
+        self.turn.send_replace(Turn::Ended(end));
     }
 
-    pub(super) async fn wait(&self) -> OnceEnd {
-        let mut end = self.end.subscribe();
-        let end = end.wait_for(Option::is_some).await;
-        end.ok().and_then(|end| end.clone()).unwrap_or_else(|| Err("the run has ended".to_owned()))
+    /// The host whose turn it is does not run it, unless it does already.
+    pub(super) fn pass(&self) {
+        if !self.claimed.load(Ordering::SeqCst) {
+            self.turn.send_if_modified(|turn| {
+                let open = matches!(turn, Turn::Open);
+                if open {
+                    *turn = Turn::Passed;
+                }
+                open
+            });
+        }
+    }
+
+    /// Its result, or nothing when the caller is now the one who runs it.
+    pub(super) async fn wait(&self) -> Option<OnceEnd> {
+        let mut turn = self.turn.subscribe();
+        let passed =
+            turn.wait_for(|turn| !matches!(turn, Turn::Open)).await.is_ok_and(|turn| matches!(*turn, Turn::Passed));
+        if passed && self.claim() {
+            return None;
+        }
+        match turn.wait_for(|turn| matches!(turn, Turn::Ended(_))).await.as_deref() {
+            Ok(Turn::Ended(end)) => Some(end.clone()),
+            _ => Some(Err("the run has ended".to_owned())),
+        }
     }
 }
 
@@ -225,7 +257,7 @@ impl Serial {
 
 #[cfg(test)]
 mod tests {
-    use super::{Batch, Serial, batches};
+    use super::{Batch, Once, Serial, TaskEnd, batches};
 
     fn hosts(count: usize) -> Vec<String> {
         (0..count).map(|n| n.to_string()).collect()
@@ -246,6 +278,28 @@ mod tests {
         assert_eq!(sizes(&["2", "0"]), [2, 3]);
         assert_eq!(sizes(&["2", "100%"]), [2, 3]);
         assert_eq!(Serial::parse("many"), None);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_the_first_host_passes_on_is_run_by_one_of_those_who_wait() {
+        let once = Once::default();
+        let ended = || Ok(TaskEnd::default());
+        let second = async {
+            let end = once.wait().await;
+            if end.is_none() {
+                once.set(ended());
+            }
+            end
+        };
+        let first = async { once.pass() };
+        let ((), one, other) = tokio::join!(first, second, once.wait());
+        assert!(one.is_none() && other.is_some_and(|end| end.is_ok()));
+        // One that runs already is not passed on.
+        let once = Once::default();
+        assert!(once.claim());
+        once.pass();
+        once.set(ended());
+        assert!(once.wait().await.is_some());
     }
 
     #[test]

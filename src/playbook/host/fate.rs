@@ -45,6 +45,8 @@ impl HostRun<'_> {
             Some(lockstep) => Some(lockstep.turn(&self.host, left, &key).await),
             None => None,
         };
+        let hosts = together.as_ref().map_or(&[][..], |together| &together.hosts);
+        let first = self.first(task, &key, hosts);
         if self.is_overtaken(together.as_ref().map(|together| together.noted), tally) {
             return Ok(true);
         }
@@ -53,8 +55,9 @@ impl HostRun<'_> {
         }
         let scope = self.scope(task);
         let fatal = self.holds(task.common.any_errors_fatal.as_ref(), &scope);
-        let hosts = together.as_ref().map_or(&[][..], |together| &together.hosts);
-        let ended = self.one(task, &scope, (&key, hosts), fatal, tally).await;
+        let share = self.share(task, &scope, &key, hosts);
+        drop(first);
+        let ended = self.one(task, &scope, share, fatal, tally).await;
         if let Err(error) = &ended
             && fatal
         {
@@ -81,6 +84,7 @@ impl HostRun<'_> {
     fn is_overtaken(&mut self, noted: Option<usize>, tally: &mut HostTally) -> bool {
         if self.batch.ended() > batch::Ended::Not {
             self.work.clear();
+            self.cut_short();
             return true;
         }
         let fatals = self.batch.fatals(self.fatals, noted);
@@ -170,15 +174,15 @@ impl HostRun<'_> {
 
     /// One task: run once or by itself, reported and counted.
     async fn one(
-        &mut self, task: &Arc<Task>, scope: &TaskScope, (key, together): (&str, &[String]), fatal: bool,
-        tally: &mut HostTally,
+        &mut self, task: &Arc<Task>, scope: &TaskScope, mut share: Option<Share>, fatal: bool, tally: &mut HostTally,
     ) -> Result<()> {
         self.roles.extend(task.common.role.iter().map(|role| role.name.clone()));
-        let share = self.share(task, scope, key, together);
         if let Some(Share::Another(once)) = &share {
-            let end = once.wait().await;
-            self.take_result(task, scope, end, tally);
-            return Ok(());
+            if let Some(end) = once.wait().await {
+                self.take_result(task, scope, end, tally);
+                return Ok(());
+            }
+            share = Some(Share::Mine(Arc::clone(once)));
         }
         let begun = Instant::now();
         let (host, title) = (self.host.clone(), self.title(task, scope));

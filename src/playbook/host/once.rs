@@ -13,11 +13,26 @@ const HELD: &str = "no task panics while it holds a host's memory";
 pub(super) enum Share {
     /// This host.
     Mine(Arc<Once>),
-    /// Another host, whose result this one takes.
+    /// Another host, whose result this one takes, unless it passes the task on.
     Another(Arc<Once>),
 }
 
+/// The turn of the first host: when it leaves without having claimed the task, the others do not wait for it.
+pub(super) struct First(Arc<Once>);
+
+impl Drop for First {
+    fn drop(&mut self) {
+        self.0.pass();
+    }
+}
+
 impl HostRun<'_> {
+    /// The turn of this host at a task that may run once, when it is the first of those that begin it together.
+    pub(super) fn first(&self, task: &Task, key: &str, together: &[String]) -> Option<First> {
+        let may = task.common.run_once.is_some() || is_for_all(task);
+        (may && together.first() == Some(&self.host)).then(|| First(self.batch.once(key)))
+    }
+
     /// Who runs a task: nothing when each host does it by itself. In a linear play it is the first of the hosts that begin it
     /// together, in a free play the first that comes.
     pub(super) fn share(&self, task: &Task, scope: &TaskScope, key: &str, together: &[String]) -> Option<Share> {
