@@ -134,19 +134,24 @@ impl FileOperation {
     /// The commands that give everything below the working folder these attributes.
     fn recursive(&self) -> Vec<Sh> {
         let is_number = |text: &str| text.parse::<u32>().is_ok();
+        // They walk by descriptors: a folder that its user swaps for a link meanwhile leads nowhere else.
+        let unless_all = |test: Sh, command: Sh| {
+            sh!("[ -z \"$(find . {0} -print 2>/dev/null | head -n 1)\" ] || {1} || exit 1", test, command)
+        };
         let Attributes { mode, owner, group } = &self.attributes;
         let mut parts = Vec::new();
         parts.extend(owner.as_ref().map(|owner| {
-            let test = if is_number(owner) { sh!("-uid") } else { sh!("-user") };
-            sh!("find . ! {0} {1} -exec chown -h -- {1} '{}' + || exit 1", test, owner)
+            let test = if is_number(owner) { sh!("! -uid {0}", owner) } else { sh!("! -user {0}", owner) };
+            unless_all(test, sh!("chown -hRP -- {0} .", owner))
         }));
         parts.extend(group.as_ref().map(|group| {
-            let test = if is_number(group) { sh!("-gid") } else { sh!("-group") };
-            sh!("find . ! {0} {1} -exec chgrp -h -- {1} '{}' + || exit 1", test, group)
+            let test = if is_number(group) { sh!("! -gid {0}", group) } else { sh!("! -group {0}", group) };
+            unless_all(test, sh!("chgrp -hRP -- {0} .", group))
         }));
         match mode {
             Some(Mode::Bits(bits)) => {
-                parts.push(sh!("find . ! -type l ! -perm {0} -exec chmod {0} '{}' + || exit 1", format!("{bits:o}")));
+                let bits = format!("{bits:04o}");
+                parts.push(unless_all(sh!("! -type l ! -perm {0}", bits), sh!("chmod -R -- {0} .", bits)));
             }
             Some(Mode::Symbolic(text)) => parts.push(sh!("chmod -R -- {0} . || exit 1", text)),
             _ => {}
