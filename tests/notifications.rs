@@ -280,6 +280,83 @@ async fn only_what_was_notified_is_kept() {
     }
 }
 
+/// A play that ends early has not taken up what an earlier run left: it stays.
+#[tokio::test]
+async fn a_play_that_ends_early_keeps_what_is_left() {
+    for end in ["end_host", "end_play", "end_batch"] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, "play.yml", &fails("play", "restart"));
+        assert!(!healthy(folder, &["play.yml"]).await.recap.succeeded());
+        std::fs::write(folder.join("repaired"), "").unwrap();
+        let early = fails("play", "restart")
+            .replace("  tasks:\n", &format!("  tasks:\n    - command: 'true'\n    - meta: {end}\n"));
+        write(folder, "play.yml", &early);
+        write(folder, "later.yml", "- {name: later, hosts: a, gather_facts: false, tasks: [{command: 'true'}]}\n");
+        let ran = healthy(folder, &["play.yml", "later.yml"]).await;
+        assert!(ran.recap.succeeded() && ran.warnings.is_empty(), "{end}: {:#?} {:#?}", ran.lines, ran.warnings);
+        assert_eq!((read(folder, "log").as_str(), kept(folder)), ("", 1), "{end}");
+        write(folder, "play.yml", &fails("play", "restart"));
+        assert!(healthy(folder, &["play.yml"]).await.recap.succeeded());
+        assert_eq!((read(folder, "log").as_str(), kept(folder)), ("ran\n", 0), "{end}");
+    }
+}
+
+/// Handlers of one name that listen to one topic are kept one by one.
+#[tokio::test]
+async fn handlers_of_one_name_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let playbook = "
+- hosts: a
+  gather_facts: false
+  handlers:
+    - {shell: 'echo one >>$DIR/log', listen: changed}
+    - {shell: 'test -e $DIR/repaired && echo two >>$DIR/log', listen: changed}
+  tasks:
+    - copy: {content: x, dest: $DIR/conf}
+      notify: changed
+";
+    write(folder, "play.yml", playbook);
+    assert!(!healthy(folder, &["play.yml"]).await.recap.succeeded());
+    assert_eq!((read(folder, "log").as_str(), kept(folder)), ("one\n", 1));
+    std::fs::write(folder.join("repaired"), "").unwrap();
+    assert!(healthy(folder, &["play.yml"]).await.recap.succeeded());
+    assert_eq!((read(folder, "log").as_str(), kept(folder)), ("one\ntwo\n", 0));
+}
+
+/// What cannot be kept is no part of what a task prints, and a handler that is not there matters to a change only.
+#[tokio::test]
+async fn notifications_fail_no_task_that_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let playbook = "
+- hosts: a
+  gather_facts: false
+  handlers:
+    - {name: one, shell: 'echo one >>$DIR/log'}
+  tasks:
+    - shell: 'true'
+      register: r
+      failed_when: r.stderr != ''
+      notify: one
+    - command: echo no
+      register: said
+      changed_when: said.stdout == 'yes'
+      notify: \"{{ 'nobody' }}\"
+";
+    let path = write(folder, "play.yml", playbook);
+    std::fs::write(folder.join("file"), "").unwrap();
+    let mut options = options(folder);
+    let there = folder.join("file/notified").display().to_string();
+    let notified = options.notified.as_mut().unwrap();
+    (notified.root, notified.home) = (there.clone(), there);
+    let ran = play(&[path], inventory(folder), Arc::<Hosts>::default(), options).await;
+    assert!(ran.recap.succeeded(), "{:#?}", ran.lines);
+    assert_eq!(read(folder, "log"), "one\n");
+    assert!(ran.warnings.iter().any(|warning| warning.contains("Not a directory")), "{:#?}", ran.warnings);
+}
+
 /// Free plays of one file overlap, and a task that looks at what an earlier one configures waits for it.
 #[tokio::test]
 async fn a_task_waits_for_the_play_that_it_needs() {

@@ -5,7 +5,7 @@
 //! the next run finds the file with its first request to the host and runs the handler. Files belong to the user that the
 //! task runs as: root's are in a folder of root, those of others in their home folders.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -38,6 +38,17 @@ impl Notified {
 
 /// The longest answer that is looked at: a host that answers more has other troubles.
 const MOST: usize = 256 * 1024;
+/// How many notifications of a host are looked at.
+const COUNT: usize = 1000;
+
+/// In which of the folders that a user can see a notification was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Folder {
+    /// The one that the user writes to.
+    Own,
+    /// That of root, seen by another user.
+    Root,
+}
 
 /// A handler that is to run on a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,22 +64,41 @@ pub(super) struct Notification {
     pub(super) role: Option<String>,
     /// Its name.
     pub(super) handler: String,
+    /// Which of the handlers of this name.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(super) nth: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(nth: &usize) -> bool {
+    *nth == 0
 }
 
 impl Notification {
-    pub(super) fn new(notified: &Notified, host: &str, play: &str, handler: &Task) -> Self {
-        Self {
+    /// The notification of the handler at this place.
+    pub(super) fn new(notified: &Notified, host: &str, play: &str, handlers: &[Arc<Task>], at: usize) -> Self {
+        let handler = &handlers[at];
+        let mut one = Self {
             owner: notified.owner.clone(),
             host: host.to_owned(),
             play: play.to_owned(),
             role: handler.common.role.as_ref().map(|role| role.name.clone()),
             handler: handler.name.clone(),
-        }
+            nth: 0,
+        };
+        one.nth = handlers[..at].iter().filter(|handler| one.names(handler)).count();
+        one
     }
 
-    /// Whether it is for this handler, whatever the play is called.
-    pub(super) fn is_for(&self, handler: &Task) -> bool {
-        self.handler == handler.name && self.role == handler.common.role.as_ref().map(|role| role.name.clone())
+    /// Which handler it is for, whatever the play is called.
+    pub(super) fn handler_of(&self, handlers: &[Arc<Task>]) -> Option<usize> {
+        let named = handlers.iter().enumerate().filter(|(_, handler)| self.names(handler));
+        named.map(|(at, _)| at).nth(self.nth)
+    }
+
+    fn names(&self, handler: &Task) -> bool {
+        let role = handler.common.role.as_ref().map(|role| role.name.as_str());
+        self.handler == handler.name && self.role.as_deref() == role
     }
 
     /// How it is called in messages.
@@ -123,10 +153,13 @@ impl Notified {
         format!("{}; rm -f --{files}", self.folder())
     }
 
-    /// The script that prints all notifications that the user can see.
+    /// The script that prints all notifications that the user can see, behind a word that says whose folder they are in.
     pub(super) fn read(&self) -> String {
         format!(
-            "{}; for f in {}/* \"$n\"/*; do [ -f \"$f\" ] && [ ! -L \"$f\" ] && head -c 8192 -- \"$f\" && echo; done; :",
+            "{}; r={}; for w in own root; do d=$n; \
+             if [ $w = root ]; then [ \"$n\" != \"$r\" ] || continue; d=$r; fi; \
+             for f in \"$d\"/*; do if [ -f \"$f\" ] && [ ! -L \"$f\" ]; then printf '%s ' $w; \
+             head -c 8192 -- \"$f\" | head -n 1; echo; fi; done; done; :",
             self.folder(),
             quote(&self.root)
         )
@@ -134,15 +167,22 @@ impl Notified {
 
     /// What that script has printed. Whatever is no notification of ours is passed over: it is data of a host, which is only
     /// ever compared.
-    pub(super) fn parse(&self, host: &str, out: &str) -> Vec<Notification> {
-        let mut found: Vec<Notification> = Vec::new();
-        for line in out.get(..MOST).unwrap_or(out).lines() {
-            if let Ok(one) = serde_json::from_str::<Notification>(line)
+    pub(super) fn parse(&self, host: &str, out: &str) -> BTreeSet<(Notification, Folder)> {
+        let mut found = BTreeSet::new();
+        for line in out[..out.floor_char_boundary(MOST)].lines() {
+            let (folder, text) = match line.split_once(' ') {
+                Some(("own", text)) => (Folder::Own, text),
+                Some(("root", text)) => (Folder::Root, text),
+                _ => continue,
+            };
+            if let Ok(one) = serde_json::from_str::<Notification>(text)
                 && one.owner == self.owner
                 && one.host == host
-                && !found.contains(&one)
             {
-                found.push(one);
+                found.insert((one, folder));
+            }
+            if found.len() == COUNT {
+                break;
             }
         }
         found
@@ -151,7 +191,7 @@ impl Notified {
 
 #[cfg(test)]
 mod tests {
-    use super::{Notification, Notified};
+    use super::{COUNT, Folder, MOST, Notification, Notified};
     use crate::remote::{Local, Script, Transport};
 
     #[tokio::test]
@@ -165,26 +205,40 @@ mod tests {
             play: "it's \"{{ a }}\" play".into(),
             role: None,
             handler: handler.into(),
+            nth: 0,
         };
         let all = [one("restart"), one("it's $(id) `x`\nsecond line")];
         let local = Local::default();
-        let run = async |text: String| local.exec(None, &[Script::probe(text)]).await.unwrap().remove(0);
+        let as_user = async |id: u32, text: String| {
+            let text = format!("id() {{ echo {id}; }}; {text}");
+            local.exec(None, &[Script::probe(text)]).await.unwrap().remove(0)
+        };
+        let run = async |text: String| as_user(0, text).await;
         assert!(run(notified.write(&all)).await.succeeded());
-        let mut found = notified.parse("a", &run(notified.read()).await.out());
-        found.sort();
-        let mut wanted = all.to_vec();
-        wanted.sort();
-        assert_eq!(found, wanted);
+        let found = notified.parse("a", &run(notified.read()).await.out());
+        assert_eq!(found, all.clone().map(|one| (one, Folder::Own)).into());
+        // Another user sees what is in the folder of root, too.
+        let found = notified.parse("a", &as_user(7, notified.read()).await.out());
+        assert_eq!(found, all.clone().map(|one| (one, Folder::Root)).into());
         assert!(notified.parse("b", &run(notified.read()).await.out()).is_empty());
         assert!(run(notified.remove(&all[..1])).await.succeeded());
-        assert_eq!(notified.parse("a", &run(notified.read()).await.out()), all[1..]);
+        assert_eq!(notified.parse("a", &run(notified.read()).await.out()), [(all[1].clone(), Folder::Own)].into());
     }
 
     #[test]
     fn garbage_is_no_notification() {
         let notified = Notified::of("o");
         let line = r#"{"owner":"o","host":"a","play":"p","handler":"h"}"#;
-        let out = format!("\u{0}\nnull\n{{}}\n{line}\n{line}\n{}", line.replace("\"o\"", "\"x\""));
-        assert_eq!(notified.parse("a", &out).len(), 1);
+        let out =
+            format!("\u{0}\nown null\n{{}}\nown {line}\nown {line}\n{line}\nown {}", line.replace("\"o\"", "\"x\""));
+        let found = notified.parse("a", &out);
+        assert_eq!(found.iter().map(|(one, _)| one.nth).collect::<Vec<_>>(), [0]);
+        // Much is cut off, within a character or between two.
+        for first in ["", "x"] {
+            assert!(notified.parse("a", &format!("{first}{}\nown {line}", "é".repeat(MOST))).is_empty());
+        }
+        let many: String =
+            (0..=COUNT).map(|nth| format!("own {}\n", line.replace("\"h\"", &format!("\"{nth}\"")))).collect();
+        assert_eq!(notified.parse("a", &many).len(), COUNT);
     }
 }

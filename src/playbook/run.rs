@@ -136,7 +136,9 @@ pub(super) struct Left {
     /// Who was asked, for the sake of which host.
     pub(super) asked: HashSet<(String, Place)>,
     /// Notifications, and where they were found.
-    pub(super) found: BTreeMap<Notification, Place>,
+    pub(super) found: BTreeMap<Notification, Vec<Place>>,
+    /// Hosts on which a play ended before its end: what they did not take up is not out of date.
+    pub(super) cut_short: BTreeSet<String>,
 }
 
 /// One play of a run.

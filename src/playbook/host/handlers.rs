@@ -10,21 +10,24 @@ use serde_json::Value;
 use super::{Finish, HostRun, Place, TaskScope};
 use crate::{
     error::{Error, Result},
-    playbook::{model::Task, notified::Notification},
+    playbook::{
+        model::Task,
+        notified::{Folder, Notification},
+    },
     remote::{Output, Script},
     template::{is_true, text_of},
 };
 
 const HELD: &str = "no task panics while it holds its notifications";
 
-/// What is printed when notifications cannot be written.
-const NOT_KEPT: &str = "infra: the notification is not kept";
+/// What is printed, with the reason behind it, when notifications cannot be written.
+const NOT_KEPT: &str = "infra: the notification is not kept: ";
 
 /// The notifications of a host in a play that are kept on hosts.
 #[derive(Default)]
 pub(super) struct Notices {
     /// What is kept, and where.
-    kept: BTreeMap<Notification, Place>,
+    kept: BTreeMap<Notification, Vec<Place>>,
     /// What the task at hand has written before it was known whether it changes anything.
     tentative: Vec<Notification>,
     /// What an earlier run has left and this play has taken up.
@@ -40,6 +43,22 @@ pub(super) enum Errand {
     Read,
     Write(Vec<Notification>),
     Remove(Vec<Notification>),
+}
+
+/// Notes one more place of a notification.
+fn add(places: &mut Vec<Place>, place: &Place) {
+    if !places.contains(place) {
+        places.push(place.clone());
+    }
+}
+
+/// Takes the line out of what a step has printed that says why notifications could not be written.
+fn take_reason(output: &mut Output) -> Option<String> {
+    let at = output.stderr.windows(NOT_KEPT.len()).position(|text| text == NOT_KEPT.as_bytes())?;
+    let rest = &output.stderr[at..];
+    let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+    let line: Vec<u8> = output.stderr.drain(at..at + end).collect();
+    Some(String::from_utf8_lossy(&line[NOT_KEPT.len()..]).trim().to_owned())
 }
 
 impl HostRun<'_> {
@@ -85,32 +104,36 @@ impl HostRun<'_> {
     fn notifications(&self, handlers: &BTreeSet<usize>) -> Vec<Notification> {
         let Some(notified) = &self.shared.options.notified else { return Vec::new() };
         let play = &self.play.scope.play.name;
-        handlers.iter().map(|at| Notification::new(notified, &self.host, play, &self.handlers[*at])).collect()
+        handlers.iter().map(|at| Notification::new(notified, &self.host, play, &self.handlers, *at)).collect()
     }
 
-    /// The text that goes before the first step of a task, when it notifies handlers that nothing is kept of.
-    pub(super) fn before_steps(&self, task: &Task, scope: &TaskScope) -> Result<Option<(String, Vec<Notification>)>> {
+    /// The text that goes before the first step of a task, when it notifies handlers that nothing is kept of. What it says
+    /// itself is one line on standard error. A handler that does not exist matters once something has changed.
+    pub(super) fn before_steps(&self, task: &Task, scope: &TaskScope) -> Option<(String, Vec<Notification>)> {
         let never =
             task.changed_when.as_ref().is_some_and(|value| !matches!(**value, Value::String(_)) && !is_true(value));
-        let Some(notified) = self.shared.options.notified.as_ref().filter(|_| !never && !task.notify.is_empty()) else {
-            return Ok(None);
-        };
-        let mut more = self.notifications(&self.handlers_of(task, scope)?);
+        let notified = self.shared.options.notified.as_ref().filter(|_| !never && !task.notify.is_empty())?;
+        let mut more = self.notifications(&self.handlers_of(task, scope).ok()?);
         more.retain(|one| !self.notices.lock().expect(HELD).kept.contains_key(one));
-        let text = format!("( {} ) </dev/null >/dev/null || echo '{NOT_KEPT}' >&2\n", notified.write(&more));
-        Ok((!more.is_empty()).then_some((text, more)))
+        let text = format!(
+            "( why=$( ( {} ) </dev/null 2>&1 >/dev/null ) || \
+             printf '%s%s\\n' '{NOT_KEPT}' \"$(printf %s \"$why\" | tr '\\n' ' ')\" >&2 )\n",
+            notified.write(&more)
+        );
+        (!more.is_empty()).then_some((text, more))
     }
 
-    /// What was written before the first step of a task, and what that step has printed.
-    pub(super) fn is_kept(&self, place: &Place, notifications: Vec<Notification>, output: &Output) {
-        let error = output.err();
-        if let Some((why, _)) = error.split_once(NOT_KEPT) {
-            self.cannot_keep(&notifications, why);
+    /// What was written before the first step of a task, and what that step has printed: of that, ours is taken out.
+    pub(super) fn is_kept(&self, place: &Place, notifications: Vec<Notification>, output: &mut Output) {
+        if let Some(why) = take_reason(output) {
+            self.cannot_keep(&notifications, &why);
             return;
         }
         let mut notices = self.notices.lock().expect(HELD);
         notices.tentative.extend(notifications.iter().cloned());
-        notices.kept.extend(notifications.into_iter().map(|one| (one, place.clone())));
+        for one in notifications {
+            add(notices.kept.entry(one).or_default(), place);
+        }
     }
 
     fn cannot_keep(&self, notifications: &[Notification], why: &str) {
@@ -153,8 +176,8 @@ impl HostRun<'_> {
     fn remove(&self, notifications: Vec<Notification>) {
         let mut notices = self.notices.lock().expect(HELD);
         for one in notifications {
-            if let Some(place) = notices.kept.remove(&one) {
-                notices.errands.push((place, Errand::Remove(vec![one])));
+            for place in notices.kept.remove(&one).unwrap_or_default() {
+                notices.errands.push((place, Errand::Remove(vec![one.clone()])));
             }
         }
     }
@@ -164,26 +187,28 @@ impl HostRun<'_> {
         let play = &self.play.scope.play.name;
         let left = self.shared.left.lock().expect(HELD);
         let mut notices = self.notices.lock().expect(HELD);
-        for (one, place) in left.found.iter().filter(|(one, _)| one.host == self.host) {
+        for (one, places) in left.found.iter().filter(|(one, _)| one.host == self.host) {
             // The play that it is from takes it up itself, if it is for this host at all.
             let of_another =
                 one.play != *play && self.play.hosts_of(&one.play).is_some_and(|hosts| hosts.contains(&self.host));
             if of_another || notices.taken.contains(one) {
                 continue;
             }
-            if let Some(at) = self.handlers.iter().rposition(|handler| one.is_for(handler)) {
+            if let Some(at) = one.handler_of(&self.handlers) {
                 self.notified.insert(at);
                 notices.taken.insert(one.clone());
-                notices.kept.insert(one.clone(), place.clone());
+                let kept = notices.kept.entry(one.clone()).or_default();
+                places.iter().for_each(|place| add(kept, place));
             }
         }
     }
 
     /// A handler has run: nothing is kept of it any more.
     pub(super) fn has_run(&self, handler: usize) {
-        let handler = &self.handlers[handler];
-        let kept: Vec<Notification> =
-            self.notices.lock().expect(HELD).kept.keys().filter(|one| one.is_for(handler)).cloned().collect();
+        let kept: Vec<Notification> = {
+            let notices = self.notices.lock().expect(HELD);
+            notices.kept.keys().filter(|one| one.handler_of(&self.handlers) == Some(handler)).cloned().collect()
+        };
         let mut left = self.shared.left.lock().expect(HELD);
         left.found.retain(|one, _| !kept.contains(one));
         drop(left);
@@ -222,7 +247,9 @@ impl HostRun<'_> {
                 Errand::Read => self.found(place, output),
                 Errand::Write(notifications) if output.succeeded() => {
                     let mut notices = self.notices.lock().expect(HELD);
-                    notices.kept.extend(notifications.iter().map(|one| (one.clone(), place.clone())));
+                    for one in notifications {
+                        add(notices.kept.entry(one.clone()).or_default(), place);
+                    }
                 }
                 Errand::Write(notifications) => self.cannot_keep(notifications, &output.err()),
                 Errand::Remove(_) => {}
@@ -235,12 +262,18 @@ impl HostRun<'_> {
     /// What an earlier run has left in a place.
     fn found(&self, place: &Place, output: &Output) {
         let Some(notified) = &self.shared.options.notified else { return };
+        let found = notified.parse(&self.host, &output.out());
         let mut left = self.shared.left.lock().expect(HELD);
         left.asked.insert((self.host.clone(), place.clone()));
         let notices = self.notices.lock().expect(HELD);
-        for one in notified.parse(&self.host, &output.out()) {
+        for (one, folder) in found {
             if !notices.kept.contains_key(&one) {
-                left.found.entry(one).or_insert_with(|| place.clone());
+                // Only root removes what is in the folder of root.
+                let place = match folder {
+                    Folder::Own => place.clone(),
+                    Folder::Root => Place { user: Some("root".to_owned()), ..place.clone() },
+                };
+                add(left.found.entry(one).or_default(), &place);
             }
         }
     }
@@ -250,16 +283,18 @@ impl HostRun<'_> {
         if self.shared.options.check {
             return Ok(());
         }
-        if let Some((text, notifications)) = self.before_steps(task, scope)? {
+        if let Some((text, notifications)) = self.before_steps(task, scope) {
             let outputs = self.exec(place, &[Script::probe(text)]).await?;
-            self.is_kept(place, notifications, &outputs.first().cloned().unwrap_or_default());
+            self.is_kept(place, notifications, &mut outputs.into_iter().next().unwrap_or_default());
         }
         Ok(())
     }
 
     /// The end of a play on a host: what is still to be said about notifications is said.
     pub(super) async fn settle(&mut self, finish: Finish) {
-        if finish == Finish::Done && !self.shared.options.check {
+        if finish != Finish::Done {
+            self.cut_short();
+        } else if !self.shared.options.check {
             self.drop_outdated();
         }
         loop {
@@ -275,6 +310,11 @@ impl HostRun<'_> {
         }
     }
 
+    /// A play ends on this host before its end: what it has not taken up stays for the next run.
+    pub(super) fn cut_short(&self) {
+        self.shared.left.lock().expect(HELD).cut_short.insert(self.host.clone());
+    }
+
     /// Notifications whose handlers are not there any more: those of this play, and at the end of the last play of a host in
     /// a complete run those that no play has taken up.
     fn drop_outdated(&mut self) {
@@ -285,8 +325,11 @@ impl HostRun<'_> {
         let play = &self.play.scope.play.name;
         let last = options.complete && self.play.is_last(&self.host);
         let mut left = self.shared.left.lock().expect(HELD);
+        if left.cut_short.contains(&self.host) {
+            return;
+        }
         let mut notices = self.notices.lock().expect(HELD);
-        left.found.retain(|one, place| {
+        left.found.retain(|one, places| {
             if one.host != self.host || notices.taken.contains(one) || !(last || one.play == *play) {
                 return true;
             }
@@ -296,7 +339,8 @@ impl HostRun<'_> {
                 one.title(),
                 one.play
             ));
-            notices.errands.push((place.clone(), Errand::Remove(vec![one.clone()])));
+            let gone = places.iter().map(|place| (place.clone(), Errand::Remove(vec![one.clone()])));
+            notices.errands.extend(gone);
             false
         });
     }

@@ -17,6 +17,7 @@ impl HostRun<'_> {
             "flush_handlers" => self.work.push_front(Item::Flush(0)),
             "end_host" => {
                 self.work.clear();
+                self.cut_short();
                 self.play.scope.end(std::slice::from_ref(&self.host));
             }
             "end_batch" => self.end(Ended::Batch),
@@ -53,6 +54,7 @@ impl HostRun<'_> {
     /// Ends the play for all hosts of the batch, or all hosts.
     fn end(&mut self, ended: Ended) {
         self.work.clear();
+        self.cut_short();
         self.batch.end(ended);
         self.play.scope.end(&self.batch.hosts);
     }

@@ -145,10 +145,7 @@ impl HostRun<'_> {
             let outcome = operation.conclude(decision, &[]);
             return Ok(TaskEnd::of(outcome, Vec::new()));
         }
-        let kept = match self.before_steps(task, scope) {
-            Ok(kept) => kept,
-            Err(error) => return Ok(TaskEnd::failed(error.to_string())),
-        };
+        let kept = self.before_steps(task, scope);
         let begun = Timestamp::now();
         let mut end = self.steps(operation, decision, diff, exports, place, rest, task, kept).await?;
         if matches!(task.module.as_str(), "command" | "shell") {
@@ -242,8 +239,8 @@ impl HostRun<'_> {
             }
         }
         let failure = outputs.iter().find_map(|output| output.failure.clone());
-        let steps = outputs.split_off(wanted.len().min(outputs.len()));
-        if let (Some(kept), Some(first)) = (kept, steps.first()) {
+        let mut steps = outputs.split_off(wanted.len().min(outputs.len()));
+        if let (Some(kept), Some(first)) = (kept, steps.first_mut()) {
             self.is_kept(place, kept, first);
         }
         let diffs = wanted.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect();
