@@ -522,6 +522,71 @@ async fn ownership_a_claim_that_was_overtaken_has_nothing() {
     target.release(lease).await;
     assert_eq!(store("pr-1").read().await.unwrap(), None);
     assert!(store("member").read().await.unwrap().is_some());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_shows_the_range_that_a_subnet_gets() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    assert!(!run(&["plan", "dev"], 0).out.contains("is in use"));
+    run(&["apply", "dev", "--yes"], 0).silent();
+
+    // Another environment of the same file: its ranges are in use.
+    let planned = run(&["plan", "dev", "--name", "other", "--json"], 0).out;
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    let changes = planned["changes"].as_array().unwrap();
+    let chosen: Vec<&str> = changes.iter().filter_map(|change| change["chosen"]["cidr"].as_str()).collect();
+    assert!(
+        chosen.len() == 2 && chosen.iter().all(|range| range.starts_with("10.") && range.ends_with(".0/24")),
+        "{planned}"
+    );
+    assert_ne!(chosen[0], "10.91.0.0/24");
+    let shown = run(&["plan", "dev", "--name", "other"], 0).out;
+    let says = format!("`cidr` will be {}, because 10.91.0.0/24 is in use", chosen[0]);
+    assert!(shown.contains(&says), "{says}\n{shown}");
+    run(&["apply", "dev", "--name", "other", "--yes"], 0).silent();
+    let state = project.state("other");
+    let got = |name: &str| state["resources"][name]["attributes"]["cidr"].clone();
+    assert_eq!([got("subnet.a"), got("subnet.b")], [json!(chosen[0]), json!(chosen[1])]);
+    let again = run(&["plan", "dev", "--name", "other", "--json"], 0).out;
+    assert!(!again.contains("\"chosen\""), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_checks_a_playbook_as_apply_does() {
+    let engine = StubEngine::start("A").await;
+    let project = Project::new(FILE);
+    project.sandbox.write(
+        "envs/dev/other.yml",
+        "- hosts: alll\n  tasks:\n    - debug: {msg: \"{{ nobody_defines }}\"}\n    - copy: {src: missing, dest: /x}\n",
+    );
+    let run = |arguments: &[&str], code: i32| project.run(&engine, arguments, code);
+    run(&["apply", "dev", "--yes"], 0).silent();
+    let said = run(&["run", "dev", "other.yml"], 2).err;
+    for says in ["1:10: error: the pattern `alll`", "nobody defines the variable", "there is no file `missing`"] {
+        assert!(said.contains(says), "{says}\n{said}");
+    }
+    let said = run(&["run", "dev", "-m", "service", "-a", "name=a state=runing"], 2).err;
+    assert!(said.contains("`runing` is not one of"), "{said}");
+    let said = run(&["run", "dev", "-m", "ping", "--limit", "wbe"], 2).err;
+    assert!(said.contains("`--limit`: `wbe` matches no host and no group of `dev`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_authorities_reaches_its_engine() {
+    let engine = StubEngine::start("A").await;
+    let project = Project::new(FILE);
+    let commands: [(&[&str], i32); 3] = [(&["plan", "dev"], 0), (&["apply", "dev", "--yes"], 0), (&["doctor"], 1)];
+    for (arguments, code) in commands {
+        let printed = tokio::task::block_in_place(|| {
+            let mut command = project.sandbox.command(arguments);
+            command.env("DOCKER_HOST", &engine.host).stdin(Stdio::null());
+            command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+            command.output().unwrap()
+        });
+        let said = String::from_utf8_lossy(&printed.stderr);
+        let done = printed.status.code() == Some(0) || (code == 1 && printed.status.code() == Some(1));
+        assert!(done && !said.contains("error:"), "{arguments:?}\n{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

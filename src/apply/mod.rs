@@ -324,7 +324,15 @@ impl<'a> Run<'a> {
         if made.as_ref().is_err_and(Error::is_settled) {
             self.save(|state| drop(state.pending.remove(&change.address))).await?;
         }
-        self.record(resource, &made?).await
+        let made = made?;
+        for (field, planned) in &change.chosen {
+            if let Some(got) = made.attributes.get(field).filter(|got| *got != planned) {
+                let message =
+                    format!("`{}`: `{field}` is {got} and not {planned}, which was taken meanwhile", change.address);
+                self.events.warn(message);
+            }
+        }
+        self.record(resource, &made).await
     }
 
     /// Makes the keys of a machine, and writes what has changed: a crash never leaves a machine that we cannot trust.

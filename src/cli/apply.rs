@@ -120,6 +120,7 @@ impl Apply {
                 ttl = life::begins(&session, &observed, ttl)?;
             }
             let mut plan = session.plan(&observed, false, &selection)?;
+            session.choose(&mut plan).await?;
             plan.digest = digest;
             plan.data = saved.as_ref().map_or_else(|| DataPolicy::of_apply(self.allow_data_loss), SavedPlan::data);
             if let Some(saved) = &saved {

@@ -53,6 +53,11 @@ impl Plan {
         Prepared::of(&session, ui)?;
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
+        if let Err(error) = session.choose(&mut plan).await
+            && self.refresh
+        {
+            return Err(error);
+        }
         plan.digest = digest(&session.environment)?;
         let policy = if self.destroy { DataPolicy::of_removal } else { DataPolicy::of_apply };
         plan.data = policy(self.allow_data_loss);

@@ -21,7 +21,7 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     name::Name,
-    plan::{self, Change, Configure, DataPolicy, Known, Plan, Selection},
+    plan::{self, Action, Change, Configure, DataPolicy, Known, Plan, Selection},
     provider::{self, Object, Provider},
     resource::{Address, Resource, Terms},
     secret::Redactor,
@@ -326,6 +326,32 @@ impl Session {
         let label = state.label().clone();
         self.state = Some(state);
         Ok(Some(label))
+    }
+
+    /// Adds to a plan what the provider chooses for what is created.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub(super) async fn choose(&self, plan: &mut Plan) -> Result<()> {
+        let created = plan.changes.iter().filter(|change| matches!(change.action, Action::Create | Action::Replace));
+        let wanted: Vec<_> =
+            created.filter_map(|change| Some((change.after.as_ref()?, change.object.as_ref()))).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut chosen = self.provider.choose(&plan.owner(), &wanted).await?;
+        for change in &mut plan.changes {
+            let Some(fields) = chosen.remove(&change.address) else { continue };
+            for (field, value) in &fields {
+                let wanted = change.after.as_ref().and_then(|resource| resource.spec.get(field));
+                if let Some(wanted) = wanted.filter(|wanted| *wanted != value) {
+                    let [wanted, value] = [wanted, value].map(crate::template::text_of);
+                    change.reason += &format!("; `{field}` will be {value}, because {wanted} is in use");
+                }
+            }
+            change.chosen = fields;
+        }
+        Ok(())
     }
 
     /// The plan from what exists to what the file asks for, or to nothing.

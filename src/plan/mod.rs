@@ -94,6 +94,9 @@ pub struct Change {
     /// The data that what exists holds, as `postgres.main (database app)`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub data: Vec<String>,
+    /// What the provider chooses when it creates the object, as far as it knows now: the range that a subnet gets.
+    #[serde(skip_serializing_if = "Map::is_empty", default)]
+    pub chosen: Map<String, Value>,
 }
 
 impl Change {
@@ -211,6 +214,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
             needs: entry.needs.clone(),
             token: None,
             data: Vec::new(),
+            chosen: Map::new(),
         });
     }
     Ok(changes.into_values().collect())
@@ -261,6 +265,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         needs: resource.needs.clone(),
         token: intent.map(|intent| intent.token.clone()),
         data: object.map(|object| data::held(object, Some(resource), known)).unwrap_or_default(),
+        chosen: Map::new(),
     };
     let Some(object) = object else {
         change.action = Action::Create;
@@ -391,6 +396,7 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
         needs,
         token: None,
         data: data::held(object, None, known),
+        chosen: Map::new(),
     }
 }
 

@@ -169,6 +169,7 @@ mod tests {
             needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
             token: None,
             data: Vec::new(),
+            chosen: serde_json::Map::new(),
         };
         list.iter().map(change).collect()
     }

@@ -86,6 +86,17 @@ pub trait Provider: Send + Sync {
     /// What of this environment the provider cannot do, with places; and what it does otherwise, as warnings.
     fn check(&self, environment: &Environment) -> Vec<Diagnostic>;
 
+    /// What it would choose itself if it created these resources now, in place of what their specifications say: the range of a
+    /// subnet. With each resource comes the object that it replaces.
+    ///
+    /// # Errors
+    /// When the other side does not answer.
+    async fn choose(
+        &self, _owner: &Owner, _wanted: &[(&Resource, Option<&Object>)],
+    ) -> Result<BTreeMap<Address, Map<String, Value>>> {
+        Ok(BTreeMap::new())
+    }
+
     /// Makes ready what all objects share, such as images. Called before the first create of a plan.
     async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()>;
 

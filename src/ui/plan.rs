@@ -158,6 +158,7 @@ mod tests {
             needs: Vec::new(),
             token: None,
             data: Vec::new(),
+            chosen: Map::new(),
         };
         let plan = Plan {
             version: VERSION,

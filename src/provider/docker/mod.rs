@@ -28,7 +28,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{KindName, Resource, Terms, VmSpec},
+    resource::{Address, KindName, Resource, Terms, VmSpec},
 };
 
 pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
@@ -145,6 +145,12 @@ impl Provider for Docker {
             found.push(Diagnostic::warning(None, message).hint(hint));
         }
         found
+    }
+
+    async fn choose(
+        &self, owner: &Owner, wanted: &[(&Resource, Option<&Object>)],
+    ) -> Result<BTreeMap<Address, Map<String, Value>>> {
+        self.subnet.choose(owner, wanted).await
     }
 
     async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()> {

@@ -1,15 +1,19 @@
 //! Subnets are bridge networks.
 
-use async_trait::async_trait;
+use std::collections::BTreeMap;
 
-use super::{Driver, Object, address, env_label, epoch, object, object_name, removal::until_gone};
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{Driver, Object, Owner, address, env_label, epoch, object, object_name, removal::until_gone};
 use crate::{
-    cloud::docker::{Client, DockerError},
+    cloud::docker::{Client, DockerError, Network},
     config::Cidr,
     error::{Error, Result},
     name::Name,
     provider::Request,
-    resource::SubnetSpec,
+    resource::{Address, KindName, Resource, SubnetSpec},
 };
 
 pub(super) struct SubnetDriver {
@@ -42,8 +46,9 @@ impl Driver for SubnetDriver {
         // A network that another process is just making is not listed yet: the engine's refusal tells of it.
         let mut refused: Vec<Cidr> = Vec::new();
         for _ in 0..RACES {
-            let seed = getrandom::u32().unwrap_or(0);
-            let range = self.free_range(wanted, &refused, seed).await?;
+            let mut used = self.used_ranges(&[]).await?;
+            used.extend(&refused);
+            let range = free_range(&request.owner(), request.resource, wanted, &used)?;
             let mut create = self.client.create_network(&name).cidr(&range.to_string()).labels(&labels);
             if let Some(mtu) = address::uplink_mtu() {
                 create = create.mtu(mtu);
@@ -88,15 +93,57 @@ impl SubnetDriver {
         Ok(oldest)
     }
 
-    async fn free_range(&self, wanted: Cidr, refused: &[Cidr], seed: u32) -> Result<Cidr> {
-        let networks = self.client.list_networks(None).await?;
-        let mut used: Vec<Cidr> = networks.iter().filter_map(|network| network.cidr()?.parse().ok()).collect();
-        used.extend(address::routed_ranges());
-        used.extend(refused);
-        address::free_range(wanted, &used, seed).ok_or_else(|| {
-            Error::new(format!("no free address range of the size of `{wanted}` is left on this machine"))
-        })
+    /// The ranges that subnets would get if they were created now, one after the other.
+    pub(super) async fn choose(
+        &self, owner: &Owner, wanted: &[(&Resource, Option<&Object>)],
+    ) -> Result<BTreeMap<Address, Map<String, Value>>> {
+        let mut chosen = BTreeMap::new();
+        let (mut subnets, mut replaced): (Vec<&Resource>, Vec<&str>) = (Vec::new(), Vec::new());
+        for (resource, object) in wanted {
+            if resource.address.kind == KindName::SUBNET {
+                subnets.push(resource);
+                replaced.extend(object.map(|object| object.id.as_str()));
+            }
+        }
+        if subnets.is_empty() {
+            return Ok(chosen);
+        }
+        let mut used = self.used_ranges(&replaced).await?;
+        for resource in subnets {
+            let spec: SubnetSpec = resource.spec()?;
+            let cidr: Cidr = spec.cidr.parse().map_err(Error::usage)?;
+            let range = free_range(owner, resource, cidr, &used)?;
+            used.push(range);
+            let field = Map::from_iter([("cidr".to_owned(), Value::from(range.to_string()))]);
+            chosen.insert(resource.address.clone(), field);
+        }
+        Ok(chosen)
     }
+
+    /// The ranges that are in use on the engine and on this machine, without those of networks that are replaced.
+    async fn used_ranges(&self, replaced: &[&str]) -> Result<Vec<Cidr>> {
+        let mut networks = self.client.list_networks(None).await?;
+        let ranges = |networks: &[Network]| -> Vec<Cidr> {
+            networks.iter().filter_map(|network| network.cidr()?.parse().ok()).collect()
+        };
+        let before = ranges(&networks);
+        networks.retain(|network| !replaced.contains(&network.id.as_str()));
+        let mut used = ranges(&networks);
+        // The route of a network that is replaced goes with it.
+        let mut routed = address::routed_ranges();
+        routed.retain(|range| used.contains(range) || !before.contains(range));
+        used.extend(routed);
+        Ok(used)
+    }
+}
+
+/// The range that a subnet gets: the wanted one, or a free one. The search begins at a place that follows from the names of the
+/// environment and the subnet, so that a plan and its apply find the same one, and different environments different ones.
+fn free_range(owner: &Owner, resource: &Resource, wanted: Cidr, used: &[Cidr]) -> Result<Cidr> {
+    let digest = Sha256::digest(format!("{}/{}", owner.environment, resource.address.name));
+    let seed = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    address::free_range(wanted, used, seed)
+        .ok_or_else(|| Error::new(format!("no free address range of the size of `{wanted}` is left on this machine")))
 }
 
 fn explain(error: DockerError) -> Error {
