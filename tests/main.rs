@@ -39,6 +39,7 @@ mod state;
 mod support;
 mod tasks;
 mod trips;
+mod validate;
 mod web;
 mod writer;
 mod yandex;

@@ -522,6 +522,7 @@ async fn ownership_a_claim_that_was_overtaken_has_nothing() {
     target.release(lease).await;
     assert_eq!(store("pr-1").read().await.unwrap(), None);
     assert!(store("member").read().await.unwrap().is_some());
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_shows_the_range_that_a_subnet_gets() {

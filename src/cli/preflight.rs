@@ -17,26 +17,25 @@ use crate::{
 pub(super) fn files(
     environment: &Environment, provider: Option<&dyn Provider>, loader: &Loader, engine: &Engine, ui: &Ui,
 ) -> Result<Vec<Play>> {
-    let said = provider.map(|provider| provider.check(environment)).unwrap_or_default();
-    let (mut errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
-        said.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+    let mut found = provider.map(|provider| provider.check(environment)).unwrap_or_default();
+    let (plays, said) = configure::load_plays(environment, loader, engine)?;
+    found.extend(said);
+    report(environment, found, ui)?;
+    Ok(plays)
+}
+
+/// Checks plays that are not those of the environment's file as those are: the mistakes are one error, warnings are printed.
+pub(super) fn plays(
+    environment: &Environment, plays: &mut [Play], loader: &Loader, engine: &Engine, ui: &Ui,
+) -> Result<()> {
+    report(environment, configure::check_plays(environment, plays, loader, engine), ui)
+}
+
+fn report(environment: &Environment, found: Vec<Diagnostic>, ui: &Ui) -> Result<()> {
+    let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
+        found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     ui.warnings(&warnings);
-    let plays = match configure::load_plays(environment, loader, engine) {
-        Ok(plays) => {
-            let (wrong, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) = configure::unmatched(environment, &plays)
-                .into_iter()
-                .partition(|diagnostic| diagnostic.severity == Severity::Error);
-            ui.warnings(&warnings);
-            if errors.is_empty() && wrong.is_empty() {
-                return Ok(plays);
-            }
-            wrong
-        }
-        Err(error) if error.diagnostics().is_empty() => return Err(error),
-        Err(error) => error.diagnostics().to_vec(),
-    };
-    errors.extend(plays);
-    Err(config::mistakes(&environment.folder.join("config.yaml"), errors))
+    if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
 }
 
 /// Asks the provider for what is to be made: quotas, names that are taken, room. What a plan keeps needs nothing more.

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{
     configured::Prepared,
+    preflight,
     session::{EnvironmentArgs, Interrupt, OverlayArgs, Session, phase},
 };
 use crate::{
@@ -60,7 +61,7 @@ impl Run {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
         let mut session = Session::open(&arguments, redactor).await?;
         session.applied()?;
-        let prepared = self.prepare(&session)?;
+        let prepared = self.prepare(&session, ui)?;
         let (events, progress) = Progress::start(ui);
         let result = async {
             let lost = session
@@ -95,7 +96,7 @@ impl Run {
         Ok(u8::from(!summary.recap.succeeded()))
     }
 
-    fn prepare(&self, session: &Session) -> Result<Prepared> {
+    fn prepare(&self, session: &Session, ui: &Ui) -> Result<Prepared> {
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(&session.environment, &engine).becoming(self.r#become));
         let mut plays = match (&self.playbook, &self.module) {
@@ -108,7 +109,9 @@ impl Run {
             (None, Some(module)) => loader.ad_hoc(module, self.args.as_deref().unwrap_or_default(), self.r#become)?,
             (None, None) => return Err(Error::usage("give a playbook or a module")),
         };
+        preflight::plays(&session.environment, &mut plays, &loader, &engine, ui)?;
         if self.limit != "all" {
+            configure::check_limit(&session.environment, &self.limit)?;
             for play in &mut plays {
                 play.hosts.push(format!("&{}", self.limit));
             }

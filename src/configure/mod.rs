@@ -7,26 +7,30 @@ mod health;
 mod host_keys;
 mod inventory;
 mod machines;
+mod playbooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    certificates::prepare_certificates, connections::Pool, health::wait_until_healthy, inventory::inventory,
+    certificates::prepare_certificates,
+    connections::Pool,
+    health::wait_until_healthy,
+    inventory::inventory,
+    playbooks::{check_limit, check_plays, load_plays},
 };
 pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
     apply,
     config::{Environment, SecretSource},
-    error::{Context, Diagnostic, Error, Result},
+    error::{Context, Error, Result},
     event::Events,
-    files, identity,
-    playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, Use, Words, World},
+    identity,
+    playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, World},
     secret::Secret,
-    state::{State, Vault},
+    state::Vault,
     template::{Authored, Engine, Scope},
-    yaml::Mark,
 };
 
 /// Makes or reads every secret of the environment: the provider may be told some of them. The answer warns of those that are
@@ -69,86 +73,6 @@ pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<V
 #[must_use]
 pub fn loader(environment: &Environment, engine: &Engine) -> Loader {
     Loader::new(SearchPath::of(&environment.folder, &environment.project), engine.clone())
-}
-
-/// Reads and checks the environment's playbooks, and the templates of its file.
-///
-/// # Errors
-/// One usage error with every mistake.
-pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -> Result<Vec<Play>> {
-    let mut found = Vec::new();
-    let mut paths = Vec::new();
-    for (name, mark) in &environment.playbooks {
-        match loader.search().playbook(name) {
-            Ok(path) => paths.push(path),
-            Err(error) => {
-                let mut diagnostic = Diagnostic::error(mark.location(), error.message());
-                diagnostic.hint = error.hints().first().cloned();
-                found.push(diagnostic);
-            }
-        }
-    }
-    let mut plays = Vec::new();
-    if !paths.is_empty() {
-        match loader.playbooks(&paths) {
-            Ok(read) => plays = read,
-            Err(error) if !error.diagnostics().is_empty() => found.extend(error.diagnostics().iter().cloned()),
-            Err(error) => return Err(error),
-        }
-    }
-    let known = playbook::check::Known::of(
-        &inventory(environment, &State::nothing(environment), &Vault::default()),
-        environment.secrets.keys().cloned().collect(),
-    );
-    let uses = |texts: &[(String, Mark)], conditional: bool| -> Vec<Use> {
-        let one = |(text, mark): &(String, Mark)| Use {
-            text: text.clone(),
-            expression: false,
-            conditional,
-            mark: mark.clone(),
-        };
-        texts.iter().map(one).collect()
-    };
-    found.extend(playbook::check::texts(&uses(&environment.output_marks, false), &Words::default(), &known, engine));
-    let mut kept = Words::default();
-    for play in &mut plays {
-        play.words.keep(&kept);
-        kept.kept.extend(play.words.kept.iter().cloned());
-        kept.keeps_more |= play.words.keeps_more;
-        for mistake in playbook::check::play(play, &known, engine) {
-            if !found.contains(&mistake) {
-                found.push(mistake);
-            }
-        }
-    }
-    // Templates that the environment brings may be named by a variable: whatever any play knows, they may use.
-    let mut words = Words::default();
-    for play in &plays {
-        words.defined.extend(play.words.defined.iter().cloned());
-        words.optional.extend(play.words.optional.iter().cloned());
-        words.open |= play.words.open;
-    }
-    found.extend(playbook::check::texts(&uses(&environment.var_marks, true), &words, &known, engine));
-    let folder = environment.folder.join("templates");
-    for file in files::walk(&folder).unwrap_or_default() {
-        let path = folder.join(file);
-        let rendered = path.extension().is_some_and(|extension| extension == "j2");
-        if rendered && !plays.iter().any(|play| play.words.templates.contains_key(&path)) {
-            found.extend(playbook::check::template(&path, true, &words, &known, engine));
-        }
-    }
-    if found.is_empty() {
-        Ok(plays)
-    } else {
-        Err(crate::config::mistakes(&environment.folder.join("config.yaml"), found))
-    }
-}
-
-/// Host patterns of plays that name nothing of the environment, as warnings; wrong ones are errors.
-#[must_use]
-pub fn unmatched(environment: &Environment, plays: &[Play]) -> Vec<Diagnostic> {
-    let inventory = inventory(environment, &State::nothing(environment), &Vault::default());
-    playbook::unmatched(plays, &inventory.hosts, &inventory.groups)
 }
 
 /// A world with these hosts in which nothing is known yet.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, did_you_mean},
     template::{is_true, text_of},
 };
 
@@ -17,7 +17,36 @@ use crate::{
 pub fn read<T: DeserializeOwned>(named: &Map<String, Value>) -> Result<T> {
     let given: Map<String, Value> =
         named.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect();
-    serde_json::from_value(Value::Object(given)).map_err(|error| Error::usage(error.to_string()))
+    serde_json::from_value(Value::Object(given)).map_err(|error| worded(&error.to_string()))
+}
+
+/// What is wrong with an argument, in the words of those who write playbooks.
+fn worded(message: &str) -> Error {
+    let quoted = |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let suggest =
+        |error: Error, word: &str, known: &[String]| match did_you_mean(word, known.iter().map(String::as_str)) {
+            Some(close) => error.hint(format!("did you mean `{close}`?")),
+            None => error,
+        };
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return Error::usage(format!("{name} is missing"));
+    }
+    if let Some(name) = message.strip_prefix("duplicate field ") {
+        return Error::usage(format!("{name} is given twice"));
+    }
+    let (said, expected) = message.rsplit_once(", expected ").unwrap_or((message, ""));
+    let known = quoted(expected);
+    if let Some(name) = said.strip_prefix("unknown field ") {
+        return suggest(Error::usage(format!("there is no argument {name}")), name.trim_matches('`'), &known);
+    }
+    if let Some(value) = said.strip_prefix("unknown variant ") {
+        let listed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return suggest(Error::usage(format!("{value} is not one of {listed}")), value.trim_matches('`'), &known);
+    }
+    match said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: ")) {
+        Some(found) => Error::usage(format!("{expected} is expected, this is {found}")),
+        None => Error::usage(message),
+    }
 }
 
 /// A boolean, written in any of Ansible's ways.
@@ -104,7 +133,26 @@ impl<'de> Deserialize<'de> for List {
 mod tests {
     use serde_json::json;
 
-    use super::Number;
+    use super::{Number, worded};
+
+    #[test]
+    fn errors_are_in_the_words_of_playbooks() {
+        let says = |message: &str| {
+            let error = worded(message);
+            format!("{error} {}", error.hints().join(""))
+        };
+        assert_eq!(says("missing field `dest`"), "`dest` is missing ");
+        assert_eq!(
+            says("unknown variant `runing`, expected one of `running`, `stopped`"),
+            "`runing` is not one of `running`, `stopped` did you mean `running`?"
+        );
+        assert_eq!(
+            says("unknown field `sorc`, expected `src` or `dest`"),
+            "there is no argument `sorc` did you mean `src`?"
+        );
+        assert_eq!(says("invalid type: map, expected a sequence"), "a sequence is expected, this is map ");
+        assert_eq!(says("`x` is not a boolean"), "`x` is not a boolean ");
+    }
 
     #[test]
     fn a_text_of_digits_is_a_number() {

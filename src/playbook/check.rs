@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use super::{
     inventory::Inventory,
-    load::{Use, Words},
+    literal,
+    load::{SearchPath, Use, Words},
     model::Play,
+    sources::Places,
 };
 use crate::{
     error::{Diagnostic, Error, Location, Result, did_you_mean, distance},
@@ -248,7 +250,7 @@ fn diagnostic(location: Option<Location>, error: &Error) -> Diagnostic {
 }
 
 /// The place of a word in a text that begins at a mark and may go on over several lines.
-fn within(mark: &Mark, text: &str, word: &str) -> Location {
+pub(super) fn within(mark: &Mark, text: &str, word: &str) -> Location {
     let begin = mark.location();
     let lines = mark.source().text().lines().enumerate().skip(begin.line - 1).take(text.lines().count() + 1);
     let found = lines.into_iter().find_map(|(number, line)| Some((number, line, line.find(word)?)));
@@ -283,9 +285,9 @@ fn text(one: &Use, names: Result<Names>, words: &Words, known: &Known) -> Vec<Di
     }
 }
 
-/// The mistakes of a play.
+/// The mistakes of a play, and what is doubtful in it.
 #[must_use]
-pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
+pub fn play(play: &Play, known: &Known, search: &SearchPath, engine: &Engine) -> Vec<Diagnostic> {
     let mut words = play.words.clone();
     // What is asked for somewhere whether it is defined may be missing everywhere.
     let names: Vec<Result<Names>> = play.words.uses.iter().map(|one| names_of(one, engine)).collect();
@@ -300,6 +302,10 @@ pub fn play(play: &Play, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = found.collect();
     for (template, conditional) in templates {
         found.extend(template.mistakes(conditional, words, known));
+    }
+    let places = Places { task: None, playbook: Some(&play.folder), search };
+    for task in &words.tasks {
+        found.extend(literal::task(task, Places { task: Some(task), ..places }, words.local, engine));
     }
     for (name, mark) in &words.notified {
         let plain = name.rsplit(" : ").next().unwrap_or(name);

@@ -11,6 +11,7 @@ mod connection;
 mod facts;
 mod host;
 mod inventory;
+mod literal;
 mod load;
 mod lockstep;
 mod loops;
@@ -20,6 +21,7 @@ mod order;
 mod patterns;
 mod roster;
 mod run;
+mod sources;
 mod vars;
 mod web;
 
@@ -31,7 +33,7 @@ pub use self::{
     load::{Beside, Loader, SearchPath, Use, Words, keywords},
     model::{Entry, Play, Task},
     notified::Notified,
-    patterns::{match_hosts, unmatched},
+    patterns::{match_hosts, unknown_patterns, unmatched},
     run::{Connections, HostTally, Options, Recap, run},
     vars::{HostMemory, TaskScope, World},
 };

@@ -1,6 +1,6 @@
 //! What a playbook is made of, after it is read and before anything is known about a host.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
@@ -17,6 +17,8 @@ pub struct Play {
     pub name: String,
     /// The patterns of its hosts.
     pub hosts: Vec<String>,
+    /// Where they are written.
+    pub hosts_mark: Mark,
     /// Whether facts are gathered first.
     pub gather_facts: bool,
     /// Whether later plays of other hosts may run at the same time (`strategy: free`).
@@ -146,6 +148,8 @@ pub struct Task {
     pub arguments: Authored<Map<String, Value>>,
     /// The text of modules that take one.
     pub free_form: Option<Authored<String>>,
+    /// Where its module, under the empty name, and its arguments are written.
+    pub places: BTreeMap<String, Mark>,
     /// What it inherits.
     pub common: Common,
     /// The loop.
@@ -182,6 +186,7 @@ impl Task {
             module: String::new(),
             arguments: Authored::default(),
             free_form: None,
+            places: BTreeMap::new(),
             common,
             r#loop: None,
             register: None,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use fancy_regex::Regex;
 
-use super::model::Play;
+use super::{check::within, model::Play};
 use crate::{
-    error::{Diagnostic, Error, Result},
+    error::{Diagnostic, Error, Result, did_you_mean},
+    files,
     template::is_template,
 };
 
@@ -68,25 +69,59 @@ pub fn match_hosts(patterns: &[String], hosts: &[String], groups: &BTreeMap<Stri
     matched(patterns, hosts, groups).map(|matched| matched.hosts).unwrap_or_default()
 }
 
-/// The patterns of plays that are no host and no group, and wrong ones.
+/// The plays that run nowhere: a name that is no host and no group is a mistake, unless it is one `elsewhere`, in another
+/// environment of the project. The rest are warnings.
 #[must_use]
-pub fn unmatched(plays: &[Play], hosts: &[String], groups: &BTreeMap<String, Vec<String>>) -> Vec<Diagnostic> {
+pub fn unmatched(
+    plays: &[Play], hosts: &[String], groups: &BTreeMap<String, Vec<String>>, elsewhere: &dyn Fn(&str) -> bool,
+) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for play in plays.iter().filter(|play| !play.hosts.iter().any(|pattern| is_template(pattern))) {
+        let place = |word: &str| within(&play.hosts_mark, &play.hosts.join("\n"), word);
         match matched(&play.hosts, hosts, groups) {
             Ok(matched) => {
-                for pattern in matched.unknown {
-                    let groups: Vec<&str> = groups.keys().map(String::as_str).collect();
+                for pattern in &matched.unknown {
                     let message =
                         format!("the pattern `{pattern}` of the play `{}` matches no host and no group", play.name);
-                    let diagnostic = Diagnostic::warning(Some(play.mark.location()), message);
-                    found.push(diagnostic.hint(format!("groups: {}", groups.join(", "))));
+                    let names = groups.keys().chain(hosts).map(String::as_str);
+                    let hint = match did_you_mean(pattern, names) {
+                        Some(close) => format!("did you mean `{close}`?"),
+                        None => format!("groups: {}", groups.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    };
+                    let diagnostic = if is_needed(&play.hosts, pattern) && !elsewhere(pattern) {
+                        Diagnostic::error(place(pattern), message)
+                    } else {
+                        Diagnostic::warning(place(pattern), message)
+                    };
+                    found.push(diagnostic.hint(hint));
+                }
+                // The playbooks within the binary are for environments of any kind.
+                let shipped = play.folder.starts_with(files::BUILTIN);
+                if matched.hosts.is_empty() && matched.unknown.is_empty() && !shipped {
+                    let message = format!("the play `{}` matches no machine of this environment", play.name);
+                    found.push(Diagnostic::warning(play.hosts_mark.location(), message));
                 }
             }
-            Err(error) => found.push(Diagnostic::error(play.mark.location(), error.message())),
+            Err(error) => found.push(Diagnostic::error(play.hosts_mark.location(), error.message())),
         }
     }
     found
+}
+
+/// Whether a play is for what this names: it has no wildcard, and is not only left out.
+fn is_needed(patterns: &[String], name: &str) -> bool {
+    let plain = !name.starts_with('~') && !name.contains(['*', '?', '[']);
+    plain && patterns.iter().flat_map(|pattern| split(pattern)).any(|part| part.trim_start_matches('&') == name)
+}
+
+/// The parts of a pattern that are no host and no group.
+///
+/// # Errors
+/// When a regular expression is wrong.
+pub fn unknown_patterns(
+    pattern: &str, hosts: &[String], groups: &BTreeMap<String, Vec<String>>,
+) -> Result<Vec<String>> {
+    Ok(matched(&[pattern.to_owned()], hosts, groups)?.unknown)
 }
 
 /// The parts of a pattern: between commas, or where there are none between colons that are in no brackets.

@@ -13,11 +13,9 @@ use super::{
     load::{Beside, SearchPath},
     model::{Play, Role, Task},
     roster::Roster,
+    sources::{Places, chain},
 };
-use crate::{
-    files,
-    template::{Engine, Lookups, Scope, Var, Vars},
-};
+use crate::template::{Engine, Lookups, Scope, Var, Vars};
 
 /// What is known of one host, as long as the run lasts.
 #[derive(Debug, Default)]
@@ -126,11 +124,6 @@ fn find_in(vars: &Vars, name: &str) -> Option<Var> {
 
 fn locked(map: &RwLock<Map<String, Value>>, name: &str) -> Option<Value> {
     map.read().expect("no task panics while it holds a host's memory").get(name).cloned()
-}
-
-/// Roles from the innermost to the outermost.
-fn chain(role: Option<&Arc<Role>>) -> impl Iterator<Item = &Arc<Role>> {
-    std::iter::successors(role, |role| role.parent.as_ref())
 }
 
 impl TaskScope {
@@ -317,79 +310,28 @@ impl Scope for TaskScope {
     }
 
     fn lookups(&self) -> Lookups {
-        Lookups { files: self.folders("files"), templates: self.template_folders() }
+        self.places().lookups()
     }
 }
 
 impl TaskScope {
-    /// The folders in which a task looks for files of a kind: of its role, of its own folder, of the playbook.
+    /// Where its task looks for files.
+    fn places(&self) -> Places<'_> {
+        Places {
+            task: self.task.as_deref(),
+            playbook: self.play.as_ref().map(|play| play.play.folder.as_path()),
+            search: &self.world.search,
+        }
+    }
+
+    /// The folders in which a task looks for files of a kind.
     pub(super) fn folders(&self, kind: &str) -> Vec<PathBuf> {
-        let mut folders = Vec::new();
-        for role in chain(self.role()) {
-            folders.extend([role.path.join(kind), role.path.clone(), role.path.join("tasks")]);
-        }
-        if let Some(task) = &self.task {
-            folders.extend([task.folder.join(kind), task.folder.clone()]);
-        }
-        if let Some(play) = &self.play {
-            folders.extend([play.play.folder.join(kind), play.play.folder.clone()]);
-        }
-        // The environment's own files, whatever playbook the task stands in.
-        folders.extend(self.world.search.environment.iter().flat_map(|folder| [folder.join(kind), folder.clone()]));
-        folders
+        self.places().folders(kind)
     }
 
-    /// The folders of templates: what the environment lays over built-in roles comes first for them.
+    /// The folders of templates.
     pub(super) fn template_folders(&self) -> Vec<PathBuf> {
-        let builtin = self.role().is_some_and(|role| role.path.starts_with(files::BUILTIN) || self.is_shipped(role));
-        let mut folders = if builtin { self.world.search.templates.clone() } else { Vec::new() };
-        folders.extend(self.folders("templates"));
-        if !builtin {
-            folders.extend(self.world.search.templates.iter().cloned());
-        }
-        folders
-    }
-
-    /// A role of the project that is also built in, as in this project itself.
-    fn is_shipped(&self, role: &Role) -> bool {
-        files::is_dir(&files::builtin("playbooks/roles").join(&role.name))
-    }
-}
-
-impl crate::modules::Sources for TaskScope {
-    fn file(&self, name: &str) -> crate::error::Result<bytes::Bytes> {
-        let path = self.find(name)?;
-        Ok(files::read(&path)?.into_owned().into())
-    }
-
-    fn mode(&self, name: &str) -> crate::error::Result<Option<u32>> {
-        Ok(files::mode(&self.find(name)?))
-    }
-
-    fn folder(&self, name: &str) -> crate::error::Result<Option<Vec<String>>> {
-        let plain = name.trim_end_matches('/');
-        let candidates = self.folders("files").into_iter().map(|folder| folder.join(plain));
-        match candidates.into_iter().find(|path| files::is_dir(path)) {
-            Some(path) if !files::is_file(&path) => {
-                Ok(Some(files::walk(&path)?.iter().map(|file| file.to_string_lossy().into_owned()).collect()))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-impl TaskScope {
-    fn find(&self, name: &str) -> crate::error::Result<PathBuf> {
-        let name = match (name.strip_prefix("~/"), std::env::home_dir()) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => PathBuf::from(name),
-        };
-        let folders = self.folders("files");
-        files::find(&folders, &name).ok_or_else(|| {
-            let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
-            crate::error::Error::new(format!("there is no file `{}`", name.display()))
-                .hint(format!("looked in: {looked}"))
-        })
+        self.places().template_folders()
     }
 
     /// The path of a template.
@@ -397,10 +339,20 @@ impl TaskScope {
     /// # Errors
     /// When no folder has it; the folders are named.
     pub fn find_template(&self, name: &str) -> crate::error::Result<PathBuf> {
-        let folders = self.template_folders();
-        files::find(&folders, std::path::Path::new(name)).ok_or_else(|| {
-            let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
-            crate::error::Error::new(format!("there is no template `{name}`")).hint(format!("looked in: {looked}"))
-        })
+        self.places().find_template(name)
+    }
+}
+
+impl crate::modules::Sources for TaskScope {
+    fn file(&self, name: &str) -> crate::error::Result<bytes::Bytes> {
+        self.places().file(name)
+    }
+
+    fn mode(&self, name: &str) -> crate::error::Result<Option<u32>> {
+        self.places().mode(name)
+    }
+
+    fn folder(&self, name: &str) -> crate::error::Result<Option<Vec<String>>> {
+        self.places().folder(name)
     }
 }

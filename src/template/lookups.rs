@@ -16,6 +16,9 @@ use super::{
 };
 use crate::files;
 
+/// All lookups.
+pub(super) const KNOWN: &[&str] = &["env", "file", "first_found", "template", "vars"];
+
 /// Where lookups look for files.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
@@ -150,8 +153,6 @@ fn one(resolver: &Resolver, name: &str, arg: &Value, kwargs: &Kwargs) -> Result<
                 (true, None) => Err(wrong(format!("lookup: `{text}` is undefined"))),
             }
         }
-        other => {
-            Err(wrong(format!("lookup `{other}` is not supported; known: env, file, template, vars, first_found")))
-        }
+        other => Err(wrong(format!("lookup `{other}` is not supported; known: {}", KNOWN.join(", ")))),
     }
 }

@@ -3,6 +3,7 @@
 
 mod authored;
 mod bounds;
+mod calls;
 mod chain;
 mod condition;
 mod depth;
@@ -31,7 +32,7 @@ pub use self::{
     authored::{Authored, Vars},
     first_found::first_found,
     lookups::Lookups,
-    names::Names,
+    names::{Lookup, Names},
 };
 use crate::error::{Error, Result};
 

@@ -17,6 +17,17 @@ pub struct Names {
     pub variables: BTreeSet<String>,
     /// The variables that it asks for whether they are there, or has something to put in their place.
     pub optional: BTreeSet<String>,
+    /// The files that `lookup('file', ...)` and `lookup('template', ...)` name, and need.
+    pub files: BTreeSet<Lookup>,
+}
+
+/// A lookup of a file whose name is written in the template.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lookup {
+    /// `file` or `template`.
+    pub kind: String,
+    /// The file.
+    pub name: String,
 }
 
 impl Engine {
@@ -59,14 +70,16 @@ impl Engine {
 
     fn of(&self, template: &Template<'_, '_>, text: &str, place: impl Fn(usize, Error) -> Error) -> Result<Names> {
         let compiled = get_compiled_template(template);
+        let mut files = BTreeSet::new();
         for instructions in std::iter::once(&compiled.instructions).chain(compiled.blocks.values()) {
             self.known_calls(instructions).map_err(|(line, error)| place(line, error))?;
+            super::calls::lookups(instructions, &mut files).map_err(|(line, error)| place(line, error))?;
         }
         let variables = template.undeclared_variables(true);
         let (optional, needed): (BTreeSet<String>, BTreeSet<String>) =
             variables.into_iter().partition(|name| is_optional(root(name), text));
         let optional = optional.iter().map(|name| root(name).to_owned()).collect();
-        Ok(Names { variables: needed, optional })
+        Ok(Names { variables: needed, optional, files })
     }
 
     /// Whether every filter and every test exists.
@@ -198,5 +211,26 @@ mod tests {
         assert_eq!(wrong("{{ a | lowr }}"), "there is no filter `lowr`");
         assert_eq!(wrong("{{ a is defind }}"), "there is no test `defind`");
         assert!(engine.names_of_expression("a and").is_err());
+        assert_eq!(wrong("{{ lookup('fil', x ~ y.z | upper) }}"), "there is no lookup `fil`");
+        assert_eq!(wrong("{% for x in query('pipe', 'date') %}{% endfor %}"), "there is no lookup `pipe`");
+        assert!(engine.names("lookup('fil') {{ \"lookup('fil')\" }} {# lookup('fil') #}").is_ok());
+    }
+
+    #[test]
+    fn a_template_tells_which_files_it_looks_up() {
+        let engine = Engine::default();
+        let files = |text: &str| {
+            let files = engine.names(text).unwrap().files.into_iter();
+            files.map(|file| format!("{} {}", file.kind, file.name)).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            files("{{ lookup('file', 'a', 'b', rstrip=false) }}{{ query('ansible.builtin.template', 'c') }}"),
+            "file a, file b, template c"
+        );
+        // Those that may be missing, or whose names are not known.
+        assert_eq!(
+            files("{{ lookup('file', 'a', errors='ignore') }}{{ lookup('file', x) }}{{ lookup('env', 'A') }}"),
+            ""
+        );
     }
 }

@@ -73,6 +73,7 @@ impl Loader {
             return None;
         };
         task.module = known.name().to_owned();
+        task.places.insert(String::new(), key.mark.clone());
         let allowed = known.arguments();
         match (text, fields) {
             (_, Some(entries)) => {
@@ -90,6 +91,7 @@ impl Loader {
                         self.mistake(diagnostic);
                     }
                     self.check_templates(node);
+                    task.places.insert(key.name.clone(), node.mark.clone());
                     task.arguments.insert(key.name.clone(), node.into());
                 }
             }
@@ -109,6 +111,9 @@ impl Loader {
                     self.mistake(value.error(format!("`{}` takes named arguments, not a list", task.module)));
                 }
             }
+        }
+        for (key, node) in args.and_then(Node::entries).into_iter().flatten() {
+            task.places.entry(key.name.clone()).or_insert_with(|| node.mark.clone());
         }
         // Those that came by `args:` have not been looked at yet.
         let direct = |name: &str| fields.is_some_and(|fields| fields.iter().any(|(key, _)| key.name == name));

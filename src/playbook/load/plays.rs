@@ -82,6 +82,7 @@ impl Loader {
         let mut play = Play {
             name: node.get("name").and_then(Node::as_str).map_or_else(|| hosts.join(","), str::to_owned),
             hosts,
+            hosts_mark: node.get("hosts").map_or(&node.mark, |hosts| &hosts.mark).clone(),
             gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
             free: node.get("strategy").is_some_and(|node| self.is_free(node)),
             serial: node.get("serial").map(texts).unwrap_or_default(),

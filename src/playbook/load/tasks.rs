@@ -263,7 +263,17 @@ impl Loader {
                 "retries" => task.retries = Some(value.into()),
                 "delay" => task.delay = Some(value.into()),
                 "listen" => task.listen = texts(value),
-                "loop" => task.r#loop = Some(Loop::new("loop", value.into())),
+                "loop" => {
+                    let template = value.as_str().is_some_and(is_template);
+                    if !template && !matches!(value.content, Content::Sequence(_)) {
+                        let diagnostic = value.error(format!("a loop needs a list, this is {}", value.kind()));
+                        self.mistake(match value.content {
+                            Content::String(_) => diagnostic.hint("a variable is written as `\"{{ name }}\"`"),
+                            _ => diagnostic,
+                        });
+                    }
+                    task.r#loop = Some(Loop::new("loop", value.into()));
+                }
                 "loop_control" => control = Some(value),
                 "args" => {
                     if let Some(entries) = value.entries() {

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::Loader;
@@ -44,6 +45,10 @@ pub struct Words {
     pub keeps_more: bool,
     /// Whether it also defines some whose names are known only when it runs.
     pub open: bool,
+    /// Its tasks, also those of included files whose names are known.
+    pub tasks: Vec<Arc<Task>>,
+    /// Whether some of them run on this machine, where they may make files that later ones copy.
+    pub local: bool,
     /// The handlers that it notifies, and where.
     pub notified: Vec<(String, Mark)>,
 }
@@ -53,6 +58,7 @@ impl Words {
     pub fn keep(&mut self, earlier: &Self) {
         self.defined.extend(earlier.kept.iter().cloned());
         self.open |= earlier.keeps_more;
+        self.local |= earlier.local;
     }
 }
 
@@ -109,6 +115,11 @@ impl Loader {
     /// Notes what a task uses and defines, beside what every block can say.
     pub(super) fn words_of_task(&self, task: &Task, node: &Node) {
         let conditional = !task.common.when.is_empty();
+        let local = task.common.delegate_to.is_some() || task.common.connection.is_some();
+        self.word(|words| {
+            words.local |= local;
+            words.tasks.push(Arc::new(task.clone()));
+        });
         for (key, value) in node.entries().unwrap_or_default() {
             match key.name.as_str() {
                 "changed_when" | "failed_when" | "until" => self.uses(value, true, conditional),

@@ -1,0 +1,138 @@
+//! The playbooks of an environment, read and checked before any host is touched.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use super::inventory;
+use crate::{
+    config::{self, Environment, LoadOptions},
+    error::{Diagnostic, Error, Result, did_you_mean},
+    files,
+    playbook::{
+        self, Inventory, Loader, Play, Use, Words,
+        check::{self, Known},
+    },
+    state::{State, Vault},
+    template::Engine,
+    yaml::Mark,
+};
+
+/// Reads the environment's playbooks and checks them and the templates of its file: the plays, as far as they can be read, and
+/// every mistake and warning.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -> Result<(Vec<Play>, Vec<Diagnostic>)> {
+    let mut found = Vec::new();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (name, mark) in &environment.playbooks {
+        match loader.search().playbook(name) {
+            Ok(path) => paths.push(path),
+            Err(error) => {
+                let mut diagnostic = Diagnostic::error(mark.location(), error.message());
+                diagnostic.hint = error.hints().first().cloned();
+                found.push(diagnostic);
+            }
+        }
+    }
+    let mut plays = Vec::new();
+    if !paths.is_empty() {
+        match loader.playbooks(&paths) {
+            Ok(read) => plays = read,
+            Err(error) if !error.diagnostics().is_empty() => found.extend(error.diagnostics().iter().cloned()),
+            Err(error) => return Err(error),
+        }
+    }
+    let known = known(environment, &inventory_of(environment));
+    let uses = |texts: &[(String, Mark)], conditional: bool| -> Vec<Use> {
+        let one = |(text, mark): &(String, Mark)| Use {
+            text: text.clone(),
+            expression: false,
+            conditional,
+            mark: mark.clone(),
+        };
+        texts.iter().map(one).collect()
+    };
+    found.extend(check::texts(&uses(&environment.output_marks, false), &Words::default(), &known, engine));
+    found.extend(check_plays(environment, &mut plays, loader, engine));
+    // Templates that the environment brings may be named by a variable: whatever any play knows, they may use.
+    let mut words = Words::default();
+    for play in &plays {
+        words.defined.extend(play.words.defined.iter().cloned());
+        words.optional.extend(play.words.optional.iter().cloned());
+        words.open |= play.words.open;
+    }
+    found.extend(check::texts(&uses(&environment.var_marks, true), &words, &known, engine));
+    let folder = environment.folder.join("templates");
+    for file in files::walk(&folder).unwrap_or_default() {
+        let path = folder.join(file);
+        let rendered = path.extension().is_some_and(|extension| extension == "j2");
+        if rendered && !plays.iter().any(|play| play.words.templates.contains_key(&path)) {
+            found.extend(check::template(&path, true, &words, &known, engine));
+        }
+    }
+    Ok((plays, found))
+}
+
+/// Every mistake and warning of plays that are for the machines of an environment.
+pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loader, engine: &Engine) -> Vec<Diagnostic> {
+    let inventory = inventory_of(environment);
+    let known = known(environment, &inventory);
+    let mut found = Vec::new();
+    let mut kept = Words::default();
+    for play in plays.iter_mut() {
+        play.words.keep(&kept);
+        kept.kept.extend(play.words.kept.iter().cloned());
+        kept.keeps_more |= play.words.keeps_more;
+        play.words.local |= play.hosts.iter().any(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
+        kept.local |= play.words.local;
+        for mistake in check::play(play, &known, loader.search(), engine) {
+            if !found.contains(&mistake) {
+                found.push(mistake);
+            }
+        }
+    }
+    found.extend(playbook::unmatched(plays, &inventory.hosts, &inventory.groups, &|name| elsewhere(environment, name)));
+    found
+}
+
+/// Refuses a limit that names what the environment does not have.
+///
+/// # Errors
+/// When a part of the pattern is no machine and no group.
+pub fn check_limit(environment: &Environment, limit: &str) -> Result<()> {
+    let inventory = inventory_of(environment);
+    let unknown = playbook::unknown_patterns(limit, &inventory.hosts, &inventory.groups)?;
+    let Some(pattern) = unknown.first() else { return Ok(()) };
+    let error = Error::usage(format!("`--limit`: `{pattern}` matches no host and no group of `{}`", environment.name));
+    let names = inventory.hosts.iter().chain(inventory.groups.keys()).map(String::as_str);
+    Err(match did_you_mean(pattern, names) {
+        Some(close) => error.hint(format!("did you mean `{close}`?")),
+        None => error.hint(format!("infra inventory {}", environment.name)),
+    })
+}
+
+/// The inventory before anything is there.
+fn inventory_of(environment: &Environment) -> Inventory {
+    inventory(environment, &State::nothing(environment), &Vault::default())
+}
+
+fn known(environment: &Environment, inventory: &Inventory) -> Known {
+    Known::of(inventory, environment.secrets.keys().cloned().collect())
+}
+
+/// Whether another environment of the project has a machine or a group of this name, so that a playbook for all of them may name
+/// it.
+fn elsewhere(environment: &Environment, name: &str) -> bool {
+    let folders: BTreeSet<PathBuf> = std::fs::read_dir(environment.project.join("envs"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|folder| *folder != environment.folder && folder.join("config.yaml").is_file())
+        .collect();
+    let mut others = folders.iter().filter_map(|folder| config::load(folder, &LoadOptions::default()).ok());
+    others.any(|other| {
+        let inventory = inventory_of(&other);
+        inventory.groups.contains_key(name) || inventory.hosts.iter().any(|host| host == name)
+    })
+}

@@ -1,0 +1,179 @@
+//! Arguments that are known before any host is: modules read them as they will when the task runs, so that what cannot work and
+//! files that are not there are found at their places.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::{actions, check::within, model::Task, sources::Places};
+use crate::{
+    error::{Diagnostic, Error, Location, Result, Severity},
+    files,
+    modules::{self, Arguments, Module, Sources},
+    template::{Engine, Lookup, is_template},
+};
+
+/// What is wrong with the arguments of a task as far as they are known. Where files may be made before it runs, or the task may
+/// not run at all, a missing one is a warning.
+pub(super) fn task(task: &Task, places: Places<'_>, local: bool, engine: &Engine) -> Vec<Diagnostic> {
+    let common = &task.common;
+    let uncertain = local || !common.when.is_empty() || common.ignore_errors.is_some() || task.failed_when.is_some();
+    let missing = if uncertain { Severity::Warning } else { Severity::Error };
+    let mut found = Vec::new();
+    if let Some(module) = modules::find(&task.module) {
+        let sources = Noting { places, missing: AtomicBool::new(false) };
+        if let Some((error, argument)) = wrong(module, task, &sources) {
+            let severity = if sources.missing.into_inner() { missing } else { Severity::Error };
+            found.push(at_argument(task, argument.as_deref(), &error, severity));
+        }
+    } else {
+        // A text of arguments that is a template may bring any of them.
+        let required: &[&str] = if task.free_form.is_some() { &[] } else { actions::required(&task.module) };
+        for name in required.iter().filter(|name| !task.arguments.contains_key(**name)) {
+            let error = Error::usage(format!("`{name}` is missing"));
+            found.push(at_argument(task, None, &error, Severity::Error));
+        }
+    }
+    for (name, value) in task.arguments.iter() {
+        let Some(mark) = task.places.get(name).or_else(|| task.places.get("")) else { continue };
+        for text in texts(value) {
+            for file in looked_up(text, engine).filter(|file| !exists(file, &places)) {
+                let message = format!("there is no {} `{}`", file.kind, file.name);
+                let place = within(mark, text, &file.name);
+                found.push(Diagnostic { severity: missing, ..Diagnostic::error(place, message) });
+            }
+        }
+    }
+    found
+}
+
+/// The files of a role, of the playbook and of the environment; it is noted when one of them is missing.
+struct Noting<'a> {
+    places: Places<'a>,
+    missing: AtomicBool,
+}
+
+impl Noting<'_> {
+    fn noted<T>(&self, found: Result<T>) -> Result<T> {
+        self.missing.store(found.is_err(), Ordering::Relaxed);
+        found
+    }
+}
+
+impl Sources for Noting<'_> {
+    fn file(&self, name: &str) -> Result<Bytes> {
+        self.noted(self.places.file(name))
+    }
+
+    fn folder(&self, name: &str) -> Result<Option<Vec<String>>> {
+        self.noted(self.places.folder(name))
+    }
+
+    fn mode(&self, name: &str) -> Result<Option<u32>> {
+        self.noted(self.places.mode(name))
+    }
+}
+
+/// What a module says of the arguments of a task, and the argument that it speaks of. What it says of one whose value is not known
+/// yet does not count.
+fn wrong(module: &dyn Module, task: &Task, sources: &Noting<'_>) -> Option<(Error, Option<String>)> {
+    let free_form = task.free_form.as_deref().map(String::as_str);
+    if free_form.is_some_and(is_template) || task.arguments.keys().any(|name| is_template(name)) {
+        return None;
+    }
+    let attempt = |named: &Map<String, Value>| module.prepare(&Arguments { named, free_form, sources }).map(drop).err();
+    let mut named: Map<String, Value> = (*task.arguments).clone();
+    let open: BTreeSet<String> =
+        named.iter().filter(|(_, value)| is_open(value)).map(|(name, _)| name.clone()).collect();
+    let mut replaced = BTreeSet::new();
+    loop {
+        sources.missing.store(false, Ordering::Relaxed);
+        let error = attempt(&named)?;
+        let missing = sources.missing.load(Ordering::Relaxed);
+        let concerned = concerned(&named, &error, &attempt);
+        sources.missing.store(missing, Ordering::Relaxed);
+        // A value that is not known yet may be a number or a flag, which this one is both.
+        match concerned.iter().find(|name| open.contains(*name)).cloned() {
+            Some(name) if replaced.insert(name.clone()) => drop(named.insert(name, "1".into())),
+            Some(_) => return None,
+            None if concerned.is_empty() && !open.is_empty() && !error.message().ends_with("` is missing") => {
+                return None;
+            }
+            None => return Some((error, concerned.into_iter().next())),
+        }
+    }
+}
+
+/// The arguments that an error is about: without them there is none, or another one. The one that it names comes first.
+fn concerned(
+    named: &Map<String, Value>, error: &Error, attempt: &dyn Fn(&Map<String, Value>) -> Option<Error>,
+) -> Vec<String> {
+    let mut concerned = Vec::new();
+    let mut required = Vec::new();
+    for name in named.keys() {
+        let mut less = named.clone();
+        less.remove(name);
+        match attempt(&less) {
+            Some(other) if other.message() == error.message() => {}
+            Some(other) if other.message() == format!("`{name}` is missing") => required.push(name.clone()),
+            _ => concerned.push(name.clone()),
+        }
+    }
+    let says = |text: &str| error.message().contains(&format!("`{text}`"));
+    let of_value = |name: &String| named.get(name).and_then(Value::as_str).is_some_and(says);
+    if concerned.is_empty() {
+        // Without them something else is wrong first: only what the error says can tell which one it is about.
+        let said: Vec<String> = required.iter().filter(|name| of_value(name) || says(name)).cloned().collect();
+        concerned = if said.is_empty() { required } else { said };
+    }
+    concerned.sort_by_key(|name| (!of_value(name), !says(name)));
+    concerned
+}
+
+/// Whether a value is not known before the task runs.
+fn is_open(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_template(text),
+        Value::Array(items) => items.iter().any(is_open),
+        Value::Object(map) => map.iter().any(|(key, value)| is_template(key) || is_open(value)),
+        _ => false,
+    }
+}
+
+fn at_argument(task: &Task, argument: Option<&str>, error: &Error, severity: Severity) -> Diagnostic {
+    let mark = argument.and_then(|name| task.places.get(name)).or_else(|| task.places.get(""));
+    let place: Location = mark.unwrap_or(&task.mark).location();
+    let message = match argument {
+        Some(name) => format!("`{name}` of `{}`: {}", task.module, error.message()),
+        None => format!("`{}`: {}", task.module, error.message()),
+    };
+    let diagnostic = Diagnostic { severity, ..Diagnostic::error(place, message) };
+    error.hints().iter().fold(diagnostic, Diagnostic::hint)
+}
+
+/// The texts of a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(map) => map.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The files that a text looks up in any case.
+fn looked_up(text: &str, engine: &Engine) -> impl Iterator<Item = Lookup> {
+    let asks = ["{% if", "{%- if", " if ", " and ", " or "].iter().any(|word| text.contains(word));
+    let names = if asks || !is_template(text) { None } else { engine.names(text).ok() };
+    names.into_iter().flat_map(|names| names.files)
+}
+
+fn exists(file: &Lookup, places: &Places<'_>) -> bool {
+    let lookups = places.lookups();
+    let folders = if file.kind == "template" { lookups.templates } else { lookups.files };
+    files::find(&folders, std::path::Path::new(&file.name)).is_some()
+}
