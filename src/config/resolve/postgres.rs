@@ -88,12 +88,14 @@ impl Resolver<'_> {
     /// Mistakes of names and settings that PostgreSQL cannot have, or that would mean something else in its files.
     fn postgres_words(&mut self, name: &Name, service: &Postgres) {
         let base = ["postgres", name.as_str()];
+        // A provider says itself what its service cannot have.
+        let is_managed = service.managed != Managed::Never && self.provider.manages_postgres();
         for (setting, value) in &service.settings {
             let at = [base[0], base[1], "settings", setting];
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
             if setting.is_empty() || !setting.chars().all(plain) {
                 self.mistake(&at, format!("`{}` is not the name of a setting", setting.escape_debug()));
-            } else if OWN_SETTINGS.contains(&setting.to_ascii_lowercase().as_str()) {
+            } else if !is_managed && OWN_SETTINGS.contains(&setting.to_ascii_lowercase().as_str()) {
                 self.mistake(&at, format!("`{setting}` is set by infra and cannot be changed"));
             }
             match value {
