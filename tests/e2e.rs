@@ -190,7 +190,8 @@ async fn answers(client: &reqwest::Client, url: &str, plain: &str) {
     let begun = Instant::now();
     let sessions: Vec<Value> = client.get(format!("{plain}/api/session")).send().await.unwrap().json().await.unwrap();
     assert_eq!(sessions.len(), 100_000);
-    assert!(begun.elapsed() < Duration::from_secs(2), "the database took {:?}", begun.elapsed());
+    // Without the indexes it takes minutes; how fast it is with them depends on the machine.
+    assert!(begun.elapsed() < Duration::from_secs(15), "the database took {:?}", begun.elapsed());
     assert!(sessions.is_sorted_by_key(|row| (row["year"].as_i64(), row["movie"].as_str().map(str::to_owned))));
 }
 
