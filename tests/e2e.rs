@@ -288,7 +288,7 @@ fn inventory(dev: &Dev) {
     assert_eq!(host["ansible_user"], "infra");
     // Ansible reaches the machines by OpenSSH's configuration, which exists and knows this one.
     let arguments = host["ansible_ssh_common_args"].as_str().unwrap();
-    let config = arguments.strip_prefix("-F '$PROJECT/").unwrap().trim_end_matches('\'');
+    let config = arguments.strip_prefix("-F ").unwrap().trim_matches('\'').strip_prefix("$PROJECT/").unwrap();
     let config = std::fs::read_to_string(dev.sandbox.path(config)).unwrap();
     assert!(config.contains(host["ansible_host"].as_str().unwrap()), "{config}");
     let config = dev.run(&["ssh-config"], 0).out;

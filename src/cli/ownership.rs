@@ -240,7 +240,7 @@ impl Session {
         }
         let files = config::list(&environment.project);
         let states = accounts::states(&environment.project, ui).await;
-        let same = states.iter().filter(|state| files.iter().any(|file| *file == state.terms.template));
+        let same = states.iter().filter(|state| files.contains(&state.terms.template));
         same.into_iter().try_for_each(|state| self.ownership.site.check_project(state))?;
         if state::is_pipeline() {
             return Err(Error::usage(format!(

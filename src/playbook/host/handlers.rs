@@ -198,7 +198,9 @@ impl HostRun<'_> {
                 self.notified.insert(at);
                 notices.taken.insert(one.clone());
                 let kept = notices.kept.entry(one.clone()).or_default();
-                places.iter().for_each(|place| add(kept, place));
+                for place in places {
+                    add(kept, place);
+                }
             }
         }
     }
