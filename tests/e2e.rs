@@ -230,7 +230,8 @@ fn budget(dev: &Dev) {
     }
     // The application waits for the database and looks whether it is filled: either machine does that, once for both.
     let both = execs("bingo-1") + execs("bingo-2");
-    assert!(both <= 12, "bingo-1 and bingo-2 took {both} requests instead of 12");
+    // Whoever comes second asks once more after it has waited.
+    assert!(both <= 14, "bingo-1 and bingo-2 took {both} requests instead of 14");
 }
 
 /// After each fault `/ping` through the front stays good, and the machine that went bad is good again within 15 s.
