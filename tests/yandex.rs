@@ -1,6 +1,7 @@
 //! The provider `yandex` against a strict simulator of its API: the real program, run as a user runs it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -95,6 +96,15 @@ async fn yandex_the_original_environment_plans_unchanged() {
     assert_eq!(calls.iter().filter(|path| *path == "/iam/v1/tokens").count(), 1, "{calls:?}");
     assert_eq!(project.cloud.names(), Vec::<String>::new());
 }
+
+/// A front of two machines, beside [`FILE`].
+const BALANCED: &str = "nginx:
+  front:
+    nodes: 2
+    resources: {memory: 2}
+    upstreams: {app: {group: app, port: 80}}
+    locations: {/: {upstream: app}}
+";
 
 /// Every kind, in one small environment.
 pub(crate) const FILE: &str = "
@@ -352,6 +362,35 @@ async fn yandex_a_crash_or_a_failed_operation_anywhere_is_gone_on_from() {
     assert!(tried >= 26, "{tried}");
 }
 
+/// The cloud answers the key of a removal that has failed with that failure for ever: the next removal is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_failed_removal_is_made_again() {
+    let file = format!("{FILE}{BALANCED}");
+    for fault in [Fault::FailOperation, Fault::Refuse(400, 9), Fault::LoseAnswer] {
+        let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+        let project = folder.path();
+        apply(project, &cloud, &file).await;
+        // Operations that take a while fail after they were begun.
+        cloud.delay(Duration::from_millis(60));
+        // The first removal of each object fails.
+        let mut failed = BTreeSet::new();
+        cloud.faults(move |call| (call.method == "DELETE" && failed.insert(call.path.clone())).then_some(fault));
+        let (environment, provider) = load(project, &cloud, &file);
+        let mut rounds = 0;
+        while let Err(error) = command(project, &environment, &provider, true).await {
+            rounds += 1;
+            assert!(rounds < 20, "{fault:?}: {error}");
+        }
+        assert_eq!(cloud.names(), Vec::<String>::new(), "{fault:?}");
+        // No key is used for two calls.
+        let mut keys: BTreeMap<String, String> = BTreeMap::new();
+        for call in cloud.calls().into_iter().filter(super::support::yandex::Call::changes) {
+            let known = keys.entry(call.key.unwrap()).or_insert_with(|| format!("{} {}", call.method, call.path));
+            assert_eq!(*known, format!("{} {}", call.method, call.path));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_a_quota_is_told_with_its_place() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
@@ -478,9 +517,7 @@ async fn yandex_doctor_tells_what_an_apply_needs() {
 async fn yandex_a_front_of_several_machines_has_a_balancer() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     let project = folder.path();
-    let front = "nginx:\n  front:\n    nodes: 2\n    resources: {memory: 2}\n    \
-                 upstreams: {app: {group: app, port: 80}}\n    locations: {/: {upstream: app}}\n";
-    let file = format!("{FILE}{front}");
+    let file = format!("{FILE}{BALANCED}");
     assert_eq!(apply(project, &cloud, &file).await, tally(15, 0, 0));
     let balancer = cloud.object("dev-front");
     assert!(cloud.names().contains(&"targetGroups dev-front".to_owned()), "{:?}", cloud.names());

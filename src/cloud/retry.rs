@@ -1,11 +1,11 @@
-//! Pauses between attempts: exponential with full jitter, as Amazon's architecture blog describes it ("Exponential Backoff And
-//! Jitter", 2015), bounded by a budget of time.
+//! Pauses between attempts: exponential with jitter, as Amazon's architecture blog describes it ("Exponential Backoff And
+//! Jitter", 2015), but never shorter than the first step, and bounded by a budget of time.
 
 use std::{sync::OnceLock, time::Duration};
 
 use tokio::time::Instant;
 
-/// The first pause is at most this long; each further one may be twice as long.
+/// No pause is shorter. What is added to it at random is at most as long at first, and may be twice as long each time.
 const FIRST: Duration = Duration::from_millis(200);
 /// No pause is longer, unless the server asks for it.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ impl Attempts {
         self.made += 1;
         // Without random numbers the whole pause is as good as any.
         let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-        let pause = asked.unwrap_or_else(|| ceiling.mul_f64(share));
+        let pause = asked.map_or_else(|| FIRST + ceiling.mul_f64(share), |asked| asked.max(FIRST));
         if Instant::now() + pause >= self.deadline {
             return false;
         }
@@ -66,7 +66,9 @@ pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
 mod tests {
     use std::time::Duration;
 
-    use super::Attempts;
+    use tokio::time::Instant;
+
+    use super::{Attempts, FIRST};
 
     #[tokio::test(start_paused = true)]
     async fn pauses_end_with_the_budget() {
@@ -77,5 +79,16 @@ mod tests {
         }
         assert!(made >= 4, "{made} attempts in a minute");
         assert!(!attempts.pause(Some(Duration::from_mins(5))).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_pause_is_shorter_than_the_first_step_or_than_the_server_asks() {
+        for asked in [None, Some(Duration::ZERO), Some(Duration::from_secs(7))] {
+            for _ in 0..50 {
+                let begun = Instant::now();
+                assert!(Attempts::within(Duration::from_mins(1)).pause(asked).await);
+                assert!(begun.elapsed() >= asked.unwrap_or_default().max(FIRST), "{asked:?}: {:?}", begun.elapsed());
+            }
+        }
     }
 }

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use reqwest::StatusCode;
 use ring::{rand::SystemRandom, rsa, signature};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -146,9 +145,8 @@ async fn exchange(http: &reqwest::Client, iam: &str, body: &Value) -> Result<Tok
                 return Ok(Token { text: Secret::new(issued.iam_token), until });
             }
             Ok(response) => {
-                let status = response.status();
                 let error = super::refusal(response).await;
-                if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+                if !error.is_transient() {
                     return Err(Error::from(error).context("yandex: the credentials are not accepted"));
                 }
                 Error::from(error)

@@ -90,18 +90,18 @@ macro_rules! calls {
                     self
                 }
 
-                /// Sends the call and waits until its operation has ended. The key is the same for the same intent, so that a
-                /// repeated call does nothing twice.
+                /// Sends the call and waits until its operation has ended. The token is that of the intent that the call is a
+                /// part of: the same call of the same intent is carried out once, however often it is sent.
                 ///
                 /// # Errors
                 /// When the cloud refuses, or the operation fails or does not end in time.
-                pub async fn send(self, key: String) -> Result<Operation> {
+                pub async fn send(self, token: &str) -> Result<Operation> {
                     let method = Method::$method;
                     let body = takes_body(&method, &self.path).then_some(Value::Object(self.body));
                     let request = Request {
-                        method, service: Service::$service, path: self.path, query: Vec::new(), body, key: Some(key),
+                        method, service: Service::$service, path: self.path, query: Vec::new(), body, key: None,
                     };
-                    self.client.operate(request, Duration::from_mins($minutes)).await
+                    self.client.carry_out(stringify!($builder), request, token, Duration::from_mins($minutes)).await
                 }
             }
 

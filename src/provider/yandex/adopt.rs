@@ -6,7 +6,7 @@ use super::{Account, LABEL_ENV, LABEL_PROJECT, Request, beside, dns::is_own, exp
 use crate::{
     cloud::yandex::{
         Address, Disk, DnsZone, Gateway, Labels, Listed, Network, RecordSet, Registry, RouteTable, SecurityGroup,
-        ServiceAccount, Subnet, idempotency_key,
+        ServiceAccount, Subnet,
     },
     error::{Error, Result},
     provider::adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
@@ -16,16 +16,16 @@ use crate::{
 impl Account {
     /// Lays the labels of a request on an object, and tells what it shows of the specification that it should have.
     pub(super) async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Map<String, Value>> {
-        let (client, key) = (&self.client, idempotency_key(request.token, "adopt"));
+        let client = &self.client;
         let mut seen = Seen::of(id, request);
         let sent = match request.resource.address.kind {
             KindName::NETWORK => {
                 let (_, labels) = self.foreign::<Network>(id, request).await?;
-                client.update_network(id).labels(&labels).send(key).await
+                client.update_network(id).labels(&labels).send(request.token).await
             }
             KindName::GATEWAY => {
                 let (_, labels) = self.foreign::<Gateway>(id, request).await?;
-                client.update_gateway(id).labels(&labels).send(key).await
+                client.update_gateway(id).labels(&labels).send(request.token).await
             }
             KindName::ROUTE_TABLE => {
                 let (table, labels) = self.foreign::<RouteTable>(id, request).await?;
@@ -35,37 +35,37 @@ impl Account {
                 if !table.static_routes.iter().all(|route| route.gateway_id == *gateway) {
                     return Err(not_adopted(id, request, &format!("not all of its routes lead to `{gateway}`")));
                 }
-                client.update_route_table(id).labels(&labels).send(key).await
+                client.update_route_table(id).labels(&labels).send(request.token).await
             }
             KindName::SUBNET => {
                 let (subnet, labels) = self.foreign::<Subnet>(id, request).await?;
                 stands_in(id, request, &subnet.network_id)?;
                 seen.or_usual("zone", &subnet.zone_id, &self.settings.zone)?;
-                client.update_subnet(id).labels(&labels).send(key).await
+                client.update_subnet(id).labels(&labels).send(request.token).await
             }
             KindName::SECURITY_GROUP => {
                 let (group, labels) = self.foreign::<SecurityGroup>(id, request).await?;
                 stands_in(id, request, &group.network_id)?;
-                client.update_security_group(id).labels(&labels).send(key).await
+                client.update_security_group(id).labels(&labels).send(request.token).await
             }
             KindName::ADDRESS => {
                 let (address, labels) = self.foreign::<Address>(id, request).await?;
                 seen.or_usual("zone", &address.external_ipv4_address.zone_id, &self.settings.zone)?;
-                client.update_address(id).labels(&labels).send(key).await
+                client.update_address(id).labels(&labels).send(request.token).await
             }
             KindName::DISK => {
                 let (disk, labels) = self.foreign::<Disk>(id, request).await?;
                 seen.or_usual("zone", &disk.zone_id, &self.settings.zone)?;
                 seen.or_usual("disk_type", &disk.type_id, &self.settings.disk_type)?;
-                client.update_disk(id).labels(&labels).send(key).await
+                client.update_disk(id).labels(&labels).send(request.token).await
             }
             KindName::SERVICE_ACCOUNT => {
                 let (_, labels) = self.foreign::<ServiceAccount>(id, request).await?;
-                client.update_service_account(id).labels(&labels).send(key).await
+                client.update_service_account(id).labels(&labels).send(request.token).await
             }
             KindName::REGISTRY => {
                 let (_, labels) = self.foreign::<Registry>(id, request).await?;
-                client.update_registry(id).labels(&labels).send(key).await
+                client.update_registry(id).labels(&labels).send(request.token).await
             }
             KindName::DNS_ZONE => {
                 let (zone, labels) = self.foreign::<DnsZone>(id, request).await?;
@@ -74,7 +74,7 @@ impl Account {
                 let records = client.record_sets(id).await?;
                 let records = records.iter().filter(|record| !is_own(record)).map(record);
                 seen.field("records", json!(records.collect::<Vec<_>>()));
-                client.update_dns_zone(id).labels(&labels).send(key).await
+                client.update_dns_zone(id).labels(&labels).send(request.token).await
             }
             _ => return Err(not_adopted(id, request, SEVERAL)),
         };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Account, Driver, Health, LABEL_KIND, LABEL_TOKEN, Object, Request, explain, needed, object, object_name};
 use crate::{
-    cloud::yandex::{Instance, LoadBalancer, TargetGroup, idempotency_key},
+    cloud::yandex::{Instance, LoadBalancer, TargetGroup},
     error::{Error, Result},
     name::Name,
     resource::{Address, KindName, LoadBalancerSpec},
@@ -69,7 +69,7 @@ impl LoadBalancerDriver {
         let name = object_name(request);
         let call = self.0.client.create_target_group().folder_id(&self.0.folder).name(&name).labels(&labels);
         let call = call.region_id(self.region()).targets(self.targets(request, spec).await?);
-        let made = call.send(idempotency_key(request.token, "target group")).await;
+        let made = call.send(request.token).await;
         let made = made.map_err(|error| explain(error, request.resource))?;
         Ok(made.id_of("targetGroupId").unwrap_or_default().to_owned())
     }
@@ -114,7 +114,7 @@ impl Driver for LoadBalancerDriver {
         let call = self.0.client.create_load_balancer().folder_id(&self.0.folder).name(&name).labels(&labels);
         let call = call.region_id(self.region()).r#type("EXTERNAL").listener_specs(listeners(&spec));
         let call = call.attached_target_groups(attached(&group, &spec));
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -125,10 +125,10 @@ impl Driver for LoadBalancerDriver {
         let group = balancer.attached_target_groups.first().map(|group| group.target_group_id.clone());
         let group = group.ok_or_else(|| Error::new("yandex: the balancer has no target group"))?;
         let call = client.update_target_group(&group).targets(self.targets(request, &spec).await?);
-        call.send(idempotency_key(request.token, "targets")).await.map_err(wrong)?;
+        call.send(request.token).await.map_err(wrong)?;
         let call = client.update_load_balancer(&object.id).listener_specs(listeners(&spec));
         let call = call.attached_target_groups(attached(&group, &spec));
-        call.send(idempotency_key(request.token, "balancer")).await.map_err(wrong)?;
+        call.send(request.token).await.map_err(wrong)?;
         Ok(object.clone())
     }
 
@@ -140,11 +140,9 @@ impl Driver for LoadBalancerDriver {
             Err(error) if error.is_not_found() => vec![id.to_owned()],
             Err(error) => return Err(error.into()),
         };
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| client.delete_load_balancer(id).send(key.clone())).await?;
+        self.0.remove(|| client.delete_load_balancer(id).send(id)).await?;
         for group in groups {
-            let key = idempotency_key(&group, "delete");
-            self.0.remove(|| client.delete_target_group(&group).send(key.clone())).await?;
+            self.0.remove(|| client.delete_target_group(&group).send(&group)).await?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Account, Driver, Health, Object, Request, explain, needed, object, object_name, vpc::DEFAULT_GROUP};
 use crate::{
-    cloud::yandex::{Address as ReservedAddress, Disk, Instance, Labels, idempotency_key},
+    cloud::yandex::{Address as ReservedAddress, Disk, Instance, Labels},
     error::{Error, Result},
     name::Name,
     provider::{
@@ -64,7 +64,7 @@ impl Driver for DiskDriver {
         let call = call.name(&name).labels(&labels).zone_id(spec.zone.as_deref().unwrap_or(&settings.zone));
         let call = call.type_id(spec.disk_type.as_deref().unwrap_or(&settings.disk_type));
         let call = call.size((spec.size_gb * GIB).to_string());
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -74,8 +74,7 @@ impl Driver for DiskDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_disk(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_disk(id).send(id)).await
     }
 }
 
@@ -95,7 +94,7 @@ impl Account {
         }
         if wanted > present {
             let call = self.client.update_disk(id).size(wanted.to_string());
-            call.send(idempotency_key(request.token, id)).await.map_err(|error| explain(error, request.resource))?;
+            call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())
     }
@@ -271,14 +270,13 @@ impl Driver for VmDriver {
         let call = call.network_interface_specs(vec![json!({
             "subnetId": subnet.id, "primaryV4AddressSpec": address, "securityGroupIds": security_groups(request, &spec)?,
         })]);
-        let mut object = self.0.create(self, request, |key| call.clone().send(key)).await?;
+        let mut object = self.0.create(self, request, call.send(request.token)).await?;
         object.attributes.insert("image".to_owned(), image.into());
         Ok(object)
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
-        let key = |step: &str| idempotency_key(request.token, step);
         let (id, client) = (object.id.as_str(), &self.0.client);
         let instance: Instance = client.describe(id).await?;
         let wrong = |error| explain(error, request.resource);
@@ -291,10 +289,10 @@ impl Driver for VmDriver {
         let running = instance.status == "RUNNING";
         if resized {
             if running {
-                client.stop_instance(id).send(key("stop")).await.map_err(wrong)?;
+                client.stop_instance(id).send(request.token).await.map_err(wrong)?;
             }
             let call = client.update_instance(id).platform_id(platform);
-            call.resources_spec(Account::resources(&spec)).send(key("resize")).await.map_err(wrong)?;
+            call.resources_spec(Account::resources(&spec)).send(request.token).await.map_err(wrong)?;
         }
         if !instance.boot_disk.disk_id.is_empty() {
             self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, request).await?;
@@ -315,22 +313,21 @@ impl Driver for VmDriver {
         if has_public && (!spec.public || other) {
             has_public = false;
             let call = client.remove_one_to_one_nat(id).network_interface_index(INTERFACE);
-            call.send(key("private")).await.map_err(wrong)?;
+            call.send(request.token).await.map_err(wrong)?;
         }
         if spec.public && !has_public {
             let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
-            call.one_to_one_nat_spec(wanted).send(key("public")).await.map_err(wrong)?;
+            call.one_to_one_nat_spec(wanted).send(request.token).await.map_err(wrong)?;
         }
         self.regroup(&instance, &spec, request).await?;
         if resized || !running {
-            client.start_instance(id).send(key("start")).await.map_err(wrong)?;
+            client.start_instance(id).send(request.token).await.map_err(wrong)?;
         }
         self.read(id).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_instance(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_instance(id).send(id)).await
     }
 }
 
@@ -346,8 +343,7 @@ impl VmDriver {
         if present != sorted {
             let call = self.0.client.update_network_interface(&instance.id);
             let index = Map::from_iter([("networkInterfaceIndex".to_owned(), INTERFACE.into())]);
-            let sent =
-                call.security_group_ids(wanted).also(index).send(idempotency_key(request.token, "regroup")).await;
+            let sent = call.security_group_ids(wanted).also(index).send(request.token).await;
             sent.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())

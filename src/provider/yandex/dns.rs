@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Account, Driver, Object, Request, explain, needed, object, object_name};
 use crate::{
-    cloud::yandex::{DnsZone, RecordSet, idempotency_key},
+    cloud::yandex::{DnsZone, RecordSet},
     error::Result,
     name::Name,
     provider::dns::said,
@@ -46,7 +46,7 @@ impl DnsZoneDriver {
             return Ok(());
         }
         let call = self.0.client.upsert_record_sets(zone).deletions(gone).replacements(set);
-        call.send(idempotency_key(request.token, "records")).await.map_err(wrong)?;
+        call.send(request.token).await.map_err(wrong)?;
         Ok(())
     }
 }
@@ -73,7 +73,7 @@ impl Driver for DnsZoneDriver {
             }
             None => call.public_visibility(json!({})),
         };
-        let object = self.0.create(self, request, |key| call.clone().send(key)).await?;
+        let object = self.0.create(self, request, call.send(request.token)).await?;
         self.settle(&object.id, request, &spec).await?;
         Ok(object)
     }
@@ -84,7 +84,6 @@ impl Driver for DnsZoneDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_dns_zone(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_dns_zone(id).send(id)).await
     }
 }

@@ -12,7 +12,7 @@ use super::{
     explain, needed, object, object_name,
 };
 use crate::{
-    cloud::yandex::{InstanceGroup, ManagedInstance, idempotency_key},
+    cloud::yandex::{InstanceGroup, ManagedInstance},
     error::{Error, Result},
     name::Name,
     provider::MEMBERS,
@@ -182,7 +182,7 @@ impl Driver for InstanceGroupDriver {
         if let Some(check) = &spec.health_check {
             call = call.health_checks_spec(Self::health_checks(check));
         }
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -205,17 +205,14 @@ impl Driver for InstanceGroupDriver {
         if let Some(check) = &spec.health_check {
             call = call.health_checks_spec(Self::health_checks(check));
         }
-        let key = idempotency_key(request.token, "update");
-        call.send(key).await.map_err(|error| explain(error, request.resource))?;
+        call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
         if object.health == Health::Stopped {
-            let key = idempotency_key(request.token, "start");
-            self.0.client.start_instance_group(&object.id).send(key).await?;
+            self.0.client.start_instance_group(&object.id).send(request.token).await?;
         }
         self.read(&object.id).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_instance_group(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_instance_group(id).send(id)).await
     }
 }

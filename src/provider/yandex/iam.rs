@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::{Account, Driver, Object, Request, needed, object, object_name};
 use crate::{
-    cloud::yandex::{ServiceAccount, idempotency_key},
+    cloud::yandex::ServiceAccount,
     error::Result,
     identity,
     name::Name,
@@ -33,12 +33,11 @@ impl Driver for ServiceAccountDriver {
         let labels = Account::labels(request);
         let call = self.0.client.create_service_account();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels);
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_service_account(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_service_account(id).send(id)).await
     }
 }
 
@@ -98,10 +97,10 @@ impl RoleBindingDriver {
             return Ok(());
         }
         let _turn = self.one_at_a_time.lock().await;
-        // Adding what is there and removing what is gone do nothing, so every call may have a key of its own.
-        let key = idempotency_key(&identity::random_text(20)?, "bindings");
+        // Adding what is there and removing what is gone do nothing, so every call is an intent of its own.
+        let token = identity::random_text(24)?;
         let call = self.account.client.update_folder_bindings(&self.account.folder);
-        call.access_binding_deltas(deltas).send(key).await?;
+        call.access_binding_deltas(deltas).send(&token).await?;
         Ok(())
     }
 }

@@ -27,10 +27,7 @@ use super::{
 use crate::{
     cloud::{
         retry::Attempts,
-        yandex::{
-            Client, Credentials, Instance, Labels, Network, Operation, Settings, YandexError, auth::Key,
-            idempotency_key,
-        },
+        yandex::{Client, Credentials, Instance, Labels, Network, Operation, Settings, YandexError, auth::Key},
     },
     config::{Environment, YandexSettings},
     cost::Item,
@@ -48,8 +45,6 @@ const LABEL_KIND: &str = "infra-kind";
 const LABEL_NAME: &str = "infra-name";
 /// The region of all zones, in price files.
 const PRICED: &str = "ru-central1";
-/// How many failed operations of one intent are passed by.
-const FAILED_BEFORE: u32 = 5;
 /// How long a removal is tried again while something else is still being removed.
 const IN_USE: Duration = Duration::from_mins(2);
 
@@ -271,9 +266,9 @@ impl Provider for Yandex {
             let known = self.account.client.describe::<Network>(&network.id).await?.labels;
             let ours = labels(environment, &network.address, project, &network.token, terms);
             let labels = beside(known, ours);
-            // The same terms may be given again after others: each call is one of its own.
-            let key = idempotency_key(&identity::random_text(24)?, "mark");
-            self.account.client.update_network(&network.id).labels(&labels).send(key).await?;
+            // The same terms may be given again after others: each call is an intent of its own.
+            let token = identity::random_text(24)?;
+            self.account.client.update_network(&network.id).labels(&labels).send(&token).await?;
         }
         Ok(())
     }
@@ -335,22 +330,12 @@ impl Account {
     }
 
     /// Makes an object, or finds the one that the same intent has made before.
-    ///
-    /// The cloud answers a key that it knows with the operation of the first call, also when that one failed: after a failure
-    /// the intent goes on under a key that is made of the failed operation's id.
-    async fn create<F: Future<Output = Result<Operation, YandexError>>>(
-        &self, driver: &dyn Driver, request: &Request<'_>, call: impl Fn(String) -> F,
+    async fn create(
+        &self, driver: &dyn Driver, request: &Request<'_>, call: impl Future<Output = Result<Operation, YandexError>>,
     ) -> Result<Object> {
-        let mut purpose = "create".to_owned();
-        for round in 0.. {
-            match call(idempotency_key(request.token, &purpose)).await {
-                Ok(_) => break,
-                Err(error) if error.already_exists() => break,
-                Err(error) => match error.failed_before() {
-                    Some(operation) if round < FAILED_BEFORE => purpose = format!("create after {operation}"),
-                    _ => return Err(explain(error, request.resource)),
-                },
-            }
+        match call.await {
+            Err(error) if !error.already_exists() => return Err(explain(error, request.resource)),
+            _ => {}
         }
         self.made(driver, request).await?.ok_or_else(|| {
             let address = &request.resource.address;

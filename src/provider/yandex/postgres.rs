@@ -8,7 +8,7 @@ use super::{
     vpc::DEFAULT_GROUP,
 };
 use crate::{
-    cloud::yandex::{Cluster, idempotency_key},
+    cloud::yandex::Cluster,
     error::{Error, Result},
     name::Name,
     resource::{Address, KindName, PostgresSpec},
@@ -124,7 +124,6 @@ impl PostgresDriver {
     /// any more stays: data is not lost because a line is gone.
     async fn furnish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Result<()> {
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
-        let key = |step: String| idempotency_key(request.token, &step);
         let (users, databases) =
             tokio::try_join!(client.cluster_users(cluster), client.cluster_databases(cluster)).map_err(wrong)?;
         let missing = |name: &&String| !users.iter().any(|user| user.name == **name);
@@ -132,14 +131,14 @@ impl PostgresDriver {
         for name in spec.users.keys().filter(missing) {
             let mut user = user(request, spec, name)?;
             user["permissions"] = json!([]);
-            client.create_user(cluster).user_spec(user).send(key(format!("user {name}"))).await.map_err(wrong)?;
+            client.create_user(cluster).user_spec(user).send(request.token).await.map_err(wrong)?;
         }
         for (name, wanted) in &spec.databases {
-            let (step, listed) = (format!("database {name}"), extensions(&wanted.extensions));
+            let listed = extensions(&wanted.extensions);
             match databases.iter().find(|database| database.name == *name) {
                 None => {
                     let database = json!({ "name": name, "owner": wanted.owner, "extensions": listed });
-                    client.create_database(cluster).database_spec(database).send(key(step)).await.map_err(wrong)?;
+                    client.create_database(cluster).database_spec(database).send(request.token).await.map_err(wrong)?;
                 }
                 Some(present) if present.owner != wanted.owner => {
                     return Err(Error::usage(format!(
@@ -154,7 +153,7 @@ impl PostgresDriver {
                         client
                             .update_database(cluster, name)
                             .extensions(listed)
-                            .send(key(step))
+                            .send(request.token)
                             .await
                             .map_err(wrong)?;
                     }
@@ -165,7 +164,7 @@ impl PostgresDriver {
             let wanted = user(request, spec, name)?;
             let call = client.update_user(cluster, name).permissions(wanted["permissions"].clone());
             let call = call.password(wanted["password"].as_str().unwrap_or_default());
-            call.send(key(format!("permissions {name}"))).await.map_err(wrong)?;
+            call.send(request.token).await.map_err(wrong)?;
         }
         Ok(())
     }
@@ -198,29 +197,28 @@ impl Driver for PostgresDriver {
         let call = call.host_specs(vec![json!({
             "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
         })]);
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: PostgresSpec = request.resource.spec()?;
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
         let id = object.id.as_str();
-        let key = |step: &str| idempotency_key(request.token, step);
         let mask = |mask: String| Map::from_iter([("updateMask".to_owned(), mask.into())]);
         if object.health == Health::Stopped {
-            client.start_cluster(id).send(key("start")).await.map_err(wrong)?;
+            client.start_cluster(id).send(request.token).await.map_err(wrong)?;
         }
         let present: Cluster = client.describe(id).await.map_err(wrong)?;
         if present.config.version != spec.version.to_string() {
             // The service changes the version in a call of its own, one step upwards at a time.
             let call = client.update_cluster(id).config_spec(json!({ "version": spec.version.to_string() }));
             let call = call.also(mask("configSpec.version".to_owned()));
-            call.send(key("version")).await.map_err(wrong)?;
+            call.send(request.token).await.map_err(wrong)?;
         }
         let config = config(&spec);
         let named: Vec<String> = config.iter().flat_map(|(name, value)| paths(name, value)).collect();
         let call = client.update_cluster(id).config_spec(config.into()).also(mask(named.join(",")));
-        call.send(key("config")).await.map_err(wrong)?;
+        call.send(request.token).await.map_err(wrong)?;
         self.furnish(id, request, &spec).await?;
         let cluster: Cluster = client.describe(id).await.map_err(wrong)?;
         let described = Self::describe(&cluster, None);
@@ -228,8 +226,7 @@ impl Driver for PostgresDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_cluster(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_cluster(id).send(id)).await
     }
 
     async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {

@@ -3,12 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Account, Driver, Object, Request, object, object_name};
-use crate::{
-    cloud::yandex::{Registry, idempotency_key},
-    error::Result,
-    name::Name,
-    resource::KindName,
-};
+use crate::{cloud::yandex::Registry, error::Result, name::Name, resource::KindName};
 
 /// Registries. Images are addressed as `cr.yandex/<id>/<name>:<tag>`.
 pub(super) struct RegistryDriver(pub(super) Account);
@@ -29,11 +24,10 @@ impl Driver for RegistryDriver {
         let name = object_name(request);
         let labels = Account::labels(request);
         let call = self.0.client.create_registry().folder_id(&self.0.folder).name(&name).labels(&labels);
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let key = idempotency_key(id, "delete");
-        self.0.remove(|| self.0.client.delete_registry(id).send(key.clone())).await
+        self.0.remove(|| self.0.client.delete_registry(id).send(id)).await
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Account, Driver, Object, Request, explain, needed, object, object_name, unique_name};
 use crate::{
-    cloud::yandex::{Address, Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet, idempotency_key},
+    cloud::yandex::{Address, Gateway, Network, RouteTable, SecurityGroup, SecurityRule, Subnet},
     error::{Error, Result},
     name::Name,
     resource::{AddressSpec, KindName, NetworkSpec, RouteTableSpec, SecurityGroupSpec, SubnetSpec},
@@ -15,11 +15,6 @@ use crate::{
 const ANYWHERE: &str = "0.0.0.0/0";
 /// The attribute of a network: the security group that all of its machines have.
 pub(super) const DEFAULT_GROUP: &str = "security_group";
-
-/// What the key of a removal is made of: the id is as unique as a token.
-fn removal(id: &str) -> String {
-    idempotency_key(id, "delete")
-}
 
 /// Networks. Each has a security group of its own, which every machine is in: it lets the machines reach each other and the
 /// world, and lets the world reach port 22 of machines with a public address; nothing else comes in.
@@ -99,8 +94,7 @@ pub(super) async fn networks_and_groups(account: &Account, environment: Option<&
 impl NetworkDriver {
     async fn close(&self, group: &str, spec: &NetworkSpec, token: &str) -> Result<()> {
         let rules = network_rules(spec);
-        let key = idempotency_key(token, "rules");
-        self.0.client.update_security_group(group).rule_specs(rules).send(key).await?;
+        self.0.client.update_security_group(group).rule_specs(rules).send(token).await?;
         Ok(())
     }
 }
@@ -119,7 +113,7 @@ impl Driver for NetworkDriver {
         let call = self.0.client.create_network();
         let labels = Account::labels(request);
         let call = call.folder_id(&self.0.folder).name(&unique_name(&spec.name, &request.owner())).labels(&labels);
-        let object = self.0.create(self, request, |key| call.clone().send(key)).await?;
+        let object = self.0.create(self, request, call.send(request.token)).await?;
         // The group's first rules let everything in: they are replaced before there is a machine. After a crash in between the
         // rules do not show as wanted, and `update` replaces them.
         let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
@@ -134,7 +128,7 @@ impl Driver for NetworkDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_network(id).send(removal(id))).await
+        self.0.remove(|| self.0.client.delete_network(id).send(id)).await
     }
 }
 
@@ -155,11 +149,11 @@ impl Driver for GatewayDriver {
         let labels = Account::labels(request);
         let call = self.0.client.create_gateway().folder_id(&self.0.folder);
         let call = call.name(&name).labels(&labels).shared_egress_gateway_spec(json!({}));
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_gateway(id).send(removal(id))).await
+        self.0.remove(|| self.0.client.delete_gateway(id).send(id)).await
     }
 }
 
@@ -185,11 +179,11 @@ impl Driver for RouteTableDriver {
         let call = self.0.client.create_route_table();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
         let call = call.static_routes(vec![json!({ "destinationPrefix": ANYWHERE, "gatewayId": gateway })]);
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_route_table(id).send(removal(id))).await
+        self.0.remove(|| self.0.client.delete_route_table(id).send(id)).await
     }
 }
 
@@ -223,11 +217,11 @@ impl Driver for SubnetDriver {
         if let Some(table) = request.need(KindName::ROUTE_TABLE) {
             call = call.route_table_id(&table.id);
         }
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_subnet(id).send(removal(id))).await
+        self.0.remove(|| self.0.client.delete_subnet(id).send(id)).await
     }
 }
 
@@ -254,11 +248,11 @@ impl Driver for AddressDriver {
         let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
         let call = self.0.client.create_address().folder_id(&self.0.folder).name(&name).labels(&labels);
         let call = call.external_ipv4_address_spec(json!({ "zoneId": zone }));
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_address(id).send(removal(id))).await
+        self.0.remove(|| self.0.client.delete_address(id).send(id)).await
     }
 }
 
@@ -285,18 +279,17 @@ impl Driver for SecurityGroupDriver {
         let call = self.0.client.create_security_group();
         let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
         let call = call.rule_specs(open_ports(&spec));
-        self.0.create(self, request, |key| call.clone().send(key)).await
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let rules = open_ports(&request.resource.spec()?);
-        let key = idempotency_key(request.token, "rules");
-        let sent = self.0.client.update_security_group(&object.id).rule_specs(rules).send(key).await;
+        let sent = self.0.client.update_security_group(&object.id).rule_specs(rules).send(request.token).await;
         sent.map_err(|error| explain(error, request.resource))?;
         Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_security_group(id).send(removal(id))).await
+        self.0.remove(|| self.0.client.delete_security_group(id).send(id)).await
     }
 }
