@@ -16,6 +16,7 @@ mod data_loss;
 mod docs;
 mod e2e;
 mod faults;
+mod fields;
 mod figures;
 mod fuzz;
 mod hostile;

@@ -369,16 +369,9 @@ impl Session {
         if !destroy {
             self.state.iter().try_for_each(State::check_decrypted)?;
         }
-        let mut changes = selection.of(plan::diff(&desired, known)?, self.state.as_ref())?;
+        let mut changes = selection.of(plan::diff(&desired, known)?, self.state.as_ref(), known.policy)?;
         if destroy {
             self.complete_data(&mut changes);
-        }
-        for change in changes.iter_mut().filter(|change| change.action == plan::Action::Update) {
-            let fields: Vec<String> = change.fields().into_iter().map(|(field, ..)| field).collect();
-            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-            if self.provider.interrupts(change.address.kind, &fields) {
-                change.reason += "; it is stopped for that and started again";
-            }
         }
         Ok(Plan {
             version: plan::VERSION,

@@ -128,6 +128,7 @@ mod tests {
             terms: Terms::default(),
             attributes: serde_json::Map::new(),
             actual: serde_json::Map::new(),
+            links: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! May import `config`, `resource`, `state`, `graph` and the vocabulary; `provider::Object` is how reality is described.
 
 mod data;
+mod follow;
 mod select;
 mod site;
 mod sweep;
@@ -18,11 +19,11 @@ pub use self::{
     sweep::{Listed, terms},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     graph::Graph,
     name::Name,
     provider::{Health, Object, Owner},
-    resource::{Address, KindName, Policy, Resource, Terms},
+    resource::{Address, FieldChange, KindName, Policy, Resource, Terms},
     state::{Intent, State},
 };
 
@@ -94,6 +95,9 @@ pub struct Change {
     /// The data that what exists holds, as `postgres.main (database app)`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub data: Vec<String>,
+    /// Of what it needs, what is created again or replaced, so that it must be pointed to the new one.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub follows: Vec<Address>,
     /// What the provider chooses when it creates the object, as far as it knows now: the range that a subnet gets.
     #[serde(skip_serializing_if = "Map::is_empty", default)]
     pub chosen: Map<String, Value>,
@@ -186,16 +190,16 @@ pub struct Known<'a> {
 /// The changes from what is known to what is wanted.
 ///
 /// # Errors
-/// When the wanted resources need each other in a circle.
+/// When the wanted resources need each other in a circle, or a field differs that cannot be changed.
 pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
     Graph::new(desired.iter().map(|resource| (resource.address.clone(), resource.needs.clone())))?;
     let observed = by_known_names(known);
     let known = Known { observed: &observed, ..known };
     let mut changes: BTreeMap<Address, Change> = BTreeMap::new();
     for resource in desired {
-        changes.insert(resource.address.clone(), wanted(resource, known));
+        changes.insert(resource.address.clone(), wanted(resource, known)?);
     }
-    replace_dependents(&mut changes);
+    follow::follow(&mut changes, known.policy);
     for object in known.observed {
         // Terms that were laid over an environment last as long as it does.
         let terms = object.address.kind == KindName::EXPIRY && !desired.is_empty();
@@ -214,6 +218,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
             needs: entry.needs.clone(),
             token: None,
             data: Vec::new(),
+            follows: Vec::new(),
             chosen: Map::new(),
         });
     }
@@ -235,6 +240,7 @@ pub fn believed(state: &State, project: &str, address: &Address) -> Option<Objec
         terms: state.terms.clone(),
         attributes: entry.attributes.clone(),
         actual: serde_json::Map::new(),
+        links: None,
     })
 }
 
@@ -250,11 +256,20 @@ fn by_known_names(known: Known<'_>) -> Vec<Object> {
     renamed.collect()
 }
 
-fn wanted(resource: &Resource, known: Known<'_>) -> Change {
+impl<'a> Known<'a> {
+    /// The object of an address: the one that the state knows, otherwise the oldest one with the label.
+    fn find(self, address: &Address) -> Option<&'a Object> {
+        let id = self.state.and_then(|state| state.resources.get(address)).map(|entry| entry.id.as_str());
+        let with_label = self.observed.iter().filter(|object| object.address == *address);
+        with_label.min_by_key(|object| (id != Some(object.id.as_str()), object.created))
+    }
+}
+
+fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
     let address = &resource.address;
     let entry = known.state.and_then(|state| state.resources.get(address));
     let intent = known.pending.get(address);
-    let object = find(address, entry.map(|entry| entry.id.as_str()), known.observed);
+    let object = known.find(address);
     let mut change = Change {
         address: address.clone(),
         action: Action::Keep,
@@ -265,13 +280,14 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         needs: resource.needs.clone(),
         token: intent.map(|intent| intent.token.clone()),
         data: object.map(|object| data::held(object, Some(resource), known)).unwrap_or_default(),
+        follows: Vec::new(),
         chosen: Map::new(),
     };
     let Some(object) = object else {
         change.action = Action::Create;
         change.reason = if entry.is_some() { "it is gone" } else { "it is new" }.to_owned();
         change.before = None;
-        return change;
+        return Ok(change);
     };
     // An object that the state knows was finished before it was written down: only its labels were lost since.
     let finished = entry.is_some_and(|entry| entry.id == object.id);
@@ -282,7 +298,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         _ => None,
     };
     if let Some(reason) = reason {
-        return Change { action: Action::Replace, reason: reason.to_owned(), ..change };
+        return Ok(Change { action: Action::Replace, reason: reason.to_owned(), ..change });
     }
     let mut known_spec = match (entry, intent) {
         (Some(entry), _) if entry.id == object.id => entry.spec.clone(),
@@ -294,7 +310,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         }
         _ if address.kind.boots() => {
             let reason = "it exists, but its keys are not known here".to_owned();
-            return Change { action: Action::Replace, reason, ..change };
+            return Ok(Change { action: Action::Replace, reason, ..change });
         }
         _ => {
             change.action = Action::Adopt;
@@ -320,13 +336,28 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         .filter(|name| known_spec.get(*name) != resource.spec.get(*name))
         .map(String::as_str)
         .collect();
-    if let Some(forcing) = differing.iter().find(|field| (known.policy.forces)(address.kind, field)) {
+    let rules = (known.policy.rules)(address.kind);
+    let needs = |wanted: FieldChange| differing.iter().find(move |field| rules.change(field) == wanted);
+    for field in &differing {
+        if let FieldChange::Refused(instead) = rules.change(field) {
+            return Err(Error::usage(format!("`{address}`: `{field}` cannot be changed"))
+                .hint(instead)
+                .hint(format!("it is asked for at {}", resource.origin)));
+        }
+    }
+    if let Some(forcing) = needs(FieldChange::Replace) {
         change.action = Action::Replace;
         change.reason = format!("`{forcing}` cannot be changed in place");
     } else if !differing.is_empty() {
         change.action = Action::Update;
         let outside = differing.iter().all(|field| moved.iter().any(|moved| moved == field));
         change.reason = format!("{} changed{}", list(&differing), if outside { " outside of infra" } else { "" });
+        if needs(FieldChange::Restart).is_some() {
+            change.reason += "; it is stopped for that and started again";
+        }
+    } else if let Some(strayed) = follow::strayed(object, resource, known) {
+        change.action = Action::Update;
+        change.reason = strayed;
     } else if let Some(reason) = match object.health {
         Health::Stopped => Some("it stands still"),
         Health::Paused => Some("it is paused"),
@@ -336,37 +367,11 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Change {
         change.action = Action::Update;
         change.reason = reason.to_owned();
     }
-    change
+    Ok(change)
 }
 
 fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The object of an address: the one that the state knows, otherwise the oldest one with the label.
-fn find<'a>(address: &Address, id: Option<&str>, observed: &'a [Object]) -> Option<&'a Object> {
-    let mut with_label: Vec<&Object> = observed.iter().filter(|object| object.address == *address).collect();
-    with_label.sort_by_key(|object| (id != Some(object.id.as_str()), object.created));
-    with_label.first().copied()
-}
-
-/// What stands on a replaced resource is replaced with it.
-fn replace_dependents(changes: &mut BTreeMap<Address, Change>) {
-    loop {
-        let replaced: BTreeSet<Address> = changes
-            .values()
-            .filter(|change| change.action == Action::Replace)
-            .map(|change| change.address.clone())
-            .collect();
-        let next = changes.values_mut().find_map(|change| {
-            let stands = matches!(change.action, Action::Keep | Action::Update | Action::Adopt);
-            let need = change.needs.iter().find(|need| replaced.contains(need))?.clone();
-            stands.then_some((change, need))
-        });
-        let Some((change, need)) = next else { return };
-        change.action = Action::Replace;
-        change.reason = format!("`{need}` is replaced");
-    }
 }
 
 /// The removal of an object that nobody wants. Where the state does not know what it needed, what stands
@@ -396,6 +401,7 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
         needs,
         token: None,
         data: data::held(object, None, known),
+        follows: Vec::new(),
         chosen: Map::new(),
     }
 }
@@ -436,6 +442,7 @@ mod tests {
             terms: Terms::default(),
             attributes: Map::new(),
             actual: Map::new(),
+            links: None,
         }
     }
 
@@ -495,6 +502,52 @@ mod tests {
         let moved = resource("subnet.a", json!({"cidr": "10.1.0.0/24"}), &[]);
         let both = actions(&[moved, vm], Some(&state), &observed);
         assert!(both.iter().all(|(_, action)| *action == Action::Replace));
+    }
+
+    #[test]
+    fn what_points_to_a_machine_that_is_created_again_is_changed_and_nothing_is_replaced_for_it() {
+        let vm = resource("vm.a", json!({"image": "x"}), &[]);
+        let balancer = resource("load_balancer.front", json!({"members": ["a"], "ports": [80]}), &["vm.a"]);
+        let zone = resource("dns_zone.example", json!({"zone": "example.org."}), &["vm.a", "load_balancer.front"]);
+        let state = state(&[(&vm, "1"), (&balancer, "2"), (&zone, "3")]);
+        let desired = [vm.clone(), balancer.clone(), zone.clone()];
+        let lost = [object("load_balancer.front", "2"), object("dns_zone.example", "3")];
+        let of = |desired: &[Resource], observed: &[Object]| -> Vec<(Action, String)> {
+            let (pending, policy) = (BTreeMap::new(), crate::resource::Policy::default());
+            let known = Known { state: Some(&state), pending: &pending, observed, policy };
+            diff(desired, known).unwrap().into_iter().map(|change| (change.action, change.reason)).collect()
+        };
+        let pointed = |why: &str| (Action::Update, why.to_owned());
+        let found = of(&desired, &lost);
+        assert_eq!(found[..2], [pointed("`vm.a` is created"), pointed("`vm.a` is created")]);
+        assert_eq!(found[2].0, Action::Create);
+        let there = [object("vm.a", "1"), lost[0].clone(), lost[1].clone()];
+        let other = [resource("vm.a", json!({"image": "y"}), &[]), balancer, zone];
+        let found = of(&other, &there);
+        assert_eq!(found[..2], [pointed("`vm.a` is replaced"), pointed("`vm.a` is replaced")]);
+        assert_eq!(found[2].0, Action::Replace);
+        assert!(of(&desired, &there).iter().all(|(action, _)| *action == Action::Keep));
+    }
+
+    #[test]
+    fn what_points_elsewhere_than_it_should_is_changed() {
+        let (a, b) = (resource("vm.a", json!({}), &[]), resource("vm.b", json!({}), &[]));
+        let balancer = resource("load_balancer.front", json!({"members": ["a", "b"]}), &["vm.a", "vm.b"]);
+        let state = state(&[(&a, "1"), (&b, "2"), (&balancer, "3")]);
+        let reason = |ids: Option<&[&str]>| {
+            let links = ids.map(|ids| ids.iter().map(|&id| id.to_owned()).collect());
+            let front = Object { links, ..object("load_balancer.front", "3") };
+            let observed = [object("vm.a", "1"), object("vm.b", "2"), front];
+            let (pending, policy) = (BTreeMap::new(), crate::resource::Policy::default());
+            let known = Known { state: Some(&state), pending: &pending, observed: &observed, policy };
+            let change = diff(&[a.clone(), b.clone(), balancer.clone()], known).unwrap().remove(0);
+            (change.action, change.reason)
+        };
+        assert_eq!(reason(None).0, Action::Keep, "it is not known to what it points");
+        assert_eq!(reason(Some(&["1", "2"])).0, Action::Keep);
+        let changed = |why: &str| (Action::Update, why.to_owned());
+        assert_eq!(reason(Some(&["1"])), changed("it does not point to `vm.b`"));
+        assert_eq!(reason(Some(&["1", "2", "9"])), changed("it points to `9` outside of infra"));
     }
 
     #[test]

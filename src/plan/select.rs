@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Change, replace_dependents};
+use super::{Action, Change, follow::follow};
 use crate::{
     error::{Error, Result, did_you_mean},
-    resource::Address,
+    resource::{Address, Policy},
     state::State,
 };
 
@@ -33,7 +33,7 @@ impl Selection {
     ///
     /// # Errors
     /// When an address is not in the plan, or one that is to be made anew does not exist.
-    pub fn of(&self, changes: Vec<Change>, state: Option<&State>) -> Result<Vec<Change>> {
+    pub fn of(&self, changes: Vec<Change>, state: Option<&State>, policy: Policy) -> Result<Vec<Change>> {
         let mut changes: BTreeMap<Address, Change> =
             changes.into_iter().map(|change| (change.address.clone(), change)).collect();
         let known: Vec<String> = changes.keys().map(Address::to_string).collect();
@@ -54,7 +54,7 @@ impl Selection {
             change.action = Action::Replace;
             "you asked for it".clone_into(&mut change.reason);
         }
-        replace_dependents(&mut changes);
+        follow(&mut changes, policy);
         if !self.targets.is_empty() {
             let wanted = reach(&changes, self.targets.iter().cloned().collect(), Direction::Down);
             changes.retain(|address, _| wanted.contains(address));
@@ -122,6 +122,10 @@ fn reach(
                     {
                         reached.insert(address.clone());
                     }
+                    // What is created again is put back into what points to it.
+                    Direction::Down if change.follows.contains(need) && reached.contains(need) => {
+                        reached.insert(address.clone());
+                    }
                     // What stands already can be stood upon, whether anything is done to it or not.
                     Direction::Up if reached.contains(first) && changes[first].action != Action::Keep => {
                         reached.insert(then.clone());
@@ -138,7 +142,7 @@ fn reach(
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Change, Selection, State};
+    use super::{Action, Change, Policy, Selection, State};
 
     /// Changes by their addresses, actions and needs.
     fn changes(list: &[(&str, Action, &[&str])]) -> Vec<Change> {
@@ -165,17 +169,19 @@ mod tests {
                 terms: crate::resource::Terms::default(),
                 attributes: serde_json::Map::new(),
                 actual: serde_json::Map::new(),
+                links: None,
             }),
             needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
             token: None,
             data: Vec::new(),
+            follows: Vec::new(),
             chosen: serde_json::Map::new(),
         };
         list.iter().map(change).collect()
     }
 
     fn select(selection: &Selection, list: &[(&str, Action, &[&str])]) -> Vec<(String, Action)> {
-        let selected = selection.of(changes(list), None).unwrap();
+        let selected = selection.of(changes(list), None, Policy::default()).unwrap();
         selected.into_iter().map(|change| (change.address.to_string(), change.action)).collect()
     }
 
@@ -242,8 +248,12 @@ mod tests {
         let resources = [("vm.a".parse().unwrap(), serde_json::from_value(entry).unwrap())].into();
         let state = State { resources, ..State::of_name("dev".parse().unwrap()) };
         let selection = Selection { excluded: addresses(&["vm.a"]), ..Selection::default() };
-        let kept: Vec<String> =
-            selection.of(changes(moved), Some(&state)).unwrap().iter().map(|c| c.address.to_string()).collect();
+        let kept: Vec<String> = selection
+            .of(changes(moved), Some(&state), Policy::default())
+            .unwrap()
+            .iter()
+            .map(|c| c.address.to_string())
+            .collect();
         assert_eq!(kept, ["subnet.b"]);
         // A target that must be removed with what it is in brings along what else is in that.
         let selection = Selection { targets: addresses(&["vm.a"]), ..Selection::default() };
@@ -259,7 +269,7 @@ mod tests {
         let selected = select(&selection, list);
         assert_eq!(selected[1..], [("subnet.a".into(), Action::Replace), ("vm.a".into(), Action::Replace)]);
         let wrong = Selection { replaced: addresses(&["vm.aa"]), ..Selection::default() };
-        let error = wrong.of(changes(list), None).unwrap_err();
+        let error = wrong.of(changes(list), None, Policy::default()).unwrap_err();
         assert!(error.to_string().contains("no `vm.aa`") && error.hints()[0].contains("vm.a"), "{error}");
     }
 }

@@ -177,6 +177,7 @@ mod tests {
             terms: Terms::default(),
             attributes: Map::new(),
             actual: Map::new(),
+            links: None,
         }
     }
 

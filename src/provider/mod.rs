@@ -12,7 +12,7 @@ mod managed_postgres;
 mod owner;
 pub mod yandex;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Policy, Resource, Terms},
+    resource::{Address, KindName, Policy, Resource, Rules, Terms},
     secret::Secret,
 };
 
@@ -70,11 +70,6 @@ pub trait Provider: Send + Sync {
     /// How it treats the kinds.
     fn policy(&self) -> Policy {
         Policy::default()
-    }
-
-    /// Whether an update of these fields interrupts a machine.
-    fn interrupts(&self, _kind: KindName, _fields: &[&str]) -> bool {
-        false
     }
 
     /// What earlier versions wrote into the project label of objects: the path of the project's folder, or what a label of
@@ -300,6 +295,10 @@ pub struct Object {
     /// Fields of its specification as the provider shows them, where they may have been changed behind our back.
     #[serde(skip_serializing_if = "Map::is_empty", default)]
     pub actual: Map<String, Value>,
+    /// The ids of what it points to, of the kinds whose [`Link`](crate::resource::Link)s are seen; what is not ours included.
+    /// `None` when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub links: Option<BTreeSet<String>>,
 }
 
 /// How an object is.
@@ -332,6 +331,16 @@ impl Object {
     pub fn public_port(&self, port: u16) -> Option<u16> {
         let ports = self.attributes.get("ports")?;
         ports.get(port.to_string())?.as_u64().and_then(|port| u16::try_from(port).ok())
+    }
+}
+
+/// What a provider can change of the kinds, and what of them it compares with what exists.
+#[must_use]
+pub fn rules(provider: ProviderName) -> fn(KindName) -> Rules {
+    match provider {
+        ProviderName::Docker => docker::rules::of,
+        ProviderName::Yandex => yandex::rules::of,
+        ProviderName::Aws => aws::rules::of,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 
 /// What an address should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub struct AddressSpec {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub zone: Option<String>,
 }
+
+const RULES: Rules = Rules { fields: &[Field::seen("zone", FieldChange::Replace)], links: &[] };
 
 pub(super) struct ReservedAddress;
 
@@ -24,8 +26,8 @@ impl Kind for ReservedAddress {
         0
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        true
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, _spec: &Map<String, Value>) -> String {

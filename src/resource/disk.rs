@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 
 /// What a disk should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,15 @@ pub struct DiskSpec {
     pub zone: Option<String>,
 }
 
+const RULES: Rules = Rules {
+    fields: &[
+        Field::seen("size_gb", FieldChange::InPlace),
+        Field::seen("disk_type", FieldChange::Replace),
+        Field::seen("zone", FieldChange::Replace),
+    ],
+    links: &[],
+};
+
 pub(super) struct Disk;
 
 impl Kind for Disk {
@@ -29,8 +38,8 @@ impl Kind for Disk {
         0
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        matches!(field, "disk_type" | "zone")
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

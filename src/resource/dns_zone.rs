@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Address, Kind};
+use super::{Address, Field, FieldChange, Kind, KindName, Link, LinkChange, Rules};
 use crate::name::Name;
 
 /// What a zone should be.
@@ -35,6 +35,21 @@ pub struct RecordSpec {
     pub to: Option<Address>,
 }
 
+const RULES: Rules = Rules {
+    fields: &[
+        Field::seen("zone", FieldChange::Replace),
+        Field::seen("network", FieldChange::Replace),
+        Field::seen("records", FieldChange::InPlace),
+    ],
+    links: &[
+        Link::seen(KindName::VM, LinkChange::InPlace),
+        Link::seen(KindName::INSTANCE_GROUP, LinkChange::InPlace),
+        Link::seen(KindName::ADDRESS, LinkChange::InPlace),
+        Link::seen(KindName::LOAD_BALANCER, LinkChange::InPlace),
+        Link::seen(KindName::POSTGRES, LinkChange::InPlace),
+    ],
+};
+
 pub(super) struct DnsZone;
 
 impl Kind for DnsZone {
@@ -46,8 +61,8 @@ impl Kind for DnsZone {
         6
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        matches!(field, "zone" | "network")
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Kind, Rules};
 
 pub(super) struct Expiry;
 
@@ -16,8 +16,8 @@ impl Kind for Expiry {
         0
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        false
+    fn rules(&self) -> Rules {
+        Rules::NONE
     }
 
     fn summary(&self, _spec: &Map<String, Value>) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Kind, VmSpec};
+use super::{Field, FieldChange, Kind, Rules, VmSpec};
 use crate::name::Name;
 
 /// What a group should be.
@@ -45,6 +45,19 @@ pub struct HealthCheck {
     pub patience: u64,
 }
 
+const RULES: Rules = Rules {
+    fields: &[
+        Field::seen("count", FieldChange::InPlace),
+        Field::seen("zones", FieldChange::InPlace),
+        Field::seen("max_unavailable", FieldChange::InPlace),
+        Field::seen("max_expansion", FieldChange::InPlace),
+        Field::seen("service_account", FieldChange::Replace),
+        Field::seen("health_check", FieldChange::InPlace),
+        Field::seen("machine", FieldChange::InPlace),
+    ],
+    links: &[],
+};
+
 pub(super) struct InstanceGroup;
 
 impl Kind for InstanceGroup {
@@ -56,8 +69,8 @@ impl Kind for InstanceGroup {
         3
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        field == "service_account"
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn confidential(&self) -> &'static [&'static str] {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, KindName, Link, LinkChange, Rules};
 use crate::name::Name;
 
 /// What a load balancer should be.
@@ -14,6 +14,11 @@ pub struct LoadBalancerSpec {
     /// The TCP ports, which the machines listen on too. The first one is asked whether a machine answers.
     pub ports: Vec<u16>,
 }
+
+const RULES: Rules = Rules {
+    fields: &[Field::seen("members", FieldChange::InPlace), Field::seen("ports", FieldChange::InPlace)],
+    links: &[Link::seen(KindName::VM, LinkChange::InPlace)],
+};
 
 pub(super) struct LoadBalancer;
 
@@ -26,8 +31,8 @@ impl Kind for LoadBalancer {
         5
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        false
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

@@ -1,5 +1,5 @@
-//! The kinds of things that an environment is made of: one file each, with its specification, what it needs and which of
-//! its fields force a replacement. This module knows no cloud. It may import the vocabulary only.
+//! The kinds of things that an environment is made of: one file each, with its specification, what it needs and how
+//! its fields are changed. This module knows no cloud. It may import the vocabulary only.
 
 mod address;
 mod disk;
@@ -13,6 +13,7 @@ mod postgres;
 mod registry;
 mod role_binding;
 mod route_table;
+mod rules;
 mod security_group;
 mod service_account;
 mod subnet;
@@ -36,6 +37,7 @@ pub use self::{
     registry::RegistrySpec,
     role_binding::RoleBindingSpec,
     route_table::RouteTableSpec,
+    rules::{Drift, Field, FieldChange, Link, LinkChange, Rules},
     security_group::SecurityGroupSpec,
     service_account::ServiceAccountSpec,
     subnet::SubnetSpec,
@@ -52,8 +54,8 @@ pub trait Kind: Sync {
     /// How far up it stands: it may need things of lower levels only.
     fn level(&self) -> u8;
 
-    /// Whether a change of this field of the specification can only be made by a new object.
-    fn forces_replacement(&self, field: &str) -> bool;
+    /// How a provider without rules of its own treats the kind.
+    fn rules(&self) -> Rules;
 
     /// The fields of a specification, as `field` or `field.field`, that may hold passwords and tokens: they are encrypted in a state and
     /// never shown.
@@ -74,15 +76,15 @@ pub trait Kind: Sync {
 /// How a provider treats the kinds. Plain functions: plans know no provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Whether a field of a kind can only be changed by a new object.
-    pub forces: fn(KindName, &str) -> bool,
+    /// What can be done with each field of a kind, and with what it points to.
+    pub rules: fn(KindName) -> Rules,
     /// How far up a kind stands: what it needs has lower levels, so that it goes first when nothing else is known.
     pub level: fn(KindName) -> u8,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { forces: |kind, field| kind.kind().forces_replacement(field), level: |kind| kind.kind().level() }
+        Self { rules: |kind| kind.kind().rules(), level: |kind| kind.kind().level() }
     }
 }
 

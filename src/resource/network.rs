@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 
 /// What a network should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,15 @@ pub struct NetworkSpec {
     pub cidr: Option<String>,
 }
 
+const RULES: Rules = Rules {
+    fields: &[
+        Field::seen("name", FieldChange::Replace),
+        Field::seen("cidrs", FieldChange::InPlace),
+        Field::seen("cidr", FieldChange::InPlace),
+    ],
+    links: &[],
+};
+
 pub(super) struct Network;
 
 impl Kind for Network {
@@ -28,8 +37,8 @@ impl Kind for Network {
         0
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        field == "name"
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

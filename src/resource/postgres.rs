@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 use crate::name::Name;
 
 /// What a service should be.
@@ -73,6 +73,25 @@ pub fn databases_of<'a>(names: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
+const RULES: Rules = Rules {
+    fields: &[
+        Field::seen("version", FieldChange::InPlace),
+        Field::seen("cores", FieldChange::InPlace),
+        Field::seen("memory_mb", FieldChange::InPlace),
+        Field::seen("class", FieldChange::InPlace),
+        Field::seen("disk_gb", FieldChange::InPlace),
+        Field::seen("disk_type", FieldChange::Replace),
+        Field::seen("subnet", FieldChange::Replace),
+        Field::seen("zone", FieldChange::Replace),
+        Field::seen("public", FieldChange::InPlace),
+        Field::seen("settings", FieldChange::InPlace),
+        Field::seen("users", FieldChange::InPlace),
+        Field::seen("databases", FieldChange::InPlace),
+        Field::seen("backup", FieldChange::InPlace),
+    ],
+    links: &[],
+};
+
 pub(super) struct Postgres;
 
 impl Kind for Postgres {
@@ -84,8 +103,8 @@ impl Kind for Postgres {
         3
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        matches!(field, "subnet" | "zone" | "disk_type")
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

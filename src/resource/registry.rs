@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Kind, Rules};
 
 /// What a registry should be: it has no settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +20,8 @@ impl Kind for Registry {
         0
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        true
+    fn rules(&self) -> Rules {
+        Rules::NONE
     }
 
     fn summary(&self, _spec: &Map<String, Value>) -> String {

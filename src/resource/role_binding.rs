@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 use crate::name::Name;
 
 /// What a service account may do.
@@ -14,6 +14,11 @@ pub struct RoleBindingSpec {
     /// Its roles.
     pub roles: Vec<String>,
 }
+
+const RULES: Rules = Rules {
+    fields: &[Field::seen("service_account", FieldChange::Replace), Field::seen("roles", FieldChange::InPlace)],
+    links: &[],
+};
 
 pub(super) struct RoleBinding;
 
@@ -26,8 +31,8 @@ impl Kind for RoleBinding {
         1
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        field == "service_account"
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

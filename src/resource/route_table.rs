@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 use crate::name::Name;
 
 /// What a route table should be: everything goes through a gateway.
@@ -14,6 +14,11 @@ pub struct RouteTableSpec {
     /// The gateway.
     pub gateway: Name,
 }
+
+const RULES: Rules = Rules {
+    fields: &[Field::seen("network", FieldChange::Replace), Field::seen("gateway", FieldChange::Replace)],
+    links: &[],
+};
 
 pub(super) struct RouteTable;
 
@@ -26,8 +31,8 @@ impl Kind for RouteTable {
         1
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        true
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 use crate::name::Name;
 
 /// What a security group should open.
@@ -14,6 +14,11 @@ pub struct SecurityGroupSpec {
     /// TCP ports that the world may reach.
     pub ports: Vec<u16>,
 }
+
+const RULES: Rules = Rules {
+    fields: &[Field::seen("network", FieldChange::Replace), Field::seen("ports", FieldChange::InPlace)],
+    links: &[],
+};
 
 pub(super) struct SecurityGroup;
 
@@ -26,8 +31,8 @@ impl Kind for SecurityGroup {
         1
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        field == "network"
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Kind, Rules};
 
 /// What a service account should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +20,8 @@ impl Kind for ServiceAccount {
         0
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        true
+    fn rules(&self) -> Rules {
+        Rules::NONE
     }
 
     fn summary(&self, _spec: &Map<String, Value>) -> String {

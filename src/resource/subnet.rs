@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 
 /// What a subnet should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,11 @@ pub struct SubnetSpec {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub zone: Option<String>,
 }
+
+const RULES: Rules = Rules {
+    fields: &[Field::seen("cidr", FieldChange::Replace), Field::seen("zone", FieldChange::Replace)],
+    links: &[],
+};
 
 pub(super) struct Subnet;
 
@@ -26,8 +31,8 @@ impl Kind for Subnet {
         2
     }
 
-    fn forces_replacement(&self, _field: &str) -> bool {
-        true
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {

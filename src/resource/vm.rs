@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Field, FieldChange, Kind, Rules};
 use crate::name::Name;
 
 /// What a machine should be.
@@ -54,6 +54,30 @@ pub struct VmSpec {
     pub security_groups: Vec<Name>,
 }
 
+const RULES: Rules = Rules {
+    fields: &[
+        Field::seen("image", FieldChange::Replace),
+        Field::seen("cores", FieldChange::InPlace),
+        Field::seen("core_fraction", FieldChange::InPlace),
+        Field::seen("memory_mb", FieldChange::InPlace),
+        Field::seen("disk_gb", FieldChange::Replace),
+        Field::seen("subnet", FieldChange::Replace),
+        Field::seen("public", FieldChange::Replace),
+        Field::seen("ports", FieldChange::Replace),
+        Field::seen("login", FieldChange::Replace),
+        Field::seen("authorized_keys", FieldChange::Replace),
+        Field::seen("disks", FieldChange::Replace),
+        Field::seen("user_data", FieldChange::Replace),
+        Field::seen("compose", FieldChange::Replace),
+        Field::seen("zone", FieldChange::Replace),
+        Field::seen("disk_type", FieldChange::Replace),
+        Field::seen("class", FieldChange::Replace),
+        Field::seen("reserved_address", FieldChange::Replace),
+        Field::seen("security_groups", FieldChange::Replace),
+    ],
+    links: &[],
+};
+
 pub(super) struct Vm;
 
 impl Kind for Vm {
@@ -65,8 +89,8 @@ impl Kind for Vm {
         3
     }
 
-    fn forces_replacement(&self, field: &str) -> bool {
-        !matches!(field, "cores" | "core_fraction" | "memory_mb")
+    fn rules(&self) -> Rules {
+        RULES
     }
 
     fn confidential(&self) -> &'static [&'static str] {

@@ -157,6 +157,7 @@ mod tests {
             object: None,
             needs: Vec::new(),
             token: None,
+            follows: Vec::new(),
             data: Vec::new(),
             chosen: Map::new(),
         };

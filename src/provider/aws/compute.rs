@@ -13,18 +13,6 @@ use crate::{
     resource::{Address, DiskSpec, KindName, VmSpec},
 };
 
-/// Fields of a machine that are changed in place. Its cores and its memory are those of its class.
-pub(super) const UPDATABLE: &[&str] = &[
-    "cores",
-    "core_fraction",
-    "memory_mb",
-    "class",
-    "disk_gb",
-    "disk_type",
-    "ports",
-    "security_groups",
-    "reserved_address",
-];
 /// The part of a machine that is its first disk.
 const DISK_PART: &str = "first-disk";
 /// Where volumes are attached, one after the other.

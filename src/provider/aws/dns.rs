@@ -56,6 +56,7 @@ impl DnsZoneDriver {
             terms: Terms::default(),
             attributes: serde_json::Map::new(),
             actual: serde_json::Map::new(),
+            links: None,
         }))
     }
 

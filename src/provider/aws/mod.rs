@@ -13,6 +13,7 @@ mod layout;
 mod network;
 mod postgres;
 mod quota;
+pub(super) mod rules;
 
 use std::time::Duration;
 
@@ -180,13 +181,7 @@ impl Provider for Aws {
 
     fn policy(&self) -> Policy {
         Policy {
-            forces: |kind, field| match kind {
-                KindName::VM => !compute::UPDATABLE.contains(&field),
-                KindName::DISK => !matches!(field, "size_gb" | "disk_type"),
-                KindName::POSTGRES => matches!(field, "subnet" | "zone"),
-                KindName::NETWORK => field != "cidrs",
-                _ => kind.kind().forces_replacement(field),
-            },
+            rules: rules::of,
             // The gateway stands in a subnet here, and the table of routes leads to it.
             level: |kind| match kind {
                 KindName::DNS_ZONE => 6,
@@ -197,15 +192,6 @@ impl Provider for Aws {
                 KindName::SUBNET | KindName::SECURITY_GROUP | KindName::ROLE_BINDING => 1,
                 _ => 0,
             },
-        }
-    }
-
-    fn interrupts(&self, kind: KindName, fields: &[&str]) -> bool {
-        match kind {
-            KindName::VM => fields.contains(&"class"),
-            // Settings are in force after a start.
-            KindName::POSTGRES => true,
-            _ => false,
         }
     }
 
@@ -467,6 +453,7 @@ fn object(tags: &[Tag], kind: KindName, id: &str, created: &str) -> Option<Objec
         terms: Terms::read(|key| tag(tags, key)),
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
+        links: None,
     })
 }
 

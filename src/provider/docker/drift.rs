@@ -105,6 +105,7 @@ mod tests {
             terms: Terms::default(),
             attributes: map(attributes),
             actual: map(actual),
+            links: None,
         }
     }
 

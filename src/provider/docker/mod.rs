@@ -10,6 +10,7 @@ mod drift;
 mod expiry;
 mod image;
 mod removal;
+pub(super) mod rules;
 mod subnet;
 mod vm;
 
@@ -28,7 +29,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Resource, Terms, VmSpec},
+    resource::{Address, KindName, Policy, Resource, Terms, VmSpec},
 };
 
 pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
@@ -100,6 +101,10 @@ impl Provider for Docker {
             KindName::VM => Some(&self.vm),
             _ => None,
         }
+    }
+
+    fn policy(&self) -> Policy {
+        Policy { rules: rules::of, ..Policy::default() }
     }
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {
@@ -222,6 +227,7 @@ fn object(labels: &BTreeMap<String, String>, id: String, created: i64) -> Option
         terms: Terms::of(labels),
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
+        links: None,
     })
 }
 

@@ -18,7 +18,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Resource, Terms},
+    resource::{Address, KindName, LinkChange, Resource, Terms},
 };
 
 /// A call, as the hook sees it.
@@ -146,6 +146,7 @@ impl Fake {
             terms: request.terms.clone(),
             attributes,
             actual: serde_json::Map::new(),
+            links: None,
         };
         world.objects.insert(named(&resource.address), (object.clone(), resource.needs.clone()));
         Ok(object)
@@ -157,6 +158,8 @@ impl Fake {
         let dependent = world.objects.values().find(|(other, needs)| {
             (&other.project, &other.environment) == (&object.project, &object.environment)
                 && needs.contains(&object.address)
+                // What is only pointed to can go: whatever pointed to it is pointed to the next one.
+                && other.address.kind.kind().rules().link(object.address.kind) != LinkChange::InPlace
         });
         if let Some((dependent, _)) = dependent {
             return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));

@@ -20,20 +20,6 @@ use crate::{
 
 /// Bytes of a GiB.
 const GIB: u64 = 1 << 30;
-/// Fields of a machine that are changed in place.
-pub(super) const UPDATABLE: &[&str] = &[
-    "cores",
-    "core_fraction",
-    "memory_mb",
-    "class",
-    "disk_gb",
-    "public",
-    "ports",
-    "security_groups",
-    "reserved_address",
-];
-/// Fields of a machine that are changed while it is stopped.
-pub(super) const STOPPED: &[&str] = &["cores", "core_fraction", "memory_mb", "class"];
 /// How long a machine may take to come to rest.
 const SETTLE: Duration = Duration::from_mins(10);
 /// A machine's one network interface.

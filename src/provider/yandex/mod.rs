@@ -13,6 +13,7 @@ mod layout;
 mod postgres;
 mod postgres_settings;
 mod registry;
+pub(super) mod rules;
 mod vpc;
 
 use std::{path::PathBuf, time::Duration};
@@ -171,18 +172,7 @@ impl Provider for Yandex {
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            forces: |kind, field| match kind {
-                KindName::VM => !compute::UPDATABLE.contains(&field),
-                KindName::DISK => field != "size_gb",
-                _ => kind.kind().forces_replacement(field),
-            },
-            ..Policy::default()
-        }
-    }
-
-    fn interrupts(&self, kind: KindName, fields: &[&str]) -> bool {
-        kind == KindName::VM && fields.iter().any(|field| compute::STOPPED.contains(field))
+        Policy { rules: rules::of, ..Policy::default() }
     }
 
     fn path_label(&self, folder: &str) -> String {
@@ -415,6 +405,7 @@ fn object(labels: &Labels, kind: KindName, environment: Option<&Name>, id: &str,
         terms: Terms::of(labels),
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
+        links: None,
     })
 }
 

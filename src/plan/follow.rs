@@ -1,0 +1,86 @@
+//! What a change means for what points to the changed thing: a route table for its gateway, a balancer for its machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Change, Known, list};
+use crate::{
+    provider::Object,
+    resource::{Address, LinkChange, Policy, Resource},
+};
+
+/// What is in a replaced thing is replaced with it; what points to something that is created again is pointed to the new one.
+pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
+    loop {
+        let other = |action: Action| matches!(action, Action::Replace | Action::Create);
+        let moving: BTreeMap<Address, Action> = (changes.values())
+            .filter(|change| other(change.action))
+            .map(|change| (change.address.clone(), change.action))
+            .collect();
+        let replaced = |change: &Change| {
+            let rules = (policy.rules)(change.address.kind);
+            let mut needs = change.needs.iter();
+            needs
+                .find(|need| {
+                    moving.get(*need) == Some(&Action::Replace) && rules.link(need.kind) == LinkChange::Replace
+                })
+                .cloned()
+        };
+        let next =
+            changes.values_mut().filter(|change| exists(change)).find_map(|change| Some((replaced(change)?, change)));
+        if let Some((need, change)) = next {
+            change.action = Action::Replace;
+            change.reason = format!("`{need}` is replaced");
+            change.follows.clear();
+            continue;
+        }
+        for change in changes.values_mut().filter(|change| exists(change)) {
+            let rules = (policy.rules)(change.address.kind);
+            let points = |need: &&Address| rules.link(need.kind) == LinkChange::InPlace && moving.contains_key(*need);
+            change.follows = change.needs.iter().filter(points).cloned().collect();
+            let Some(first) = change.follows.first().filter(|_| change.action != Action::Update) else { continue };
+            let how = if moving[first] == Action::Create { "created" } else { "replaced" };
+            let adopted = change.action == Action::Adopt;
+            change.reason =
+                format!("{}`{first}` is {how}", if adopted { "an interrupted run made it, and " } else { "" });
+            change.action = Action::Update;
+        }
+        return;
+    }
+}
+
+/// Whether a change is about something that exists and stays.
+fn exists(change: &Change) -> bool {
+    matches!(change.action, Action::Keep | Action::Update | Action::Adopt)
+}
+
+/// How what an object points to differs from what it needs, in words: it was changed outside of infra.
+pub(super) fn strayed(object: &Object, resource: &Resource, known: Known<'_>) -> Option<String> {
+    let links = object.links.as_ref()?;
+    let rules = (known.policy.rules)(object.address.kind);
+    let mut needed = BTreeSet::new();
+    let mut lost = Vec::new();
+    for need in resource.needs.iter().filter(|need| rules.sees(need.kind)) {
+        // What does not exist is created, and pointed to then.
+        let Some(there) = known.find(need) else { continue };
+        needed.insert(there.id.as_str());
+        if !links.contains(&there.id) {
+            lost.push(need.to_string());
+        }
+    }
+    // What is about to be removed was needed until now.
+    let was = known.state.and_then(|state| state.resources.get(&object.address)).map(|entry| entry.needs.as_slice());
+    let former: BTreeSet<&str> =
+        was.into_iter().flatten().filter_map(|need| Some(known.find(need)?.id.as_str())).collect();
+    let foreign: Vec<&str> =
+        (links.iter().map(String::as_str)).filter(|id| !needed.contains(id) && !former.contains(id)).collect();
+    let gone: Vec<&str> =
+        links.iter().map(String::as_str).filter(|id| former.contains(id) && !needed.contains(id)).collect();
+    let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
+    if !foreign.is_empty() {
+        return Some(format!("it points to {} outside of infra", list(&foreign)));
+    }
+    if !lost.is_empty() {
+        return Some(format!("it does not point to {}", list(&lost)));
+    }
+    (!gone.is_empty()).then(|| format!("it no longer needs {}", list(&gone)))
+}

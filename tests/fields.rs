@@ -1,0 +1,158 @@
+//! What each provider can change and compare: the tables name every field of every kind, and
+//! `docs/reference/fields.md` is made of them.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use infra::{
+    config::ProviderName,
+    provider,
+    resource::{
+        AddressSpec, BackupSpec, DatabaseSpec, DiskSpec, DnsZoneSpec, Drift, FieldChange, GatewaySpec, HealthCheck,
+        InstanceGroupSpec, KindName, LinkChange, LoadBalancerSpec, NetworkSpec, PostgresSpec, RecordSpec, RegistrySpec,
+        RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
+    },
+};
+
+const PROVIDERS: [(ProviderName, &str); 3] =
+    [(ProviderName::Docker, "docker"), (ProviderName::Yandex, "yandex"), (ProviderName::Aws, "aws")];
+
+/// The names of all fields of a kind: each specification is written out whole, so that a new field does not compile here
+/// until it is in the tables.
+fn fields(kind: KindName) -> BTreeSet<String> {
+    let (name, text): (infra::name::Name, _) = ("a".parse().unwrap(), || Some("a".to_owned()));
+    let vm = VmSpec {
+        image: String::new(),
+        cores: 1,
+        core_fraction: 100,
+        memory_mb: 1,
+        disk_gb: 1,
+        subnet: name.clone(),
+        public: false,
+        ports: Vec::new(),
+        login: String::new(),
+        authorized_keys: Vec::new(),
+        disks: Vec::new(),
+        user_data: text(),
+        compose: text(),
+        zone: text(),
+        disk_type: text(),
+        class: text(),
+        reserved_address: Some(name.clone()),
+        security_groups: vec![name.clone()],
+    };
+    let all = match kind {
+        KindName::VM => spec_fields(&vm),
+        KindName::SUBNET => spec_fields(&SubnetSpec { cidr: String::new(), zone: text() }),
+        KindName::DISK => spec_fields(&DiskSpec { size_gb: 1, disk_type: text(), zone: text() }),
+        KindName::NETWORK => spec_fields(&NetworkSpec { name: String::new(), cidrs: Vec::new(), cidr: text() }),
+        KindName::GATEWAY => spec_fields(&GatewaySpec {}),
+        KindName::ROUTE_TABLE => spec_fields(&RouteTableSpec { network: name.clone(), gateway: name }),
+        KindName::SECURITY_GROUP => spec_fields(&SecurityGroupSpec { network: name, ports: Vec::new() }),
+        KindName::SERVICE_ACCOUNT => spec_fields(&ServiceAccountSpec {}),
+        KindName::ROLE_BINDING => spec_fields(&RoleBindingSpec { service_account: name, roles: Vec::new() }),
+        KindName::LOAD_BALANCER => spec_fields(&LoadBalancerSpec { members: Vec::new(), ports: Vec::new() }),
+        KindName::ADDRESS => spec_fields(&AddressSpec { zone: text() }),
+        KindName::REGISTRY => spec_fields(&RegistrySpec {}),
+        KindName::DNS_ZONE => {
+            let record =
+                RecordSpec { name: String::new(), kind: "A".to_owned(), ttl: 60, values: Vec::new(), to: None };
+            spec_fields(&DnsZoneSpec { zone: String::new(), network: Some(name), records: vec![record] })
+        }
+        KindName::INSTANCE_GROUP => spec_fields(&InstanceGroupSpec {
+            count: 1,
+            zones: Vec::new(),
+            max_unavailable: 1,
+            max_expansion: 0,
+            service_account: Some(name),
+            health_check: Some(HealthCheck { port: 1, path: None, interval: 1, timeout: 1, failures: 1, patience: 1 }),
+            machine: vm,
+        }),
+        KindName::POSTGRES => spec_fields(&PostgresSpec {
+            version: 15,
+            cores: 2,
+            memory_mb: 1,
+            class: text(),
+            disk_gb: 10,
+            disk_type: text(),
+            subnet: name.clone(),
+            zone: text(),
+            public: false,
+            settings: serde_json::Map::new(),
+            users: [("a".to_owned(), String::new())].into(),
+            databases: [("a".to_owned(), DatabaseSpec { owner: "a".to_owned(), extensions: Vec::new() })].into(),
+            backup: Some(BackupSpec { hour: 1, minute: 1, keep_days: 1 }),
+        }),
+        KindName::EXPIRY => serde_json::Map::new(),
+        _ => panic!("`{}` is not here", kind.as_str()),
+    };
+    all.keys().cloned().collect()
+}
+
+/// Fields that mean nothing to a provider and are taken out of its specifications.
+fn unused(provider: ProviderName, kind: KindName) -> &'static [&'static str] {
+    match (provider, kind) {
+        (ProviderName::Docker, KindName::VM) => &["zone", "disk_type", "class", "compose"],
+        _ => &[],
+    }
+}
+
+#[test]
+fn fields_are_all_in_the_tables() {
+    for (provider, called) in PROVIDERS {
+        for kind in KindName::all() {
+            let rules = provider::rules(provider)(kind);
+            let named: BTreeSet<String> = rules.fields.iter().map(|field| field.name.to_owned()).collect();
+            assert_eq!(named.len(), rules.fields.len(), "{called}: `{}` names a field twice", kind.as_str());
+            if rules.fields.is_empty() && rules.links.is_empty() {
+                continue;
+            }
+            let mut wanted = fields(kind);
+            wanted.retain(|field| !unused(provider, kind).contains(&field.as_str()));
+            assert_eq!(named, wanted, "{called}: `{}`", kind.as_str());
+        }
+    }
+}
+
+#[test]
+fn fields_have_a_page() {
+    let change = |change: FieldChange| match change {
+        FieldChange::InPlace => "in place".to_owned(),
+        FieldChange::Restart => "in place, with a restart".to_owned(),
+        FieldChange::Replace => "by replacement".to_owned(),
+        FieldChange::Refused(instead) => format!("refused: {instead}"),
+    };
+    let drift = |drift: Drift| match drift {
+        Drift::Seen => "seen".to_owned(),
+        Drift::Unseen(why) => format!("not seen: {why}"),
+    };
+    let mut text = String::from(
+        "# What is changed and compared\n\nFor each kind of resource: how a change in the environment file is made, and whether a \
+         change made outside of infra (in the console, by another tool) is seen by the next `plan` and put right by `apply`. \
+         Lines with an arrow are what the resource points to: what becomes of it when that is created again or replaced.\n",
+    );
+    for (provider, called) in PROVIDERS {
+        let _ = write!(text, "\n## Provider `{called}`\n\n| kind | field | changed | drift |\n|---|---|---|---|\n");
+        for kind in KindName::all() {
+            let rules = provider::rules(provider)(kind);
+            for field in rules.fields {
+                let (name, kind) = (field.name, kind.as_str());
+                let _ = writeln!(text, "| {kind} | `{name}` | {} | {} |", change(field.change), drift(field.drift));
+            }
+            for link in rules.links {
+                let becomes = match link.change {
+                    LinkChange::InPlace => "is pointed to the new one",
+                    LinkChange::Replace => "is replaced, too",
+                    LinkChange::Keep => "stays as it is",
+                };
+                let _ = writeln!(
+                    text,
+                    "| {} | → {} | {becomes} | {} |",
+                    kind.as_str(),
+                    link.to.as_str(),
+                    drift(link.drift)
+                );
+            }
+        }
+    }
+    crate::docs::page("fields.md", &text);
+}
