@@ -61,6 +61,41 @@ fn files_that_a_task_of_this_machine_may_make_are_no_mistake() {
 }
 
 #[test]
+fn validate_finds_missing_files_of_loops_that_are_written_out() {
+    let found = of_tasks(
+        "    - copy: {src: \"{{ item }}\", dest: \"/etc/{{ item }}\"}
+      loop: [site.yml, one.conf, \"{{ inventory_hostname }}\"]
+    - template: {src: \"{{ it.from }}.j2\", dest: /etc/x, mode: \"{{ it.mode | default(omit) }}\"}
+      with_items:
+        - [{from: two}]
+      loop_control: {loop_var: it}
+    - template: {src: \"{{ item.key }}\", dest: /etc/x}
+      with_dict: {site.yml: a, three.j2: b}
+      when: inventory_hostname == 'other'
+    - copy: {src: \"{{ item }}\", dest: /etc/x}
+      with_items: inventory_hostname
+    - copy: {src: \"{{ item }}\", dest: \"{{ playbook_dir }}\", mode: \"{{ item }}\"}
+      loop: [site.yml]
+    - include_vars: \"{{ item }}\"
+      loop: [none.yml]
+    - copy: {src: \"{{ inventory_hostname }}/{{ item }}\", dest: /etc/x}
+      loop: [a, b]
+",
+        2,
+    );
+    assert_eq!(
+        found,
+        [
+            "9:23: warning: `src` of `template`: there is no template `three.j2`",
+            "3:19: error: `src` of `copy`: there is no file `one.conf`",
+            "5:23: error: `src` of `template`: there is no template `two.j2`",
+            "14:67: error: `mode` of `copy`: `\"site.yml\"` is not a mode: write '0644' or u=rw,g=r",
+            "16:7: error: `include_vars`: there is no variables file `none.yml`",
+        ]
+    );
+}
+
+#[test]
 fn validate_finds_arguments_that_cannot_work() {
     let found = of_tasks(
         "    - service: {name: nginx, state: runing}
@@ -116,4 +151,152 @@ fn validate_finds_plays_for_no_machine() {
     sandbox.write("envs/prod/config.yaml", "instances: {a: {ansible_groups: [wbe]}}\n");
     let printed = sandbox.run(&["validate", "dev"], 0);
     assert!(printed.err.contains("1:10: warning: the pattern `wbe`"), "{}", printed.err);
+}
+
+#[test]
+fn validate_finds_arguments_of_actions_that_cannot_work() {
+    let found = of_tasks(
+        "    - uri: {url: \"{{ inventory_hostname }}\", use_proxy: true}
+    - uri: {url: http://x, body: a, body_format: form-multipart}
+    - uri: {url: http://x, method: \"GE T\"}
+    - uri: {url: http://x, status_code: [200, many]}
+    - uri: {url: http://x, mode: rw}
+    - uri: {url: http://x, follow_redirects: urllib2}
+    - uri: {url: ftp://x}
+    - get_url: {url: \"http://{{ inventory_hostname }}\", dest: /x, use_proxy: true}
+    - get_url: {url: http://x, dest: /x, checksum: \"sha3:00\"}
+    - get_url: {url: http://x, dest: /x, timeout: soon}
+    - pause: {seconds: soon}
+    - template: {src: site.yml, dest: /x, newline_sequence: x}
+    - template: {src: site.yml, dest: /x, output_encoding: latin-1}
+    - template: {src: site.yml, dest: /x, mode: rw}
+    - wait_for_connection: {timeout: soon}
+    - ping:
+      retries: many
+    - ping:
+      delay: soon
+    - uri: {url: \"{{ inventory_hostname }}/x\", method: PATCH, timeout: \"{{ ansible_port }}\"}
+    - get_url: {url: \"{{ inventory_hostname }}/x\", dest: \"{{ inventory_hostname }}\", headers: \"{{ {} }}\"}
+    - pause: {seconds: \"{{ ansible_port }}\", prompt: wait}
+",
+        2,
+    );
+    for (place, says) in [
+        ("3:57", "error: `use_proxy` of `uri`: `use_proxy: true` is not supported"),
+        ("4:50", "error: `body_format` of `uri`: `body_format: form-multipart` is not supported"),
+        ("5:36", "error: `method` of `uri`: `method`: `GE T` cannot be the method of a request"),
+        ("6:41", "error: `status_code` of `uri`: `status_code`: `many` is not a status"),
+        ("7:34", "error: `mode` of `uri`: "),
+        ("8:46", "error: `follow_redirects` of `uri`: `follow_redirects: urllib2` is not supported"),
+        ("9:18", "error: `url` of `uri`: `ftp` addresses cannot be fetched"),
+        ("10:78", "error: `use_proxy` of `get_url`: `use_proxy: true` is not supported"),
+        ("11:52", "error: `checksum` of `get_url`: `checksum`: there is no algorithm `sha3`"),
+        ("12:51", "error: `timeout` of `get_url`: `timeout`: `soon` is not a number of seconds"),
+        ("13:24", "error: `seconds` of `pause`: `seconds`: `soon` is not a number of seconds"),
+        ("14:61", "error: `newline_sequence` of `template`: "),
+        ("15:60", "error: `output_encoding` of `template`: `output_encoding: latin-1` is not supported"),
+        ("16:49", "error: `mode` of `template`: "),
+        ("17:38", "error: `timeout` of `wait_for_connection`: "),
+        ("19:16", "error: `retries: many` is not a whole number"),
+        ("21:14", "error: `delay: soon` is not a whole number"),
+    ] {
+        assert!(
+            found.iter().any(|found| found.starts_with(&format!("{place}: ")) && found.contains(says)),
+            "{place} {says}\n{found:#?}"
+        );
+    }
+    assert_eq!(found.len(), 17, "{found:#?}");
+}
+
+#[test]
+fn validate_finds_connection_variables_that_cannot_work() {
+    let sandbox = sandbox(
+        "- hosts: web
+  vars: {ansible_connection: winrm}
+  vars_files: [more.yml, \"{{ inventory_hostname }}.yml\"]
+  roles: [one]
+  tasks:
+    - ping:
+      vars: {ansible_become_method: su, ansible_port: \"{{ inventory_hostname }}\"}
+",
+    );
+    sandbox.write("envs/dev/config.yaml", &format!("{FILE}vars: {{ansible_ssh_port: ssh}}\n"));
+    sandbox.write("envs/dev/more.yml", "ansible_port: 0\n");
+    sandbox.write("envs/dev/group_vars/web.yml", "ansible_connection: docker\nansible_user: me\n");
+    sandbox.write("envs/dev/host_vars/web-1.yml", "ansible_ssh_common_args: -v\n");
+    sandbox.write("envs/dev/roles/one/tasks/main.yml", "- ping:\n");
+    sandbox.write("envs/dev/roles/one/defaults/main/a.yml", "ansible_connection: local\nansible_port: -1\n");
+    let printed = sandbox.run(&["validate", "dev", "--var", "ansible_become_method=doas"], 2);
+    let of_command = "\nerror: `--var ansible_become_method`: `become_method: doas` is not supported\n";
+    assert!(printed.err.contains(of_command), "{}", printed.err);
+    let mut found: Vec<&str> = printed.err.lines().filter(|line| line.contains(": error: ")).collect();
+    found.iter_mut().for_each(|line| *line = line.split_once("envs/dev/").map_or(*line, |(_, rest)| rest));
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "config.yaml:3:26: error: `ansible_ssh_port`: `ansible_ssh_port: ssh` is not the number of a port",
+            "group_vars/web.yml:1:21: error: `ansible_connection`: `connection: docker` is not supported",
+            "host_vars/web-1.yml:1:1: error: the variable `ansible_ssh_common_args` is not supported",
+            "more.yml:1:15: error: `ansible_port`: `ansible_port: 0` is not the number of a port",
+            "roles/one/defaults/main/a.yml:2:15: error: `ansible_port`: `ansible_port: -1` is not the number of a port",
+            "site.yml:2:30: error: `ansible_connection`: `connection: winrm` is not supported",
+            "site.yml:7:37: error: `ansible_become_method`: `become_method: su` is not supported",
+        ],
+        "{}",
+        printed.err
+    );
+}
+
+#[test]
+fn one_mistake_does_not_hide_the_others() {
+    let sandbox = sandbox(
+        "- hosts: web
+  vars: {found: \"{{ lookup('fil', 'x') }}\"}
+  roles: [broken]
+  tasks:
+    - pnig:
+      register: pinged
+    - debug: {msg: \"{{ pinged }}\"}
+    - copy: {src: missing.conf, dest: /etc/x}
+    - copy: {src: site.yml, dest: /etc/x}
+      notify: nothing
+- hosts: wbe
+  vars_files: [absent.yml]
+  tasks:
+    - debug: {msg: \"{{ of_the_file }}\"}
+- hosts: web
+  tasks:
+    - block:
+        - copy: {src: site.yml, dest: /etc/x}
+      notify: restrat
+    - debug: {msg: \"{{ undefined_one }}\"}
+  handlers:
+    - name: restart
+      ping:
+",
+    );
+    sandbox.write("envs/dev/config.yaml", &FILE.replace("[site.yml]", "[wrong.yml, site.yml]"));
+    sandbox.write("envs/dev/wrong.yml", "- hosts: [web\n");
+    sandbox.write("envs/dev/group_vars/web.yml", "one: \"{{ lookup('pipe', 'date') }}\"\n");
+    sandbox.write("envs/dev/roles/broken/tasks/main.yml", "- ping: {\n");
+    sandbox.write("envs/dev/roles/broken/defaults/main/a.yml", "two: \"{{ lookup('url', 'x') }}\"\n");
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    let found: Vec<&str> = printed.err.lines().filter(|line| line.contains(": error: ")).collect();
+    for says in [
+        "wrong.yml:",
+        "site.yml:2:17: error: there is no lookup `fil`",
+        "site.yml:5:7: error: the module `pnig` is not supported",
+        "site.yml:8:19: error: `src` of `copy`: there is no file `missing.conf`",
+        "site.yml:11:10: error: the pattern `wbe`",
+        "site.yml:12:16: error: there is no variables file `absent.yml`",
+        "site.yml:19:15: error: there is no handler `restrat`",
+        "site.yml:20:24: error: nobody defines the variable `undefined_one`",
+        "group_vars/web.yml:1:6: error: there is no lookup `pipe`",
+        "defaults/main/a.yml:1:6: error: there is no lookup `url`",
+        "tasks/main.yml:",
+    ] {
+        assert!(found.iter().any(|found| found.contains(says)), "{says}\n{}", found.join("\n"));
+    }
+    assert_eq!(found.len(), 11, "{}", found.join("\n"));
 }

@@ -74,8 +74,8 @@ pub struct Environment {
     pub outputs: IndexMap<String, String>,
     /// The templates of the outputs, each with its place.
     pub output_marks: Vec<(String, yaml::Mark)>,
-    /// The texts of the variables, each with its place.
-    pub var_marks: Vec<(String, yaml::Mark)>,
+    /// The variables of the file and of `group_vars/` and `host_vars/`, as they are written.
+    pub written_vars: Vec<yaml::Node>,
     /// Where an Ansible inventory is written after `apply`.
     pub inventory_file: Option<PathBuf>,
     /// Whether `destroy` is refused.

@@ -13,7 +13,7 @@ use crate::{
     },
     state::{State, Vault},
     template::Engine,
-    yaml::Mark,
+    yaml::{Mark, Node},
 };
 
 /// Reads the environment's playbooks and checks them and the templates of its file: the plays, as far as they can be read, and
@@ -36,11 +36,9 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
     }
     let mut plays = Vec::new();
     if !paths.is_empty() {
-        match loader.playbooks(&paths) {
-            Ok(read) => plays = read,
-            Err(error) if !error.diagnostics().is_empty() => found.extend(error.diagnostics().iter().cloned()),
-            Err(error) => return Err(error),
-        }
+        let (read, mistakes) = loader.read_playbooks(&paths)?;
+        plays = read;
+        found.extend(mistakes);
     }
     let known = known(environment, &inventory_of(environment));
     let uses = |texts: &[(String, Mark)], conditional: bool| -> Vec<Use> {
@@ -53,7 +51,14 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
         texts.iter().map(one).collect()
     };
     found.extend(check::texts(&uses(&environment.output_marks, false), &Words::default(), &known, engine));
-    found.extend(check_plays(environment, &mut plays, loader, engine));
+    let mut say = |more: Vec<Diagnostic>| {
+        for diagnostic in more {
+            if !found.contains(&diagnostic) {
+                found.push(diagnostic);
+            }
+        }
+    };
+    say(check_plays(environment, &mut plays, loader, engine));
     // Templates that the environment brings may be named by a variable: whatever any play knows, they may use.
     let mut words = Words::default();
     for play in &plays {
@@ -61,13 +66,14 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
         words.optional.extend(play.words.optional.iter().cloned());
         words.open |= play.words.open;
     }
-    found.extend(check::texts(&uses(&environment.var_marks, true), &words, &known, engine));
+    let vars: Vec<(String, Mark)> = environment.written_vars.iter().flat_map(Node::texts).collect();
+    say(check::texts(&uses(&vars, true), &words, &known, engine));
     let folder = environment.folder.join("templates");
     for file in files::walk(&folder).unwrap_or_default() {
         let path = folder.join(file);
         let rendered = path.extension().is_some_and(|extension| extension == "j2");
         if rendered && !plays.iter().any(|play| play.words.templates.contains_key(&path)) {
-            found.extend(check::template(&path, true, &words, &known, engine));
+            say(check::template(&path, true, &words, &known, engine));
         }
     }
     Ok((plays, found))
@@ -77,7 +83,13 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
 pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loader, engine: &Engine) -> Vec<Diagnostic> {
     let inventory = inventory_of(environment);
     let known = known(environment, &inventory);
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> = environment.written_vars.iter().flat_map(playbook::check_variables).collect();
+    for (name, value) in &environment.extra_vars {
+        if let Err(error) = playbook::check_variable(name, value) {
+            let diagnostic = Diagnostic::error(None, format!("`--var {name}`: {}", error.message()));
+            found.push(error.hints().iter().fold(diagnostic, Diagnostic::hint));
+        }
+    }
     let mut kept = Words::default();
     for play in plays.iter_mut() {
         play.words.keep(&kept);

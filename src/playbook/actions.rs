@@ -107,17 +107,6 @@ pub(super) fn find(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)
 }
 
-/// The arguments that an action cannot do without.
-pub(super) fn required(name: &str) -> &'static [&'static str] {
-    match find(name).map(|action| action.kind) {
-        Some(Kind::Assert) => &["that"],
-        Some(Kind::GetUrl) => &["url", "dest"],
-        Some(Kind::Template) => &["src", "dest"],
-        Some(Kind::Uri) => &["url"],
-        _ => &[],
-    }
-}
-
 /// Every module and action with the arguments that it takes; an empty list of an action means any.
 #[must_use]
 pub fn arguments() -> Vec<(&'static str, &'static [&'static str], bool)> {

@@ -1,8 +1,12 @@
 //! Connection variables: which of Ansible's are followed, which change nothing here, and which are refused.
 
+use serde_json::Value;
+
 use crate::{
-    error::{Error, Result},
+    error::{Diagnostic, Error, Result},
     playbook::load::keywords::Support::{self, Done, NoEffect, Refused},
+    template::{is_template, text_of},
+    yaml::{Key, Node},
 };
 
 /// How variables say that a host is reached; what is `None` is as in the inventory.
@@ -63,6 +67,51 @@ pub(super) fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
         Refused(instead) => Some((*name, *instead)),
         _ => None,
     })
+}
+
+/// What is wrong with a variable about connections, as far as its value is known: a template and a variable about anything else
+/// are fine.
+///
+/// # Errors
+/// When the variable is refused, or its value is one that we do not have.
+pub fn check_variable(name: &str, value: &Value) -> Result<()> {
+    if let Some(Refused(instead)) = support(name) {
+        return Err(Error::usage(format!("the variable `{name}` is not supported")).hint(instead));
+    }
+    if value.is_null() || value.as_str().is_some_and(is_template) {
+        return Ok(());
+    }
+    let text = text_of(value);
+    match name {
+        "ansible_connection" => is_local(&text).map(drop),
+        "ansible_become_method" => check_become_method(&text),
+        "ansible_port" | "ansible_ssh_port" => port(name, &text).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong with the variables of a mapping, at their places.
+pub fn check_variables(node: &Node) -> Vec<Diagnostic> {
+    let wrong = |(key, value): &(Key, Node)| {
+        let error = check_variable(&key.name, &value.to_value()).err()?;
+        let mark = if matches!(support(&key.name), Some(Refused(_))) { &key.mark } else { &value.mark };
+        let message = match support(&key.name) {
+            Some(Refused(_)) => error.message().to_owned(),
+            _ => format!("`{}`: {}", key.name, error.message()),
+        };
+        let diagnostic = Diagnostic::error(mark.location(), message);
+        Some(error.hints().iter().fold(diagnostic, Diagnostic::hint))
+    };
+    node.entries().unwrap_or_default().iter().filter_map(wrong).collect()
+}
+
+/// The number of a port.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn port(name: &str, text: &str) -> Result<u16> {
+    let number = text.parse().ok().filter(|port| *port > 0);
+    number.ok_or_else(|| Error::usage(format!("`{name}: {text}` is not the number of a port")))
 }
 
 /// Whether a kind of connection means this machine.

@@ -9,11 +9,18 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::{actions, check::within, model::Task, sources::Places};
+use super::{
+    actions,
+    check::within,
+    host::check_arguments,
+    loops,
+    model::{Loop, Task},
+    sources::Places,
+};
 use crate::{
     error::{Diagnostic, Error, Location, Result, Severity},
     files,
-    modules::{self, Arguments, Module, Sources},
+    modules::{self, Arguments, Sources},
     template::{Engine, Lookup, is_template},
 };
 
@@ -23,20 +30,47 @@ pub(super) fn task(task: &Task, places: Places<'_>, local: bool, engine: &Engine
     let common = &task.common;
     let uncertain = local || !common.when.is_empty() || common.ignore_errors.is_some() || task.failed_when.is_some();
     let missing = if uncertain { Severity::Warning } else { Severity::Error };
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for one in items(task, engine) {
+        let more = item(&one, Places { task: Some(&one), ..places }, missing, engine);
+        for diagnostic in more {
+            if !found.contains(&diagnostic) {
+                found.push(diagnostic);
+            }
+        }
+    }
+    found
+}
+
+/// How many items of a loop are looked at.
+const ITEMS: usize = 200;
+
+/// A task for each item of its loop that is known, with what the item says in its arguments; the task itself, where there is no
+/// loop, or other items.
+pub(super) fn items(task: &Task, engine: &Engine) -> Vec<Task> {
+    let source = |r#loop: &Loop| matches!(*r#loop.source, Value::Array(_) | Value::Object(_));
+    let Some(r#loop) = task.r#loop.as_ref().filter(|r#loop| source(r#loop)) else { return vec![task.clone()] };
+    let Ok(items) = loops::of_value(&r#loop.lookup, (*r#loop.source).clone()) else { return vec![task.clone()] };
+    let (open, known): (Vec<Value>, Vec<Value>) = items.into_iter().partition(is_open);
+    let of_item = |item: Value| Task {
+        arguments: engine.fill_map(&task.arguments, &r#loop.var, &item),
+        free_form: task.free_form.as_ref().map(|text| engine.fill_text(text, &r#loop.var, &item)),
+        ..task.clone()
+    };
+    let own = (!open.is_empty()).then(|| task.clone());
+    own.into_iter().chain(known.into_iter().take(ITEMS).map(of_item)).collect()
+}
+
+/// What is wrong with the arguments of a task for one item.
+fn item(task: &Task, places: Places<'_>, missing: Severity, engine: &Engine) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    if let Some(module) = modules::find(&task.module) {
-        let sources = Noting { places, missing: AtomicBool::new(false) };
-        if let Some((error, argument)) = wrong(module, task, &sources) {
-            let severity = if sources.missing.into_inner() { missing } else { Severity::Error };
-            found.push(at_argument(task, argument.as_deref(), &error, severity));
-        }
-    } else {
-        // A text of arguments that is a template may bring any of them.
-        let required: &[&str] = if task.free_form.is_some() { &[] } else { actions::required(&task.module) };
-        for name in required.iter().filter(|name| !task.arguments.contains_key(**name)) {
-            let error = Error::usage(format!("`{name}` is missing"));
-            found.push(at_argument(task, None, &error, Severity::Error));
-        }
+    let sources = Noting { places, missing: AtomicBool::new(false) };
+    if let Some((error, argument)) = wrong(task, &sources) {
+        let severity = if sources.missing.into_inner() { missing } else { Severity::Error };
+        found.push(at_argument(task, argument.as_deref(), &error, severity));
+    }
+    if let Some((argument, error)) = missing_file(task, &places) {
+        found.push(at_argument(task, argument, &error, missing));
     }
     for (name, value) in task.arguments.iter() {
         let Some(mark) = task.places.get(name).or_else(|| task.places.get("")) else { continue };
@@ -49,6 +83,22 @@ pub(super) fn task(task: &Task, places: Places<'_>, local: bool, engine: &Engine
         }
     }
     found
+}
+
+/// The file that an action names and that is not there, with the argument that names it.
+fn missing_file(task: &Task, places: &Places<'_>) -> Option<(Option<&'static str>, Error)> {
+    let known = |name: &str| task.arguments.get(name).and_then(Value::as_str).filter(|text| !is_template(text));
+    match task.module.as_str() {
+        "template" => Some((Some("src"), places.find_template(known("src")?).err()?)),
+        "include_vars" => {
+            let written = task.free_form.as_deref().map(String::as_str).filter(|text| !is_template(text));
+            let file = known("file").or(written)?;
+            let found = files::find(&places.folders("vars"), std::path::Path::new(file)).is_some();
+            let error = (!found).then(|| Error::usage(format!("there is no variables file `{file}`")))?;
+            Some((known("file").map(|_| "file"), error))
+        }
+        _ => None,
+    }
 }
 
 /// The files of a role, of the playbook and of the environment; it is noted when one of them is missing.
@@ -78,14 +128,17 @@ impl Sources for Noting<'_> {
     }
 }
 
-/// What a module says of the arguments of a task, and the argument that it speaks of. What it says of one whose value is not known
-/// yet does not count.
-fn wrong(module: &dyn Module, task: &Task, sources: &Noting<'_>) -> Option<(Error, Option<String>)> {
+/// What the module or action of a task says of its arguments, and the argument that it speaks of. What it says of one whose value
+/// is not known yet does not count.
+fn wrong(task: &Task, sources: &Noting<'_>) -> Option<(Error, Option<String>)> {
     let free_form = task.free_form.as_deref().map(String::as_str);
     if free_form.is_some_and(is_template) || task.arguments.keys().any(|name| is_template(name)) {
         return None;
     }
-    let attempt = |named: &Map<String, Value>| module.prepare(&Arguments { named, free_form, sources }).map(drop).err();
+    let attempt = |named: &Map<String, Value>| match modules::find(&task.module) {
+        Some(module) => module.prepare(&Arguments { named, free_form, sources }).map(drop).err(),
+        None => check_arguments(actions::find(&task.module)?.kind, named).err(),
+    };
     let mut named: Map<String, Value> = (*task.arguments).clone();
     let open: BTreeSet<String> =
         named.iter().filter(|(_, value)| is_open(value)).map(|(name, _)| name.clone()).collect();
@@ -128,7 +181,7 @@ fn concerned(
     if concerned.is_empty() {
         // Without them something else is wrong first: only what the error says can tell which one it is about.
         let said: Vec<String> = required.iter().filter(|name| of_value(name) || says(name)).cloned().collect();
-        concerned = if said.is_empty() { required } else { said };
+        concerned = if said.is_empty() && !error.message().ends_with("` is missing") { required } else { said };
     }
     concerned.sort_by_key(|name| (!of_value(name), !says(name)));
     concerned

@@ -15,7 +15,15 @@ use crate::{
 pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result<Vec<Value>> {
     let shared = scope.shared();
     let source = resolve(&r#loop.source, engine, &shared)?;
-    let lookup = r#loop.lookup.as_str();
+    match r#loop.lookup.as_str() {
+        "fileglob" => Ok(as_list(source).iter().flat_map(|pattern| glob(&text_of(pattern), scope)).collect()),
+        "first_found" => first_found(&source, scope),
+        lookup => of_value(lookup, source),
+    }
+}
+
+/// The items of a loop that looks at nothing but its value.
+pub(super) fn of_value(lookup: &str, source: Value) -> Result<Vec<Value>> {
     match lookup {
         "loop" | "list" => match source {
             Value::Array(items) => Ok(items),
@@ -58,8 +66,6 @@ pub(super) fn items(r#loop: &Loop, engine: &Engine, scope: &TaskScope) -> Result
             Ok(flat.enumerate().map(|(at, item)| json!([at, item])).collect())
         }
         "subelements" => subelements(source),
-        "fileglob" => Ok(as_list(source).iter().flat_map(|pattern| glob(&text_of(pattern), scope)).collect()),
-        "first_found" => first_found(&source, scope),
         "sequence" => sequence(&text_of(&source)),
         other => Err(Error::new(format!("the loop `with_{other}` is not supported"))),
     }

@@ -28,7 +28,7 @@ mod web;
 pub use self::{
     actions::{NO_EFFECT, arguments},
     ask::Asker,
-    connection::{Reach, VARIABLES},
+    connection::{Reach, VARIABLES, check_variable, check_variables},
     inventory::Inventory,
     load::{Beside, Loader, SearchPath, Use, Words, keywords},
     model::{Entry, Play, Task},

@@ -9,8 +9,9 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, body::Incoming, header};
+use hyper::{Method, Request, body::Incoming, header};
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncRead;
@@ -54,7 +55,7 @@ pub(super) struct Login {
 /// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
-    pub(super) method: String,
+    pub(super) method: Method,
     pub(super) url: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
@@ -101,7 +102,7 @@ async fn follow(transport: &dyn Transport, mut ask: Ask) -> Result<Answer> {
             ask.login = ask.login.map(|login| Login { at_once: true, ..login });
             continue;
         }
-        let reads = matches!(ask.method.as_str(), "GET" | "HEAD");
+        let reads = matches!(ask.method, Method::GET | Method::HEAD);
         let follows = ask.follow == Follow::Always || (ask.follow == Follow::Safe && reads);
         let Some(target) = answer.target().filter(|_| follows) else { return Ok(answer) };
         let next = url.join(&target).map_err(|error| Error::new(format!("it redirects to `{target}`: {error}")))?;
@@ -115,12 +116,12 @@ async fn follow(transport: &dyn Transport, mut ask: Ask) -> Result<Answer> {
 /// What is left of a request when it goes on to another address.
 fn redirect(ask: &mut Ask, from: &Url, to: &Url, status: u16) -> Result<()> {
     let becomes_get = match status {
-        302 | 303 => ask.method != "HEAD",
-        301 => ask.method == "POST",
+        302 | 303 => ask.method != Method::HEAD,
+        301 => ask.method == Method::POST,
         _ => false,
     };
     if becomes_get {
-        ask.method = "GET".to_owned();
+        ask.method = Method::GET;
         ask.body = Bytes::new();
         ask.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
     }
@@ -142,22 +143,7 @@ fn redirect(ask: &mut Ask, from: &Url, to: &Url, status: u16) -> Result<()> {
 
 /// A part of an address without its percent signs.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// An address without what may be a secret in it.
@@ -165,7 +151,8 @@ fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-fn parse(url: &str) -> Result<Url> {
+/// An address that can be fetched.
+pub(super) fn parse(url: &str) -> Result<Url> {
     let url = Url::parse(url).map_err(|error| Error::new(format!("`{url}` is not an address: {error}")))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
@@ -187,7 +174,7 @@ async fn once(transport: &dyn Transport, ask: &Ask, url: &Url) -> Result<Answer>
     }));
     let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let mut request = Request::builder().method(ask.method.as_str()).uri(path).header(header::HOST, authority);
+    let mut request = Request::builder().method(ask.method.clone()).uri(path).header(header::HOST, authority);
     if !ask.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
         request = request.header(header::USER_AGENT, "ansible-httpget");
     }

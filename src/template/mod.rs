@@ -8,6 +8,7 @@ mod chain;
 mod condition;
 mod depth;
 mod emitted;
+mod fill;
 mod filters;
 mod first_found;
 mod lazy;
@@ -483,19 +484,6 @@ pub struct Layout {
 impl Default for Layout {
     fn default() -> Self {
         Self { trim_blocks: true, lstrip_blocks: false }
-    }
-}
-
-impl Layout {
-    /// The layout that arguments name.
-    #[must_use]
-    pub fn of(trim_blocks: Option<&str>, lstrip_blocks: Option<&str>) -> Self {
-        let usual = Self::default();
-        let flag = |text: Option<&str>, usual| text.map_or(usual, |text| is_true(&Value::String(text.to_owned())));
-        Self {
-            trim_blocks: flag(trim_blocks, usual.trim_blocks),
-            lstrip_blocks: flag(lstrip_blocks, usual.lstrip_blocks),
-        }
     }
 }
 

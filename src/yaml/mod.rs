@@ -56,6 +56,12 @@ impl Source {
         line.strip_suffix('\r').unwrap_or(line)
     }
 
+    /// Where it begins.
+    #[must_use]
+    pub fn start(self: &Arc<Self>) -> Mark {
+        Mark { source: Arc::clone(self), line: 1, column: 1, width: 1 }
+    }
+
     /// The folder of the file.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -168,6 +174,17 @@ impl Node {
             Content::Mapping(entries) => Some(entries),
             _ => None,
         }
+    }
+
+    /// Every text in it, with its place.
+    #[must_use]
+    pub fn texts(&self) -> Vec<(String, Mark)> {
+        if let Some(text) = self.as_str() {
+            return vec![(text.to_owned(), self.mark.clone())];
+        }
+        let items = self.items().unwrap_or_default().iter();
+        let values = self.entries().unwrap_or_default().iter().map(|(_, value)| value);
+        items.chain(values).flat_map(Self::texts).collect()
     }
 
     /// The items of a list.

@@ -89,6 +89,7 @@ pub(super) fn resolve(
     for password in postgres.values().flat_map(|service| service.users.values()) {
         secrets.entry(password.clone()).or_insert(super::SecretSource::Generate(24));
     }
+    let mut written_vars: Vec<Node> = root.get("vars").into_iter().cloned().collect();
     let playbook_marks = root.get("playbooks").and_then(Node::items).unwrap_or_default();
     let environment = Environment {
         name,
@@ -107,13 +108,13 @@ pub(super) fn resolve(
         nginx,
         playbooks: file.playbooks.into_iter().zip(playbook_marks.iter().map(|node| node.mark.clone())).collect(),
         vars,
-        group_vars: read_vars(&folder.join("group_vars"), found)?,
-        host_vars: read_vars(&folder.join("host_vars"), found)?,
+        group_vars: read_vars(&folder.join("group_vars"), &mut written_vars, found)?,
+        host_vars: read_vars(&folder.join("host_vars"), &mut written_vars, found)?,
         extra_vars,
         secrets,
         outputs: file.outputs,
-        output_marks: root.get("outputs").map(marked_texts).unwrap_or_default(),
-        var_marks: root.get("vars").map(marked_texts).unwrap_or_default(),
+        output_marks: root.get("outputs").map(Node::texts).unwrap_or_default(),
+        written_vars,
         inventory_file: file.inventory_file.map(|path| folder.join(path)),
         protect: file.protect,
         ttl: file.ttl.map(|span| span.0),
@@ -125,16 +126,6 @@ pub(super) fn resolve(
     };
     check_var_files(&environment, found);
     Ok(environment)
-}
-
-/// Every text of a value, with its place.
-fn marked_texts(node: &Node) -> Vec<(String, Mark)> {
-    if let Some(text) = node.as_str() {
-        return vec![(text.to_owned(), node.mark.clone())];
-    }
-    let items = node.items().unwrap_or_default().iter();
-    let values = node.entries().unwrap_or_default().iter().map(|(_, value)| value);
-    items.chain(values).flat_map(marked_texts).collect()
 }
 
 struct Resolver<'a> {

@@ -11,8 +11,10 @@ use crate::{
     files, yaml,
 };
 
-/// The variables of each group or host of a folder, by its name.
-pub(super) fn read_vars(folder: &Path, found: &mut Vec<Diagnostic>) -> Result<IndexMap<String, Map<String, Value>>> {
+/// The variables of each group or host of a folder, by its name; `written` gets them with their places.
+pub(super) fn read_vars(
+    folder: &Path, written: &mut Vec<yaml::Node>, found: &mut Vec<Diagnostic>,
+) -> Result<IndexMap<String, Map<String, Value>>> {
     let mut vars = IndexMap::new();
     for (name, paths) in files::vars_files(folder)? {
         let mut all = Map::new();
@@ -24,6 +26,7 @@ pub(super) fn read_vars(folder: &Path, found: &mut Vec<Diagnostic>) -> Result<In
                 Value::Null => {}
                 _ => found.push(node.error("a variables file is a mapping of names and values")),
             }
+            written.push(node);
         }
         vars.insert(name, all);
     }

@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{HostRun, Item, TaskEnd, TaskScope, web_arguments::seconds};
+use super::{
+    HostRun, Item, TaskEnd, TaskScope,
+    pause::PauseArguments,
+    template::TemplateArguments,
+    web_arguments::{GetUrlArguments, UriArguments, seconds},
+};
 use crate::{
     error::{Error, Result},
     files,
@@ -216,11 +221,7 @@ impl HostRun<'_> {
     pub(super) async fn wait_for_connection(
         &mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
-        let time = |name: &str, usual: u64| match named.get(name) {
-            Some(value) => seconds(name, &text_of(value)),
-            None => Ok(Duration::from_secs(usual)),
-        };
-        let (delay, timeout, pause) = (time("delay", 0)?, time("timeout", 600)?, time("sleep", 1)?);
+        let [delay, timeout, pause] = waits(named)?;
         tokio::time::sleep(delay).await;
         let deadline = Instant::now() + timeout;
         let place = self.place(task, scope)?;
@@ -235,5 +236,27 @@ impl HostRun<'_> {
                 Some(_) => tokio::time::sleep(pause).await,
             }
         }
+    }
+}
+
+/// How long `wait_for_connection` waits: before it asks first, in all, and between two attempts.
+fn waits(named: &Map<String, Value>) -> Result<[Duration; 3]> {
+    let time = |name: &str, usual: u64| match named.get(name) {
+        Some(value) => seconds(name, &text_of(value)),
+        None => Ok(Duration::from_secs(usual)),
+    };
+    Ok([time("delay", 0)?, time("timeout", 600)?, time("sleep", 1)?])
+}
+
+/// Reads the arguments of an action as they are read when its task runs: what is wrong with them is known before.
+pub(in crate::playbook) fn check_arguments(kind: Kind, named: &Map<String, Value>) -> Result<()> {
+    match kind {
+        Kind::Assert if !named.contains_key("that") => Err(Error::usage("`that` is missing")),
+        Kind::GetUrl => GetUrlArguments::read(named).map(drop),
+        Kind::Pause => PauseArguments::read(named).map(drop),
+        Kind::Template => TemplateArguments::read(named).map(drop),
+        Kind::Uri => UriArguments::read(named).map(drop),
+        Kind::WaitForConnection => waits(named).map(drop),
+        _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! `checksum` of `get_url`: a digest, or the address of a list that has it.
 
-use super::web_arguments::WebArguments;
+use super::web_arguments::GetUrlArguments;
 use crate::{
     error::{Error, Result},
     modules::Text,
@@ -23,7 +23,7 @@ const ALGORITHMS: &[(&str, usize)] =
     &[("md5", 32), ("sha1", 40), ("sha224", 56), ("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
 impl Checksum {
-    pub(super) fn read(arguments: &WebArguments) -> Result<Option<Self>> {
+    pub(super) fn read(arguments: &GetUrlArguments) -> Result<Option<Self>> {
         let given =
             |text: &Option<Text>| text.as_ref().map(|text| text.0.trim().to_owned()).filter(|text| !text.is_empty());
         let text = match (given(&arguments.checksum), given(&arguments.sha256sum)) {
@@ -81,15 +81,14 @@ fn checked(digest: &str, length: usize) -> Result<String> {
 mod tests {
     use serde_json::json;
 
-    use super::{Checksum, WebArguments};
-
-    fn arguments(value: serde_json::Value) -> crate::error::Result<WebArguments> {
-        WebArguments::read(value.as_object().unwrap())
-    }
+    use super::GetUrlArguments;
 
     #[test]
     fn a_checksum_is_known_or_refused() {
-        let of = |text: &str| Checksum::read(&arguments(json!({"url": "http://x/f", "checksum": text})).unwrap());
+        let of = |text: &str| {
+            let named = json!({"url": "http://x/f", "dest": "/f", "checksum": text});
+            GetUrlArguments::read(named.as_object().unwrap()).map(|(_, _, checksum)| checksum)
+        };
         let md5 = "0".repeat(32);
         assert_eq!(of(&format!("md5:{md5}")).unwrap().unwrap().algorithm, "md5");
         for wrong in ["crc32:1", &md5, "sha256:xyz", &format!("sha256:{md5}"), "sha256:"] {

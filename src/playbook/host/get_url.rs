@@ -1,6 +1,6 @@
 //! `get_url`: a file that comes through the connection of the host, of which nothing is kept here.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use super::{
     checksum::{Checksum, Digest},
     operate::not_written,
     uri::unanswered,
-    web_arguments::{WebArguments, file_arguments, file_name},
+    web_arguments::{GetUrlArguments, file_arguments, file_name},
 };
 use crate::{
     error::{Error, Result},
@@ -31,14 +31,13 @@ impl HostRun<'_> {
     pub(super) async fn get_url(
         &mut self, named: Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
-        let read = WebArguments::read(&named).and_then(|arguments| Ok((Checksum::read(&arguments)?, arguments)));
-        let (checksum, arguments) = match read {
+        let (arguments, ask, checksum) = match GetUrlArguments::read(&named) {
             Ok(read) => read,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };
-        let dest = arguments.dest.as_ref().map(|dest| dest.0.clone()).unwrap_or_default();
+        let dest = arguments.dest.0.clone();
         let place = self.place(task, scope)?;
-        let ask = match self.web(&arguments, &place, Duration::from_secs(10)).await? {
+        let ask = match self.web(&arguments.web, ask, &place).await? {
             Ok(ask) => ask,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };
@@ -71,7 +70,7 @@ impl HostRun<'_> {
         let current = match (present, &digest) {
             ("-", _) => false,
             (present, Some(digest)) => present == digest,
-            (_, None) => !arguments.force.0,
+            (_, None) => !arguments.web.force.0,
         };
         let mut result =
             Map::from_iter([("url".to_owned(), url.as_str().into()), ("dest".to_owned(), path.as_str().into())]);

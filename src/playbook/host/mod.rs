@@ -20,6 +20,7 @@ mod pause;
 mod place;
 mod says;
 mod silence;
+mod template;
 mod uri;
 mod web_arguments;
 
@@ -35,12 +36,14 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use self::handlers::Notices;
-pub(super) use self::{end::TaskEnd, fate::Finish, place::Place};
+pub(super) use self::{act::check_arguments, end::TaskEnd, fate::Finish, place::Place};
 use super::{
     actions::{self, Kind},
     batch::Batch,
     connection::Reach,
-    facts, loops,
+    facts,
+    load::count,
+    loops,
     model::{Block, Entry, Task},
     run::{HostTally, PlayRun, Shared},
     vars::TaskScope,
@@ -419,14 +422,16 @@ impl<'a> HostRun<'a> {
             }
             Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be told: {error}"))),
         }
-        let number = |value: &Option<Authored>, usual: u64| match value {
-            Some(value) => {
-                self.engine().resolve(value, &scope.shared()).map(|value| text_of(&value).parse().unwrap_or(usual))
-            }
-            None => Ok(usual),
+        let number = |keyword: &str, value: &Option<Authored>, usual: u64| {
+            let value = value.as_ref().map(|value| self.engine().resolve(value, &scope.shared())).transpose()?;
+            value.filter(|value| !value.is_null()).map_or(Ok(usual), |value| count(keyword, &text_of(&value)))
         };
         let usual = if task.until.is_some() { 3 } else { 0 };
-        let (retries, delay) = (number(&task.retries, usual)?, number(&task.delay, 5)?);
+        let numbers = number("retries", &task.retries, usual).and_then(|r| Ok((r, number("delay", &task.delay, 5)?)));
+        let (retries, delay) = match numbers {
+            Ok(numbers) => numbers,
+            Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
+        };
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{HostRun, Place, TaskEnd, TaskScope};
+use super::{HostRun, Place, TaskEnd, TaskScope, template::TemplateArguments};
 use crate::{
     error::{Error, Result},
     files,
-    modules::{self, Arguments, Decision, FileChange, FileCopy, Operation, Probe, Step},
+    modules::{self, Arguments, Decision, FileChange, Operation, Probe, Step},
     playbook::{model::Task, notified::Notification},
     remote::{Output, Script, quote},
-    template::{Layout, text_of},
+    template::text_of,
 };
 
 impl HostRun<'_> {
@@ -37,36 +37,25 @@ impl HostRun<'_> {
     pub(super) fn operation(&self, task: &Task, scope: &TaskScope) -> Result<Box<dyn Operation>> {
         let (named, free) = self.arguments(task, scope)?;
         if task.module == "template" {
-            return self.template(named, scope);
+            return self.template(&named, scope);
         }
         let module =
             modules::find(&task.module).ok_or_else(|| Error::new(format!("`{}` is no module", task.module)))?;
         module.prepare(&Arguments { named: &named, free_form: free.as_deref(), sources: scope })
     }
 
-    fn template(&self, mut named: Map<String, Value>, scope: &TaskScope) -> Result<Box<dyn Operation>> {
-        let mut take = |name: &str| named.remove(name).map(|value| text_of(&value));
-        let src = take("src").ok_or_else(|| Error::usage("`src` is missing"))?;
-        let dest = take("dest").ok_or_else(|| Error::usage("`dest` is missing"))?;
-        let layout = Layout::of(take("trim_blocks").as_deref(), take("lstrip_blocks").as_deref());
-        let line_end = match take("newline_sequence").as_deref() {
-            None | Some("\n" | "\\n") => "\n",
-            Some("\r\n" | "\\r\\n") => "\r\n",
-            Some("\r" | "\\r") => "\r",
-            Some(other) => return Err(Error::usage(format!("`newline_sequence: {other:?}` is not the end of a line"))),
+    fn template(&self, named: &Map<String, Value>, scope: &TaskScope) -> Result<Box<dyn Operation>> {
+        let (arguments, file) = TemplateArguments::read(named)?;
+        let src = arguments.src.as_str();
+        let path = scope.find_template(src)?;
+        let text = files::read_text(&path)?;
+        let text = self.engine().render_file_in(&path, &text, arguments.layout(), &scope.shared())?;
+        let text = match arguments.line_end()? {
+            "\n" => text,
+            line_end => text.replace('\n', line_end),
         };
-        if let Some(encoding) = take("output_encoding").filter(|name| !name.to_lowercase().replace('-', "").eq("utf8"))
-        {
-            return Err(Error::usage(format!(
-                "`output_encoding: {encoding}` is not supported; files are written in UTF-8"
-            )));
-        }
-        let path = scope.find_template(&src)?;
-        let text = self.engine().render_file_in(&path, &files::read_text(&path)?, layout, &scope.shared())?;
-        let text = if line_end == "\n" { text } else { text.replace('\n', line_end) };
-        let file: FileCopy = modules::read(&named)?;
         let name = src.rsplit('/').next().unwrap_or_default().trim_end_matches(".j2").to_owned();
-        modules::write_file(&dest, Some(name), text.into(), &file, files::mode(&path))
+        modules::write_file(arguments.dest.as_str(), Some(name), text.into(), &file, files::mode(&path))
     }
 
     /// Variables of the task's environment, as shell text before its scripts.

@@ -2,30 +2,49 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{HostRun, TaskEnd, TaskScope, web_arguments::seconds};
 use crate::{
     error::Result,
+    modules::{self, Flag, Text},
     playbook::model::Task,
-    template::{is_true, text_of},
 };
+
+/// The arguments of `pause`.
+#[derive(Deserialize)]
+pub(super) struct PauseArguments {
+    minutes: Option<Text>,
+    seconds: Option<Text>,
+    prompt: Option<Text>,
+    echo: Option<Flag>,
+}
+
+impl PauseArguments {
+    /// The arguments, and how long they say to wait.
+    pub(super) fn read(named: &Map<String, Value>) -> Result<(Self, Option<Duration>)> {
+        let arguments: Self = modules::read(named)?;
+        let mut time = None;
+        for (name, given, unit) in [("minutes", &arguments.minutes, 60.0), ("seconds", &arguments.seconds, 1.0)] {
+            if let Some(given) = given {
+                let given = seconds(name, given.as_str())?.as_secs_f64() * unit;
+                time = Some(time.unwrap_or_default() + Duration::from_secs_f64(given));
+            }
+        }
+        Ok((arguments, time))
+    }
+}
 
 impl HostRun<'_> {
     pub(super) async fn pause(
         &self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
+        let (arguments, time) = PauseArguments::read(named)?;
         if self.checks_only(task, scope) {
             return Ok(TaskEnd::skipped());
         }
-        let mut time = None;
-        for (name, unit) in [("minutes", 60.0), ("seconds", 1.0)] {
-            if let Some(value) = named.get(name) {
-                let given = seconds(name, &text_of(value))?.as_secs_f64() * unit;
-                time = Some(time.unwrap_or_default() + Duration::from_secs_f64(given));
-            }
-        }
-        let prompt = named.get("prompt").map(text_of);
+        let prompt = arguments.prompt.map(|prompt| prompt.0);
         if let Some(time) = time {
             if let Some(prompt) = prompt {
                 self.shared.events.note(prompt);
@@ -35,7 +54,7 @@ impl HostRun<'_> {
             return Ok(TaskEnd { result: Map::from_iter([("stdout".to_owned(), said.into())]), ..TaskEnd::default() });
         }
         let question = prompt.unwrap_or_else(|| "Press enter to continue, Ctrl-C to stop".to_owned());
-        let echo = named.get("echo").is_none_or(is_true);
+        let echo = arguments.echo.is_none_or(|echo| echo.0);
         let answer = match &self.shared.options.asker {
             Some(asker) => asker.ask(&question, echo).await,
             None => None,

@@ -66,16 +66,11 @@ impl HostRun<'_> {
         if local {
             return Ok(Place { host: "localhost".to_owned(), user, reach: Reach::default() });
         }
-        let port = variable(["ansible_port", "ansible_ssh_port"])?.map(|port| text_of(&port));
+        let port = variable(["ansible_port", "ansible_ssh_port"])?;
         let reach = Reach {
             login: variable(["ansible_user", "ansible_ssh_user"])?.map(|user| text_of(&user)),
             address: variable(["ansible_host", "ansible_ssh_host"])?.map(|address| text_of(&address)),
-            port: port
-                .map(|port| {
-                    port.parse()
-                        .map_err(|_| Error::usage(format!("`ansible_port: {port}` is not the number of a port")))
-                })
-                .transpose()?,
+            port: port.map(|port| connection::port("ansible_port", &text_of(&port))).transpose()?,
         };
         Ok(Place { host, user, reach })
     }

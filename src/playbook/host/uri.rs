@@ -1,16 +1,16 @@
 //! `uri`: a request that travels through the connection of the host.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::{
     HostRun, Place, TaskEnd, TaskScope,
-    web_arguments::{WebArguments, file_arguments, file_name},
+    web_arguments::{UriArguments, WebArguments, file, file_name},
 };
 use crate::{
     error::{Error, Result},
-    modules::{self, FileCopy},
+    modules,
     playbook::{
         model::Task,
         web::{self, Answer, Ask},
@@ -45,12 +45,8 @@ const RESERVED: &[&str] = &[
 ];
 
 impl HostRun<'_> {
-    /// The request of a task, with the authorities that it trusts, which lie on the host.
-    pub(super) async fn web(&self, arguments: &WebArguments, place: &Place, timeout: Duration) -> Result<Result<Ask>> {
-        let mut ask = match arguments.ask(timeout) {
-            Ok(ask) => ask,
-            Err(error) => return Ok(Err(error)),
-        };
+    /// A request with the authorities that it trusts, which are files on the host.
+    pub(super) async fn web(&self, arguments: &WebArguments, mut ask: Ask, place: &Place) -> Result<Result<Ask>> {
         if let Some(path) = &arguments.ca_path {
             let read = format!("cat -- {}", quote(path.as_str()));
             let answer = self.exec(place, &[Script::probe(read)]).await?.into_iter().next().unwrap_or_default();
@@ -66,8 +62,7 @@ impl HostRun<'_> {
     pub(super) async fn uri(
         &mut self, named: &Map<String, Value>, task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
-        let read = WebArguments::read(named).and_then(|arguments| Ok((arguments.wanted_status()?, arguments)));
-        let (wanted, arguments) = match read {
+        let (arguments, ask, wanted) = match UriArguments::read(named) {
             Ok(read) => read,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };
@@ -81,7 +76,7 @@ impl HostRun<'_> {
         if let Some(end) = self.is_done(&arguments, &place).await? {
             return Ok(end);
         }
-        let ask = match self.web(&arguments, &place, Duration::from_secs(30)).await? {
+        let ask = match self.web(&arguments.web, ask, &place).await? {
             Ok(ask) => ask,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };
@@ -116,7 +111,7 @@ impl HostRun<'_> {
     }
 
     /// Whether `creates` or `removes` say that nothing is left to do.
-    async fn is_done(&self, arguments: &WebArguments, place: &Place) -> Result<Option<TaskEnd>> {
+    async fn is_done(&self, arguments: &UriArguments, place: &Place) -> Result<Option<TaskEnd>> {
         for (path, done_when, is) in
             [(&arguments.creates, true, "exists"), (&arguments.removes, false, "does not exist")]
         {
@@ -150,11 +145,7 @@ impl HostRun<'_> {
             "file" => dest,
             _ => return Ok(TaskEnd::failed(unanswered(&answer))),
         };
-        let file: FileCopy = match modules::read(&file_arguments(named)) {
-            Ok(file) => file,
-            Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
-        };
-        let operation = match modules::write_file(path, None, body, &file, None) {
+        let operation = match file(named).and_then(|file| modules::write_file(path, None, body, &file, None)) {
             Ok(operation) => operation,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };

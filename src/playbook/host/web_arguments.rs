@@ -2,75 +2,98 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::{
+    Method,
+    header::{HeaderName, HeaderValue},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::checksum::Checksum;
 use crate::{
     error::{Error, Result},
-    modules::{self, Flag, List, Text},
-    playbook::web::{Ask, Follow, Login},
+    modules::{self, FileCopy, Flag, List, Text},
+    playbook::web::{self, Ask, Follow, Login},
     template::text_of,
 };
 
-/// The arguments of both; which of them an action takes stands in its table.
+/// What `uri` and `get_url` have in common.
 #[derive(Deserialize)]
 pub(super) struct WebArguments {
-    pub(super) url: Text,
-    pub(super) method: Option<Text>,
-    pub(super) body: Option<Value>,
-    pub(super) body_format: Option<Text>,
+    url: Text,
     #[serde(default)]
-    pub(super) headers: Map<String, Value>,
-    pub(super) status_code: Option<List>,
+    headers: Map<String, Value>,
+    validate_certs: Option<Flag>,
+    timeout: Option<Text>,
+    #[serde(alias = "user", alias = "username")]
+    url_username: Option<Text>,
+    #[serde(alias = "password")]
+    url_password: Option<Text>,
+    #[serde(default)]
+    force_basic_auth: Flag,
+    pub(super) ca_path: Option<Text>,
+    http_agent: Option<Text>,
+    use_proxy: Option<Flag>,
+    #[serde(default)]
+    pub(super) force: Flag,
+}
+
+/// The arguments of `uri`.
+#[derive(Deserialize)]
+pub(super) struct UriArguments {
+    #[serde(flatten)]
+    pub(super) web: WebArguments,
+    method: Option<Text>,
+    body: Option<Value>,
+    body_format: Option<Text>,
+    status_code: Option<List>,
     #[serde(default)]
     pub(super) return_content: Flag,
-    pub(super) validate_certs: Option<Flag>,
-    pub(super) timeout: Option<Text>,
-    #[serde(alias = "user", alias = "username")]
-    pub(super) url_username: Option<Text>,
-    #[serde(alias = "password")]
-    pub(super) url_password: Option<Text>,
-    #[serde(default)]
-    pub(super) force_basic_auth: Flag,
-    pub(super) follow_redirects: Option<Text>,
+    follow_redirects: Option<Text>,
     pub(super) creates: Option<Text>,
     pub(super) removes: Option<Text>,
     pub(super) dest: Option<Text>,
-    pub(super) ca_path: Option<Text>,
-    pub(super) http_agent: Option<Text>,
-    pub(super) use_proxy: Option<Flag>,
-    #[serde(default)]
-    pub(super) force: Flag,
+}
+
+/// The arguments of `get_url`.
+#[derive(Deserialize)]
+pub(super) struct GetUrlArguments {
+    #[serde(flatten)]
+    pub(super) web: WebArguments,
+    pub(super) dest: Text,
     pub(super) checksum: Option<Text>,
     pub(super) sha256sum: Option<Text>,
     pub(super) tmp_dest: Option<Text>,
 }
 
+/// The arguments of both that say how a file is written: `copy` and `file` read them.
+const OF_FILE: &[&str] = &["mode", "owner", "group", "backup"];
+
 /// The arguments that say how a file is written, among all of them.
 pub(super) fn file_arguments(named: &Map<String, Value>) -> Map<String, Value> {
-    let of_file = |name: &str| matches!(name, "mode" | "owner" | "group" | "backup");
-    named.iter().filter(|(name, _)| of_file(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let of_file = named.iter().filter(|(name, _)| OF_FILE.contains(&name.as_str()));
+    of_file.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-impl WebArguments {
-    pub(super) fn read(named: &Map<String, Value>) -> Result<Self> {
-        let known: Map<String, Value> = named
-            .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "mode" | "owner" | "group" | "backup"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let arguments: Self = modules::read(&known)?;
-        if arguments.use_proxy.is_some_and(|wanted| wanted.0) {
-            return Err(Error::usage(
-                "`use_proxy: true` is not supported: requests go through the connection of the host, and through no proxy",
-            ));
-        }
-        Ok(arguments)
+/// How the arguments say that a file is written.
+pub(super) fn file(named: &Map<String, Value>) -> Result<FileCopy> {
+    modules::read(&file_arguments(named))
+}
+
+impl UriArguments {
+    /// The arguments, the request that they make, and the statuses that are no failure.
+    pub(super) fn read(named: &Map<String, Value>) -> Result<(Self, Ask, Vec<u16>)> {
+        let arguments: Self = modules::read(named)?;
+        file(named)?;
+        let wanted = arguments.wanted_status()?;
+        let ask = arguments.ask()?;
+        Ok((arguments, ask, wanted))
     }
 
-    pub(super) fn ask(&self, timeout: Duration) -> Result<Ask> {
-        let mut headers: Vec<(String, String)> =
-            self.headers.iter().map(|(name, value)| (name.clone(), text_of(value))).collect();
+    fn ask(&self) -> Result<Ask> {
+        let mut ask = self.web.ask(Duration::from_secs(30))?;
         let format = self.body_format.as_ref().map_or("raw", Text::as_str);
         let (body, kind) = match (&self.body, format) {
             (None, "raw" | "json" | "form-urlencoded") => (String::new(), None),
@@ -79,47 +102,85 @@ impl WebArguments {
             (Some(body), "form-urlencoded") => (form(body)?, Some("application/x-www-form-urlencoded")),
             (_, other) => return Err(Error::usage(format!("`body_format: {other}` is not supported"))),
         };
-        let has = |headers: &[(String, String)], wanted: &str| {
-            headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
-        };
-        if let Some(kind) = kind.filter(|_| !has(&headers, "content-type")) {
-            headers.push(("Content-Type".to_owned(), kind.to_owned()));
+        if let Some(kind) = kind.filter(|_| !has(&ask.headers, "content-type")) {
+            ask.headers.push(("Content-Type".to_owned(), kind.to_owned()));
         }
+        ask.body = body.into();
+        ask.follow = match self.follow_redirects.as_ref().map_or("safe", Text::as_str).to_ascii_lowercase().as_str() {
+            "safe" => Follow::Safe,
+            "all" | "yes" | "true" => Follow::Always,
+            "none" | "no" | "false" => Follow::Never,
+            other => return Err(Error::usage(format!("`follow_redirects: {other}` is not supported"))),
+        };
+        let method = self.method.as_ref().map_or("GET", Text::as_str).to_ascii_uppercase();
+        ask.method = method
+            .parse()
+            .map_err(|_| Error::usage(format!("`method`: `{method}` cannot be the method of a request")))?;
+        Ok(ask)
+    }
+
+    fn wanted_status(&self) -> Result<Vec<u16>> {
+        let Some(list) = &self.status_code else { return Ok(vec![200]) };
+        let status = |text: &String| text.trim().parse().ok().filter(|status| (100..1000).contains(status));
+        let wrong = |text: &String| Error::usage(format!("`status_code`: `{text}` is not a status"));
+        list.0.iter().map(|text| status(text).ok_or_else(|| wrong(text))).collect()
+    }
+}
+
+impl GetUrlArguments {
+    /// The arguments, the request that they make, and the checksum that the file must have.
+    pub(super) fn read(named: &Map<String, Value>) -> Result<(Self, Ask, Option<Checksum>)> {
+        let arguments: Self = modules::read(named)?;
+        file(named)?;
+        let checksum = Checksum::read(&arguments)?;
+        let ask = arguments.web.ask(Duration::from_secs(10))?;
+        Ok((arguments, ask, checksum))
+    }
+}
+
+fn has(headers: &[(String, String)], wanted: &str) -> bool {
+    headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+}
+
+impl WebArguments {
+    /// A request without a body that only reads, with this limit where the arguments name none.
+    fn ask(&self, timeout: Duration) -> Result<Ask> {
+        if self.use_proxy.is_some_and(|wanted| wanted.0) {
+            return Err(Error::usage(
+                "`use_proxy: true` is not supported: requests go through the connection of the host, and through no proxy",
+            ));
+        }
+        let mut headers: Vec<(String, String)> =
+            self.headers.iter().map(|(name, value)| (name.clone(), text_of(value))).collect();
         if let Some(agent) = self.http_agent.as_ref().filter(|_| !has(&headers, "user-agent")) {
             headers.push(("User-Agent".to_owned(), agent.0.clone()));
         }
         if self.force.0 && !has(&headers, "cache-control") {
             headers.push(("Cache-Control".to_owned(), "no-cache".to_owned()));
         }
-        let follow = match self.follow_redirects.as_ref().map_or("safe", Text::as_str).to_ascii_lowercase().as_str() {
-            "safe" => Follow::Safe,
-            "all" | "yes" | "true" => Follow::Always,
-            "none" | "no" | "false" => Follow::Never,
-            other => return Err(Error::usage(format!("`follow_redirects: {other}` is not supported"))),
-        };
+        for (name, value) in &headers {
+            if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(value).is_err() {
+                return Err(Error::usage(format!("`headers`: `{name}` cannot be sent as it is written")));
+            }
+        }
         let login = self.url_username.as_ref().map(|user| Login {
             user: user.0.clone(),
             password: self.url_password.as_ref().map(|password| password.0.clone()).unwrap_or_default(),
             at_once: self.force_basic_auth.0,
         });
+        let timeout = self.timeout.as_ref().map_or(Ok(timeout), |text| seconds("timeout", text.as_str()))?;
+        web::parse(self.url.as_str())?;
         Ok(Ask {
-            method: self.method.as_ref().map_or("GET", Text::as_str).to_ascii_uppercase(),
+            method: Method::GET,
             url: self.url.0.clone(),
             headers,
-            body: body.into(),
+            body: Bytes::new(),
             verify: self.validate_certs.is_none_or(|wanted| wanted.0),
             authorities: Vec::new(),
-            follow,
-            timeout: self.timeout.as_ref().map_or(Ok(timeout), |text| seconds("timeout", text.as_str()))?,
+            follow: Follow::Safe,
+            timeout,
             login,
         })
-    }
-
-    pub(super) fn wanted_status(&self) -> Result<Vec<u16>> {
-        let Some(list) = &self.status_code else { return Ok(vec![200]) };
-        let status = |text: &String| text.trim().parse().ok().filter(|status| (100..1000).contains(status));
-        let wrong = |text: &String| Error::usage(format!("`status_code`: `{text}` is not a status"));
-        list.0.iter().map(|text| status(text).ok_or_else(|| wrong(text))).collect()
     }
 }
 
@@ -159,14 +220,11 @@ fn form(body: &Value) -> Result<String> {
     }
 }
 
+/// What a form may hold as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b' ');
+
 fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            b' ' => "+".to_owned(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+    utf8_percent_encode(text, UNRESERVED).to_string().replace(' ', "+")
 }
 
 /// The last part of an address: the name of a file in a folder.
@@ -181,13 +239,9 @@ pub(super) fn file_name(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::{WebArguments, file_name, seconds};
-
-    fn arguments(value: Value) -> crate::error::Result<WebArguments> {
-        WebArguments::read(value.as_object().unwrap())
-    }
+    use super::{GetUrlArguments, UriArguments, encode, file_name, seconds};
 
     #[test]
     fn what_is_not_done_is_refused_by_name() {
@@ -197,20 +251,30 @@ mod tests {
             ("body_format", json!("form-multipart")),
             ("timeout", json!("soon")),
             ("timeout", json!(1e300)),
+            ("method", json!("GE T")),
+            ("headers", json!({"X Y": "z"})),
+            ("mode", json!("rw")),
+            ("status_code", json!("200,many")),
+            ("url", json!("ftp://x")),
         ] {
-            let read = arguments(json!({"url": "http://x", name: value}));
-            let error = match read.and_then(|read| read.ask(std::time::Duration::ZERO)) {
+            let mut named = json!({"url": "http://x"});
+            named[name] = value;
+            let error = match UriArguments::read(named.as_object().unwrap()) {
                 Ok(_) => panic!("`{name}` is accepted"),
                 Err(error) => error.to_string(),
             };
-            assert!(error.contains(name), "{error}");
+            assert!(error.contains(name) || name == "url", "{error}");
         }
-        assert!(arguments(json!({"url": "http://x", "status_code": "200,many"})).unwrap().wanted_status().is_err());
-        assert_eq!(
-            arguments(json!({"url": "http://x", "status_code": [200, "404"]})).unwrap().wanted_status().unwrap(),
-            [200, 404]
-        );
+        let named = json!({"url": "http://x", "status_code": [200, "404"]});
+        assert_eq!(UriArguments::read(named.as_object().unwrap()).unwrap().2, [200, 404]);
+        let named = json!({"url": "http://x", "dest": "/x", "checksum": "sha3:00"});
+        assert!(GetUrlArguments::read(named.as_object().unwrap()).is_err());
         assert!(seconds("x", "inf").is_err() && seconds("x", "-1").is_err());
+    }
+
+    #[test]
+    fn forms_are_encoded_as_browsers_do() {
+        assert_eq!(encode("a b&c=\u{e9}~*"), "a+b%26c%3D%C3%A9~%2A");
     }
 
     #[test]

@@ -53,14 +53,9 @@ impl Loader {
         false
     }
 
-    /// Names of variables, of which some that are about connections are refused.
+    /// Variables, of which some that are about connections are refused, and some of their values.
     pub(super) fn check_vars(&self, node: &Node) {
-        for (key, _) in node.entries().unwrap_or_default() {
-            if let Some(Support::Refused(instead)) = connection::support(&key.name) {
-                let message = format!("the variable `{}` is not supported", key.name);
-                self.mistake(Diagnostic::error(key.mark.location(), message).hint(instead));
-            }
-        }
+        connection::check_variables(node).into_iter().for_each(|diagnostic| self.mistake(diagnostic));
     }
 
     /// The key of a task that names its module, and the place that this makes it. All other keys must be keywords.

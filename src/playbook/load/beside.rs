@@ -24,9 +24,8 @@ impl Loader {
             for (name, paths) in files::vars_files(&folder.join(name))? {
                 let mut vars = Vars::default();
                 for path in paths {
-                    let node = self.read(&path)?;
-                    self.uses(&node, false, true);
-                    self.check_vars(&node);
+                    let node = self.read(&path);
+                    self.variables(&node);
                     merge_vars(&node, &mut vars);
                 }
                 self.defines(vars.keys());

@@ -31,7 +31,7 @@ use self::{
 };
 pub(super) use self::{
     roles::{flag, role_name},
-    tasks::{find_tasks, include_name},
+    tasks::{count, find_tasks, include_name},
 };
 use super::model::{Common, Entry, Play, Role, Task};
 use crate::{
@@ -156,12 +156,21 @@ impl Loader {
     /// # Errors
     /// One usage error with all mistakes.
     pub fn playbooks(&self, paths: &[PathBuf]) -> Result<Vec<Play>> {
+        let (plays, found) = self.read_playbooks(paths)?;
+        if found.is_empty() { Ok(plays) } else { Err(crate::config::mistakes(&paths[0], found)) }
+    }
+
+    /// The plays of playbooks as far as they can be read, and every mistake in them.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn read_playbooks(&self, paths: &[PathBuf]) -> Result<(Vec<Play>, Vec<Diagnostic>)> {
         let mut plays = Vec::new();
         for path in paths {
             self.playbook(path, &Imported::outermost(self.r#become), &mut plays)?;
         }
         let found = std::mem::take(&mut *self.found.lock().expect("no thread panics while it holds the list"));
-        if found.is_empty() { Ok(plays) } else { Err(crate::config::mistakes(&paths[0], found)) }
+        Ok((plays, found))
     }
 
     /// A play of one task, for `infra run -m`.
@@ -188,7 +197,7 @@ impl Loader {
     /// # Errors
     /// When the file is missing or wrong.
     pub(super) fn include_tasks(&self, path: &Path, common: &Common) -> Result<Included> {
-        let node = self.read(path)?;
+        let node = self.read(path);
         let mut collect = Collect::default();
         let folder = path.parent().unwrap_or(Path::new("."));
         let entries = self.entries(&node, common, folder, &mut collect)?;
@@ -234,15 +243,33 @@ impl Loader {
         }
     }
 
-    fn read(&self, path: &Path) -> Result<Node> {
+    /// What a file holds. One that cannot be read is a mistake and holds nothing; what it would have defined is not known then.
+    fn read(&self, path: &Path) -> Node {
         if let Some(node) = self.texts.lock().expect("no thread panics while it holds the texts").get(path) {
-            return Ok(node.clone());
+            return node.clone();
         }
-        let source = Source::new(path, files::read_text(path)?);
+        let text = files::read_text(path);
         // Duplicate keys are a warning in Ansible, and the last one wins.
-        let (node, _) = yaml::parse(&source)?;
-        self.texts.lock().expect("no thread panics while it holds the texts").insert(path.to_owned(), node.clone());
-        Ok(node)
+        match text.and_then(|text| yaml::parse(&Source::new(path, text))) {
+            Ok((node, _)) => {
+                let mut texts = self.texts.lock().expect("no thread panics while it holds the texts");
+                texts.insert(path.to_owned(), node.clone());
+                node
+            }
+            Err(error) => {
+                let unread = || vec![Diagnostic::error(None, error.to_string())];
+                let found = if error.diagnostics().is_empty() { unread() } else { error.diagnostics().to_vec() };
+                found.into_iter().for_each(|diagnostic| self.mistake(diagnostic));
+                self.is_open();
+                Node { content: Content::Null, mark: Source::new(path, "").start() }
+            }
+        }
+    }
+
+    /// A mistake for which something is not read: what it would have defined is not known.
+    fn lacks(&self, diagnostic: Diagnostic) {
+        self.mistake(diagnostic);
+        self.is_open();
     }
 }
 

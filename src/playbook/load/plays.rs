@@ -1,6 +1,9 @@
 //! Plays: their keywords, sections and hosts.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    slice::from_ref,
+};
 
 use super::{Collect, Loader, Words, flatten, keywords::Place, list, texts};
 use crate::{
@@ -8,8 +11,8 @@ use crate::{
     files,
     modules::short_name,
     playbook::model::{Common, Entry, Play},
-    template::{Authored, Vars},
-    yaml::{Key, Node},
+    template::{Authored, Vars, is_template},
+    yaml::{Content, Key, Node},
 };
 
 /// What the imports around a playbook say, and which playbooks they are in.
@@ -28,10 +31,12 @@ impl Imported {
 impl Loader {
     /// The plays of a file, and of those that it imports. `outer` is what the imports around it say.
     pub(super) fn playbook(&self, path: &Path, outer: &Imported, plays: &mut Vec<Play>) -> Result<()> {
-        let node = self.read(path)?;
+        let node = self.read(path);
         let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         let Some(items) = node.items() else {
-            self.mistake(node.error("a playbook is a list of plays"));
+            if !matches!(node.content, Content::Null) {
+                self.mistake(node.error("a playbook is a list of plays"));
+            }
             return Ok(());
         };
         for item in items {
@@ -127,8 +132,8 @@ impl Loader {
             self.uses(vars, false, true);
         }
         self.defines(play.vars.keys());
-        if !play.vars_files.is_empty() {
-            self.is_open();
+        for file in node.get("vars_files").into_iter().flat_map(|files| files.items().unwrap_or(from_ref(files))) {
+            self.vars_file(file, folder);
         }
         play.words = self.take_words();
         play.common = common;
@@ -139,6 +144,23 @@ impl Loader {
 }
 
 impl Loader {
+    /// A file of variables whose name is known; of a list of names the first that exists is taken.
+    fn vars_file(&self, node: &Node, folder: &Path) {
+        let names: Vec<&str> =
+            node.items().unwrap_or(from_ref(node)).iter().map(|name| name.as_str().unwrap_or_default()).collect();
+        if names.iter().any(|name| is_template(name)) {
+            return self.is_open();
+        }
+        match names.iter().find_map(|name| files::find(from_ref(&folder.to_owned()), Path::new(name))) {
+            None => self.lacks(node.error(format!("there is no variables file `{}`", names.join("` or `")))),
+            Some(path) => {
+                let vars = self.read(&path);
+                self.variables(&vars);
+                self.defines(vars.entries().unwrap_or_default().iter().map(|(key, _)| &key.name));
+            }
+        }
+    }
+
     /// Whether hosts go at their own pace.
     fn is_free(&self, node: &Node) -> bool {
         let name = node.as_str().unwrap_or_default();

@@ -83,6 +83,7 @@ impl Loader {
                 let mut params: Authored<Map<String, Value>> =
                     node.get("vars").and_then(Node::entries).map(Authored::entries).unwrap_or_default();
                 for (key, node) in &free {
+                    self.uses(node, false, true);
                     params.insert(key.name.clone(), node.into());
                 }
                 (name.to_owned(), self.common(&keywords, common), params.into())
@@ -157,7 +158,7 @@ impl Loader {
             if let Some(close) = did_you_mean(wanted.name, known.iter().map(String::as_str)) {
                 diagnostic = diagnostic.hint(format!("did you mean `{close}`?"));
             }
-            self.mistake(diagnostic);
+            self.lacks(diagnostic);
             return Ok(Vec::new());
         };
         let name = wanted.name.rsplit('/').next().unwrap_or(wanted.name).to_owned();
@@ -165,7 +166,7 @@ impl Loader {
             self.mistake(wanted.node.error(format!("the role `{name}` depends on itself")));
             return Ok(Vec::new());
         }
-        let meta = find_yaml(&path.join("meta"), "main").map(|meta| self.read(&meta)).transpose()?;
+        let meta = find_yaml(&path.join("meta"), "main").map(|meta| self.read(&meta));
         let meta = meta.as_ref();
         let role = Arc::new(Role {
             name: name.clone(),
@@ -198,19 +199,19 @@ impl Loader {
         let own = Common { role: Some(Arc::clone(&role)), ..common.clone() };
         match find_yaml(&role.path.join("handlers"), &wanted.from.handlers) {
             Some(handlers) => {
-                let node = self.read(&handlers)?;
+                let node = self.read(&handlers);
                 let loaded = self.handlers(&node, &own, &role.path.join("handlers"), collect)?;
                 flatten(&loaded, &mut collect.handlers);
             }
             None => self.missing_part(wanted, "handlers", &wanted.from.handlers),
         }
         if wanted.validate {
-            entries.extend(self.validation(&role, &wanted.from.tasks, meta, &own)?);
+            entries.extend(self.validation(&role, &wanted.from.tasks, meta, &own));
         }
         let handling = std::mem::replace(&mut collect.handling, false);
         match find_yaml(&role.path.join("tasks"), &wanted.from.tasks) {
             Some(tasks) => {
-                let node = self.read(&tasks)?;
+                let node = self.read(&tasks);
                 entries.extend(self.entries(&node, &own, &role.path.join("tasks"), collect)?);
             }
             None => self.missing_part(wanted, "tasks", &wanted.from.tasks),
@@ -253,14 +254,13 @@ impl Loader {
         let mut vars = Vars::default();
         let folder = role.join(part);
         if let Some(path) = find_yaml(&folder, name) {
-            let node = self.read(&path)?;
-            self.uses(&node, false, true);
-            self.check_vars(&node);
+            let node = self.read(&path);
+            self.variables(&node);
             merge_vars(&node, &mut vars);
         } else if files::is_dir(&folder.join(name)) {
             for file in files::walk(&folder.join(name))? {
-                let node = self.read(&folder.join(name).join(file))?;
-                self.check_vars(&node);
+                let node = self.read(&folder.join(name).join(file));
+                self.variables(&node);
                 merge_vars(&node, &mut vars);
             }
         } else {
@@ -270,10 +270,10 @@ impl Loader {
     }
 
     /// The task that checks the arguments of a role before its other tasks, when it declares some for this file of tasks.
-    fn validation(&self, role: &Arc<Role>, entry: &str, meta: Option<&Node>, own: &Common) -> Result<Option<Entry>> {
-        let file = find_yaml(&role.path.join("meta"), "argument_specs").map(|path| self.read(&path)).transpose()?;
+    fn validation(&self, role: &Arc<Role>, entry: &str, meta: Option<&Node>, own: &Common) -> Option<Entry> {
+        let file = find_yaml(&role.path.join("meta"), "argument_specs").map(|path| self.read(&path));
         let Some(spec) = file.as_ref().or(meta).and_then(|node| node.get("argument_specs")?.get(entry)) else {
-            return Ok(None);
+            return None;
         };
         let mut common = own.clone();
         common.tags.push("always".to_owned());
@@ -283,14 +283,14 @@ impl Loader {
         task.name = format!("Validating arguments against arg spec '{entry}'{}", about.unwrap_or_default());
         let options = spec.get("options").map(Authored::from).unwrap_or_default();
         task.arguments.insert("argument_spec".to_owned(), options);
-        Ok(Some(Entry::Task(Arc::new(task))))
+        Some(Entry::Task(Arc::new(task)))
     }
 
     /// A file of a role that somebody asks for by name must be there; `main` need not.
     fn missing_part(&self, wanted: &RoleUse<'_>, part: &str, name: &str) {
         if name != "main" {
             let message = format!("the role `{}` has no {part} `{name}`", wanted.name);
-            self.mistake(wanted.node.error(message));
+            self.lacks(wanted.node.error(message));
         }
     }
 }

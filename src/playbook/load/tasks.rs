@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Collect, Loader, keywords::Place, list, texts};
 use crate::{
-    error::{Diagnostic, Result},
+    error::{Diagnostic, Error, Result},
     files,
     playbook::{
         actions::META,
@@ -100,7 +100,7 @@ impl Loader {
             return Ok(Vec::new());
         }
         let Some(path) = find_tasks(task, &name) else {
-            self.mistake(place_of_include(task, node).error(format!("there is no task file `{name}`")));
+            self.lacks(place_of_include(task, node).error(format!("there is no task file `{name}`")));
             return Ok(Vec::new());
         };
         collect.depth += 1;
@@ -108,7 +108,7 @@ impl Loader {
             self.mistake(node.error(format!("`{name}` imports itself")));
             return Ok(Vec::new());
         }
-        let inner = self.read(&path)?;
+        let inner = self.read(&path);
         let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         let entries = self.entries(&inner, &task.common, &folder, collect)?;
         collect.depth -= 1;
@@ -122,9 +122,9 @@ impl Loader {
             return Ok(());
         }
         match find_tasks(task, &name) {
-            None => self.mistake(place_of_include(task, node).error(format!("there is no task file `{name}`"))),
+            None => self.lacks(place_of_include(task, node).error(format!("there is no task file `{name}`"))),
             Some(path) => {
-                let inner = self.read(&path)?;
+                let inner = self.read(&path);
                 let mut aside = Collect {
                     depth: collect.depth + 1,
                     stack: collect.stack.clone(),
@@ -190,7 +190,10 @@ impl Loader {
                 "check_mode" => common.check_mode = value(),
                 "diff" => common.diff = value(),
                 "delegate_facts" => common.delegate_facts = value(),
-                "notify" => common.notify = list(node),
+                "notify" => {
+                    self.notifies(node);
+                    common.notify = list(node);
+                }
                 _ => {}
             }
         }
@@ -260,8 +263,14 @@ impl Loader {
                         _ => task.until = Some(condition),
                     }
                 }
-                "retries" => task.retries = Some(value.into()),
-                "delay" => task.delay = Some(value.into()),
+                "retries" => {
+                    self.check_value(value, |text| count("retries", text).map(drop));
+                    task.retries = Some(value.into());
+                }
+                "delay" => {
+                    self.check_value(value, |text| count("delay", text).map(drop));
+                    task.delay = Some(value.into());
+                }
                 "listen" => task.listen = texts(value),
                 "loop" => {
                     let template = value.as_str().is_some_and(is_template);
@@ -289,7 +298,10 @@ impl Loader {
         if let (Some(control), Some(r#loop)) = (control, &mut task.r#loop) {
             self.loop_control(control, r#loop);
         }
-        self.module(key, value, node.get("args"), &mut task)?;
+        if self.module(key, value, node.get("args"), &mut task).is_none() {
+            self.keeps(task.register.as_ref());
+            return None;
+        }
         if let (Some(what), "meta") = (&task.free_form, task.module.as_str())
             && !META.contains(&what.trim())
         {
@@ -356,6 +368,17 @@ impl Loop {
             all_items: true,
         }
     }
+}
+
+/// A number of attempts or seconds.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn count(keyword: &str, text: &str) -> Result<u64> {
+    let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..=1e9).contains(number) && number.fract() == 0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a small whole number")]
+    let number = number.map(|number| number as u64);
+    number.ok_or_else(|| Error::usage(format!("`{keyword}: {text}` is not a whole number")))
 }
 
 /// Where a task names the file that it includes.

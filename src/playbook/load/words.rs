@@ -3,14 +3,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
 use super::Loader;
 use crate::{
-    files,
-    playbook::model::Task,
+    playbook::{literal, model::Task, sources::Places},
     template::is_template,
     yaml::{Content, Mark, Node},
 };
@@ -85,7 +84,13 @@ impl Loader {
         self.word(|words| words.open = true);
     }
 
-    fn keeps<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
+    /// The values of variables, which may never be asked for, and whether they are ones that we have.
+    pub(super) fn variables(&self, node: &Node) {
+        self.uses(node, false, true);
+        self.check_vars(node);
+    }
+
+    pub(super) fn keeps<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
         let names: Vec<String> = names.into_iter().cloned().collect();
         self.defines(&names);
         self.word(|words| words.kept.extend(names));
@@ -112,6 +117,15 @@ impl Loader {
         }
     }
 
+    /// Notes the handlers that a task or block notifies.
+    pub(super) fn notifies(&self, node: &Node) {
+        for name in node.items().unwrap_or(std::slice::from_ref(node)) {
+            if let Some(text) = name.as_str().filter(|text| !is_template(text)) {
+                self.word(|words| words.notified.push((text.to_owned(), name.mark.clone())));
+            }
+        }
+    }
+
     /// Notes what a task uses and defines, beside what every block can say.
     pub(super) fn words_of_task(&self, task: &Task, node: &Node) {
         let conditional = !task.common.when.is_empty();
@@ -125,11 +139,6 @@ impl Loader {
                 "changed_when" | "failed_when" | "until" => self.uses(value, true, conditional),
                 "register" => self.keeps(task.register.as_ref()),
                 "loop" | "args" | "retries" | "delay" => self.uses(value, false, conditional),
-                "notify" => {
-                    for name in task.notify.iter().filter_map(|name| name.as_str()).filter(|name| !is_template(name)) {
-                        self.word(|words| words.notified.push((name.to_owned(), value.mark.clone())));
-                    }
-                }
                 name if name.starts_with("with_") => self.uses(value, false, conditional),
                 name if name.rsplit('.').next() == Some(task.module.as_str()) => {
                     match value.entries() {
@@ -139,7 +148,7 @@ impl Loader {
                         None => self.uses(value, false, conditional),
                     }
                     if task.module == "template" {
-                        self.template_of(task, value);
+                        self.templates_of(task);
                     }
                 }
                 _ => {}
@@ -168,37 +177,18 @@ impl Loader {
         }
     }
 
-    /// The file that a task renders, when its name is known and there is one of it.
-    fn template_of(&self, task: &Task, value: &Node) {
-        let Some(name) = task.arguments.get("src").and_then(|value| value.as_str()).filter(|name| !is_template(name))
-        else {
-            return;
-        };
-        match self.find_template(task, name) {
-            Some(path) => self.word(|words| {
-                let conditional = !task.common.when.is_empty();
-                let known = words.templates.entry(path).or_insert(true);
-                *known = *known && conditional;
-            }),
-            None => {
-                let place = value.get("src").unwrap_or(value);
-                self.mistake(place.error(format!("there is no template `{name}`")));
+    /// The files that a task renders, as far as their names are known.
+    fn templates_of(&self, task: &Task) {
+        let conditional = !task.common.when.is_empty();
+        for one in literal::items(task, &self.engine) {
+            let name = one.arguments.get("src").and_then(|value| value.as_str()).filter(|name| !is_template(name));
+            let places = Places { task: Some(&one), playbook: None, search: &self.search };
+            if let Some(path) = name.and_then(|name| places.find_template(name).ok()) {
+                self.word(|words| {
+                    let known = words.templates.entry(path).or_insert(true);
+                    *known = *known && conditional;
+                });
             }
         }
-    }
-
-    /// Where the template of a task may lie: as it is looked for when the task runs.
-    fn find_template(&self, task: &Task, name: &str) -> Option<PathBuf> {
-        let mut folders = self.search.templates.clone();
-        let mut role = task.common.role.as_ref();
-        while let Some(present) = role {
-            folders.extend([present.path.join("templates"), present.path.clone()]);
-            role = present.parent.as_ref();
-        }
-        folders.extend([task.folder.join("templates"), task.folder.clone()]);
-        let beside = task.folder.parent().map(|folder| [folder.join("templates"), folder.to_owned()]);
-        folders.extend(beside.into_iter().flatten());
-        folders.extend(self.search.environment.clone());
-        files::find(&folders, Path::new(name))
     }
 }
