@@ -204,6 +204,32 @@ async fn paths_get_states_and_attributes() {
     assert_eq!(names(folder.path()), ["hard", "link"]);
 }
 
+/// `chown` takes setuid bits and capabilities away, also from a file that has the right owner already.
+#[tokio::test]
+async fn owners_are_changed_only_where_they_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let [right, other] = ["-right", "other"].map(|name| folder.path().join(name));
+    for file in [&right, &other] {
+        std::fs::write(file, "").unwrap();
+    }
+    let (user, group) = (4711, 4712);
+    if std::os::unix::fs::lchown(&right, Some(user), Some(group)).is_err() {
+        // Only root gives files away.
+        return;
+    }
+    std::fs::set_permissions(&right, std::fs::Permissions::from_mode(0o6755)).unwrap();
+    std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
+    let recurse = json!({"path": folder.path(), "state": "directory", "owner": user.to_string(), "group": group, "recurse": true});
+    assert!(done("file", recurse.clone()).await.changed);
+    assert_eq!(mode(&right), 0o6755);
+    for path in [&right, &other, &folder.path().join("link")] {
+        let now = path.symlink_metadata().unwrap();
+        assert_eq!((now.uid(), now.gid()), (user, group), "{}", path.display());
+    }
+    assert_eq!(Path::new("/").metadata().unwrap().uid(), 0);
+    assert!(!done("file", recurse).await.changed);
+}
+
 #[tokio::test]
 async fn archives_change_only_what_they_hold() {
     let folder = tempfile::tempdir().unwrap();

@@ -138,15 +138,17 @@ impl FileOperation {
         let unless_all = |test: Sh, command: Sh| {
             sh!("[ -z \"$(find . {0} -print 2>/dev/null | head -n 1)\" ] || {1} || exit 1", test, command)
         };
+        // `chown` takes setuid bits and capabilities away, also where the owner stays: only what differs is touched.
+        let each = |test: Sh, command: Sh| sh!("find . {0} -execdir {1} '{}' + || exit 1", test, command);
         let Attributes { mode, owner, group } = &self.attributes;
         let mut parts = Vec::new();
         parts.extend(owner.as_ref().map(|owner| {
             let test = if is_number(owner) { sh!("! -uid {0}", owner) } else { sh!("! -user {0}", owner) };
-            unless_all(test, sh!("chown -hRP -- {0} .", owner))
+            each(test, sh!("chown -h -- {0}", owner))
         }));
         parts.extend(group.as_ref().map(|group| {
             let test = if is_number(group) { sh!("! -gid {0}", group) } else { sh!("! -group {0}", group) };
-            unless_all(test, sh!("chgrp -hRP -- {0} .", group))
+            each(test, sh!("chgrp -h -- {0}", group))
         }));
         match mode {
             Some(Mode::Bits(bits)) => {
