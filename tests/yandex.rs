@@ -18,7 +18,7 @@ use crate::{
     e2e,
     support::{
         Printed, Sandbox,
-        commands::{command, environment},
+        commands::{PROJECT, command, environment},
         containers::Containers,
         repository,
         yandex::{Cloud, FOLDER, Fault},
@@ -120,12 +120,16 @@ instance_groups:
   app: {node_count: 2, service_account: robots, resources: {memory: 2}}
 ";
 
+/// A file as a user would write it for this cloud.
+fn written(cloud: &Cloud, text: &str) -> String {
+    let key = repository().join("tests/golden/yandex/authorized-key.json");
+    text.replace("ENDPOINT", &cloud.endpoint()).replace("KEY", &key.display().to_string())
+}
+
 pub(crate) fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Yandex) {
     // Exactly one provider of cryptography in a process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let key = repository().join("tests/golden/yandex/authorized-key.json");
-    let text = text.replace("ENDPOINT", &cloud.endpoint()).replace("KEY", &key.display().to_string());
-    let environment = environment(project, &text);
+    let environment = environment(project, &written(cloud, text));
     let provider = Yandex::open(&environment).unwrap();
     (environment, provider)
 }
@@ -286,8 +290,10 @@ async fn yandex_a_stranger_is_not_touched() {
     apply(folder.path(), &cloud, FILE).await;
     cloud.edit("dev-web", |machine| machine["labels"] = json!({}));
     let (environment, provider) = load(folder.path(), &cloud, FILE);
-    let error = command(folder.path(), &environment, &provider, false).await.unwrap_err().to_string();
-    assert!(error.contains("`dev-web-") && error.contains("exists that this environment did not make"), "{error}");
+    let error = command(folder.path(), &environment, &provider, false).await.unwrap_err();
+    let (error, error_hints) = (error.to_string(), error.hints().to_vec());
+    assert!(error.contains("with name dev-web-") && error.contains("already exists"), "{error}");
+    assert!(error_hints.iter().any(|hint| hint.contains("was not created by this environment")), "{error_hints:?}");
     assert!(cloud.names().contains(&"instances dev-web".to_owned()));
 }
 
@@ -419,7 +425,74 @@ async fn yandex_many_machines_at_once_stay_within_the_clouds_limit() {
         46
     );
     println!("40 machines took {:?}, {} operations at once", begun.elapsed(), cloud.most_at_once());
+    // Each machine asks for itself after its own operation, and for nothing else.
+    let asked = |one: &dyn Fn(&str) -> bool| {
+        cloud.calls().iter().filter(|call| call.method == "GET" && one(&call.path)).count()
+    };
+    assert_eq!(asked(&|path| path == "/compute/v1/instances"), 1);
+    assert_eq!(asked(&|path| path.starts_with("/compute/v1/instances/")), 40);
     assert!(cloud.most_at_once() <= 15 && cloud.most_at_once() > 10, "{}", cloud.most_at_once());
+}
+
+/// Lists show what is there and wait for nothing: what is in transition, unhealthy or stuck is shown, and can be destroyed.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_what_is_not_at_rest_is_shown_and_can_be_destroyed() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, FILE));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    apply(&root, cloud, FILE).await;
+    cloud.edit("dev-db", |machine| machine["status"] = "STARTING".into());
+    cloud.edit("dev-app-1", |machine| machine["memberStatus"] = "CHECKING_HEALTH".into());
+    let begun = Instant::now();
+    let plan = project.run(&["plan", "dev"], 0).out;
+    let shown = |line: &str| assert!(plan.contains(line), "{plan}");
+    shown("vm.db  debian-12, 2 cores, 4096 MB  (it is being created, started or changed, and has not come to rest)");
+    shown("instance_group.app  2 of debian-12, 2 cores, 2048 MB  (it runs, and does not pass its health check)");
+    shown("resources: nothing to do");
+    let listed = project.run(&["ls"], 0);
+    assert!(listed.err.contains("dev: `vm.db`: it is being created, started or changed"), "{}", listed.err);
+    assert!(listed.err.contains("dev: `instance_group.app`: it runs, and does not pass"), "{}", listed.err);
+    // A group that vanishes between two calls is gone, and no reason to fail.
+    cloud.faults(|call| {
+        call.path
+            .ends_with("/instances")
+            .then_some(Fault::Refuse(404, 5))
+            .filter(|_| !call.changes() && call.path.contains("instanceGroups"))
+    });
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(plan.contains("+ instance_group.app") && plan.contains("(it is gone)"), "{plan}");
+    cloud.no_faults();
+    // A machine of the group never starts: that is no reason to stay.
+    cloud.edit("dev-app-2", |machine| machine["memberStatus"] = "STARTING_INSTANCE".into());
+    project.run(&["destroy", "dev", "--yes"], 0).silent();
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+/// What needs a machine at rest waits for it, and for nothing that was true too early.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_an_apply_waits_for_what_comes_to_rest() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    apply(project, &cloud, FILE).await;
+    cloud.edit("dev-db", |machine| machine["status"] = "STARTING".into());
+    cloud.edit("dev-bastion", |machine| machine["status"] = "STOPPING".into());
+    // The size of a group is filled in a while after it was asked for.
+    cloud.edit("dev-app", |group| group["managedInstancesState"]["targetSize"] = "0".into());
+    cloud.edit("dev-app-1", |machine| machine["memberStatus"] = "STARTING_INSTANCE".into());
+    let later = cloud.clone();
+    let rests = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        later.edit("dev-db", |machine| machine["status"] = "RUNNING".into());
+        later.edit("dev-bastion", |machine| machine["status"] = "STOPPED".into());
+        later.edit("dev-app-1", |machine| machine["memberStatus"] = "RUNNING_ACTUAL".into());
+    });
+    // The bastion is started again.
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 1, 0));
+    rests.await.unwrap();
+    assert_eq!(cloud.object("dev-bastion")["status"], "RUNNING");
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
 }
 
 /// The shipped dev environment on simulated machines that are real: only the provider and the sizes of machines differ.

@@ -25,7 +25,7 @@ use crate::{
     identity,
     name::Name,
     plan::{self, Action, Change, DataPolicy, Plan},
-    provider::{Boot, Driver, Object, Owner, Provider, Request},
+    provider::{Boot, Driver, Health, Object, Owner, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
     secret::Secret,
     state::{Entry, Intent, State, Store, Vault},
@@ -271,7 +271,15 @@ impl<'a> Run<'a> {
         let resource = change.after.as_ref().ok_or_else(|| Error::new("the plan does not say what to make"))?;
         let driver = self.driver(&change.address)?;
         let subject = change.address.to_string();
-        match (change.action, &change.object) {
+        let found = match &change.object {
+            // Only what has come to rest has all its addresses, and can be changed.
+            Some(object) if object.health == Health::Transient && !change.action.removes() => {
+                let waiting = driver.settled(object);
+                Some(self.events.watch(&subject, "waiting until it is at rest", "at rest", waiting).await?)
+            }
+            found => found.clone(),
+        };
+        match (change.action, &found) {
             (Action::Keep, Some(object)) => {
                 // Reality moves: an address or a port may be another one after the machine was restarted.
                 let unchanged = {

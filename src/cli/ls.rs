@@ -41,6 +41,8 @@ struct Line {
     project: String,
     state: bool,
     in_pool: bool,
+    /// What is not as it should be, and how it is.
+    remarks: Vec<String>,
 }
 
 impl Ls {
@@ -78,6 +80,9 @@ impl Ls {
             return Ok(0);
         }
         ui.result(&table(&lines));
+        for line in &lines {
+            line.remarks.iter().for_each(|remark| ui.say(&format!("{}: {remark}", line.environment)));
+        }
         Ok(0)
     }
 }
@@ -134,6 +139,9 @@ fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project
         },
         state: state.is_some(),
         in_pool: state.is_some_and(|state| state.pool.is_some()),
+        remarks: (objects.iter())
+            .filter_map(|object| Some(format!("`{}`: {}", object.address, object.health.remark()?)))
+            .collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Map;
 use super::{Change, Known, Plan};
 use crate::{
     error::{Error, Result},
-    provider::Object,
+    provider::{Health, Object},
     resource::Resource,
 };
 
@@ -40,6 +40,10 @@ impl DataPolicy {
 /// The data that an object holds: what its kind says, what the state has written down, and what the file keeps on it.
 pub(super) fn held(object: &Object, wanted: Option<&Resource>, known: Known<'_>) -> Vec<String> {
     let address = &object.address;
+    // What is being removed cannot be kept.
+    if object.health == Health::Leaving {
+        return Vec::new();
+    }
     let entry = known.state.and_then(|state| state.resources.get(address)).filter(|entry| entry.id == object.id);
     // What an interrupted call has made was never used.
     if entry.is_none() && known.pending.get(address).is_some_and(|intent| intent.token == object.token) {

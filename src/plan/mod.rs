@@ -295,6 +295,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
         Health::Unfinished if !finished => Some("its creation was interrupted"),
         Health::Broken if finished => Some("it has failed, or only a part of it is left"),
         Health::Broken => Some("its creation was interrupted, or has failed"),
+        Health::Leaving => Some("it is being removed"),
         _ => None,
     };
     if let Some(reason) = reason {
@@ -362,10 +363,13 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
         Health::Stopped => Some("it stands still"),
         Health::Paused => Some("it is paused"),
         Health::Renamed => Some("it was renamed outside of infra"),
-        Health::Ready | Health::Unfinished | Health::Broken => None,
+        _ => None,
     } {
         change.action = Action::Update;
         change.reason = reason.to_owned();
+    } else if change.action == Action::Keep && matches!(object.health, Health::Transient | Health::Unhealthy) {
+        // Nothing is changed for that; but it is shown.
+        change.reason = object.health.remark().unwrap_or_default().to_owned();
     }
     Ok(change)
 }

@@ -178,6 +178,20 @@ pub trait Driver: Send + Sync {
     /// All objects of this kind that carry our labels: of one environment or of all.
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>>;
 
+    /// An object as it is now; nothing when there is none of this id.
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.list(None).await?.into_iter().find(|object| object.id == id))
+    }
+
+    /// An object that is [`Health::Transient`], once it has come to rest. Lists never wait: who needs what an object has only at
+    /// rest, such as its addresses, waits here.
+    ///
+    /// # Errors
+    /// When it does not come to rest in time, or is gone.
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        Ok(object.clone())
+    }
+
     /// Makes an object. Calling it twice with one token makes one object.
     async fn create(&self, request: &Request<'_>) -> Result<Object>;
 
@@ -317,6 +331,29 @@ pub enum Health {
     Unfinished,
     /// Only a part of it is there, or the provider has given it up: it must be made again, whatever the state says.
     Broken,
+    /// It is being created, started or changed, and has not come to rest.
+    Transient,
+    /// It runs, and does not pass its health check.
+    Unhealthy,
+    /// It is being removed.
+    Leaving,
+}
+
+impl Health {
+    /// How an object is that is not as it should be, in words.
+    #[must_use]
+    pub fn remark(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Ready | Self::Renamed => return None,
+            Self::Stopped => "it is stopped",
+            Self::Paused => "it is paused",
+            Self::Unfinished => "its creation was interrupted",
+            Self::Broken => "it has failed, or only a part of it is left",
+            Self::Transient => "it is being created, started or changed, and has not come to rest",
+            Self::Unhealthy => "it runs, and does not pass its health check",
+            Self::Leaving => "it is being removed",
+        })
+    }
 }
 
 impl Object {

@@ -12,7 +12,9 @@ use crate::{
 #[must_use]
 pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
     let mut text = String::new();
-    let shown: Vec<&Change> = plan.changes.iter().filter(|change| change.action != Action::Keep).collect();
+    // What is kept has a reason only when there is something to say of it.
+    let is_shown = |change: &&Change| change.action != Action::Keep || !change.reason.is_empty();
+    let shown: Vec<&Change> = plan.changes.iter().filter(is_shown).collect();
     for change in &shown {
         let color = match change.action {
             Action::Create | Action::Adopt => GREEN,

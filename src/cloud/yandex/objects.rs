@@ -96,12 +96,12 @@ objects! {
     /// An instance group.
     InstanceGroup {
         id: String, name: String, created_at: String, labels: Labels, status: String, load_balancer_state: LoadBalancerState,
-        managed_instances_state: ManagedState,
+        scale_policy: ScalePolicy,
     }
-    /// How many machines a group has.
-    ManagedState {
-        #[serde(deserialize_with = "number")] target_size: i64, #[serde(deserialize_with = "number")] running_actual_count: i64,
-    }
+    /// How many machines a group is to have.
+    ScalePolicy { fixed_scale: FixedScale }
+    /// A number of machines.
+    FixedScale { #[serde(deserialize_with = "number")] size: i64 }
     /// What a group tells a balancer.
     LoadBalancerState { target_group_id: String, status_message: String }
     /// A machine of a group.

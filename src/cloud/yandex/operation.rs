@@ -40,10 +40,12 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// An id from the metadata.
+    /// The id of what it works on, or has made.
     #[must_use]
-    pub fn id_of(&self, field: &str) -> Option<&str> {
-        self.metadata.get(field)?.as_str()
+    pub fn object_id(&self) -> &str {
+        let metadata = self.metadata.as_object().into_iter().flatten();
+        let named = metadata.filter(|(name, _)| name.ends_with("Id")).find_map(|(_, id)| id.as_str());
+        self.response.get("id").and_then(Value::as_str).or(named).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,14 @@
 //! Network load balancers, each with the target group that names its machines.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Driver, Health, LABEL_KIND, LABEL_TOKEN, Object, Request, explain, needed, object, object_name};
+use super::{
+    Account, Driver, Health, LABEL_KIND, LABEL_TOKEN, Object, Request, explain, needed, object, object_name,
+    wait::{Asked, until},
+};
 use crate::{
     cloud::yandex::{Instance, LoadBalancer, TargetGroup},
     error::{Error, Result},
@@ -13,6 +18,9 @@ use crate::{
 
 /// The kind in the label of a target group: it is a part of its balancer, no resource of its own.
 const TARGET_GROUP: &str = "target_group";
+
+/// How long a balancer may take to come to rest.
+const SETTLE: Duration = Duration::from_mins(5);
 
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
@@ -36,6 +44,18 @@ fn attached(group: &str, spec: &LoadBalancerSpec) -> Vec<Value> {
             "tcpOptions": { "port": port },
         }],
     })]
+}
+
+fn show(one: &LoadBalancer, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&one.labels, KindName::LOAD_BALANCER, environment, &one.id, &one.created_at)?;
+    object.health = match one.status.as_str() {
+        "CREATING" | "STARTING" => Health::Transient,
+        "DELETING" => Health::Leaving,
+        _ => Health::Ready,
+    };
+    let address = one.listeners.first().map(|listener| listener.address.clone()).unwrap_or_default();
+    object.attributes.insert("public_address".to_owned(), address.into());
+    Some(object)
 }
 
 impl LoadBalancerDriver {
@@ -71,7 +91,7 @@ impl LoadBalancerDriver {
         let call = call.region_id(self.region()).targets(self.targets(request, spec).await?);
         let made = call.send(request.token).await;
         let made = made.map_err(|error| explain(error, request.resource))?;
-        Ok(made.id_of("targetGroupId").unwrap_or_default().to_owned())
+        Ok(made.object_id().to_owned())
     }
 }
 
@@ -82,15 +102,7 @@ impl Driver for LoadBalancerDriver {
         let (balancers, groups) =
             tokio::try_join!(client.list::<LoadBalancer>(folder), client.list::<TargetGroup>(folder))?;
         let kind = KindName::LOAD_BALANCER;
-        let mut objects: Vec<Object> = balancers
-            .iter()
-            .filter_map(|one| {
-                let mut object = object(&one.labels, kind, environment, &one.id, &one.created_at)?;
-                let address = one.listeners.first().map(|listener| listener.address.clone()).unwrap_or_default();
-                object.attributes.insert("public_address".to_owned(), address.into());
-                Some(object)
-            })
-            .collect();
+        let mut objects: Vec<Object> = balancers.iter().filter_map(|one| show(one, environment)).collect();
         // A group whose balancer was never made, or is gone already.
         let lonely = groups.iter().filter(|group| {
             let used = balancers.iter().flat_map(|one| &one.attached_target_groups);
@@ -104,6 +116,22 @@ impl Driver for LoadBalancerDriver {
             Some(Object { health: Health::Broken, ..object })
         }));
         Ok(objects)
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<LoadBalancer>(id).await?.and_then(|one| show(&one, None)))
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        until(&format!("`{}`", object.address), SETTLE, async || {
+            let found = self.0.found::<LoadBalancer>(&object.id).await?;
+            let found = found.ok_or_else(|| Error::new(format!("yandex: `{}` is gone", object.address)))?;
+            Ok(match show(&found, None) {
+                Some(shown) if shown.health != Health::Transient => Asked::Done(shown),
+                _ => Asked::NotYet(found.status),
+            })
+        })
+        .await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
-use super::{Account, Driver, Health, Object, Request, explain, needed, object, object_name, vpc::DEFAULT_GROUP};
+use super::{
+    Account, Driver, Health, Object, Request, explain, needed, object, object_name,
+    vpc::DEFAULT_GROUP,
+    wait::{Asked, until},
+};
 use crate::{
     cloud::yandex::{Address as ReservedAddress, Disk, Instance, Labels},
     error::{Error, Result},
@@ -22,23 +25,35 @@ use crate::{
 const GIB: u64 = 1 << 30;
 /// How long a machine may take to come to rest.
 const SETTLE: Duration = Duration::from_mins(10);
+/// The states of a machine that passes to another one by itself, and has not all that it will have.
+const IN_TRANSITION: [&str; 4] = ["PROVISIONING", "STARTING", "RESTARTING", "UPDATING"];
 /// A machine's one network interface.
 const INTERFACE: &str = "0";
 
 /// Disks beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
 
+fn show_disk(disk: &Disk, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&disk.labels, KindName::DISK, environment, &disk.id, &disk.created_at)?;
+    object.health = match disk.status.as_str() {
+        "ERROR" => Health::Broken,
+        "DELETING" => Health::Leaving,
+        _ => Health::Ready,
+    };
+    let size = u64::try_from(disk.size).unwrap_or(0);
+    object.actual.insert("size_gb".to_owned(), (size / GIB).into());
+    Some(object)
+}
+
 #[async_trait]
 impl Driver for DiskDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Disk>(&self.0.folder).await?;
-        let objects = all.iter().filter_map(|disk| {
-            let mut object = object(&disk.labels, KindName::DISK, environment, &disk.id, &disk.created_at)?;
-            let size = u64::try_from(disk.size).unwrap_or(0);
-            object.actual.insert("size_gb".to_owned(), (size / GIB).into());
-            Some(object)
-        });
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|disk| show_disk(disk, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Disk>(id).await?.and_then(|disk| show_disk(&disk, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -151,6 +166,8 @@ fn describe(instance: &Instance, environment: Option<&Name>) -> Option<Object> {
     object.health = match instance.status.as_str() {
         "STOPPED" | "STOPPING" | "CRASHED" => Health::Stopped,
         "ERROR" => Health::Broken,
+        "PROVISIONING" | "STARTING" | "RESTARTING" | "UPDATING" => Health::Transient,
+        "DELETING" => Health::Leaving,
         _ => Health::Ready,
     };
     if let Some(interface) = instance.network_interfaces.first() {
@@ -179,47 +196,38 @@ pub(super) fn addresses(interface: &crate::cloud::yandex::NetworkInterface) -> M
 }
 
 impl VmDriver {
-    /// A machine when it has come to rest: neither being made, nor starting, nor going away. `None` when it is gone.
-    async fn settled(&self, instance: Instance) -> Result<Option<Instance>> {
-        let end = Instant::now() + SETTLE;
-        let mut instance = instance;
-        while matches!(
-            instance.status.as_str(),
-            "PROVISIONING" | "STARTING" | "STOPPING" | "RESTARTING" | "UPDATING" | "DELETING"
-        ) {
-            if Instant::now() > end {
-                return Err(Error::new(format!("yandex: the machine `{}` stays {}", instance.name, instance.status)));
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            instance = match self.0.client.describe(&instance.id).await {
-                Ok(instance) => instance,
-                Err(error) if error.is_not_found() => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
+    /// A machine once it is in none of these states. It is asked for by itself first; who has to wait shares a list with all
+    /// others that wait.
+    async fn at_rest(&self, id: &str, address: &Address, unrest: &[&str]) -> Result<Instance> {
+        let gone = || Error::new(format!("yandex: `{address}` is gone"));
+        let first = self.0.found::<Instance>(id).await?.ok_or_else(gone)?;
+        if !unrest.contains(&first.status.as_str()) {
+            return Ok(first);
         }
-        Ok(Some(instance))
-    }
-
-    async fn read(&self, id: &str) -> Result<Object> {
-        let instance: Instance = self.0.client.describe(id).await?;
-        let settled = self.settled(instance).await?;
-        let object = settled.as_ref().and_then(|instance| describe(instance, None));
-        object.ok_or_else(|| Error::new("yandex: the machine vanished while it was worked on"))
+        until(&format!("`{address}`"), SETTLE, async || {
+            let all = self.0.machines.recent(&self.0.client, &self.0.folder).await?;
+            let found = all.iter().find(|instance| instance.id == id).ok_or_else(gone)?;
+            let status = found.status.as_str();
+            Ok(if unrest.contains(&status) { Asked::NotYet(status.to_owned()) } else { Asked::Done(found.clone()) })
+        })
+        .await
     }
 }
 
 #[async_trait]
 impl Driver for VmDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let mut objects = Vec::new();
-        for instance in self.0.client.list::<Instance>(&self.0.folder).await? {
-            if describe(&instance, environment).is_some()
-                && let Some(instance) = self.settled(instance).await?
-            {
-                objects.extend(describe(&instance, environment));
-            }
-        }
-        Ok(objects)
+        let all = self.0.client.list::<Instance>(&self.0.folder).await?;
+        Ok(all.iter().filter_map(|instance| describe(instance, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Instance>(id).await?.and_then(|instance| describe(&instance, None)))
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        let instance = self.at_rest(&object.id, &object.address, &IN_TRANSITION).await?;
+        describe(&instance, None).ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -264,7 +272,9 @@ impl Driver for VmDriver {
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let (id, client) = (object.id.as_str(), &self.0.client);
-        let instance: Instance = client.describe(id).await?;
+        let mut unrest = IN_TRANSITION.to_vec();
+        unrest.push("STOPPING");
+        let instance = self.at_rest(id, &object.address, &unrest).await?;
         let wrong = |error| explain(error, request.resource);
         let platform = spec.class.as_deref().unwrap_or(&self.0.settings.platform);
         let number = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -309,7 +319,8 @@ impl Driver for VmDriver {
         if resized || !running {
             client.start_instance(id).send(request.token).await.map_err(wrong)?;
         }
-        self.read(id).await
+        let instance = self.at_rest(id, &object.address, &IN_TRANSITION).await?;
+        describe(&instance, None).ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -24,6 +24,10 @@ fn written(record: &RecordSet) -> Value {
     json!({ "name": record.name, "type": record.r#type, "ttl": record.ttl.to_string(), "data": record.data })
 }
 
+fn show(one: &DnsZone, environment: Option<&Name>) -> Option<Object> {
+    object(&one.labels, KindName::DNS_ZONE, environment, &one.id, &one.created_at)
+}
+
 impl DnsZoneDriver {
     /// Makes the records of a zone those that are wanted.
     async fn settle(&self, zone: &str, request: &Request<'_>, spec: &DnsZoneSpec) -> Result<()> {
@@ -55,9 +59,11 @@ impl DnsZoneDriver {
 impl Driver for DnsZoneDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<DnsZone>(&self.0.folder).await?;
-        let objects =
-            all.iter().filter_map(|one| object(&one.labels, KindName::DNS_ZONE, environment, &one.id, &one.created_at));
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<DnsZone>(id).await?.and_then(|one| show(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::{
     Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Request,
     compute::{addresses, security_groups},
-    explain, needed, object, object_name,
+    explain, if_there, needed, object, object_name,
+    wait::{Asked, until},
 };
 use crate::{
     cloud::yandex::{InstanceGroup, ManagedInstance},
@@ -23,8 +23,13 @@ use crate::{
 const LABEL_GROUP: &str = "infra-group";
 /// The label of a member with its image family.
 const LABEL_IMAGE: &str = "infra-image";
-/// How long the members of a group may take to run.
-const RUNNING: Duration = Duration::from_mins(20);
+/// How long the machines of a group may take to run.
+const SETTLE: Duration = Duration::from_mins(20);
+
+/// The state of a machine that runs and is asked whether it works.
+const CHECKED: &str = "CHECKING_HEALTH";
+/// The states of machines that run, whether they work or not.
+const RUNS: [&str; 5] = ["RUNNING_ACTUAL", "RUNNING_OUTDATED", "OPENING_TRAFFIC", "AWAITING_WARMUP_DURATION", CHECKED];
 
 /// Instance groups.
 pub(super) struct InstanceGroupDriver(pub(super) Account);
@@ -94,50 +99,43 @@ impl InstanceGroupDriver {
         ]
     }
 
-    /// Waits until as many members run as are wanted, and gives them.
-    async fn members(&self, group: &str, count: usize) -> Result<Vec<ManagedInstance>> {
-        let end = Instant::now() + RUNNING;
-        loop {
-            let members = self.0.client.group_instances(group).await?;
-            let running = members.iter().filter(|member| member.status == "RUNNING_ACTUAL").count();
-            if running == count && members.len() == count {
-                return Ok(members);
-            }
-            if Instant::now() > end {
-                let states: Vec<String> =
-                    members.iter().map(|m| format!("{} {} {}", m.name, m.status, m.status_message)).collect();
-                return Err(Error::new(format!(
-                    "yandex: {running} of {count} machines of the group run: {}",
-                    states.join("; ")
-                )));
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+    /// A group with its machines as they are; nothing when it has just vanished.
+    async fn show(&self, group: &InstanceGroup, environment: Option<&Name>) -> Result<Option<Object>> {
+        if shown(group, &[], environment).is_none() {
+            return Ok(None);
         }
+        let members = if_there(self.0.client.group_instances(&group.id).await)?;
+        Ok(members.and_then(|members| shown(group, &members, environment)))
     }
+}
 
-    async fn observe(&self, mut object: Object, group: &InstanceGroup) -> Result<Object> {
-        object.health = match group.status.as_str() {
-            "STOPPED" | "STOPPING" => Health::Stopped,
-            _ => Health::Ready,
-        };
-        let count = group.managed_instances_state.target_size;
-        let members = match (object.health, group.status.as_str()) {
-            (Health::Ready, "ACTIVE" | "STARTING") => {
-                self.members(&group.id, usize::try_from(count).unwrap_or(0)).await?
-            }
-            _ => self.0.client.group_instances(&group.id).await?,
-        };
-        object.attributes = attributes(&members);
-        object.actual.insert("count".to_owned(), count.into());
-        Ok(object)
-    }
+/// The object of a group.
+fn shown(group: &InstanceGroup, members: &[ManagedInstance], environment: Option<&Name>) -> Option<Object> {
+    let kind = KindName::INSTANCE_GROUP;
+    let mut object = object(&group.labels, kind, environment, &group.id, &group.created_at)?;
+    // The size that the group was given: how many machines it has is known a while later.
+    let size = group.scale_policy.fixed_scale.size;
+    let runs = |member: &ManagedInstance| RUNS.contains(&member.status.as_str());
+    let all_run = usize::try_from(size) == Ok(members.len()) && members.iter().all(runs);
+    object.health = match group.status.as_str() {
+        "STOPPED" | "STOPPING" => Health::Stopped,
+        "PAUSED" => Health::Paused,
+        "DELETING" => Health::Leaving,
+        _ if !all_run => Health::Transient,
+        _ if members.iter().any(|member| member.status == CHECKED) => Health::Unhealthy,
+        _ => Health::Ready,
+    };
+    object.attributes = attributes(members);
+    object.actual.insert("count".to_owned(), size.into());
+    Some(object)
+}
 
-    async fn read(&self, id: &str) -> Result<Object> {
-        let group: InstanceGroup = self.0.client.describe(id).await?;
-        let object = object(&group.labels, KindName::INSTANCE_GROUP, None, &group.id, &group.created_at);
-        let object = object.ok_or_else(|| Error::new("yandex: the group lost its labels while it was worked on"))?;
-        self.observe(object, &group).await
-    }
+/// How the machines of a group are, for people.
+fn states(group: &InstanceGroup, members: &[ManagedInstance]) -> String {
+    let runs = members.iter().filter(|member| RUNS.contains(&member.status.as_str())).count();
+    let others = members.iter().filter(|member| !RUNS.contains(&member.status.as_str()));
+    let others = others.map(|m| format!("; {} {} {}", m.name, m.status, m.status_message).trim_end().to_owned());
+    format!("{runs} of {} machines run{}", group.scale_policy.fixed_scale.size, others.collect::<String>())
 }
 
 /// The addresses of the members, in the order of their numbers.
@@ -159,13 +157,31 @@ fn attributes(members: &[ManagedInstance]) -> Map<String, Value> {
 #[async_trait]
 impl Driver for InstanceGroupDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let mut objects = Vec::new();
-        for group in self.0.client.list::<InstanceGroup>(&self.0.folder).await? {
-            let kind = KindName::INSTANCE_GROUP;
-            let Some(object) = object(&group.labels, kind, environment, &group.id, &group.created_at) else { continue };
-            objects.push(self.observe(object, &group).await?);
+        let groups = self.0.client.list::<InstanceGroup>(&self.0.folder).await?;
+        let shown = futures::future::try_join_all(groups.iter().map(|group| self.show(group, environment))).await?;
+        Ok(shown.into_iter().flatten().collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        match self.0.found::<InstanceGroup>(id).await? {
+            Some(group) => self.show(&group, None).await,
+            None => Ok(None),
         }
-        Ok(objects)
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        let address = &object.address;
+        until(&format!("`{address}`"), SETTLE, async || {
+            let gone = || Error::new(format!("yandex: `{address}` is gone"));
+            let group = self.0.found::<InstanceGroup>(&object.id).await?.ok_or_else(gone)?;
+            let members = if_there(self.0.client.group_instances(&group.id).await)?.ok_or_else(gone)?;
+            let shown = shown(&group, &members, None);
+            Ok(match shown.filter(|shown| shown.health != Health::Transient) {
+                Some(shown) => Asked::Done(shown),
+                None => Asked::NotYet(states(&group, &members)),
+            })
+        })
+        .await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -209,7 +225,7 @@ impl Driver for InstanceGroupDriver {
         if object.health == Health::Stopped {
             self.0.client.start_instance_group(&object.id).send(request.token).await?;
         }
-        self.read(&object.id).await
+        self.settled(object).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -18,14 +18,19 @@ use crate::{
 /// Service accounts.
 pub(super) struct ServiceAccountDriver(pub(super) Account);
 
+fn show(one: &ServiceAccount, environment: Option<&Name>) -> Option<Object> {
+    object(&one.labels, KindName::SERVICE_ACCOUNT, environment, &one.id, &one.created_at)
+}
+
 #[async_trait]
 impl Driver for ServiceAccountDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<ServiceAccount>(&self.0.folder).await?;
-        let objects = all
-            .iter()
-            .filter_map(|one| object(&one.labels, KindName::SERVICE_ACCOUNT, environment, &one.id, &one.created_at));
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<ServiceAccount>(id).await?.and_then(|one| show(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

@@ -3,6 +3,7 @@
 //! Objects carry our labels, in the letters that labels may have there. Names are unique in a folder, so the names of objects
 //! begin with the environment's.
 
+mod account;
 mod adopt;
 mod balancer;
 mod compute;
@@ -15,28 +16,30 @@ mod postgres_settings;
 mod registry;
 pub(super) mod rules;
 mod vpc;
+mod wait;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
+use self::{
+    account::{Account, beside, explain, if_there, labels, needed, object, object_name, plain_name, unique_name},
+    wait::Shared,
+};
 use super::{
     Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
     bill::{bill, quantity},
 };
 use crate::{
-    cloud::{
-        retry::Attempts,
-        yandex::{Client, Credentials, Instance, Labels, Network, Operation, Settings, YandexError, auth::Key},
-    },
-    config::{Environment, YandexSettings},
+    cloud::yandex::{Client, Credentials, Instance, Network, Settings, auth::Key},
+    config::Environment,
     cost::Item,
     error::{Context, Diagnostic, Error, Result},
     event::Events,
     files, identity,
     name::Name,
-    resource::{Address, InstanceGroupSpec, KindName, Policy, Resource, Terms, VmSpec},
+    resource::{InstanceGroupSpec, KindName, Policy, Resource, Terms, VmSpec},
     secret::Secret,
 };
 
@@ -46,8 +49,6 @@ const LABEL_KIND: &str = "infra-kind";
 const LABEL_NAME: &str = "infra-name";
 /// The region of all zones, in price files.
 const PRICED: &str = "ru-central1";
-/// How long a removal is tried again while something else is still being removed.
-const IN_USE: Duration = Duration::from_mins(2);
 
 /// The provider of one folder.
 pub struct Yandex {
@@ -58,14 +59,6 @@ pub struct Yandex {
     security_group: vpc::SecurityGroupDriver,
     service_account: iam::ServiceAccountDriver,
     role_binding: iam::RoleBindingDriver,
-}
-
-/// The client and what every call needs beside it.
-#[derive(Clone)]
-struct Account {
-    client: Client,
-    folder: String,
-    settings: YandexSettings,
 }
 
 impl Yandex {
@@ -86,7 +79,7 @@ impl Yandex {
             .map(|endpoint| if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") });
         let endpoints = settings.endpoints.clone().into_iter().collect();
         let client = Client::new(Settings { endpoint, endpoints }, credentials(environment)?)?;
-        let account = Account { client, folder, settings };
+        let account = Account { client, folder, settings, machines: Shared::default() };
         Ok(Self {
             drivers: vec![
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
@@ -267,7 +260,7 @@ impl Provider for Yandex {
         let seen = self.account.adopt(id, request).await?;
         let kind = request.resource.address.kind;
         let driver = self.driver(kind).ok_or_else(|| Error::new(format!("yandex: there is no {}", kind.as_str())))?;
-        let found = self.account.made(driver, request).await?;
+        let found = driver.read(id).await?;
         let mut object = found.ok_or_else(|| Error::new(format!("yandex: `{id}` vanished while it was taken over")))?;
         object.actual.extend(seen);
         Ok(object)
@@ -284,169 +277,7 @@ impl Provider for Yandex {
     }
 }
 
-/// The labels of an object of an environment.
-fn labels(environment: &Name, address: &Address, project: &str, token: &str, terms: &Terms) -> Labels {
-    let own = Labels::from([
-        (LABEL_ENV.to_owned(), environment.to_string()),
-        (LABEL_KIND.to_owned(), address.kind.as_str().to_owned()),
-        (LABEL_NAME.to_owned(), address.name.to_string()),
-        (LABEL_PROJECT.to_owned(), project.to_owned()),
-        (LABEL_TOKEN.to_owned(), token.to_owned()),
-    ]);
-    own.into_iter().chain(terms.labels()).collect()
-}
-
-/// Our labels beside those that somebody else has given an object: a call replaces all of them.
-fn beside(known: Labels, ours: Labels) -> Labels {
-    known.into_iter().filter(|(name, _)| !name.starts_with("infra-")).chain(ours).collect()
-}
-
 /// The path of a project, in letters that a label may have: what earlier versions wrote there.
 fn path_digest(folder: &str) -> String {
     identity::hex(&Sha256::digest(folder)[..10])
-}
-
-impl Account {
-    /// The labels of an object.
-    fn labels(request: &Request<'_>) -> Labels {
-        labels(request.environment, &request.resource.address, request.project, request.token, request.terms)
-    }
-
-    /// The object of a request, as it is after everything was done for it.
-    async fn made(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Option<Object>> {
-        let listed = driver.list(Some(request.environment)).await?;
-        let ours = |object: &Object| object.address == request.resource.address && object.token == request.token;
-        Ok(listed.into_iter().find(ours))
-    }
-
-    /// Makes an object, or finds the one that the same intent has made before.
-    async fn create(
-        &self, driver: &dyn Driver, request: &Request<'_>, call: impl Future<Output = Result<Operation, YandexError>>,
-    ) -> Result<Object> {
-        match call.await {
-            Err(error) if !error.already_exists() => return Err(explain(error, request.resource)),
-            _ => {}
-        }
-        self.made(driver, request).await?.ok_or_else(|| {
-            let address = &request.resource.address;
-            let name = object_name(request);
-            Error::new(format!(
-                "yandex: a {} `{name}` exists that this environment did not make",
-                address.kind.as_str()
-            ))
-            .hint("remove it, take it over with `infra import`, or give this environment another name: `--name NAME`")
-        })
-    }
-
-    /// Removes an object; "already gone" is success. What still uses it may just be going away.
-    async fn remove<F: Future<Output = Result<Operation, YandexError>>>(&self, call: impl Fn() -> F) -> Result<()> {
-        let mut attempts = Attempts::within(IN_USE);
-        loop {
-            match call().await {
-                Err(error) if error.is_not_found() => return Ok(()),
-                Err(error) if error.is_in_use() => {
-                    if !attempts.pause(None).await {
-                        return Err(error.into());
-                    }
-                }
-                Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(()),
-            }
-        }
-    }
-}
-
-/// Adds to the cloud's words what they are about, and where the file asks for it.
-fn explain(error: YandexError, resource: &Resource) -> Error {
-    let settled = error.is_settled();
-    let error = Error::from(error).context(format!("{} ({})", resource.address, resource.origin));
-    if settled { error.settled() } else { error }
-}
-
-/// The name of an object for people: it begins with the environment's.
-fn plain_name(environment: &Name, name: &Name) -> String {
-    let (environment, name) = (environment.as_str(), name.as_str());
-    if name.starts_with(&format!("{environment}-")) { name.to_owned() } else { format!("{environment}-{name}") }
-}
-
-/// The name of an object in the folder.
-fn object_name(request: &Request<'_>) -> String {
-    unique_name(&plain_name(request.environment, &request.resource.address.name), &request.owner())
-}
-
-/// A name that no object of another environment or project has: names are unique in a folder. What an earlier version made
-/// keeps the name that it has.
-fn unique_name(plain: &str, owner: &Owner) -> String {
-    let Owner { environment, project } = owner;
-    let whole =
-        if owner.is_of_earlier_version() { plain.to_owned() } else { format!("{project}/{environment}/{plain}") };
-    if owner.is_of_earlier_version() && plain.len() <= 63 {
-        return whole;
-    }
-    let digest = identity::hex(&Sha256::digest(&whole)[..4]);
-    format!("{}-{digest}", plain[..plain.len().min(54)].trim_end_matches('-'))
-}
-
-/// The object that a set of labels describes, when they are ours and of the environment that is asked for.
-fn object(labels: &Labels, kind: KindName, environment: Option<&Name>, id: &str, created_at: &str) -> Option<Object> {
-    let label = |name: &str| labels.get(name).cloned();
-    let owner = label(LABEL_ENV)?;
-    if label(LABEL_KIND)? != kind.as_str() || environment.is_some_and(|name| name.as_str() != owner) {
-        return None;
-    }
-    Some(Object {
-        environment: owner,
-        address: kind.named(&label(LABEL_NAME)?.parse().ok()?),
-        project: label(LABEL_PROJECT).unwrap_or_default(),
-        token: label(LABEL_TOKEN).unwrap_or_default(),
-        id: id.to_owned(),
-        created: created_at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second),
-        health: Health::Ready,
-        terms: Terms::of(labels),
-        attributes: serde_json::Map::new(),
-        actual: serde_json::Map::new(),
-        links: None,
-    })
-}
-
-/// The id of an object that a resource needs.
-fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object> {
-    request.needs.get(address).ok_or_else(|| Error::new(format!("`{address}` does not exist")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Owner, plain_name, unique_name};
-
-    fn name(project: &str, environment: &str, name: &str) -> String {
-        let environment = environment.parse().unwrap();
-        let plain = plain_name(&environment, &name.parse().unwrap());
-        unique_name(&plain, &Owner { environment, project: project.to_owned() })
-    }
-
-    #[test]
-    fn names_begin_with_the_environment_and_stay_within_bounds() {
-        for project in ["0123456789abcdef0123", "shop-k3x9q2ab"] {
-            assert!(name(project, "dev", "app-1").starts_with("dev-app-1"));
-            assert!(name(project, "dev", "dev-bastion").starts_with("dev-bastion"));
-            let long = name(project, "a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-it");
-            assert!(long.len() <= 63, "{long}");
-            let other =
-                name(project, "a-quite-long-name-of-an-environment", "and-a-quite-long-name-of-a-machine-in-at");
-            assert_ne!(long, other);
-        }
-        assert_eq!(
-            name("0123456789abcdef0123", "dev", "app-1"),
-            "dev-app-1",
-            "what earlier versions made keeps its name"
-        );
-    }
-
-    #[test]
-    fn no_two_objects_of_a_folder_have_one_name() {
-        let (one, two) = ("shop-k3x9q2ab", "shop-k3x9q2ac");
-        assert_eq!(name(one, "dev", "app"), name(one, "dev", "app"));
-        assert_ne!(name(one, "dev", "app"), name(two, "dev", "app"));
-        assert_ne!(name(one, "dev", "a-b"), name(one, "dev-a", "b"));
-    }
 }

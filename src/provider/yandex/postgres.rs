@@ -1,11 +1,14 @@
 //! Managed PostgreSQL: one cluster for each service, with its databases and logins.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
     Account, Driver, Health, Object, Request, explain, needed, object, object_name, postgres_settings,
     vpc::DEFAULT_GROUP,
+    wait::{Asked, until},
 };
 use crate::{
     cloud::yandex::Cluster,
@@ -59,6 +62,9 @@ pub(super) fn complete(spec: &mut PostgresSpec) {
     }
 }
 
+/// How long a cluster may take to come to rest.
+const SETTLE: Duration = Duration::from_mins(40);
+
 /// PostgreSQL clusters.
 pub(super) struct PostgresDriver(pub(super) Account);
 
@@ -107,6 +113,9 @@ impl PostgresDriver {
         object.health = match cluster.status.as_str() {
             "STOPPED" | "STOPPING" => Health::Stopped,
             "ERROR" => Health::Broken,
+            "CREATING" | "STARTING" | "UPDATING" => Health::Transient,
+            "DELETING" => Health::Leaving,
+            _ if matches!(cluster.health.as_str(), "DEAD" | "DEGRADED") => Health::Unhealthy,
             _ => Health::Ready,
         };
         let host = format!("c-{}.rw.mdb.yandexcloud.net", cluster.id);
@@ -175,6 +184,22 @@ impl Driver for PostgresDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Cluster>(&self.0.folder).await?;
         Ok(all.iter().filter_map(|cluster| Self::describe(cluster, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Cluster>(id).await?.and_then(|one| Self::describe(&one, None)))
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        until(&format!("`{}`", object.address), SETTLE, async || {
+            let found = self.0.found::<Cluster>(&object.id).await?;
+            let found = found.ok_or_else(|| Error::new(format!("yandex: `{}` is gone", object.address)))?;
+            Ok(match Self::describe(&found, None) {
+                Some(shown) if shown.health != Health::Transient => Asked::Done(shown),
+                _ => Asked::NotYet(found.status),
+            })
+        })
+        .await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

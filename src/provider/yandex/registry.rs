@@ -8,16 +8,21 @@ use crate::{cloud::yandex::Registry, error::Result, name::Name, resource::KindNa
 /// Registries. Images are addressed as `cr.yandex/<id>/<name>:<tag>`.
 pub(super) struct RegistryDriver(pub(super) Account);
 
+fn show(one: &Registry, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&one.labels, KindName::REGISTRY, environment, &one.id, &one.created_at)?;
+    object.attributes.insert("url".to_owned(), format!("cr.yandex/{}", one.id).into());
+    Some(object)
+}
+
 #[async_trait]
 impl Driver for RegistryDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Registry>(&self.0.folder).await?;
-        let objects = all.iter().filter_map(|one| {
-            let mut object = object(&one.labels, KindName::REGISTRY, environment, &one.id, &one.created_at)?;
-            object.attributes.insert("url".to_owned(), format!("cr.yandex/{}", one.id).into());
-            Some(object)
-        });
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Registry>(id).await?.and_then(|one| show(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

@@ -108,6 +108,12 @@ impl Driver for NetworkDriver {
         Ok(network_objects(&networks, &groups, environment))
     }
 
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        let Some(network) = self.0.found::<Network>(id).await? else { return Ok(None) };
+        let group: Option<SecurityGroup> = self.0.found(&network.default_security_group_id).await?;
+        Ok(network_objects(&[network], &group.into_iter().collect::<Vec<_>>(), None).pop())
+    }
+
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
         let call = self.0.client.create_network();
@@ -135,13 +141,19 @@ impl Driver for NetworkDriver {
 /// Gateways: the shared egress gateway, which lets machines without a public address reach the world.
 pub(super) struct GatewayDriver(pub(super) Account);
 
+fn show_gateway(one: &Gateway, environment: Option<&Name>) -> Option<Object> {
+    object(&one.labels, KindName::GATEWAY, environment, &one.id, &one.created_at)
+}
+
 #[async_trait]
 impl Driver for GatewayDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Gateway>(&self.0.folder).await?;
-        let objects =
-            all.iter().filter_map(|one| object(&one.labels, KindName::GATEWAY, environment, &one.id, &one.created_at));
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show_gateway(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Gateway>(id).await?.and_then(|one| show_gateway(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -160,14 +172,19 @@ impl Driver for GatewayDriver {
 /// Route tables: everything goes through the gateway.
 pub(super) struct RouteTableDriver(pub(super) Account);
 
+fn show_table(one: &RouteTable, environment: Option<&Name>) -> Option<Object> {
+    object(&one.labels, KindName::ROUTE_TABLE, environment, &one.id, &one.created_at)
+}
+
 #[async_trait]
 impl Driver for RouteTableDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<RouteTable>(&self.0.folder).await?;
-        let objects = all
-            .iter()
-            .filter_map(|one| object(&one.labels, KindName::ROUTE_TABLE, environment, &one.id, &one.created_at));
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show_table(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<RouteTable>(id).await?.and_then(|one| show_table(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -190,19 +207,24 @@ impl Driver for RouteTableDriver {
 /// Subnets.
 pub(super) struct SubnetDriver(pub(super) Account);
 
+fn show_subnet(one: &Subnet, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&one.labels, KindName::SUBNET, environment, &one.id, &one.created_at)?;
+    for (field, value) in [("cidr", one.v4_cidr_blocks.first()?), ("zone", &one.zone_id)] {
+        object.attributes.insert(field.to_owned(), value.as_str().into());
+        object.actual.insert(field.to_owned(), value.as_str().into());
+    }
+    Some(object)
+}
+
 #[async_trait]
 impl Driver for SubnetDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Subnet>(&self.0.folder).await?;
-        let objects = all.iter().filter_map(|one| {
-            let mut object = object(&one.labels, KindName::SUBNET, environment, &one.id, &one.created_at)?;
-            for (field, value) in [("cidr", one.v4_cidr_blocks.first()?), ("zone", &one.zone_id)] {
-                object.attributes.insert(field.to_owned(), value.as_str().into());
-                object.actual.insert(field.to_owned(), value.as_str().into());
-            }
-            Some(object)
-        });
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show_subnet(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Subnet>(id).await?.and_then(|one| show_subnet(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -228,17 +250,22 @@ impl Driver for SubnetDriver {
 /// Reserved public addresses.
 pub(super) struct AddressDriver(pub(super) Account);
 
+fn show_address(one: &Address, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&one.labels, KindName::ADDRESS, environment, &one.id, &one.created_at)?;
+    let address = one.external_ipv4_address.address.as_str();
+    object.attributes.insert("public_address".to_owned(), address.into());
+    Some(object)
+}
+
 #[async_trait]
 impl Driver for AddressDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Address>(&self.0.folder).await?;
-        let objects = all.iter().filter_map(|one| {
-            let mut object = object(&one.labels, KindName::ADDRESS, environment, &one.id, &one.created_at)?;
-            let address = one.external_ipv4_address.address.as_str();
-            object.attributes.insert("public_address".to_owned(), address.into());
-            Some(object)
-        });
-        Ok(objects.collect())
+        Ok(all.iter().filter_map(|one| show_address(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Address>(id).await?.and_then(|one| show_address(&one, None)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -269,6 +296,11 @@ impl Driver for SecurityGroupDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<SecurityGroup>(&self.0.folder).await?;
         Ok(group_objects(&all, environment))
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        let found: Option<SecurityGroup> = self.0.found(id).await?;
+        Ok(found.and_then(|one| group_objects(&[one], None).pop()))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

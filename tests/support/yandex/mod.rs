@@ -112,6 +112,11 @@ impl Cloud {
         self.world().faults = None;
     }
 
+    /// Whether the machines of groups that are asked whether they work do so.
+    pub(crate) fn healthy(&self, healthy: bool) {
+        self.world().unhealthy = !healthy;
+    }
+
     pub(crate) fn machines(&self, machines: Arc<dyn Machines>) {
         self.world().machines = Some(machines);
     }

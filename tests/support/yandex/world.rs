@@ -23,6 +23,8 @@ pub(super) struct Object {
 pub(super) struct Operation {
     pub(super) value: Value,
     pub(super) ready: Instant,
+    /// The group whose machines must be healthy before it ends.
+    pub(super) judges: Option<String>,
 }
 
 #[derive(Default)]
@@ -42,6 +44,8 @@ pub(super) struct World {
     /// Machines of groups that a controller would have to make anew.
     pub(super) machines: Option<Arc<dyn Machines>>,
     pub(super) most_at_once: usize,
+    /// Whether the machines of groups fail their health checks: what waits for them does not end then.
+    pub(super) unhealthy: bool,
 }
 
 pub(super) struct Refused(pub(super) u16, pub(super) i64, pub(super) String);
@@ -103,7 +107,7 @@ impl World {
         if let Some(id) = path.strip_prefix("/operations/") {
             let operation = self.operations.get(id).ok_or_else(|| not_found("Operation", id))?;
             let mut value = operation.value.clone();
-            if Instant::now() < operation.ready {
+            if Instant::now() < operation.ready || operation.judges.as_ref().is_some_and(|group| self.is_sick(group)) {
                 let fields = value.as_object_mut().unwrap();
                 fields.retain(|name, _| !matches!(name.as_str(), "done" | "response" | "error"));
             }
@@ -120,7 +124,12 @@ impl World {
             if *sent != signature {
                 return Err(invalid("the Idempotency-Key was used for another call"));
             }
-            return Ok(self.operations[operation].value.clone());
+            let mut value = self.operations[operation].value.clone();
+            if self.operations[operation].judges.as_ref().is_some_and(|group| self.is_sick(group)) {
+                let fields = value.as_object_mut().unwrap();
+                fields.retain(|name, _| !matches!(name.as_str(), "done" | "response" | "error"));
+            }
+            return Ok(value);
         }
         let mut fields = match (&call.body, method.takes_body) {
             (Value::Object(fields), true) => fields.clone(),
@@ -158,14 +167,23 @@ impl World {
             Ok(response) => value["response"] = response,
             Err(Refused(_, code, message)) => value["error"] = json!({ "code": code, "message": message }),
         }
-        let operation = Operation { value: value.clone(), ready: Instant::now() + self.delay };
+        let group = value["metadata"]["instanceGroupId"].as_str().map(str::to_owned);
+        let judges = group.filter(|group| call.method != "DELETE" && self.is_sick(group));
+        let unfinished = !self.delay.is_zero() || judges.is_some();
+        let operation = Operation { value: value.clone(), ready: Instant::now() + self.delay, judges };
         self.operations.insert(id.clone(), operation);
         self.keys.insert(key, (id, signature));
-        if !self.delay.is_zero() {
+        if unfinished {
             let fields = value.as_object_mut().unwrap();
             fields.retain(|name, _| !matches!(name.as_str(), "done" | "response" | "error"));
         }
         Ok(value)
+    }
+
+    /// Whether the machines of a group are asked whether they work, and do not.
+    fn is_sick(&self, group: &str) -> bool {
+        let check = |object: &Object| !object.value["healthChecksSpec"].is_null();
+        self.unhealthy && self.objects.get(group).is_some_and(check)
     }
 
     fn read(&mut self, method: &rules::Method, path: &str, query: &BTreeMap<String, String>) -> Answer {
@@ -195,10 +213,12 @@ impl World {
             let group = part("instanceGroupId").unwrap();
             self.objects.get(group).ok_or_else(|| not_found("InstanceGroup", group))?;
             let members = self.objects.values().filter(|object| object.value["groupOf"] == group);
+            let usual = if self.is_sick(group) { "CHECKING_HEALTH" } else { "RUNNING_ACTUAL" };
             let members: Vec<Value> = members
                 .map(|object| {
+                    let status = object.value["memberStatus"].as_str().unwrap_or(usual);
                     json!({
-                        "id": format!("m{}", object.value["id"].as_str().unwrap()), "status": "RUNNING_ACTUAL",
+                        "id": format!("m{}", object.value["id"].as_str().unwrap()), "status": status,
                         "instanceId": object.value["id"], "name": object.value["name"], "fqdn": object.value["fqdn"],
                         "networkInterfaces": object.value["networkInterfaces"],
                     })
@@ -721,6 +741,7 @@ fn public(value: &Value) -> Value {
         fields.retain(|name, value| {
             let hidden = [
                 "groupOf",
+                "memberStatus",
                 "index",
                 "bootOf",
                 "ruleSpecs",
