@@ -193,6 +193,50 @@ async fn a_rotated_password_reaches_the_service() {
     assert_eq!((read(folder, "loaded").as_str(), kept(folder)), ("newer\n", 0));
 }
 
+/// A handler fails because of what its task has written. The next run does the task first, and the handler where the play has
+/// it, whether the task changes anything this time or not.
+#[tokio::test]
+async fn what_made_a_handler_fail_can_be_put_right() {
+    let playbook = "
+- name: service
+  hosts: a
+  gather_facts: false
+  handlers:
+    - name: restart
+      shell: cat $DIR/conf >>$DIR/log; grep -q good $DIR/conf $DIR/outside
+  pre_tasks: []
+  tasks:
+    - copy: {content: other, dest: $DIR/other}
+      notify: restart
+    - meta: flush_handlers
+    - name: settings
+      copy: {content: \"VALUE\\n\", dest: $DIR/conf}
+      notify: restart
+    - meta: flush_handlers
+    - shell: echo logins >>$DIR/log
+";
+    for (value, outside) in [("good", ""), ("bad", "good")] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::write(folder.join("outside"), "").unwrap();
+        std::fs::write(folder.join("conf"), "good\n").unwrap();
+        write(folder, "play.yml", &playbook.replace("VALUE", "bad"));
+        for _ in 0..2 {
+            assert!(!healthy(folder, &["play.yml"]).await.recap.succeeded());
+        }
+        assert_eq!(read(folder, "log"), "good\nbad\nbad\n");
+        std::fs::write(folder.join("outside"), outside).unwrap();
+        write(folder, "play.yml", &playbook.replace("VALUE", value));
+        let ran = healthy(folder, &["play.yml"]).await;
+        assert!(ran.recap.succeeded(), "{:#?}", ran.lines);
+        assert_eq!(read(folder, "log"), format!("good\nbad\nbad\n{value}\nlogins\n"));
+        assert_eq!(kept(folder), 0);
+        // It is no news when the task notifies it now.
+        let notes: Vec<_> = ran.notes.iter().filter(|note| note.contains("left from an earlier run")).collect();
+        assert_eq!(notes.len(), usize::from(value == "bad"), "{notes:?}");
+    }
+}
+
 const FAILS: &str = "
 - name: NAME
   hosts: a

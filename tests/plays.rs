@@ -46,6 +46,7 @@ pub(crate) struct Ran {
     /// `HOST: TASK HOW MESSAGE` for each task that ended.
     pub(crate) lines: Vec<String>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 pub(crate) fn inventory(folder: &Path) -> Inventory {
@@ -60,7 +61,7 @@ pub(crate) fn inventory(folder: &Path) -> Inventory {
 /// Where a test keeps notifications.
 pub(crate) fn notified(folder: &Path) -> Notified {
     let path = |name: &str| folder.join(name).display().to_string();
-    Notified { root: path("notified"), home: path("notified-home"), owner: "test".into() }
+    Notified { root: path("notified"), home: path("notified-home"), owner: "test".into(), former: None }
 }
 
 pub(crate) async fn play(
@@ -73,7 +74,7 @@ pub(crate) async fn play(
     let (events, mut told) = Events::channel();
     let recap = run(world, loader, plays, connections, options, &events, CancellationToken::new()).await;
     drop(events);
-    let (mut lines, mut warnings) = (Vec::new(), Vec::new());
+    let (mut lines, mut warnings, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     while let Ok(event) = told.try_recv() {
         match event {
             Event::TaskEnded { host, task, ended, detail, .. } => {
@@ -89,10 +90,11 @@ pub(crate) async fn play(
                 lines.push(format!("{host}: {task} {how} {message}").trim_end().to_owned());
             }
             Event::Warning { message } => warnings.push(message),
+            Event::Note { message } => notes.push(message),
             _ => {}
         }
     }
-    Ran { recap: recap.unwrap_or_else(|error| panic!("{error}")), lines, warnings }
+    Ran { recap: recap.unwrap_or_else(|error| panic!("{error}")), lines, warnings, notes }
 }
 
 fn of_host<'a>(lines: impl Iterator<Item = &'a str>, host: &str) -> Vec<String> {

@@ -41,8 +41,8 @@ impl Prepared {
     ) -> Result<Recap> {
         let pool = Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?;
         let pool = Arc::new(pool.with_keeper(keeper));
-        let project = state.project.as_ref().map(ToString::to_string).unwrap_or_default();
-        let notified = Notified::of(format!("{project}/{}", state.label()));
+        let project = state.project.as_ref().map(ToString::to_string);
+        let notified = Notified::of(project.as_deref(), state.label().as_str());
         let options = Options { notified: Some(notified), complete: self.complete, ..options };
         let inventory = configure::inventory(&session.environment, state, vault);
         let world = configure::world(inventory, self.loader.search().clone(), &self.engine, options.check);

@@ -22,17 +22,25 @@ pub struct Notified {
     pub home: String,
     /// Whose notifications these are: another environment's are not looked at.
     pub owner: String,
+    /// Under which name the same environment has written them before.
+    pub former: Option<String>,
 }
 
 impl Notified {
-    /// The usual folders, for an environment.
+    /// The usual folders, for an environment of a project. The project may have been without an id when it wrote some.
     #[must_use]
-    pub fn of(owner: impl Into<String>) -> Self {
+    pub fn of(project: Option<&str>, environment: &str) -> Self {
+        let owner = |project: &str| format!("{project}/{environment}");
         Self {
             root: "/var/lib/infra/notified".to_owned(),
             home: "~/.local/state/infra/notified".to_owned(),
-            owner: owner.into(),
+            owner: owner(project.unwrap_or_default()),
+            former: project.map(|_| owner("")),
         }
+    }
+
+    fn owns(&self, one: &Notification) -> bool {
+        one.owner == self.owner || self.former.as_ref() == Some(&one.owner)
     }
 }
 
@@ -67,6 +75,9 @@ pub(super) struct Notification {
     /// Which of the handlers of this name.
     #[serde(default, skip_serializing_if = "is_first")]
     pub(super) nth: usize,
+    /// The task that notified it; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) task: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -75,8 +86,10 @@ fn is_first(nth: &usize) -> bool {
 }
 
 impl Notification {
-    /// The notification of the handler at this place.
-    pub(super) fn new(notified: &Notified, host: &str, play: &str, handlers: &[Arc<Task>], at: usize) -> Self {
+    /// What a task leaves for the handler at this place.
+    pub(super) fn new(
+        notified: &Notified, host: &str, play: &str, task: &Task, handlers: &[Arc<Task>], at: usize,
+    ) -> Self {
         let handler = &handlers[at];
         let mut one = Self {
             owner: notified.owner.clone(),
@@ -85,6 +98,7 @@ impl Notification {
             role: handler.common.role.as_ref().map(|role| role.name.clone()),
             handler: handler.name.clone(),
             nth: 0,
+            task: Some(task.title()),
         };
         one.nth = handlers[..at].iter().filter(|handler| one.names(handler)).count();
         one
@@ -176,7 +190,7 @@ impl Notified {
                 _ => continue,
             };
             if let Ok(one) = serde_json::from_str::<Notification>(text)
-                && one.owner == self.owner
+                && self.owns(&one)
                 && one.host == host
             {
                 found.insert((one, folder));
@@ -198,7 +212,7 @@ mod tests {
     async fn notifications_are_written_read_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let notified = Notified { root: path("root's folder"), home: path("home"), owner: "o".into() };
+        let notified = Notified { root: path("root's folder"), home: path("home"), owner: "o".into(), former: None };
         let one = |handler: &str| Notification {
             owner: "o".into(),
             host: "a".into(),
@@ -206,6 +220,7 @@ mod tests {
             role: None,
             handler: handler.into(),
             nth: 0,
+            task: None,
         };
         let all = [one("restart"), one("it's $(id) `x`\nsecond line")];
         let local = Local::default();
@@ -225,12 +240,25 @@ mod tests {
         assert_eq!(notified.parse("a", &run(notified.read()).await.out()), [(all[1].clone(), Folder::Own)].into());
     }
 
+    /// The project gets its id after the first run has begun.
+    #[test]
+    fn notifications_from_before_the_project_had_an_id_are_found() {
+        let line = r#"own {"owner":"/dev","host":"a","play":"p","handler":"h"}"#;
+        for (notified, found) in [
+            (Notified::of(None, "dev"), 1),
+            (Notified::of(Some("shop-1"), "dev"), 1),
+            (Notified::of(Some("shop-1"), "prod"), 0),
+        ] {
+            assert_eq!(notified.parse("a", line).len(), found, "{notified:?}");
+        }
+    }
+
     #[test]
     fn garbage_is_no_notification() {
-        let notified = Notified::of("o");
-        let line = r#"{"owner":"o","host":"a","play":"p","handler":"h"}"#;
+        let notified = Notified::of(Some("o"), "dev");
+        let line = r#"{"owner":"o/dev","host":"a","play":"p","handler":"h"}"#;
         let out =
-            format!("\u{0}\nown null\n{{}}\nown {line}\nown {line}\n{line}\nown {}", line.replace("\"o\"", "\"x\""));
+            format!("\u{0}\nown null\n{{}}\nown {line}\nown {line}\n{line}\nown {}", line.replace("o/dev", "x/dev"));
         let found = notified.parse("a", &out);
         assert_eq!(found.iter().map(|(one, _)| one.nth).collect::<Vec<_>>(), [0]);
         // Much is cut off, within a character or between two.

@@ -67,7 +67,7 @@ impl HostRun<'_> {
         let handlers = self.handlers_of(task, scope)?;
         let more: Vec<Notification> = {
             let notices = self.notices.lock().expect(HELD);
-            self.notifications(&handlers).into_iter().filter(|one| !notices.kept.contains_key(one)).collect()
+            self.notifications(task, &handlers).into_iter().filter(|one| !notices.kept.contains_key(one)).collect()
         };
         if !more.is_empty() && !self.shared.options.check {
             // The task has no steps on a host, or they were not known to notify.
@@ -101,10 +101,10 @@ impl HostRun<'_> {
         Ok(found)
     }
 
-    fn notifications(&self, handlers: &BTreeSet<usize>) -> Vec<Notification> {
+    fn notifications(&self, task: &Task, handlers: &BTreeSet<usize>) -> Vec<Notification> {
         let Some(notified) = &self.shared.options.notified else { return Vec::new() };
         let play = &self.play.scope.play.name;
-        handlers.iter().map(|at| Notification::new(notified, &self.host, play, &self.handlers, *at)).collect()
+        handlers.iter().map(|at| Notification::new(notified, &self.host, play, task, &self.handlers, *at)).collect()
     }
 
     /// The text that goes before the first step of a task, when it notifies handlers that nothing is kept of. What it says
@@ -113,7 +113,7 @@ impl HostRun<'_> {
         let never =
             task.changed_when.as_ref().is_some_and(|value| !matches!(**value, Value::String(_)) && !is_true(value));
         let notified = self.shared.options.notified.as_ref().filter(|_| !never && !task.notify.is_empty())?;
-        let mut more = self.notifications(&self.handlers_of(task, scope).ok()?);
+        let mut more = self.notifications(task, &self.handlers_of(task, scope).ok()?);
         more.retain(|one| !self.notices.lock().expect(HELD).kept.contains_key(one));
         let text = format!(
             "( why=$( ( {} ) </dev/null 2>&1 >/dev/null ) || \
@@ -182,12 +182,14 @@ impl HostRun<'_> {
         }
     }
 
-    /// Takes up what an earlier run has left for the handlers of this play.
-    pub(super) fn take_up(&mut self) {
+    /// Takes up what an earlier run has left for the handlers of this play, if its task fits: before that task, what made a
+    /// handler fail may still be there.
+    pub(super) fn take_up(&self, fits: impl Fn(Option<&str>) -> bool) -> BTreeSet<usize> {
         let play = &self.play.scope.play.name;
+        let mut found = BTreeSet::new();
         let left = self.shared.left.lock().expect(HELD);
         let mut notices = self.notices.lock().expect(HELD);
-        for (one, places) in left.found.iter().filter(|(one, _)| one.host == self.host) {
+        for (one, places) in left.found.iter().filter(|(one, _)| one.host == self.host && fits(one.task.as_deref())) {
             // The play that it is from takes it up itself, if it is for this host at all.
             let of_another =
                 one.play != *play && self.play.hosts_of(&one.play).is_some_and(|hosts| hosts.contains(&self.host));
@@ -195,14 +197,21 @@ impl HostRun<'_> {
                 continue;
             }
             if let Some(at) = one.handler_of(&self.handlers) {
-                self.notified.insert(at);
                 notices.taken.insert(one.clone());
                 let kept = notices.kept.entry(one.clone()).or_default();
                 for place in places {
                     add(kept, place);
                 }
+                if !self.notified.contains(&at) && found.insert(at) {
+                    self.shared.events.note(format!(
+                        "{}: the handler `{}` is left from an earlier run, which has not run it to its end",
+                        self.host,
+                        one.title()
+                    ));
+                }
             }
         }
+        found
     }
 
     /// A handler has run: nothing is kept of it any more.

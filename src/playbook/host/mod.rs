@@ -68,6 +68,8 @@ enum Item {
     Guard(Arc<Block>, Part, Option<Box<Failure>>),
     /// Notified handlers run, from this one on.
     Flush(usize),
+    /// What earlier runs have left for handlers of this play is taken up, whatever has notified them.
+    TakeUp,
     /// A handler has run.
     Ran(usize),
     /// The end of a host that has failed, after its handlers.
@@ -96,6 +98,8 @@ pub(super) struct HostRun<'a> {
     work: VecDeque<Item>,
     handlers: Vec<Arc<Task>>,
     notified: BTreeSet<usize>,
+    /// The tasks and handlers that are behind the host.
+    passed: BTreeSet<String>,
     /// What of that is kept on hosts.
     notices: Mutex<Notices>,
     /// Whether it has failed, and nothing makes up for it.
@@ -121,8 +125,11 @@ pub(super) struct HostRun<'a> {
 impl<'a> HostRun<'a> {
     pub(super) fn new(shared: &'a Shared, play: &'a PlayRun, batch: &'a Batch, host: &str) -> Self {
         let mut work = VecDeque::new();
-        for section in &play.scope.play.sections {
+        let sections = &play.scope.play.sections;
+        let last = sections.iter().rposition(|section| !section.is_empty()).unwrap_or_default();
+        for (at, section) in sections.iter().enumerate() {
             work.extend(section.iter().cloned().map(Item::Entry));
+            work.extend((at == last).then_some(Item::TakeUp));
             work.push_back(Item::Flush(0));
         }
         Self {
@@ -133,6 +140,7 @@ impl<'a> HostRun<'a> {
             work,
             handlers: play.scope.play.handlers.clone(),
             notified: BTreeSet::new(),
+            passed: BTreeSet::new(),
             notices: Mutex::default(),
             failed: false,
             fatals: 0,
@@ -192,22 +200,29 @@ impl<'a> HostRun<'a> {
                     if self.has_wanted_tags(&task.common.tags) && !self.in_turn(&task, tally).await? {
                         return Ok(Finish::Stopped);
                     }
+                    self.passed.insert(task.title());
                 }
                 // Handlers run whatever tags are asked for, as in Ansible: what notifies them has those tags.
                 Item::Handler(task) => {
                     if !self.in_turn(&task, tally).await? {
                         return Ok(Finish::Stopped);
                     }
+                    self.passed.insert(task.title());
                 }
                 Item::Guard(block, part, failure) => self.leave(&block, part, failure, tally),
                 Item::Flush(from) => {
-                    self.take_up();
+                    let left = self.take_up(|task| task.is_some_and(|task| self.passed.contains(task)));
+                    self.notified.extend(left);
                     if let Some(next) = self.notified.range(from..).next().copied() {
                         self.notified.remove(&next);
                         self.work.push_front(Item::Flush(next + 1));
                         self.work.push_front(Item::Ran(next));
                         self.work.push_front(Item::Handler(Arc::clone(&self.handlers[next])));
                     }
+                }
+                Item::TakeUp => {
+                    let left = self.take_up(|_| true);
+                    self.notified.extend(left);
                 }
                 Item::Ran(handler) => self.has_run(handler),
                 Item::Failed(failure) => {
@@ -223,7 +238,7 @@ impl<'a> HostRun<'a> {
     fn left(&self) -> usize {
         let items = self.work.iter().map(|item| match item {
             Item::Entry(entry) => entry.weight(),
-            Item::Ran(_) | Item::Failed(_) => 0,
+            Item::Ran(_) | Item::Failed(_) | Item::TakeUp => 0,
             Item::Guard(block, Part::Body | Part::Rescue, _) => block.ending(),
             Item::Handler(_) | Item::Guard(_, Part::Always, _) => 1,
             Item::Flush(from) => 1 + self.play.scope.play.handlers.len().saturating_sub(*from),
