@@ -300,3 +300,39 @@ fn one_mistake_does_not_hide_the_others() {
     }
     assert_eq!(found.len(), 11, "{}", found.join("\n"));
 }
+
+#[test]
+fn validate_finds_variables_that_refer_to_each_other_in_a_circle() {
+    let sandbox = sandbox(
+        "- hosts: web
+  vars: {one: \"{{ two }}\", mine: \"{{ kept }}\"}
+  tasks:
+    - set_fact: {kept: \"{{ mine | default(1) }}\"}
+- hosts: web
+  vars: {one: \"1\"}
+  tasks: []
+",
+    );
+    sandbox.write("envs/dev/config.yaml", &format!("{FILE}vars: {{two: \"{{{{ three }}}}\"}}\n"));
+    sandbox.write("envs/dev/group_vars/web.yml", "three: [\"{{ one }}\"]\n");
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    let says = "envs/dev/site.yml:2:15: error: the variable `one` refers to itself: `one` -> `two` \
+                ($PROJECT/envs/dev/config.yaml:3:13) -> `three` ($PROJECT/envs/dev/group_vars/web.yml:1:8) -> `one`";
+    assert!(printed.err.contains(says), "{}", printed.err);
+    assert_eq!(printed.err.matches(": error: ").count(), 1, "{}", printed.err);
+    drop(sandbox.run(&["validate", "dev", "--var", "three=3"], 0));
+}
+
+/// What machines and files say is no command of GitHub Actions; what the program itself says to it is.
+#[test]
+fn nothing_that_others_say_is_a_command_of_a_workflow() {
+    let sandbox = sandbox("- hosts: \"web\\n  ::add-mask::e\\n##[add-mask]e\\n\"\n  tasks: []\n");
+    let mut command = sandbox.command(&["validate", "dev"]);
+    command.env("GITHUB_ACTIONS", "true");
+    let printed = sandbox.finish(command, &["validate"], 2);
+    let lines = || printed.err.lines().chain(printed.out.lines()).map(str::trim_start);
+    let commands: Vec<&str> = lines().filter(|line| line.starts_with("::") || line.contains("##[")).collect();
+    assert_eq!(commands.len(), 1, "{}\n{}", printed.out, printed.err);
+    assert!(commands[0].starts_with("::error file=envs/dev/site.yml,line=1,col="), "{commands:?}");
+    assert!(printed.err.contains("\\u003a:add-mask::e\n#\\u0023[add-mask]e"), "{}", printed.err);
+}

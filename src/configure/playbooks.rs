@@ -8,7 +8,7 @@ use crate::{
     error::{Diagnostic, Error, Result, did_you_mean},
     files,
     playbook::{
-        self, Inventory, Loader, Play, Use, Words,
+        self, Inventory, Loader, Play, Use, Words, Written,
         check::{self, Known},
     },
     state::{State, Vault},
@@ -90,6 +90,11 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
             found.push(error.hints().iter().fold(diagnostic, Diagnostic::hint));
         }
     }
+    let written: Vec<Written> = environment.written_vars.iter().flat_map(Written::all).collect();
+    let given = environment.extra_vars.keys();
+    if plays.is_empty() {
+        found.extend(check::circles(&Words::default(), &written, given.clone(), engine));
+    }
     let mut kept = Words::default();
     for play in plays.iter_mut() {
         play.words.keep(&kept);
@@ -97,7 +102,8 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
         kept.keeps_more |= play.words.keeps_more;
         play.words.local |= play.hosts.iter().any(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
         kept.local |= play.words.local;
-        for mistake in check::play(play, &known, loader.search(), engine) {
+        let circles = check::circles(&play.words, &written, given.clone().chain(&kept.kept), engine);
+        for mistake in check::play(play, &known, loader.search(), engine).into_iter().chain(circles) {
             if !found.contains(&mistake) {
                 found.push(mistake);
             }

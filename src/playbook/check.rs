@@ -9,6 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    circles::{self, Written},
     inventory::Inventory,
     literal,
     load::{SearchPath, Use, Words},
@@ -320,6 +321,20 @@ pub fn play(play: &Play, known: &Known, search: &SearchPath, engine: &Engine) ->
         }
     }
     found
+}
+
+/// The circles among the variables of a play and those of the environment, of which some get other values: from the command line,
+/// and while plays run.
+#[must_use]
+pub fn circles<'a>(
+    words: &'a Words, environment: &'a [Written], changing: impl Iterator<Item = &'a String>, engine: &Engine,
+) -> Vec<Diagnostic> {
+    if words.open {
+        // Any variable may get another value.
+        return Vec::new();
+    }
+    let all: Vec<&Written> = words.written.iter().chain(environment).collect();
+    circles::circles(&all, &changing.collect(), engine)
 }
 
 /// The mistakes of a template file that is rendered where these words are known.

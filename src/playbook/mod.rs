@@ -7,6 +7,7 @@ mod arguments;
 mod ask;
 mod batch;
 pub mod check;
+mod circles;
 mod connection;
 mod facts;
 mod host;
@@ -28,6 +29,7 @@ mod web;
 pub use self::{
     actions::{NO_EFFECT, arguments},
     ask::Asker,
+    circles::Written,
     connection::{Reach, VARIABLES, check_variable, check_variables},
     inventory::Inventory,
     load::{Beside, Loader, SearchPath, Use, Words, keywords},

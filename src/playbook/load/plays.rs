@@ -128,9 +128,6 @@ impl Loader {
             let entries = self.handlers(handlers, &common, folder, &mut collect)?;
             flatten(&entries, &mut collect.handlers);
         }
-        if let Some(vars) = node.get("vars") {
-            self.uses(vars, false, true);
-        }
         self.defines(play.vars.keys());
         for file in node.get("vars_files").into_iter().flat_map(|files| files.items().unwrap_or(from_ref(files))) {
             self.vars_file(file, folder);

@@ -155,9 +155,7 @@ impl Loader {
                 "tags" => common.tags.extend(texts(node)),
                 "vars" => {
                     if let Some(entries) = node.entries() {
-                        // What nobody asks for may be undefined.
-                        self.uses(node, false, true);
-                        self.check_vars(node);
+                        self.variables(node);
                         self.defines(entries.iter().map(|(key, _)| &key.name));
                         common.vars.extend(Authored::entries(entries).into());
                     }

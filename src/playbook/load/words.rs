@@ -9,7 +9,7 @@ use std::{
 
 use super::Loader;
 use crate::{
-    playbook::{literal, model::Task, sources::Places},
+    playbook::{circles::Written, literal, model::Task, sources::Places},
     template::is_template,
     yaml::{Content, Mark, Node},
 };
@@ -36,6 +36,8 @@ pub struct Words {
     pub templates: BTreeMap<PathBuf, bool>,
     /// The variables that it defines, wherever that is.
     pub defined: BTreeSet<String>,
+    /// The values of those that are written as such.
+    pub written: Vec<Written>,
     /// Variables that may be missing: somebody asks whether they are there.
     pub optional: BTreeSet<String>,
     /// Those that outlive the play: results and facts.
@@ -88,6 +90,7 @@ impl Loader {
     pub(super) fn variables(&self, node: &Node) {
         self.uses(node, false, true);
         self.check_vars(node);
+        self.word(|words| words.written.extend(Written::all(node)));
     }
 
     pub(super) fn keeps<'a>(&self, names: impl IntoIterator<Item = &'a String>) {

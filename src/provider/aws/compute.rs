@@ -93,8 +93,7 @@ impl Account {
             return Ok(id.clone());
         }
         let parameter = parameter(family).ok_or_else(|| {
-            Error::usage(format!("aws: the image family `{family}` is not known"))
-                .hint(format!("name the image's id: `aws: {{images: {{{family}: ami-...}}}}`"))
+            Error::usage(format!("aws: the image family `{family}` is not known")).hint(name_the_image(family))
         })?;
         let found = self.client.parameter(&parameter).await;
         found.map_err(|error| Error::from(error).context(format!("aws: the image family `{family}` (`{parameter}`)")))
@@ -102,7 +101,7 @@ impl Account {
 }
 
 /// Where the vendors of images publish the id of the newest one.
-fn parameter(family: &str) -> Option<String> {
+pub(super) fn parameter(family: &str) -> Option<String> {
     let (vendor, version) = family.split_once('-')?;
     match vendor {
         "debian" => Some(format!("/aws/service/debian/release/{version}/latest/amd64")),
@@ -117,6 +116,11 @@ fn parameter(family: &str) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What to do about a family that no vendor publishes.
+pub(super) fn name_the_image(family: &str) -> String {
+    format!("name the image's id: `aws: {{images: {{{family}: ami-...}}}}`")
 }
 
 /// Machines.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{iam, postgres};
 use crate::{
     config::{Cidr, Environment},
-    error::Diagnostic,
+    error::{Diagnostic, Location},
     name::Name,
     provider::{dns, managed_postgres, second_disks},
     resource::{
@@ -311,6 +311,7 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
             found.push(Diagnostic::error(place, message).hint("take fewer cores or less memory"));
         }
     }
+    found.extend(unknown_images(environment));
     if cover(&ranges(environment)).is_some_and(|whole| whole.prefix < 16) {
         let message = "the ranges of the subnets lie too far apart: a network holds 65,536 addresses here (`/16`)";
         found.push(
@@ -347,6 +348,25 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     found
 }
 
+/// Image families that no vendor publishes and for which the file names no image.
+fn unknown_images(environment: &Environment) -> Vec<Diagnostic> {
+    let machines = environment.resources.iter().filter(|one| one.address.kind == KindName::VM);
+    let machines = machines.filter_map(|one| {
+        let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
+        Some((one.spec::<VmSpec>().ok()?.image, place))
+    });
+    let groups = environment.groups.values();
+    let groups = groups.map(|group| (group.machine.image.clone(), Some(group.mark.location())));
+    let unknown = |(family, _): &(String, Option<Location>)| {
+        !environment.aws.images.contains_key(family) && super::compute::parameter(family).is_none()
+    };
+    let mistake = |(family, place): (String, Option<Location>)| {
+        Diagnostic::error(place, format!("provider `aws` knows no image of the family `{family}`"))
+            .hint(super::compute::name_the_image(&family))
+    };
+    machines.chain(groups).filter(unknown).map(mistake).collect()
+}
+
 /// What of a managed database this cloud does otherwise than the file asks.
 fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
     let place = managed_postgres::place(environment, one);
@@ -372,7 +392,26 @@ fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec
 
 #[cfg(test)]
 mod tests {
-    use super::{Cidr, beside, cover, halves, other_zone};
+    use super::{Cidr, beside, cover, halves, other_zone, unknown_images};
+    use crate::{
+        config::{LoadOptions, load_source},
+        yaml::Source,
+    };
+
+    #[test]
+    fn an_image_family_has_an_image() {
+        let text = "provider: aws\ninstances:\n  a: {image_family: windows-11}\n  b: {image_family: mine}\n  c: {}\n\
+                    instance_groups:\n  d: {node_count: 2, image_family: fedora-44}\naws: {images: {mine: ami-1}}\n";
+        let environment = load_source(&Source::new("/p/envs/dev/config.yaml", text), &LoadOptions::default()).unwrap();
+        let found: Vec<String> = unknown_images(&environment).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].contains("config.yaml:3:") && found[0].contains("no image of the family `windows-11`"),
+            "{found:?}"
+        );
+        assert!(found[0].contains("aws: {images: {windows-11: ami-...}}"), "{found:?}");
+        assert!(found[1].contains("config.yaml:7:") && found[1].contains("`fedora-44`"), "{found:?}");
+    }
 
     fn cidr(text: &str) -> Cidr {
         text.parse().unwrap()
