@@ -3,6 +3,8 @@
 //! Source: "Workflow commands for GitHub Actions",
 //! <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>.
 
+use std::borrow::Cow;
+
 use crate::{
     error::{Diagnostic, Error, Severity},
     event::{Ended, Event},
@@ -13,6 +15,24 @@ pub(super) fn is_wanted() -> bool {
     #[expect(clippy::disallowed_methods, reason = "how GitHub Actions tells that it is there")]
     let set = std::env::var_os("GITHUB_ACTIONS");
     set.is_some_and(|value| value == "true")
+}
+
+/// A text in which GitHub finds no command. It looks for `::name ...::` at the beginning of a line, behind white space, and for the
+/// older `##[name]` anywhere in it: what machines, files and clouds say may hold either. Both become visible escapes, of which the
+/// second, which may be within JSON, is the same text there.
+pub(super) fn disarmed(text: &str) -> Cow<'_, str> {
+    if !text.contains("::") && !text.contains("##[") {
+        return text.into();
+    }
+    let line = |line: &str| {
+        let (space, rest) = line.split_at(line.len() - line.trim_start().len());
+        match rest.strip_prefix("::").filter(|rest| rest.contains("::")) {
+            Some(rest) => format!("{space}\\u003a:{rest}"),
+            None => line.to_owned(),
+        }
+    };
+    let text: String = text.split_inclusive(['\n', '\r']).map(line).collect();
+    text.replace("##[", "#\\u0023[").into()
 }
 
 /// A text within a command.
@@ -64,11 +84,22 @@ pub(super) fn of_event(event: &Event) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_error, of_event};
+    use super::{disarmed, of_error, of_event};
     use crate::{
         error::{Diagnostic, Error, Location},
         event::{Ended, Event},
     };
+
+    #[test]
+    fn what_others_say_is_no_command() {
+        let said = "a ::b::\n  ::error title=x::y\r::add-mask::a\n::1 and ::2\nfe80::1\n::1\nx ##[add-mask]e\n";
+        let shown = "a ::b::\n  \\u003a:error title=x::y\r\\u003a:add-mask::a\n\\u003a:1 and ::2\nfe80::1\n::1\nx #\\u0023[add-mask]e\n";
+        assert_eq!(disarmed(said), shown);
+        let json = serde_json::json!({"a": "##[error]x"});
+        let shown = disarmed(&json.to_string()).into_owned();
+        assert!(!shown.contains("##["), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), json);
+    }
 
     #[test]
     fn failures_point_at_their_lines() {

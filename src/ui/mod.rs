@@ -97,7 +97,7 @@ impl Ui {
     /// Prints a value that the user asked for by name, secrets included. Who looks at a terminal is told so; a script is not
     /// disturbed.
     pub fn reveal(&self, text: &str) {
-        write(&mut std::io::stdout(), text);
+        print(&mut std::io::stdout(), text);
         if std::io::stdout().is_terminal() && self.redactor.redact(text) != text {
             self.say(&format!("{} this shows a secret as it is", self.paint(YELLOW, "warning:")));
         }
@@ -140,7 +140,7 @@ impl Ui {
     pub fn error(&self, error: &Error) {
         let error = &error.map_texts(|text| self.redactor.redact(text));
         if self.annotate {
-            write(&mut std::io::stdout(), &annotation::of_error(error));
+            command(&annotation::of_error(error));
         }
         if self.mode == Mode::Json {
             let value = serde_json::json!({
@@ -216,6 +216,15 @@ impl Target for std::io::Stderr {
 /// The one place from which texts go to a terminal. A reader that has gone away, as `head` does, is no error.
 fn write(to: &mut impl Target, text: &str) {
     let text = if to.is_for_eyes() { escape::printable(text) } else { text.to_owned() };
+    print(to, &if annotation::is_wanted() { annotation::disarmed(&text) } else { text.into() });
+}
+
+/// Writes a command for GitHub Actions.
+fn command(text: &str) {
+    print(&mut std::io::stdout(), text);
+}
+
+fn print(to: &mut impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
 

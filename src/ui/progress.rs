@@ -9,7 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
-use super::{CYAN, DIM, EVENTS_VERSION, GREEN, Mode, RED, Report, Ui, YELLOW, annotation, duration, escape, write};
+use super::{
+    CYAN, DIM, EVENTS_VERSION, GREEN, Mode, RED, Report, Ui, YELLOW, annotation, command, duration, escape, write,
+};
 use crate::event::{Ended, Event, Events};
 
 /// The listener of one command. It ends when all senders are gone.
@@ -74,7 +76,7 @@ impl Screen {
         if self.ui.annotate
             && let Some(line) = annotation::of_event(event)
         {
-            write(&mut std::io::stdout(), &line);
+            command(&line);
         }
         match self.ui.mode {
             Mode::Json => {
