@@ -188,7 +188,7 @@ async fn e2e_an_environment_expires_and_is_swept_without_its_state() {
     assert!(dry.contains(&child) && dry.contains("5 objects"), "{dry}");
     assert_eq!(left(&child).await.len(), 5, "a dry run removes nothing");
     let swept = run(&["gc"], 0).err;
-    assert!(swept.contains(&format!("`{child}` of docker")) && swept.contains("5 objects removed"), "{swept}");
+    assert!(swept.contains(&format!("`{child}` (project `")) && swept.contains("5 objects removed"), "{swept}");
     assert_eq!(left(&child).await, Vec::<String>::new());
 }
 

@@ -10,6 +10,7 @@
 mod arguments;
 mod aws;
 mod canaries;
+mod checkouts;
 mod cli;
 mod contract;
 mod data_loss;

@@ -7,6 +7,7 @@ mod sweep;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit, SetOnce};
@@ -42,6 +43,9 @@ const LOGIN: &str = "infra";
 pub fn secret(name: &str) -> String {
     format!("secret/{name}")
 }
+
+/// How long a call may go on after the command was asked to stop.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What an apply works with: everything that is written is written through it.
 pub struct Run<'a> {
@@ -164,7 +168,7 @@ impl<'a> Run<'a> {
         plan.check_losses()?;
         let wanted: Vec<&Resource> = plan.changes.iter().filter_map(|change| change.after.as_ref()).collect();
         if plan.changes.iter().any(|change| matches!(change.action, Action::Create | Action::Replace)) {
-            self.provider.prepare(&wanted, self.events).await?;
+            self.until_stopped(self.provider.prepare(&wanted, self.events)).await?;
         }
         self.forget(plan).await?;
         let replaced: Vec<&Change> = plan.of(Action::Replace).collect();
@@ -238,8 +242,14 @@ impl<'a> Run<'a> {
     /// there are two objects of one address. The one that the state knows stays.
     async fn remove_twins(&self, plan: &Plan) -> Result<()> {
         for object in self.provider.list(&plan.owner()).await? {
-            let known = self.books().state.resources.get(&object.address).map(|entry| entry.id.clone());
-            if known.is_some_and(|id| id != object.id) {
+            let is_twin = {
+                let known = &self.books().state.resources;
+                // `infra state mv` renames what the state knows; labels keep the first name.
+                let is_known =
+                    known.iter().any(|(address, entry)| address.kind == object.address.kind && entry.id == object.id);
+                !is_known && known.contains_key(&object.address)
+            };
+            if is_twin {
                 self.store.confirm().await?;
                 self.driver(&object.address)?.delete(&object.id).await?;
             }
@@ -264,6 +274,19 @@ impl<'a> Run<'a> {
             Err(Error::interrupted("not begun, because you asked to stop"))
         } else {
             Ok(())
+        }
+    }
+
+    /// A call, which is given up soon after the command was asked to stop: it may go on at the provider, and what is about to
+    /// be done is in the state, so that the next command finds how it ended.
+    async fn until_stopped<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let stopped = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            done = call => done,
+            () = stopped => Err(Error::interrupted("it goes on at the provider; the next command finds how it ended")),
         }
     }
 
@@ -304,7 +327,7 @@ impl<'a> Run<'a> {
                     self.keys(resource).await?;
                     let request = self.request(plan, resource, &token)?;
                     let _call = self.call().await?;
-                    driver.update(object, &request).await
+                    self.until_stopped(driver.update(object, &request)).await
                 };
                 let object = self.events.watch(&subject, "changing", "changed", work).await?;
                 self.record(resource, &object).await?;
@@ -327,7 +350,7 @@ impl<'a> Run<'a> {
         let request = self.request(plan, resource, &token)?;
         let made = {
             let _call = self.call().await?;
-            driver.create(&request).await
+            self.until_stopped(driver.create(&request)).await
         };
         if made.as_ref().is_err_and(Error::is_settled) {
             self.save(|state| drop(state.pending.remove(&change.address))).await?;
@@ -376,7 +399,9 @@ impl<'a> Run<'a> {
             let known = state.resources.get(&resource.address).filter(|entry| entry.id == object.id);
             let made = entry(resource, object);
             let created = known.map_or(made.created, |entry| entry.created);
-            state.resources.insert(resource.address.clone(), Entry { created, ..made });
+            let data = known.map_or_else(Vec::new, |entry| entry.data.clone());
+            let data = held(data, &made.data);
+            state.resources.insert(resource.address.clone(), Entry { created, data, ..made });
             state.pending.remove(&resource.address);
             state.removing.remove(&resource.address);
         })
@@ -441,7 +466,7 @@ impl<'a> Run<'a> {
                         let _call = self.call().await?;
                         self.store.confirm().await?;
                         let subject = change.address.to_string();
-                        delete(self.provider, change, data, &subject, self.events).await?;
+                        self.until_stopped(delete(self.provider, change, data, &subject, self.events)).await?;
                     }
                     if change.address.kind.boots() {
                         host_keys::forget(&mut self.books().vault, &object.id);
@@ -544,7 +569,17 @@ async fn delete(
 
 /// Whether the state says of an object what there is to say.
 fn same(entry: &Entry, resource: &Resource, object: &Object) -> bool {
-    entry.attributes == object.attributes && entry.needs == resource.needs && entry.data == resource.data
+    entry.attributes == object.attributes
+        && entry.needs == resource.needs
+        && held(entry.data.clone(), &resource.data) == entry.data
+}
+
+/// The data that an object holds: what was put on it stays there when the file does not ask for it any more. Each is named
+/// as `postgres.main (database app)`, and what the file says of one now takes the place of what it said before.
+fn held(known: Vec<String>, now: &[String]) -> Vec<String> {
+    let name = |data: &String| data.split(" (").next().unwrap_or_default().to_owned();
+    let gone = known.into_iter().filter(|one| now.iter().all(|other| name(other) != name(one)));
+    gone.chain(now.iter().cloned()).collect()
 }
 
 /// What the state keeps of an object that was made, or was found, just now.
@@ -630,4 +665,20 @@ fn finish<T>(outcomes: BTreeMap<Address, Outcome<Address, T>>) -> Result<()> {
         (1, skipped) => error.hint(format!("{skipped} more were not begun because of it")),
         (count, skipped) => error.hint(format!("{} more failed, {skipped} were not begun", count - 1)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held;
+
+    #[test]
+    fn data_stays_on_an_object_when_the_file_does_not_ask_for_it_any_more() {
+        let words = |list: &[&str]| list.iter().map(|&one| one.to_owned()).collect::<Vec<_>>();
+        let (app, both) = ("postgres.main (database app)", "postgres.main (databases app, log)");
+        assert_eq!(held(words(&[]), &words(&[app])), words(&[app]));
+        assert_eq!(held(words(&[app]), &words(&[both])), words(&[both]), "what is there now is said once");
+        assert_eq!(held(words(&[app]), &[]), words(&[app]));
+        let other = "postgres.log (the whole server)";
+        assert_eq!(held(words(&[app]), &words(&[other])), words(&[app, other]));
+    }
 }

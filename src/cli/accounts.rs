@@ -13,7 +13,7 @@ use crate::{
     name::Name,
     plan::Listed,
     project::{self, ProjectId},
-    provider::{self, Provider, docker::Docker},
+    provider::{self, Object, Provider, docker::Docker},
     state::{self, Deed, State, Store},
     ui::Ui,
 };
@@ -38,6 +38,12 @@ impl Account {
     /// Whether the objects of an environment that is listed here are those of a state of this project.
     pub(super) fn has(&self, listed: &Listed, state: &State, project: Option<&ProjectId>, folder: &Path) -> bool {
         let by_path = || self.provider.path_label(&folder.display().to_string());
+        // States of earlier versions do not say what the labels say: what they know by its id is theirs.
+        let knows = |object: &Object| {
+            let mut entries = state.resources.iter();
+            entries.any(|(address, entry)| address.kind == object.address.kind && entry.id == object.id)
+        };
+        let by_id = state.project_label.is_none() && state.project.is_none() && listed.objects.iter().any(knows);
         let label = match (&state.project_label, &state.project) {
             (Some(kept), _) => kept.clone(),
             (None, Some(id)) => id.to_string(),
@@ -46,7 +52,8 @@ impl Account {
         state.provider == self.provider.name()
             && state.account.as_ref().is_none_or(|known| *known == self.id)
             && state.project.as_ref().is_none_or(|id| project == Some(id))
-            && (state.label().as_str(), label.as_str()) == (listed.environment.as_str(), listed.project.as_str())
+            && state.label().as_str() == listed.environment
+            && (by_id || label == listed.project)
     }
 }
 
@@ -153,7 +160,7 @@ async fn find(project: &Path, name: &Name) -> Result<Option<(Store, State)>> {
         }
     }
     // One that was taken over from a pool has objects of another name.
-    let stores = stores(project).await.unwrap_or_default();
+    let stores = stores(project).await?;
     Ok(stores.into_iter().find(|(_, state)| state.label() == name))
 }
 
@@ -165,6 +172,11 @@ pub(super) async fn folder_of(project: &Path, name: &Name) -> Result<Option<Path
         return Ok(Some(state.folder));
     }
     Ok(Some(project.join("envs").join(&state.terms.template)).filter(|folder| folder.is_dir()))
+}
+
+/// The folder that an environment of this name was made from, as its state says, wherever that is.
+pub(super) async fn recorded_folder(project: &Path, name: &Name) -> Result<Option<PathBuf>> {
+    Ok(find(project, name).await?.map(|(_, state)| state.folder))
 }
 
 /// The store of an environment, when something of it is known there.

@@ -99,6 +99,8 @@ impl Apply {
         let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
         let mut session = Session::review(&arguments, ui, redactor).await?;
         let prepared = Prepared::of(&session, ui)?;
+        life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
+        session.orphans().await?.iter().for_each(|warning| ui.say(warning));
         let (events, progress) = Progress::start(ui);
         let wait = self.lock_timeout;
         let mut deed = None;
@@ -108,16 +110,23 @@ impl Apply {
             let digest = plan::digest(&session.environment)?;
             let mut ttl = self.ttl;
             let may_claim = session.state.is_none() && saved.is_none() && !self.pool;
+            let mut claimed = false;
             if may_claim
                 && session.environment.pool.is_some()
                 && let Some(member) = session.claim(&digest, redactor).await?
             {
                 events.note(format!("`{member}` is taken over from the pool"));
+                claimed = true;
             }
             let observed = session.observe().await?;
             session.check_not_all_gone(&observed, self.forget)?;
             if !self.pool {
                 ttl = life::begins(&session, &observed, ttl)?;
+            }
+            if claimed {
+                // Its time begins now, whatever becomes of this command: `infra gc` finds it.
+                let terms = session.terms(&observed, ttl.take())?;
+                session.settle(&terms, &observed).await?;
             }
             let mut plan = session.plan(&observed, false, &selection)?;
             session.choose(&mut plan).await?;
@@ -141,11 +150,13 @@ impl Apply {
             plan.project = session.owner().project;
             preflight::account(&session, &plan).await?;
             let overlay = session.overlay(&arguments)?;
-            plan.terms = if self.pool { session.terms_without_end()? } else { session.terms(ttl)? };
+            plan.terms = if self.pool { session.terms_without_end()? } else { session.terms(&observed, ttl)? };
             if session.state.is_some() {
                 session.settle(&plan.terms, &observed).await?;
             }
-            deed = Some(Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan)));
+            let begun = Deed::begin("apply", &session.environment.project, &plan.digest, plan::lines(&plan));
+            session.begin(&begun, &events).await;
+            deed = Some(begun);
             let interrupt = Interrupt::watch(&events, lost);
             let done =
                 self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff, ui).await?;

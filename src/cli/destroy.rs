@@ -114,10 +114,13 @@ impl Destroy {
                 session.store.remove().await?;
                 return Ok(Outcome::Nothing);
             }
+            session.check_known(&plan)?;
             plan.data = DataPolicy::of_removal(self.allow_data_loss);
             ui.say(ui::plan_text(ui, &plan).trim_end());
             self.confirm(ui, &name, &plan.lost())?;
-            deed = Some(Deed::begin("destroy", &session.environment.project, "", plan::lines(&plan)));
+            let begun = Deed::begin("destroy", &session.environment.project, "", plan::lines(&plan));
+            session.begin(&begun, &events).await;
+            deed = Some(begun);
             let interrupt = Interrupt::watch(&events, lost);
             let overlay = session.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default();
             let run = apply::Run::new(

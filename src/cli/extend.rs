@@ -5,15 +5,13 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{
-    life,
-    session::{EnvironmentArgs, Session},
-};
+use super::session::{EnvironmentArgs, Session};
 use crate::{
     clock::Clock,
     config,
     error::{Error, Result},
     event::Events,
+    plan,
     resource::Terms,
     secret::Redactor,
     ui::{Mode, Ui},
@@ -98,7 +96,7 @@ impl Extend {
             let name = &session.environment.name;
             return Err(Error::usage(format!("nothing of `{name}` exists")).hint(format!("infra apply {name}")));
         }
-        let known = life::terms_in_force(session.state.as_ref(), &objects);
+        let known = plan::terms_in_force(session.state.as_ref(), &objects);
         let expires = self.time.expires(known.expires, self.shorten, Clock::System.now())?;
         if expires != known.expires {
             let terms = session.given(Terms { expires, ..known.clone() });

@@ -75,7 +75,17 @@ impl Gc {
                 let expired = listed.terms.expires.map_or(0, |expires| now.as_second() - expires.as_second());
                 #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
                 let expired = ui::duration(expired as f64);
-                let what = format!("`{}` of {account}", listed.environment);
+                let of = if listed.project.is_empty() {
+                    "no project".to_owned()
+                } else {
+                    format!("project `{}`", listed.project)
+                };
+                let owner = if listed.terms.owner.is_empty() {
+                    String::new()
+                } else {
+                    format!(", made by {}", listed.terms.owner)
+                };
+                let what = format!("`{}` ({of}{owner}) in {account}", listed.environment);
                 if self.dry_run {
                     ui.say(&format!("{what}: expired {expired} ago, {} objects", listed.objects.len()));
                 } else {
@@ -155,34 +165,8 @@ impl Here {
                 Some(home) => self.lease(home, &name, listed, &events).await?,
                 None => None,
             };
-            // A state of this name may be that of other objects, in another account.
-            let state = leased.as_ref().and_then(|leased| leased.state.as_ref());
-            let id = home.as_ref().map(|home| project::read(home)).transpose()?.flatten();
-            let is_its =
-                state.zip(home.as_ref()).is_none_or(|(state, home)| account.has(listed, state, id.as_ref(), home));
-            let held = leased.as_ref().map(|leased| &leased.store);
-            let removed = async {
-                let Some(changes) = removal(account.provider.as_ref(), &owner).await? else { return Ok(0) };
-                if let Some((store, state)) = held.zip(state).filter(|_| is_its) {
-                    let removing = state.resources.keys().cloned().collect();
-                    store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
-                }
-                apply::sweep(account.provider.as_ref(), &owner, &changes, self.data, held, &events).await
-            }
-            .await;
-            if let (Some(leased), Some(home), Ok(_), true) = (&leased, &home, &removed, is_its) {
-                let store = &leased.store;
-                if leased.is_unreadable {
-                    store.put_aside().await?;
-                } else {
-                    store.remove().await?;
-                }
-                let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
-                let deed = Deed::begin("gc", home, "", changes);
-                store
-                    .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
-                    .await?;
-            }
+            let removed =
+                self.sweep_leased(account, listed, &owner, home.as_deref(), leased.as_ref(), begun, &events).await;
             if let Some(leased) = leased {
                 leased.store.release(leased.lease).await;
             }
@@ -192,6 +176,38 @@ impl Here {
         drop(events);
         progress.finish().await;
         result
+    }
+
+    /// The same, whatever is leased: the lease is given back by the caller.
+    async fn sweep_leased(
+        &self, account: &Account, listed: &Listed, owner: &Owner, home: Option<&Path>, leased: Option<&Leased>,
+        begun: Instant, events: &Events,
+    ) -> Result<usize> {
+        // A state of this name may be that of other objects, in another account.
+        let state = leased.and_then(|leased| leased.state.as_ref());
+        let id = home.map(project::read).transpose()?.flatten();
+        let is_its = state.zip(home).is_none_or(|(state, home)| account.has(listed, state, id.as_ref(), home));
+        let held = leased.map(|leased| &leased.store);
+        let Some(changes) = removal(account.provider.as_ref(), owner).await? else { return Ok(0) };
+        if let Some((store, state)) = held.zip(state).filter(|_| is_its) {
+            let removing = state.resources.keys().cloned().collect();
+            store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
+        }
+        let removed = apply::sweep(account.provider.as_ref(), owner, &changes, self.data, held, events).await?;
+        if let (Some(leased), Some(home), true) = (leased, home, is_its) {
+            let store = &leased.store;
+            if leased.is_unreadable {
+                store.put_aside().await?;
+            } else {
+                store.remove().await?;
+            }
+            let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
+            let deed = Deed::begin("gc", home, "", changes);
+            store
+                .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
+                .await?;
+        }
+        Ok(removed)
     }
 
     /// Takes the lease of an environment, when something of it is known in a project.

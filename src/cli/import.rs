@@ -60,7 +60,7 @@ impl Import {
         let observed = session.observe().await?;
         let wanted = session.resources();
         let overlay = session.overlay(&self.environment)?;
-        let mut state = session.initial_state(overlay.clone(), &session.terms(None)?);
+        let mut state = session.initial_state(overlay.clone(), &session.terms(&[], None)?);
         let pairs: Vec<(&Address, &Object)> = if let (Some(address), Some(id)) = (&self.address, &self.id) {
             let resource = wanted.iter().find(|resource| resource.address == *address);
             let resource = resource.ok_or_else(|| not_wanted(address, &wanted))?;
@@ -70,7 +70,7 @@ impl Import {
                 let can_be = can_be_adopted(session, &state, resource, id);
                 can_be.map_err(|error| labelled(error, session, address, &observed))?;
                 session.establish(ui).await?;
-                let state = session.initial_state(overlay, &session.terms(None)?);
+                let state = session.initial_state(overlay, &session.terms(&[], None)?);
                 let adopted = adopt(session, state, &observed, resource, id).await;
                 adopted.map_err(|error| labelled(error, session, address, &observed))?;
                 let name = &session.environment.name;
@@ -99,7 +99,7 @@ impl Import {
         if !imported.is_empty() {
             session.establish(ui).await?;
             let resources = state.resources;
-            state = State { resources, ..session.initial_state(overlay, &session.terms(None)?) };
+            state = State { resources, ..session.initial_state(overlay, &session.terms(&[], None)?) };
             state.serial += 1;
             session.store.write(&state).await?;
         }

@@ -8,21 +8,7 @@ use crate::{
     error::{Error, Result},
     plan,
     provider::Object,
-    resource::Terms,
-    state::State,
 };
-
-/// The terms that hold now: labels may say more than the state, when another command without it has given them.
-pub(super) fn terms_in_force(state: Option<&State>, objects: &[Object]) -> Terms {
-    let labels = plan::terms(objects);
-    match state {
-        Some(state) if labels.since > state.terms.since => {
-            Terms { expires: labels.expires, since: labels.since, ..state.terms.clone() }
-        }
-        Some(state) => state.terms.clone(),
-        None => labels,
-    }
-}
 
 /// The time that an apply gives to an environment that has a state: what the command line says, or the file's where its time has
 /// not begun yet, or begins again because nothing of it is left.
@@ -35,7 +21,7 @@ pub(super) fn begins(session: &Session, observed: &[Object], given: Option<Durat
     if state.awaits_ttl {
         return Ok(environment.ttl);
     }
-    let expired = terms_in_force(Some(state), observed).expires.filter(|expires| *expires <= Clock::System.now());
+    let expired = plan::terms_in_force(Some(state), observed).expires.filter(|expires| *expires <= Clock::System.now());
     let Some(expired) = expired.filter(|_| !environment.protect) else { return Ok(None) };
     if observed.is_empty() && environment.ttl.is_some() {
         return Ok(environment.ttl);
@@ -44,4 +30,16 @@ pub(super) fn begins(session: &Session, observed: &[Object], given: Option<Durat
     let error = Error::usage(format!("`{name}` expired at {at}: `infra gc` would remove it; nothing was changed"))
         .hint(format!("give it more time: `infra apply {name} --ttl 2h`"));
     Err(if observed.is_empty() { error } else { error.hint(format!("or `infra extend {name} 2h`")) })
+}
+
+/// A warning, when the file gives a time to an environment that was created without one.
+pub(super) fn late_ttl(session: &Session) -> Option<String> {
+    let state = session.state.as_ref().filter(|state| state.terms.expires.is_none() && !state.awaits_ttl)?;
+    let ttl = session.environment.ttl.filter(|_| state.pool.is_none())?;
+    let name = &session.environment.name;
+    let ttl = format!("{}s", ttl.as_secs());
+    Some(format!(
+        "warning: `ttl` counts from an environment's first apply, and `{name}` was created without one: it never expires. \
+         `infra extend {name} {ttl} --shorten` gives it that time"
+    ))
 }

@@ -172,17 +172,64 @@ impl Session {
         if forget || self.state.is_some() || !plan.changes.iter().any(|change| change.action.removes()) {
             return Ok(());
         }
+        Err(self
+            .unknown(plan)
+            .hint("to work on it from several places, share its state: `state: {s3: ...}`, and `infra state mv-backend` where it is")
+        .hint("to have an environment of your own, give it another name: `--name NAME`")
+        .hint("if its state is lost for good, `--forget` recreates what cannot be taken over without it"))
+    }
+
+    /// Refuses to destroy what another checkout may work with.
+    ///
+    /// # Errors
+    /// When there is no state, and something exists.
+    pub(super) fn check_known(&self, plan: &Plan) -> Result<()> {
+        if self.state.is_some() || plan.changes.iter().all(|change| change.object.is_none()) {
+            return Ok(());
+        }
+        let name = &plan.environment;
+        Err(self
+            .unknown(plan)
+            .hint(format!("run `infra destroy {name}` in the checkout that applied it, or share its state: `state: {{s3: ...}}`"))
+            .hint(format!(
+                "if its state is lost for good, `infra destroy {name} --by-label` removes everything that carries its labels"
+            )))
+    }
+
+    /// The error that objects exist which no state here knows.
+    fn unknown(&self, plan: &Plan) -> Error {
         let existing = plan.changes.iter().filter(|change| change.object.is_some());
         let existing: Vec<String> = existing.map(|change| change.address.to_string()).collect();
         let named = existing[..existing.len().min(NAMED)].join(", ");
         let more = if existing.len() > NAMED { ", ..." } else { "" };
         let (name, place, count) = (&plan.environment, self.store.backend().place(), existing.len());
-        Err(Error::usage(format!(
+        Error::usage(format!(
             "`{name}` exists already ({count} objects: {named}{more}), and there is no state of it in {place}; nothing was changed"
         ))
-        .hint("to work on it from several places, share its state: `state: {s3: ...}`, and `infra state mv-backend` where it is")
-        .hint("to have an environment of your own, give it another name: `--name NAME`")
-        .hint("if its state is lost for good, `--forget` recreates what cannot be taken over without it"))
+    }
+
+    /// Warnings of environments of this project whose folder is gone, when this one is new: it may have been renamed.
+    ///
+    /// # Errors
+    /// When a state cannot be read.
+    pub(super) async fn orphans(&self) -> Result<Vec<String>> {
+        if self.state.is_some() {
+            return Ok(Vec::new());
+        }
+        let stores = accounts::stores(&self.environment.project).await?;
+        let gone = stores.iter().map(|(_, state)| state).filter(|state| {
+            let here = self.environment.project.join("envs").join(&state.terms.template);
+            !state.resources.is_empty() && state.pool.is_none() && !state.folder.is_dir() && !here.is_dir()
+        });
+        let name = &self.environment.name;
+        let warning = |state: &State| {
+            let (old, folder) = (&state.environment, state.folder.display());
+            format!(
+                "warning: `{old}` exists and the folder that it was made from is gone (`{folder}`); `{name}` is another environment \
+                 beside it. If you renamed the folder, `infra destroy {name} --name {old}` removes the old one"
+            )
+        };
+        Ok(gone.map(warning).collect())
     }
 
     /// Called when something is about to be changed: the project gets its id if it has none yet, and what an earlier version

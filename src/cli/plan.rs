@@ -1,6 +1,6 @@
 //! `infra plan`: what an apply would do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     apply::plan_path,
     configured::Prepared,
-    cost,
+    cost, life,
     session::{EnvironmentArgs, OverlayArgs, SelectionArgs, Session},
 };
 use crate::{
@@ -51,6 +51,12 @@ impl Plan {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let mut session = Session::review(&self.environment, ui, redactor).await?;
         Prepared::of(&session, ui)?;
+        if let Some(path) = &self.out {
+            SavedPlan::check_writable(path)?;
+        }
+        if !self.destroy {
+            life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
+        }
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
         if let Err(error) = session.choose(&mut plan).await
@@ -74,6 +80,18 @@ impl Plan {
                 && let Some(summary) = cost::estimate(&session.environment, session.provider.as_ref(), None)?.summary()
             {
                 ui.result(&format!("cost:      {summary}\n"));
+            }
+        }
+        if self.refresh {
+            let known = session.check_not_all_gone(&observed, false);
+            let known = known.and_then(|()| match self.destroy {
+                true => session.check_known(&plan),
+                false => session.check_not_unknown(&plan, false),
+            });
+            if let Err(error) = known {
+                let command = if self.destroy { "destroy" } else { "apply" };
+                ui.say(&format!("`infra {command}` would be refused: {}", error.message()));
+                error.hints().iter().for_each(|hint| ui.say(&format!("hint: {hint}")));
             }
         }
         let changes = !plan.is_empty();
@@ -119,6 +137,21 @@ struct Sealed {
 }
 
 impl SavedPlan {
+    /// Refuses to write a plan over a file that is none.
+    fn check_writable(path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let is_plan = serde_json::from_str::<serde_json::Value>(&text)
+            .is_ok_and(|value| value.get("sealed").is_some() || value.get("plan").is_some());
+        if is_plan {
+            return Ok(());
+        }
+        Err(Error::usage(format!("`{}` exists and is not a plan; nothing was written", path.display()))
+            .hint("name another file for the plan"))
+    }
+
     fn seal(&self, session: &Session) -> Result<String> {
         let sealed = Sealed {
             version: VERSION,

@@ -67,6 +67,7 @@ impl Run {
             let lost = session
                 .lock(&format!("infra run {}", session.environment.name), Duration::ZERO, redactor, &events)
                 .await?;
+            session.reach().await?;
             let state = session.applied()?.clone();
             let options = Options {
                 check: self.check,

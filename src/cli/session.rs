@@ -94,15 +94,37 @@ impl EnvironmentArgs {
         {
             return Ok((folder, Some(name)));
         }
-        Ok((found?, self.overlay.name.clone()))
+        let missing = |error: Error, gone: &Path| {
+            error
+                .hint(format!(
+                    "`{}` exists, and was made from `{}`, which is gone: put that folder back",
+                    self.environment,
+                    gone.display()
+                ))
+                .hint(format!("or name the file that it is made from now: `envs/OTHER --name {}`", self.environment))
+        };
+        let folder = match found {
+            Ok(folder) => folder,
+            Err(error) => {
+                let gone = match self.environment.parse::<Name>() {
+                    Ok(name) => accounts::recorded_folder(&config::project_of(&start), &name).await?,
+                    Err(_) => None,
+                };
+                return Err(match gone {
+                    Some(gone) => missing(error, &gone),
+                    None => error,
+                });
+            }
+        };
+        Ok((folder, self.overlay.name.clone()))
     }
 
-    /// The environment alone. What an earlier apply laid over its file is laid over it again, unless this command line
-    /// lays something else over it.
-    pub(super) async fn load(&self) -> Result<Environment> {
+    /// The environment, and what an earlier apply laid over its file: that is laid over it again, unless this command line lays
+    /// something else over it.
+    async fn load(&self) -> Result<(Environment, Option<state::Overlay>)> {
         let (folder, name) = self.locate().await?;
         let overlay = self.remembered(&folder, name.as_ref()).await?;
-        self.load_with(&folder, name, overlay)
+        Ok((self.load_with(&folder, name, overlay.clone())?, overlay))
     }
 
     /// The same for commands that look at the file only: where the state cannot be read, the file is looked at as it is.
@@ -146,6 +168,8 @@ pub(super) struct Session {
     pub(super) vault: Vault,
     pub(super) ownership: Ownership,
     lease: Option<Lease>,
+    /// What an earlier apply laid over the file when it was loaded; nothing where this command line says it.
+    loaded_with: Option<state::Overlay>,
     /// Whether the command has no use for secrets, so that it works without their key too.
     without_secrets: bool,
 }
@@ -169,7 +193,7 @@ impl Session {
     }
 
     async fn open_with(arguments: &EnvironmentArgs, redactor: &Redactor, without_secrets: bool) -> Result<Self> {
-        let environment = arguments.load().await?;
+        let (environment, loaded_with) = arguments.load().await?;
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
         let store = Store::open(&environment.project, &environment.name, &environment.state)?;
         let state = store.read().await?;
@@ -179,14 +203,15 @@ impl Session {
             Err(_) if without_secrets => Vault::default(),
             opened => opened?,
         };
-        Ok(Self { environment, provider, store, state, vault, ownership, lease: None, without_secrets })
+        Ok(Self { environment, provider, store, state, vault, ownership, lease: None, loaded_with, without_secrets })
     }
 
     /// The state, or the error that there is none.
     pub(super) fn applied(&self) -> Result<&State> {
         self.state.as_ref().ok_or_else(|| {
             Error::usage(format!("the environment `{}` has not been applied here", self.environment.name))
-                .hint(format!("infra apply {}", self.environment.name))
+                .hint(format!("`infra apply {}` creates it", self.environment.name))
+                .hint("if it was applied from another checkout, its state is there: share it with `state:` in the file")
         })
     }
 
@@ -198,6 +223,15 @@ impl Session {
         let lost = lease.lost().clone();
         self.lease = Some(lease);
         self.ownership.recognise(state.as_ref())?;
+        let overlay = state.as_ref().map(|state| &state.overlay);
+        let before = self.loaded_with.as_ref();
+        if overlay.zip(before).is_some_and(|(now, before)| now != before) {
+            let name = &self.environment.name;
+            return Err(Error::new(format!(
+                "another command has applied `{name}` with other `--set` or `--files-root` values meanwhile; nothing was changed"
+            ))
+            .hint("run the same command again: it takes them over"));
+        }
         self.vault = match vault_of(state.as_ref(), &self.store, redactor) {
             Err(_) if self.without_secrets => Vault::default(),
             opened => opened?,
@@ -232,8 +266,8 @@ impl Session {
 
     /// The terms under which the environment lives: those of its first apply, unless this command gives it another span of
     /// time or its file protects it now.
-    pub(super) fn terms(&self, ttl: Option<Duration>) -> Result<Terms> {
-        let known = self.state.as_ref().map(|state| state.terms.clone());
+    pub(super) fn terms(&self, observed: &[Object], ttl: Option<Duration>) -> Result<Terms> {
+        let known = self.state.as_ref().map(|state| plan::terms_in_force(Some(state), observed));
         let span = if known.is_some() { ttl } else { ttl.or(self.environment.ttl) };
         let terms = known.unwrap_or_else(|| Terms {
             owner: state::whoami(),
@@ -260,7 +294,7 @@ impl Session {
 
     /// The terms of a member of a pool: it waits for as long as nobody needs it.
     pub(super) fn terms_without_end(&self) -> Result<Terms> {
-        Ok(self.given(Terms { expires: None, ..self.terms(None)? }))
+        Ok(self.given(Terms { expires: None, ..self.terms(&[], None)? }))
     }
 
     /// Offers the environment to whoever needs one of these files.
@@ -293,6 +327,14 @@ impl Session {
         let Some(state) = &self.state else { return Vec::new() };
         let project = self.owner().project;
         state.resources.keys().filter_map(|address| plan::believed(state, &project, address)).collect()
+    }
+
+    /// Writes down that a command begins: one that is killed is in the history, too.
+    pub(super) async fn begin(&self, deed: &Deed, events: &Events) {
+        let outcome = "it did not come to its end".to_owned();
+        if let Err(error) = self.store.remember(&Deed { outcome, ..deed.clone() }).await {
+            events.warn(error.to_string());
+        }
     }
 
     /// Writes down what a command has done, how it went and how it ended. A history that cannot be written is no reason to
@@ -378,7 +420,7 @@ impl Session {
             environment: self.environment.name.clone(),
             labelled: self.label(),
             project: self.owner().project,
-            terms: self.terms(None)?,
+            terms: self.terms(observed, None)?,
             serial: self.state.as_ref().map_or(0, |state| state.serial),
             digest: String::new(),
             changes,

@@ -126,8 +126,10 @@ impl StateCommand {
                 }
                 edit(environment, "state rm", redactor, |state, _| {
                     for address in addresses {
-                        state.resources.remove(&known(state, address)?);
-                        state.removing.remove(address);
+                        let address = known(state, address)?;
+                        state.resources.remove(&address);
+                        state.removing.remove(&address);
+                        state.pending.remove(&address);
                     }
                     Ok(())
                 })

@@ -75,8 +75,12 @@ impl Plan {
     /// The data that goes, in words.
     #[must_use]
     pub fn lost(&self) -> Vec<String> {
-        let mut lost: Vec<String> = self.losses().flat_map(|change| change.data.clone()).collect();
-        lost.dedup();
+        let mut lost: Vec<String> = Vec::new();
+        for data in self.losses().flat_map(|change| &change.data) {
+            if !lost.contains(data) {
+                lost.push(data.clone());
+            }
+        }
         lost
     }
 

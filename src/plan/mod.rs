@@ -16,7 +16,7 @@ pub use self::{
     data::DataPolicy,
     select::Selection,
     site::{Site, check_project},
-    sweep::{Listed, terms},
+    sweep::{Listed, terms, terms_in_force},
 };
 use crate::{
     error::{Error, Result},

@@ -52,11 +52,13 @@ impl Selection {
                 return Err(Error::usage(format!("`{address}` cannot be replaced: it does not exist, or is to go")));
             }
             change.action = Action::Replace;
+            change.follows.clear();
             "you asked for it".clone_into(&mut change.reason);
         }
         follow(&mut changes, policy);
         if !self.targets.is_empty() {
-            let wanted = reach(&changes, self.targets.iter().cloned().collect(), Direction::Down);
+            let asked = self.targets.iter().chain(&self.replaced).cloned().collect();
+            let wanted = reach(&changes, asked, Direction::Down);
             changes.retain(|address, _| wanted.contains(address));
         }
         if !self.excluded.is_empty() {

@@ -10,6 +10,7 @@ use crate::{
     error::Result,
     provider::Object,
     resource::{KindName, Policy, Terms},
+    state::State,
 };
 
 /// An environment as a provider shows it.
@@ -68,6 +69,19 @@ impl Listed {
             "its time is over".clone_into(&mut change.reason);
         }
         Ok(changes)
+    }
+}
+
+/// The terms that hold now: labels may say more than the state, when another command without it has given them.
+#[must_use]
+pub fn terms_in_force(state: Option<&State>, objects: &[Object]) -> Terms {
+    let labels = terms(objects);
+    match state {
+        Some(state) if labels.since > state.terms.since => {
+            Terms { expires: labels.expires, since: labels.since, ..state.terms.clone() }
+        }
+        Some(state) => state.terms.clone(),
+        None => labels,
     }
 }
 

@@ -107,7 +107,18 @@ impl Store {
     pub async fn history(&self) -> Result<Vec<Deed>> {
         let found = self.backend().get(&self.key("history.jsonl")).await?;
         let text = found.map(|(text, _)| text).unwrap_or_default();
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        let mut deeds: Vec<Deed> = Vec::new();
+        for deed in text.lines().filter_map(|line| serde_json::from_str::<Deed>(line).ok()) {
+            // Each is written when it begins and again when it ends.
+            match deeds
+                .iter_mut()
+                .find(|known| (known.at, &known.who, &known.command) == (deed.at, &deed.who, &deed.command))
+            {
+                Some(begun) => *begun = deed,
+                None => deeds.push(deed),
+            }
+        }
+        Ok(deeds)
     }
 }
 
@@ -129,6 +140,20 @@ mod tests {
             .and_then(|mut file| std::io::Write::write_all(&mut file, b"{\"command\": \"app"))
             .unwrap();
         assert_eq!(store.history().await.unwrap(), std::slice::from_ref(&deed));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_was_killed_is_in_the_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), &"dev".parse().unwrap());
+        let begun =
+            |outcome: &str| Deed { outcome: outcome.into(), ..Deed::begin("apply", folder.path(), "", Vec::new()) };
+        let (killed, other) = (begun("it did not come to its end"), begun("it did not come to its end"));
+        for deed in [&killed, &other, &Deed { seconds: 2.0, outcome: "done".into(), ..other.clone() }] {
+            store.remember(deed).await.unwrap();
+        }
+        let outcomes: Vec<String> = store.history().await.unwrap().into_iter().map(|deed| deed.outcome).collect();
+        assert_eq!(outcomes, ["it did not come to its end", "done"]);
     }
 
     #[test]

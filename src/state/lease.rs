@@ -255,7 +255,11 @@ impl Lease {
                     .hint(format!("if it cannot be running any more: `infra state unlock {environment}`")));
             }
             match place {
-                None => book.queue.push(own.clone()),
+                None => {
+                    // One that was taken for dead is seen to live.
+                    own = own.renewed();
+                    book.queue.push(own.clone());
+                }
                 Some(place) if renewed.elapsed() >= term.heartbeat => {
                     own = own.renewed();
                     book.queue[place] = own.clone();
@@ -350,9 +354,12 @@ async fn beat(backend: Arc<dyn Backend>, key: String, own: Claimant, term: Term,
                 book.holder = Some(own.clone());
                 Ok::<_, Error>(write(backend.as_ref(), &key, &book, tag).await?.map(|_| true))
             };
-            match result.await {
+            let asked = Instant::now();
+            // A call that does not come back in time has renewed nothing.
+            let Ok(result) = tokio::time::timeout_at(renewed + term.lease, result).await else { return lost.cancel() };
+            match result {
                 Ok(Some(true)) => {
-                    renewed = Instant::now();
+                    renewed = asked;
                     break;
                 }
                 // Somebody joined the queue in the same moment.

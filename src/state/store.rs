@@ -153,7 +153,14 @@ impl Store {
     /// # Errors
     /// When it is there but cannot be used; it is never overwritten then.
     pub async fn read(&self) -> Result<Option<State>> {
-        Ok(self.read_fenced().await?.0)
+        let held = self.fence.load(Ordering::SeqCst);
+        let (state, fence) = self.read_fenced().await?;
+        if held > 0 && fence > held {
+            // What is read now is a later holder's, and must not be what this one's next write expects.
+            *self.tag.lock().await = None;
+            return Err(self.taken_over());
+        }
+        Ok(state)
     }
 
     /// The state, and the number under which it was written, which is there without a state too.

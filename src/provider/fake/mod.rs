@@ -101,6 +101,18 @@ impl Fake {
         self.world().objects.retain(|(_, _, name), _| name.to_string() != address);
     }
 
+    /// Gives an object another name at the provider, as some other tool would: its labels stay, and its first name is free.
+    pub fn rename(&self, address: &str, name: &str) {
+        let mut world = self.world();
+        let found = world.objects.keys().find(|(_, _, known)| known.to_string() == address).cloned();
+        if let Some(key) = found
+            && let Some(object) = world.objects.remove(&key)
+            && let Ok(name) = name.parse()
+        {
+            world.objects.insert((key.0, key.1, name), object);
+        }
+    }
+
     async fn call(&self, verb: &'static str, subject: String, done: bool) -> Result<()> {
         let call = Call { verb, subject, done };
         if !done {
@@ -164,7 +176,7 @@ impl Fake {
         if let Some((dependent, _)) = dependent {
             return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));
         }
-        world.objects.remove(&(object.project, object.environment, object.address));
+        world.objects.retain(|_, (other, _)| other.id != object.id);
         Ok(())
     }
 
