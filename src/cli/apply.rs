@@ -100,7 +100,7 @@ impl Apply {
         let mut session = Session::review(&arguments, ui, redactor).await?;
         let prepared = Prepared::of(&session, ui)?;
         life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
-        session.orphans().await?.iter().for_each(|warning| ui.say(warning));
+        session.orphans().await.iter().for_each(|warning| ui.say(warning));
         let (events, progress) = Progress::start(ui);
         let wait = self.lock_timeout;
         let mut deed = None;

@@ -208,15 +208,13 @@ impl Session {
         ))
     }
 
-    /// Warnings of environments of this project whose folder is gone, when this one is new: it may have been renamed.
-    ///
-    /// # Errors
-    /// When a state cannot be read.
-    pub(super) async fn orphans(&self) -> Result<Vec<String>> {
+    /// Warnings of environments of this project whose folder is gone, when this one is new: it may have been renamed. States
+    /// that cannot be read are the concern of other commands.
+    pub(super) async fn orphans(&self) -> Vec<String> {
         if self.state.is_some() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let stores = accounts::stores(&self.environment.project).await?;
+        let stores = accounts::stores(&self.environment.project).await.unwrap_or_default();
         let gone = stores.iter().map(|(_, state)| state).filter(|state| {
             let here = self.environment.project.join("envs").join(&state.terms.template);
             !state.resources.is_empty() && state.pool.is_none() && !state.folder.is_dir() && !here.is_dir()
@@ -229,7 +227,7 @@ impl Session {
                  beside it. If you renamed the folder, `infra destroy {name} --name {old}` removes the old one"
             )
         };
-        Ok(gone.map(warning).collect())
+        gone.map(warning).collect()
     }
 
     /// Called when something is about to be changed: the project gets its id if it has none yet, and what an earlier version

@@ -331,8 +331,7 @@ impl Session {
 
     /// Writes down that a command begins: one that is killed is in the history, too.
     pub(super) async fn begin(&self, deed: &Deed, events: &Events) {
-        let outcome = "it did not come to its end".to_owned();
-        if let Err(error) = self.store.remember(&Deed { outcome, ..deed.clone() }).await {
+        if let Err(error) = self.store.begin(deed).await {
             events.warn(error.to_string());
         }
     }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Store, backend::Expect, process::whoami};
 use crate::{clock::Clock, error::Result};
 
+/// How a command ended that was killed.
+const UNFINISHED: &str = "it did not come to its end";
+
 /// One command that changed an environment, or tried to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deed {
@@ -60,6 +63,14 @@ fn commit(folder: &Path) -> Option<String> {
 }
 
 impl Store {
+    /// Writes down that a command begins: one that is killed is in the history, too.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn begin(&self, deed: &Deed) -> Result<()> {
+        self.remember(&Deed { outcome: UNFINISHED.to_owned(), ..deed.clone() }).await
+    }
+
     /// Writes down what was done.
     ///
     /// # Errors
@@ -110,11 +121,13 @@ impl Store {
         let mut deeds: Vec<Deed> = Vec::new();
         for deed in text.lines().filter_map(|line| serde_json::from_str::<Deed>(line).ok()) {
             // Each is written when it begins and again when it ends.
-            match deeds
-                .iter_mut()
-                .find(|known| (known.at, &known.who, &known.command) == (deed.at, &deed.who, &deed.command))
-            {
-                Some(begun) => *begun = deed,
+            let same = |known: &Deed| {
+                known.outcome == UNFINISHED
+                    && deed.outcome != UNFINISHED
+                    && (known.at, &known.who, &known.command) == (deed.at, &deed.who, &deed.command)
+            };
+            match deeds.iter().rposition(same) {
+                Some(begun) => deeds[begun] = deed,
                 None => deeds.push(deed),
             }
         }
@@ -146,12 +159,10 @@ mod tests {
     async fn a_command_that_was_killed_is_in_the_history() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path(), &"dev".parse().unwrap());
-        let begun =
-            |outcome: &str| Deed { outcome: outcome.into(), ..Deed::begin("apply", folder.path(), "", Vec::new()) };
-        let (killed, other) = (begun("it did not come to its end"), begun("it did not come to its end"));
-        for deed in [&killed, &other, &Deed { seconds: 2.0, outcome: "done".into(), ..other.clone() }] {
-            store.remember(deed).await.unwrap();
-        }
+        let [killed, other] = [(); 2].map(|()| Deed::begin("apply", folder.path(), "", Vec::new()));
+        store.begin(&killed).await.unwrap();
+        store.begin(&other).await.unwrap();
+        store.remember(&Deed { outcome: "done".into(), ..other }).await.unwrap();
         let outcomes: Vec<String> = store.history().await.unwrap().into_iter().map(|deed| deed.outcome).collect();
         assert_eq!(outcomes, ["it did not come to its end", "done"]);
     }

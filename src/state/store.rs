@@ -326,6 +326,10 @@ impl Store {
     }
 
     fn stamped(&self, state: &State) -> State {
+        if self.fence.load(Ordering::SeqCst) > 0 {
+            // A state that came from elsewhere has the number that was given there: this holder goes on with that.
+            self.fence.fetch_max(state.fence, Ordering::SeqCst);
+        }
         State { version: VERSION, fence: self.fence.load(Ordering::SeqCst).max(state.fence), ..state.clone() }
     }
 
