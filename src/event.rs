@@ -1,9 +1,33 @@
 //! What the program tells about its progress while it runs. Data moves down once; events leave sideways on a channel that
 //! `ui` drains; nothing calls back up.
 
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How often a step that takes long says so.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// What a step waits for at the moment.
+type Waits = Arc<Mutex<Option<String>>>;
+
+tokio::task_local! {
+    static WAITS: Waits;
+}
+
+/// Says what the step that this is called in waits for: it is told with the step when that takes long.
+pub fn waits_for(what: impl FnOnce() -> String) {
+    let _ = WAITS.try_with(|waits| {
+        if let Ok(mut waits) = waits.lock() {
+            *waits = Some(what());
+        }
+    });
+}
 
 /// The form of events, as a JSON Schema.
 #[must_use]
@@ -66,6 +90,18 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
     },
+    /// A step takes long. This comes every half a minute.
+    Waiting {
+        /// What it is about.
+        subject: String,
+        /// What is being done, as `creating`.
+        doing: String,
+        /// What it waits for, when that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        what: Option<String>,
+        /// How long it has taken so far.
+        seconds: f64,
+    },
     /// A task of a playbook has begun on a host.
     TaskStarted {
         /// The host.
@@ -117,6 +153,9 @@ impl Event {
                 seconds,
                 detail: detail.map(change),
             },
+            Self::Waiting { subject, doing, what, seconds } => {
+                Self::Waiting { subject: change(subject), doing: change(doing), what: what.map(change), seconds }
+            }
             Self::TaskStarted { host, task } => Self::TaskStarted { host: change(host), task: change(task) },
             Self::TaskEnded { host, task, ended, seconds, detail, diffs } => Self::TaskEnded {
                 host: change(host),
@@ -175,7 +214,20 @@ impl Events {
     ) -> crate::error::Result<T> {
         let begun = std::time::Instant::now();
         self.tell(Event::Started { subject: subject.to_owned(), doing: doing.to_owned() });
-        let result = work.await;
+        let waits = Waits::default();
+        let result = {
+            let mut work = std::pin::pin!(WAITS.scope(waits.clone(), work));
+            loop {
+                tokio::select! {
+                    result = &mut work => break result,
+                    () = tokio::time::sleep(REMINDER) => {
+                        let what = waits.lock().map(|what| what.clone()).unwrap_or_default();
+                        let (subject, doing) = (subject.to_owned(), doing.to_owned());
+                        self.tell(Event::Waiting { subject, doing, what, seconds: begun.elapsed().as_secs_f64() });
+                    }
+                }
+            }
+        };
         let (ended, detail) = match &result {
             Ok(_) => (Ended::Changed, None),
             Err(error) => (Ended::Failed, Some(error.to_string())),

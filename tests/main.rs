@@ -38,6 +38,7 @@ mod roles;
 mod schema;
 mod sizes;
 mod state;
+mod stopping;
 mod support;
 mod tasks;
 mod trips;

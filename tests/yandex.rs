@@ -28,13 +28,13 @@ use crate::{
 const ORIGINAL: &str = include_str!("golden/original/config.yaml");
 
 /// A project, and the cloud that it is applied to.
-struct Project {
-    sandbox: Sandbox,
-    cloud: Cloud,
+pub(crate) struct Project {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) cloud: Cloud,
 }
 
 impl Project {
-    async fn new(file: &str) -> Self {
+    pub(crate) async fn new(file: &str) -> Self {
         let key = std::fs::read_to_string(repository().join("tests/golden/yandex/authorized-key.json")).unwrap();
         let sandbox = Sandbox::new()
             .file("envs/dev/config.yaml", file)
@@ -45,17 +45,20 @@ impl Project {
         Self { sandbox, cloud: Cloud::start().await }
     }
 
+    /// The program with the cloud's address and credentials.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.sandbox.command(arguments);
+        command
+            .env("YC_ENDPOINT", self.cloud.endpoint())
+            .env("YC_SERVICE_ACCOUNT_KEY_FILE", self.sandbox.path("key.json"))
+            .env_remove("YC_TOKEN")
+            .stdin(std::process::Stdio::null());
+        command
+    }
+
     /// Runs the program; it may take the simulator's other threads to answer.
-    fn run(&self, arguments: &[&str], code: i32) -> Printed {
-        tokio::task::block_in_place(|| {
-            let mut command = self.sandbox.command(arguments);
-            command
-                .env("YC_ENDPOINT", self.cloud.endpoint())
-                .env("YC_SERVICE_ACCOUNT_KEY_FILE", self.sandbox.path("key.json"))
-                .env_remove("YC_TOKEN")
-                .stdin(std::process::Stdio::null());
-            self.sandbox.finish(command, arguments, code)
-        })
+    pub(crate) fn run(&self, arguments: &[&str], code: i32) -> Printed {
+        tokio::task::block_in_place(|| self.sandbox.finish(self.command(arguments), arguments, code))
     }
 }
 

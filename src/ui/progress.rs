@@ -185,6 +185,10 @@ impl Screen {
             }
             Event::Warning { message } => Some(format!("{} {message}", ui.paint(YELLOW, "warning:"))),
             Event::Note { message } => Some(message.clone()),
+            Event::Waiting { subject, doing, what, seconds } => {
+                let what = what.as_ref().map(|what| format!(": waiting for {what}")).unwrap_or_default();
+                Some(format!("{} {subject}: still {doing} after {}{what}", ui.paint(DIM, "·"), duration(*seconds)))
+            }
             Event::PhaseStarted { .. }
             | Event::PhaseEnded { .. }
             | Event::Started { .. }

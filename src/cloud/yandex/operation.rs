@@ -12,7 +12,7 @@ use super::{
     Client, Request, Result, Service,
     refusal::{Refusal, Status, YandexError, code, refusal},
 };
-use crate::{cloud::retry::retry_after, error::Error, identity};
+use crate::{cloud::retry::retry_after, error::Error, event, identity};
 
 /// How often an operation is asked for, unless the server says otherwise.
 const POLL: Duration = Duration::from_secs(1);
@@ -95,6 +95,7 @@ impl Client {
         let base = self.base(Service::Operation).await?;
         let end = Instant::now() + deadline;
         let mut unknown = 0;
+        event::waits_for(|| format!("the operation {id}"));
         loop {
             let iam = self.base(Service::Iam).await?;
             let token = self.0.tokens.get(&self.0.http, &iam, None).await?;

@@ -38,7 +38,7 @@ use crate::{
     config::{AwsSettings, Environment},
     cost::Item,
     error::{Diagnostic, Error, Result},
-    event::Events,
+    event::{self, Events},
     identity,
     name::Name,
     resource::{Address, KindName, LABEL_EXPIRES, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
@@ -394,6 +394,7 @@ impl Account {
     /// Looks at something until it has come to rest.
     async fn settle<T, F: Future<Output = Result<Option<T>>>>(&self, what: &str, look: impl Fn() -> F) -> Result<T> {
         let end = Instant::now() + SETTLE;
+        event::waits_for(|| what.to_owned());
         loop {
             if let Some(found) = look().await? {
                 return Ok(found);

@@ -7,6 +7,7 @@ use tokio::{sync::Mutex, time::Instant};
 use crate::{
     cloud::yandex::{Client, Listed},
     error::{Error, Result},
+    event,
 };
 
 /// How often something is asked for.
@@ -37,7 +38,10 @@ pub(super) async fn until<T, F: Future<Output = Result<Asked<T>>>>(
                     "it may come to rest later: run the same command again; `infra destroy` does not wait for it",
                 ));
             }
-            Asked::NotYet(_) => tokio::time::sleep(INTERVAL).await,
+            Asked::NotYet(state) => {
+                event::waits_for(|| format!("{what} to be at rest ({state})"));
+                tokio::time::sleep(INTERVAL).await;
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Object {
 
 pub(super) struct Operation {
     pub(super) value: Value,
-    pub(super) ready: Instant,
+    pub(super) begun: Instant,
     /// The group whose machines must be healthy before it ends.
     pub(super) judges: Option<String>,
 }
@@ -107,7 +107,9 @@ impl World {
         if let Some(id) = path.strip_prefix("/operations/") {
             let operation = self.operations.get(id).ok_or_else(|| not_found("Operation", id))?;
             let mut value = operation.value.clone();
-            if Instant::now() < operation.ready || operation.judges.as_ref().is_some_and(|group| self.is_sick(group)) {
+            if Instant::now() < operation.begun + self.delay
+                || operation.judges.as_ref().is_some_and(|group| self.is_sick(group))
+            {
                 let fields = value.as_object_mut().unwrap();
                 fields.retain(|name, _| !matches!(name.as_str(), "done" | "response" | "error"));
             }
@@ -147,7 +149,9 @@ impl World {
         }
         if path.starts_with("/compute/") {
             let now = Instant::now();
-            let running = self.operations.values().filter(|o| o.ready > now && o.value["compute"] == true).count() + 1;
+            let running =
+                self.operations.values().filter(|o| o.begun + self.delay > now && o.value["compute"] == true).count()
+                    + 1;
             self.most_at_once = self.most_at_once.max(running);
             if running > 15 {
                 let message = "The limit on maximum number of active operations has exceeded.";
@@ -170,7 +174,7 @@ impl World {
         let group = value["metadata"]["instanceGroupId"].as_str().map(str::to_owned);
         let judges = group.filter(|group| call.method != "DELETE" && self.is_sick(group));
         let unfinished = !self.delay.is_zero() || judges.is_some();
-        let operation = Operation { value: value.clone(), ready: Instant::now() + self.delay, judges };
+        let operation = Operation { value: value.clone(), begun: Instant::now(), judges };
         self.operations.insert(id.clone(), operation);
         self.keys.insert(key, (id, signature));
         if unfinished {

@@ -1,0 +1,54 @@
+//! A command that is asked to stop while a call runs at the provider: it ends, and what the call does is found later.
+
+use std::{
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{e2e::eventually, yandex::Project};
+
+const FILE: &str = "provider: yandex
+folder_id: b1gsimulated0folder00
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+";
+
+/// Begins an apply whose first operation never ends.
+async fn stuck(project: &Project, arguments: &[&str]) -> Child {
+    project.cloud.delay(Duration::from_hours(1));
+    let mut command = project.command(arguments);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = || async { project.cloud.names().iter().any(|name| name.starts_with("networks ")) };
+    eventually("the network is being created", 60, begun).await;
+    child
+}
+
+/// How the command ended, and what it printed.
+async fn end(child: Child) -> (Option<i32>, String) {
+    let wait = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let printed = tokio::time::timeout(Duration::from_mins(1), wait).await.expect("it ends").unwrap();
+    (printed.status.code(), String::from_utf8_lossy(&printed.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_a_command_whose_call_does_not_end() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let project = Project::new(FILE).await;
+        let child = stuck(&project, &["apply", "dev", "--yes"]).await;
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let (ended, said) = end(child).await;
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains("it goes on at the provider; the next command finds how it ended"), "{said}");
+    }
+    let project = Project::new(FILE).await;
+    let (ended, said) = end(stuck(&project, &["apply", "dev", "--yes", "--timeout", "2s"]).await).await;
+    assert_eq!(ended, Some(1), "{said}");
+    // The call was carried out meanwhile: its object is taken over, and there is one of it.
+    project.cloud.delay(Duration::ZERO);
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    let networks = project.cloud.names().iter().filter(|name| name.starts_with("networks ")).count();
+    assert_eq!(networks, 1, "{:?}", project.cloud.names());
+    project.run(&["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(project.cloud.names(), Vec::<String>::new());
+}
