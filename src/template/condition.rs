@@ -43,7 +43,7 @@ fn authored(path: &Expr<'_>, scope: &Arc<dyn Scope>) -> Option<Authored> {
 
 /// Whether a condition is one template that gives true or false.
 pub(super) fn is_whole(text: &str) -> bool {
-    super::single_expression(text).is_some() || text.contains("{%")
+    super::evaluate::single_expression(text).is_some() || text.contains("{%")
 }
 
 /// Whether what a template with blocks has given is true. It is data: anything but a plain yes or no is refused, for it would
