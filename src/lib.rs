@@ -18,6 +18,7 @@ pub mod graph;
 pub mod identity;
 pub mod modules;
 pub mod name;
+pub mod percent;
 pub mod plan;
 pub mod playbook;
 pub mod project;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Context, Error, Result},
     identity,
+    name::Name,
 };
 
 /// The file that holds the id, beside `envs/`.
@@ -65,12 +66,9 @@ impl FromStr for ProjectId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let parts = text.rsplit_once('-');
-        let fits = parts.is_some_and(|(name, random)| {
-            name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= NAME && random.len() == RANDOM
-        });
-        if fits && text.chars().all(allowed) {
+        let fits = parts.is_some_and(|(name, random)| (1..=NAME).contains(&name.len()) && random.len() == RANDOM);
+        if fits && text.parse::<Name>().is_ok() {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!("`{text}` is not the id of a project, like `shop-k3x9q2ab`"))

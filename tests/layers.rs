@@ -4,7 +4,7 @@ use crate::support::repository;
 
 /// Modules by layer, the lowest first. A module may use those of its own layer's folder and of the layers below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "name", "secret", "clock", "event", "authorities", "yaml", "files", "identity", "project"],
+    &["error", "name", "secret", "clock", "event", "authorities", "yaml", "files", "identity", "percent", "project"],
     &["resource", "template", "graph", "remote"],
     &["cost"],
     &["cloud", "config"],

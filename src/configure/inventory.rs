@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::{certificates::AUTHORITY, machine};
@@ -13,6 +12,7 @@ use crate::{
     config::{Environment, Front, PostgresService},
     error::Error,
     name::Name,
+    percent::encode,
     playbook::Inventory,
     resource::{Address, KindName, VmSpec},
     state::{State, Vault},
@@ -102,13 +102,6 @@ fn by_name<T>(items: &IndexMap<Name, T>, describe: impl Fn(&Name, &T) -> Value) 
     Value::Object(items.iter().map(|(name, item)| (name.to_string(), describe(name, item))).collect())
 }
 
-/// What a part of a URL may hold as it is (RFC 3986, section 2.3).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-fn url_part(text: &str) -> PercentEncode<'_> {
-    utf8_percent_encode(text, UNRESERVED)
-}
-
 struct View<'a> {
     environment: &'a Environment,
     state: &'a State,
@@ -192,10 +185,10 @@ impl View<'_> {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let dsn = format!(
                 "postgres://{}:{}@{}:{port}/{}",
-                url_part(user),
-                url_part(&text(&password)),
+                encode(user),
+                encode(&text(&password)),
                 text(&host),
-                url_part(database)
+                encode(database)
             );
             value["dsn"] = dsn.into();
             value["database"] = database.as_str().into();

@@ -30,7 +30,7 @@ use crate::{
     playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, World},
     secret::Secret,
     state::Vault,
-    template::{Authored, Engine, Scope},
+    template::{Authored, Engine},
 };
 
 /// Makes or reads every secret of the environment: the provider may be told some of them. The answer warns of those that are
@@ -113,16 +113,7 @@ impl Configuration {
 /// When a template is wrong.
 pub fn outputs(environment: &Environment, inventory: Inventory, engine: &Engine) -> Result<Vec<(String, String)>> {
     let world = world(inventory, SearchPath::of(&environment.folder, &environment.project), engine, false);
-    let scope: Arc<dyn Scope> = TaskScope {
-        world,
-        host: String::new(),
-        play: None,
-        beside: None,
-        task: None,
-        locals: Arc::default(),
-        looked: None,
-    }
-    .shared();
+    let scope = TaskScope::without_host(world, None).shared();
     let outputs = environment.outputs.iter();
     outputs
         .map(|(name, template)| {

@@ -237,19 +237,10 @@ struct Resolved {
 
 fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
     let (world, events) = (&run.world, &run.events);
-    let scope = TaskScope {
-        world: Arc::clone(world),
-        host: String::new(),
-        play: None,
-        beside: None,
-        task: None,
-        locals: Arc::default(),
-        looked: None,
-    };
     // The variables of the play are known, those of no host.
     let common = Common { vars: play.vars.clone(), ..Common::default() };
     let task = Task::blank(common, play.folder.clone(), play.mark.clone());
-    let shared = TaskScope { task: Some(Arc::new(task)), ..scope }.shared();
+    let shared = TaskScope::without_host(Arc::clone(world), Some(task)).shared();
     let texts = |value: &Authored| -> Result<Vec<String>> {
         Ok(match world.engine.resolve(value, &shared)? {
             serde_json::Value::Array(items) => items.iter().map(text_of).collect(),

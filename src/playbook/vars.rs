@@ -127,6 +127,20 @@ fn locked(map: &RwLock<Map<String, Value>>, name: &str) -> Option<Value> {
 }
 
 impl TaskScope {
+    /// What is known without a host: the variables of the environment, and those of a task that stands for a play.
+    #[must_use]
+    pub fn without_host(world: Arc<World>, task: Option<Task>) -> Self {
+        Self {
+            world,
+            host: String::new(),
+            play: None,
+            beside: None,
+            task: task.map(Arc::new),
+            locals: Arc::default(),
+            looked: None,
+        }
+    }
+
     /// A scope as a trait object, for the engine.
     #[must_use]
     pub fn shared(&self) -> Arc<dyn Scope> {

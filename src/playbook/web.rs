@@ -11,7 +11,6 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Incoming, header};
 use hyper_util::rt::TokioIo;
-use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncRead;
@@ -20,6 +19,7 @@ use tokio_util::{io::StreamReader, task::AbortOnDropHandle};
 use crate::{
     authorities,
     error::{Context, Error, Result},
+    percent,
     remote::{Stream, Transport},
 };
 
@@ -89,7 +89,7 @@ async fn follow(transport: &dyn Transport, mut ask: Ask) -> Result<Answer> {
     let mut url = parse(&ask.url)?;
     // As in Ansible, a login may be a part of the address.
     if ask.login.is_none() && !url.username().is_empty() {
-        let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        let (user, password) = (percent::decode(url.username()), percent::decode(url.password().unwrap_or_default()));
         ask.login = Some(Login { user, password, at_once: false });
     }
     let mut redirected = false;
@@ -139,11 +139,6 @@ fn redirect(ask: &mut Ask, from: &Url, to: &Url, status: u16) -> Result<()> {
         ask.headers.retain(|(name, _)| PUBLIC_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
     }
     Ok(())
-}
-
-/// A part of an address without its percent signs.
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// An address without what may be a secret in it.

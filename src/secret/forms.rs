@@ -9,6 +9,7 @@ use base64::{
 };
 
 use super::Redactor;
+use crate::percent;
 
 /// Lines of a longer secret that are shorter than this are not searched for by themselves.
 const SHORTEST_LINE: usize = 8;
@@ -54,11 +55,12 @@ pub(super) fn forms(secret: &str) -> BTreeSet<String> {
 /// A text as it is, and as JSON, XML, HTML, URLs, shells, Python and the commands of CI services write it.
 fn escaped(text: &str) -> Vec<String> {
     let json = json(text);
+    let [part, path, lenient, form] = percent::all_forms(text);
     vec![
-        percent_encoded(text, ""),
-        percent_encoded(text, "/"),
-        percent_encoded(text, "/:@"),
-        percent_encoded(text, "").replace("%20", "+"),
+        part,
+        path,
+        lenient,
+        form,
         replaced(text, &[("%", "%25"), ("\r", "%0D"), ("\n", "%0A")]),
         replaced(text, &[("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")]),
         replaced(text, &[("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")]),
@@ -104,19 +106,6 @@ fn ascii(json: &str) -> String {
 /// Replaces signs in the order given, so that `&` and `%` come first.
 fn replaced(text: &str, signs: &[(&str, &str)]) -> String {
     signs.iter().fold(text.to_owned(), |text, (sign, escape)| text.replace(sign, escape))
-}
-
-/// A text as URLs write it; some signs may stay as they are in some parts of a URL.
-fn percent_encoded(text: &str, also: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || also.as_bytes().contains(&byte);
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if plain(byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded += &format!("%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 /// What is seen of a text in Base64, wherever it begins in what was encoded: the letters that depend on nothing around it.

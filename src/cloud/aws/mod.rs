@@ -22,12 +22,13 @@ use serde_json::{Map, Value, json};
 
 use self::{
     credentials::{Chain, Keys, Sources},
-    sign::{Signed, authorization, encode},
+    sign::{Signed, authorization},
 };
 use super::retry::{Attempts, retry_after};
 use crate::{
     clock::Clock,
     error::{Context, Error},
+    percent::encode,
     secret::Secret,
 };
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{
     Client, Exchange, Result, Service,
     ec2::{Tag, Tags},
-    sign::encode,
     typed, xml,
 };
+use crate::percent::encode;
 
 /// Where everything is.
 const ROOT: &str = "/2013-04-01";

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode, header::ETAG};
 
-use super::{AwsError, Client, Exchange, Result, Service, refusal, sign::encode, xml};
+use super::{AwsError, Client, Exchange, Result, Service, refusal, xml};
 use crate::{
     cloud::retry::{Attempts, retry_after},
     error::Error,
+    percent::encode,
 };
 
 /// How long a call is tried again. A lease must not be waited for longer than it lasts.

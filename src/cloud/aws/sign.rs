@@ -1,6 +1,6 @@
 //! Signature Version 4: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use ring::{digest, hmac};
 
@@ -49,18 +49,6 @@ pub(super) fn authorization(request: &Signed<'_>, keys: &Keys) -> String {
     let key = keyed(&keyed(&keyed(&key, request.region), request.service), "aws4_request");
     let signature = hex(&keyed(&key, &to_sign));
     format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", keys.id)
-}
-
-/// Percent-encodes a text: everything but letters, digits and `-_.~`.
-pub(super) fn encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

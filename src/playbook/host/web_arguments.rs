@@ -7,7 +7,6 @@ use hyper::{
     Method,
     header::{HeaderName, HeaderValue},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -15,6 +14,7 @@ use super::checksum::Checksum;
 use crate::{
     error::{Error, Result},
     modules::{self, FileCopy, Flag, List, Text},
+    percent::encode_form,
     playbook::web::{self, Ask, Follow, Login},
     template::text_of,
 };
@@ -202,9 +202,9 @@ fn text_or_json(body: &Value) -> Result<String> {
 fn form(body: &Value) -> Result<String> {
     let pair = |name: &str, value: &Value| match value {
         Value::Array(values) => {
-            values.iter().map(|value| format!("{}={}", encode(name), encode(&text_of(value)))).collect()
+            values.iter().map(|value| format!("{}={}", encode_form(name), encode_form(&text_of(value)))).collect()
         }
-        value => vec![format!("{}={}", encode(name), encode(&text_of(value)))],
+        value => vec![format!("{}={}", encode_form(name), encode_form(&text_of(value)))],
     };
     match body {
         Value::String(text) => Ok(text.clone()),
@@ -218,13 +218,6 @@ fn form(body: &Value) -> Result<String> {
         }
         _ => Err(Error::usage("`body`: a form is a mapping, or a list of pairs")),
     }
-}
-
-/// What a form may hold as it is.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b' ');
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string().replace(' ', "+")
 }
 
 /// The last part of an address: the name of a file in a folder.
@@ -241,7 +234,7 @@ pub(super) fn file_name(url: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{GetUrlArguments, UriArguments, encode, file_name, seconds};
+    use super::{GetUrlArguments, UriArguments, encode_form, file_name, seconds};
 
     #[test]
     fn what_is_not_done_is_refused_by_name() {
@@ -274,7 +267,7 @@ mod tests {
 
     #[test]
     fn forms_are_encoded_as_browsers_do() {
-        assert_eq!(encode("a b&c=\u{e9}~*"), "a+b%26c%3D%C3%A9~%2A");
+        assert_eq!(encode_form("a b&c=\u{e9}~*"), "a+b%26c%3D%C3%A9~%2A");
     }
 
     #[test]

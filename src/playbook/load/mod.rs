@@ -25,10 +25,7 @@ pub use self::{
     beside::Beside,
     words::{Use, Words},
 };
-use self::{
-    plays::Imported,
-    roles::{Parts, RoleUse},
-};
+use self::{plays::Imported, roles::RoleUse};
 pub(super) use self::{
     roles::{flag, role_name},
     tasks::{count, find_tasks, include_name},
@@ -214,15 +211,7 @@ impl Loader {
     ) -> Result<Included> {
         let mut collect = Collect::default();
         let node = Node { content: Content::Null, mark: task.mark.clone() };
-        let wanted = RoleUse {
-            name: role_name(arguments),
-            node: &node,
-            params: Vars::default(),
-            from: Parts::of(arguments),
-            parent: common.role.clone(),
-            duplicates: Some(true),
-            validate: flag(arguments, "rolespec_validate", true),
-        };
+        let wanted = RoleUse::called(arguments, &node, common.role.clone());
         let entries = self.role(&wanted, common, &task.folder, &mut collect)?;
         self.take_mistakes(task.mark.source().file.as_path())?;
         let public = if flag(arguments, "public", false) { collect.roles } else { Vec::new() };

@@ -29,6 +29,21 @@ pub(super) struct RoleUse<'a> {
     pub(super) validate: bool,
 }
 
+impl<'a> RoleUse<'a> {
+    /// A role that is called by `import_role` or `include_role` with these arguments.
+    pub(super) fn called(arguments: &'a Map<String, Value>, node: &'a Node, parent: Option<Arc<Role>>) -> Self {
+        Self {
+            name: role_name(arguments),
+            node,
+            params: Vars::default(),
+            from: Parts::of(arguments),
+            parent,
+            duplicates: Some(flag(arguments, "allow_duplicates", true)),
+            validate: flag(arguments, "rolespec_validate", true),
+        }
+    }
+}
+
 /// Which files of a role are taken instead of `main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::playbook) struct Parts {
@@ -116,15 +131,7 @@ impl Loader {
             self.mistake(node.error("`import_role` is read before any variable is known; use `include_role`"));
             return Ok(Vec::new());
         }
-        let wanted = RoleUse {
-            name,
-            node,
-            params: Vars::default(),
-            from,
-            parent: task.common.role.clone(),
-            duplicates: Some(flag(&task.arguments, "allow_duplicates", true)),
-            validate: flag(&task.arguments, "rolespec_validate", true),
-        };
+        let wanted = RoleUse::called(&task.arguments, node, task.common.role.clone());
         self.role(&wanted, &task.common, folder, collect)
     }
 
@@ -135,15 +142,7 @@ impl Loader {
             return Ok(());
         }
         let mut aside = Collect { depth: collect.depth + 1, stack: collect.stack.clone(), ..Collect::default() };
-        let wanted = RoleUse {
-            name,
-            node,
-            params: Vars::default(),
-            from,
-            parent: task.common.role.clone(),
-            duplicates: Some(true),
-            validate: true,
-        };
+        let wanted = RoleUse::called(&task.arguments, node, task.common.role.clone());
         let common = task.inside.as_deref().unwrap_or(&task.common);
         self.role(&wanted, common, folder, &mut aside).map(drop)
     }
