@@ -209,42 +209,73 @@ fn read_all(files: &mut BTreeMap<String, String>, folder: &str) {
     }
 }
 
-/// Tries edits, each alone; those that were not found, and those whose line is not named.
+/// Edits that are tried at once: one of each file that is read whatever is wrong in the others. What is wrong in an environment
+/// file or a playbook hides what is wrong behind it.
+fn batches(edits: &[Edit]) -> Vec<Vec<&Edit>> {
+    let (alone, beside): (Vec<&Edit>, Vec<&Edit>) =
+        edits.iter().partition(|edit| edit.file.ends_with("config.yaml") || edit.file.ends_with("site.yml"));
+    let mut batches: Vec<Vec<&Edit>> = Vec::new();
+    let mut next: BTreeMap<&str, usize> = BTreeMap::new();
+    for edit in beside {
+        let at = next.entry(&edit.file).or_default();
+        if *at == batches.len() {
+            batches.push(Vec::new());
+        }
+        batches[*at].push(edit);
+        *at += 1;
+    }
+    batches.extend(alone.into_iter().map(|edit| vec![edit]));
+    batches
+}
+
+/// Tries edits at once; those that were not found, and those whose line is not named.
+fn tried<'a>(
+    sandbox: &Sandbox, environment: &str, files: &BTreeMap<String, String>, edits: &[&'a Edit],
+) -> Vec<(&'a Edit, String)> {
+    for edit in edits {
+        let mut text: Vec<&str> = files[&edit.file].lines().collect();
+        text[edit.line - 1] = &edit.after;
+        sandbox.write(&edit.file, &(text.join("\n") + "\n"));
+    }
+    let output = sandbox.command(&["validate", environment]).output().unwrap();
+    for edit in edits {
+        sandbox.write(&edit.file, &files[&edit.file]);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_missed = |edit: &&&Edit| {
+        let place = format!("{}:{}", edit.file, edit.line);
+        let named = said
+            .match_indices(&place)
+            .any(|(at, _)| !said[at + place.len()..].starts_with(|c: char| c.is_ascii_digit()));
+        output.status.code() != Some(2) || !named
+    };
+    let how = if output.status.success() { "is not found" } else { "its line is not named" };
+    let shown = |edit: &Edit| {
+        format!("{}:{}: {} -> {} {how}\n{said}", edit.file, edit.line, edit.before.trim(), edit.after.trim())
+    };
+    edits.iter().filter(is_missed).map(|edit| (*edit, shown(edit))).collect()
+}
+
+/// Tries all edits; one that is missed beside others is tried alone.
 fn missed(environment: &str, files: &BTreeMap<String, String>, edits: &[Edit]) -> Vec<String> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
-    let chunk = edits.len().div_ceil(threads).max(1);
+    let batches = std::sync::Mutex::new(batches(edits));
+    let worker = || {
+        let sandbox = project(environment, files);
+        let mut missed = Vec::new();
+        loop {
+            let Some(batch) = batches.lock().unwrap().pop() else { return missed };
+            for (edit, said) in tried(&sandbox, environment, files, &batch) {
+                let alone = if batch.len() > 1 { tried(&sandbox, environment, files, &[edit]) } else { Vec::new() };
+                match batch.len() {
+                    1 => missed.push(said),
+                    _ => missed.extend(alone.into_iter().map(|(_, said)| said)),
+                }
+            }
+        }
+    };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = edits
-            .chunks(chunk)
-            .map(|edits| {
-                scope.spawn(move || {
-                    let sandbox = project(environment, files);
-                    let mut missed = Vec::new();
-                    for edit in edits {
-                        let lines: Vec<&str> = files[&edit.file].lines().collect();
-                        let mut text: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-                        text[edit.line - 1].clone_from(&edit.after);
-                        sandbox.write(&edit.file, &(text.join("\n") + "\n"));
-                        let output = sandbox.command(&["validate", environment]).output().unwrap();
-                        sandbox.write(&edit.file, &files[&edit.file]);
-                        let said = String::from_utf8_lossy(&output.stderr);
-                        let place = format!("{}:{}", edit.file, edit.line);
-                        let named = said
-                            .match_indices(&place)
-                            .any(|(at, _)| !said[at + place.len()..].starts_with(|c: char| c.is_ascii_digit()));
-                        if output.status.code() != Some(2) || !named {
-                            let how = if output.status.success() { "is not found" } else { "its line is not named" };
-                            missed.push(format!(
-                                "{place}: {} -> {} {how}\n{said}",
-                                edit.before.trim(),
-                                edit.after.trim()
-                            ));
-                        }
-                    }
-                    missed
-                })
-            })
-            .collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     })
 }
