@@ -37,6 +37,7 @@ mod properties;
 mod roles;
 mod schema;
 mod sizes;
+mod ssh;
 mod state;
 mod stopping;
 mod support;

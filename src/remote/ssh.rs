@@ -190,7 +190,7 @@ impl Ssh {
     }
 
     async fn tunnel(&self, host: &str, port: u16) -> Result<impl Stream + 'static> {
-        let channel = self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await;
+        let channel = in_time(self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0)).await;
         Ok(channel.context(|| format!("{host}:{port} cannot be reached from there"))?.into_stream())
     }
 
