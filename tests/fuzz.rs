@@ -2,7 +2,7 @@
 //! with an error. No panic, no hang (work is counted, not timed), and no overflow: each target runs on a thread with a small
 //! stack. The seeds of `fuzz/<target>/` are replayed as they are, then mutated; what was found once is a seed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use infra::{
@@ -10,6 +10,7 @@ use infra::{
     error::Result,
     modules::{Arguments, Sources, find},
     playbook::{Loader, SearchPath},
+    remote::{Feed, Script, Shell, Shells},
     state::Store,
     template::{Authored, Engine, Scope, Var},
     yaml::{Source, dump, parse},
@@ -19,8 +20,9 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
 use serde_json::{Map, json};
+use tokio::io::AsyncReadExt;
 
-use crate::support::repository;
+use crate::{hostile, support::repository};
 
 /// Half of what a thread of tokio has: what runs the engine needs some stack, too.
 const STACK: usize = 1 << 20;
@@ -403,6 +405,76 @@ fn deep_arguments_are_answered() {
         ]
     };
     deep("arguments", texts, arguments);
+}
+
+/// Two scripts whose answer is this text: `MARK` is the mark of the request, after `SWITCH` comes the other stream.
+fn framing(text: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let answered = runtime.block_on(async {
+        let (shells, scripts) = (Shells::default(), [Script::probe("one"), Script::probe("two")]);
+        let open = || async {
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            let (shell, feed) = Shell::new(ours, None)?;
+            tokio::spawn(answer(theirs, feed, text.to_owned()));
+            Ok(shell)
+        };
+        tokio::time::timeout(Duration::from_hours(24), shells.run(None, &scripts, open)).await
+    });
+    if let Ok(outputs) = answered.expect("every wait has an end") {
+        assert_eq!(outputs.len(), 2, "{text:?}");
+    }
+}
+
+/// A shell that greets as it should, and then says something else.
+async fn answer(mut input: tokio::io::DuplexStream, feed: Feed, says: String) {
+    let (mut asked, mut buffer) = (String::new(), vec![0; 1 << 16]);
+    loop {
+        let count = tokio::select! {
+            count = input.read(&mut buffer) => count.unwrap_or(0),
+            () = feed.closed() => return,
+        };
+        asked += &String::from_utf8_lossy(&buffer[..count]);
+        if count == 0 {
+            return feed.end(Some(0));
+        }
+        while let Some((line, rest)) = asked.split_once('\n').map(|(line, rest)| (line.to_owned(), rest.to_owned())) {
+            asked = rest;
+            if let Some(mark) = hostile::greeting(&line) {
+                let sign = format!("\n{mark}g\n");
+                let _ = feed.out(sign.as_bytes()) && feed.err(sign.as_bytes());
+            } else if let Some(mark) = hostile::mark(&line, "printf '\\n%s\\n' ", "g && ") {
+                for (at, part) in says.replace("MARK", mark).split("SWITCH").enumerate() {
+                    // In pieces, as a network brings it.
+                    for piece in part.as_bytes().chunks(7) {
+                        let _ = if at % 2 == 0 { feed.out(piece) } else { feed.err(piece) };
+                        tokio::task::yield_now().await;
+                    }
+                }
+                return feed.end(Some(0));
+            }
+        }
+    }
+}
+
+#[test]
+fn framing_is_answered() {
+    let words =
+        &["MARK", "SWITCH", "\n", "0", "1", "g", "-", "x", " ", "\0", "\r", "--", ":", "é", "MARK0\n", "\nMARKg\n"];
+    fuzz("framing", words, 400, framing);
+}
+
+#[test]
+fn deep_framing_is_answered() {
+    let texts = |n: usize| {
+        vec![
+            "\n".repeat(n),
+            "MARK".repeat(n),
+            "\nMARK0\n".repeat(n),
+            "\nMARKg\n".repeat(n),
+            format!("SWITCH{}", "\nMARK\n".repeat(n)),
+        ]
+    };
+    deep("framing", texts, framing);
 }
 
 fn state(text: &str) {

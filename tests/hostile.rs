@@ -62,8 +62,8 @@ enum Says {
     Never,
     /// Much before the shell begins.
     Banner,
-    /// Lines without end.
-    Lines,
+    /// This many lines.
+    Lines(usize),
 }
 
 const ALL: &[Says] = &[
@@ -82,7 +82,7 @@ const ALL: &[Says] = &[
     Says::Closes,
     Says::Never,
     Says::Banner,
-    Says::Lines,
+    Says::Lines(20_000),
 ];
 
 /// A machine at the other end of a transport.
@@ -109,7 +109,7 @@ impl Peer {
 }
 
 /// The word after `printf '\n%s\n' ` with this ending.
-fn mark<'a>(line: &'a str, before: &str, after: &str) -> Option<&'a str> {
+pub(crate) fn mark<'a>(line: &'a str, before: &str, after: &str) -> Option<&'a str> {
     line.split_once(before)?.1.split_once(after).map(|(mark, _)| mark)
 }
 
@@ -140,7 +140,7 @@ async fn answer(
                     continue;
                 }
                 if says == Says::Banner {
-                    let banner = "{{ 7 * 7 }}\n--x:g\n".repeat(10_000);
+                    let banner = "{{ 7 * 7 }}\n--x:g\n".repeat(1_000);
                     say(banner.as_bytes(), banner.as_bytes());
                 }
                 let sign = format!("\n{mark}g\n");
@@ -160,7 +160,7 @@ async fn answer(
     }
 }
 
-fn greeting(line: &str) -> Option<&str> {
+pub(crate) fn greeting(line: &str) -> Option<&str> {
     (!line.ends_with("|| exit 1")).then(|| mark(line, "; printf '\\n%s\\n' ", "g && "))?
 }
 
@@ -194,8 +194,8 @@ fn script(says: Says, mark: &str, feed: &Feed, say: &impl Fn(&[u8], &[u8]) -> bo
             }
             true
         }
-        Says::Lines => {
-            let lines = "\n".repeat(400_000);
+        Says::Lines(count) => {
+            let lines = "\n".repeat(count);
             say(lines.as_bytes(), b"");
             end("0")
         }
@@ -257,7 +257,7 @@ impl Transport for Peer {
                 Says::Bytes => b"HTTP/1.1 200 OK\r\nx: \xff\r\nContent-Length: 3\r\n\r\n\xff\xfe\0",
                 Says::Numbers => b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
                 Says::Marks => b"HTTP/1.1 302 Found\r\nLocation: http://user:pass@other/\r\nContent-Length: 0\r\n\r\n",
-                Says::Flood | Says::FloodOfErrors | Says::Lines => b"",
+                Says::Flood | Says::FloodOfErrors | Says::Lines(_) => b"",
                 _ => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             };
             if !body.is_empty() {
@@ -422,6 +422,14 @@ async fn every_module_and_action_against_every_answer() {
             ask(name, task, *says).await;
         }
     }
+}
+
+/// So many lines that each of them may cost only a little.
+#[tokio::test(start_paused = true)]
+async fn half_a_million_lines_are_taken() {
+    let tasks = tasks();
+    let (name, task) = tasks.iter().find(|(name, _)| name == "command").unwrap();
+    ask(name, task, Says::Lines(400_000)).await;
 }
 
 /// A gigabyte is answered by a machine; a few pieces of it are taken.

@@ -13,7 +13,7 @@ use infra::{
     error::{Error, Result},
     event::{Ended, Event, Events},
     playbook::{Connections, Inventory, Loader, Notified, Options, Recap, SearchPath, run},
-    remote::{Local, Transport},
+    remote::{Local, Output, Script, Transport},
     template::Engine,
 };
 use tokio_util::sync::CancellationToken;
@@ -270,4 +270,69 @@ async fn a_task_that_runs_once_does_not_wait_for_a_host_that_passes_it_on() {
     let ran = tokio::time::timeout(std::time::Duration::from_mins(1), running).await.expect("the run ends");
     let count = |what: &str| ran.lines.iter().filter(|line| line.contains(what)).count();
     assert_eq!((count(": not on a changed"), count(": last ok said")), (2, 3), "{:#?}", ran.lines);
+}
+
+/// Machines that note as whom they are asked, and answer nothing.
+#[derive(Default)]
+struct Noted(Arc<Mutex<Vec<String>>>);
+
+struct Of(String, Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl Connections for Noted {
+    async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>> {
+        Ok(Arc::new(Of(host.to_owned(), Arc::clone(&self.0))))
+    }
+}
+
+#[async_trait]
+impl Transport for Of {
+    async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>> {
+        for script in scripts.iter().filter(|script| script.text.contains("mark-")) {
+            let (_, rest) = script.text.split_once("mark-").unwrap();
+            let task: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+            self.1.lock().unwrap().push(format!("{task} {}@{}", user.unwrap_or("-"), self.0));
+        }
+        Ok(scripts.iter().map(|_| Output { status: Some(0), ..Output::default() }).collect())
+    }
+
+    async fn send(&self, _: Option<&str>, _: &str, _: bytes::Bytes) -> Result<Output> {
+        Ok(Output { status: Some(0), ..Output::default() })
+    }
+
+    async fn dial(&self, _: &str, _: u16) -> Result<Box<dyn infra::remote::Stream>> {
+        Err(Error::new("there is no network"))
+    }
+}
+
+/// `become` is for the host that a task is delegated to, this machine included; its variables are those of that host.
+#[tokio::test]
+async fn a_delegated_task_becomes_the_user_on_the_delegate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("play.yml");
+    let playbook = "- hosts: a\n  gather_facts: false\n  become: true\n  tasks:
+    - command: echo mark-1
+    - command: echo mark-2
+      delegate_to: localhost
+    - command: echo mark-3
+      delegate_to: localhost
+      become: false
+    - command: echo mark-4
+      delegate_to: localhost
+      become_user: postgres
+    - command: echo mark-5
+      delegate_to: b
+    - command: echo mark-6
+      connection: local
+";
+    std::fs::write(&path, playbook).unwrap();
+    let noted = Arc::new(Noted::default());
+    let connections = Arc::<Noted>::clone(&noted);
+    let ran = play(&[path], inventory(folder.path()), connections, Options::default()).await;
+    assert!(ran.recap.succeeded(), "{:?}", ran.lines);
+    let mut asked = noted.0.lock().unwrap().clone();
+    asked.dedup();
+    let expected =
+        ["1 root@a", "2 root@localhost", "3 -@localhost", "4 postgres@localhost", "5 root@b", "6 root@localhost"];
+    assert_eq!(asked, expected);
 }

@@ -204,6 +204,107 @@ async fn paths_get_states_and_attributes() {
     assert_eq!(names(folder.path()), ["hard", "link"]);
 }
 
+/// Runs a task as [`run`] does, but with a command that runs `sh -c`, and gets its script as one more argument.
+fn run_by(module: &str, args: &Value, command: impl Fn() -> std::process::Command) -> Outcome {
+    let beside = Beside(Bytes::new());
+    let named = args.as_object().unwrap().clone();
+    let operation =
+        find(module).unwrap().prepare(&Arguments { named: &named, free_form: None, sources: &beside }).unwrap();
+    let asked = |script: &str, input: &[u8]| {
+        let mut child = command();
+        child.args(["-c", script]).stdin(std::process::Stdio::piped());
+        let mut child =
+            child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        // What does not read it to its end has failed already.
+        let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input);
+        let output = child.wait_with_output().unwrap();
+        Output { status: output.status.code(), stdout: output.stdout, stderr: output.stderr, failure: None }
+    };
+    let seen = operation.probe().map_or_else(Output::default, |probe| asked(probe.text(), b""));
+    let decision = match operation.decide(&seen) {
+        Ok(decision) => decision,
+        Err(error) => return Outcome { failure: Some(error.to_string()), ..Outcome::default() },
+    };
+    let mut outputs = Vec::new();
+    for step in &decision.steps {
+        outputs.push(match step {
+            Step::Run(script) => asked(script.text(), b""),
+            Step::Send { input, script } => asked(script.text(), input),
+        });
+        if !outputs.last().unwrap().succeeded() {
+            break;
+        }
+    }
+    operation.conclude(decision, &outputs)
+}
+
+/// What a task says of its failure.
+fn said(outcome: &Outcome) -> String {
+    format!("{} {}", outcome.failure.as_deref().unwrap_or_default(), json!(outcome.result))
+}
+
+/// On a disk that is full a command fails in the middle of its work: the old file is still there, nothing is left beside it, and
+/// the task says why.
+#[test]
+fn a_full_disk_leaves_the_old_file() {
+    for (program, content) in
+        [("mv", "new\n".to_owned()), ("cat", "new\n".repeat(100_000)), ("mktemp", "new\n".to_owned())]
+    {
+        let (folder, tools) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let fake = tools.path().join(program);
+        let script = format!("#!/bin/sh\necho '{program}: write error: No space left on device' >&2\nexit 1\n");
+        std::fs::write(&fake, script).unwrap();
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let file = folder.path().join("app.conf");
+        std::fs::write(&file, "old\n").unwrap();
+        let outcome = run_by("copy", &json!({"content": content, "dest": file}), || {
+            let mut command = std::process::Command::new("/bin/sh");
+            command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", tools.path().display()));
+            command
+        });
+        assert!(said(&outcome).contains("No space left on device"), "{program}: {}", said(&outcome));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "old\n", "{program}");
+        assert_eq!(names(folder.path()), ["app.conf"], "{program}");
+    }
+}
+
+/// What another user may not do is said in the words of the machine.
+#[test]
+fn a_permission_that_is_missing_is_named() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (file, closed) = (folder.path().join("app.conf"), folder.path().join("closed"));
+    std::fs::write(&file, "old\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for (module, args) in [
+        ("copy", json!({"content": "new", "dest": file})),
+        ("copy", json!({"content": "new", "dest": folder.path().join("other")})),
+        ("lineinfile", json!({"path": file, "line": "new"})),
+        ("blockinfile", json!({"path": file, "block": "new"})),
+        ("slurp", json!({"src": file})),
+        ("file", json!({"path": file, "mode": "0644"})),
+        ("file", json!({"path": file, "state": "absent"})),
+        ("file", json!({"path": folder.path().join("new"), "state": "directory"})),
+    ] {
+        let outcome = run_by(module, &args, || {
+            let mut command = std::process::Command::new("/bin/sh");
+            std::os::unix::process::CommandExt::uid(&mut command, OTHER);
+            std::os::unix::process::CommandExt::gid(&mut command, OTHER);
+            command.current_dir("/");
+            command
+        });
+        let said = said(&outcome).to_lowercase();
+        assert!(outcome.failure.is_some(), "{module} {args}: {said}");
+        assert!(said.contains("permission denied") || said.contains("not permitted"), "{module} {args}: {said}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old\n");
+}
+
 /// `chown` takes setuid bits and capabilities away, also from a file that has the right owner already.
 #[tokio::test]
 async fn owners_are_changed_only_where_they_differ() {

@@ -307,3 +307,35 @@ mod anybody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use hyper::Method;
+
+    use super::{Ask, Follow, parse, redirect};
+
+    #[test]
+    fn a_redirection_never_leaves_encryption() {
+        let ask = Ask {
+            method: Method::GET,
+            url: "https://a/x".to_owned(),
+            headers: vec![("Authorization".to_owned(), "Bearer t".to_owned())],
+            body: Bytes::new(),
+            verify: true,
+            authorities: Vec::new(),
+            follow: Follow::Always,
+            timeout: Duration::ZERO,
+            login: None,
+        };
+        let [secure, plain] = ["https://a/x", "http://a/x?token=t"].map(|url| parse(url).unwrap());
+        for status in [301, 302, 303, 307, 308] {
+            let error = redirect(&mut ask.clone(), &secure, &plain, status).unwrap_err().to_string();
+            assert!(error.contains("`http://a/x`, which is not encrypted"), "{error}");
+            redirect(&mut ask.clone(), &secure, &secure, status).unwrap();
+            redirect(&mut ask.clone(), &plain, &secure, status).unwrap();
+        }
+    }
+}
