@@ -102,7 +102,7 @@ fn read(source: &std::sync::Arc<Source>) -> Result<BTreeMap<String, Section>> {
     let (node, _) = yaml::parse(source)?;
     serde_json::from_value(node.to_value()).map_err(|error| {
         Error::usage(format!("`{}` is not a file of prices: {error}", source.file.display()))
-            .hint("`infra cost --help` tells of its form")
+            .hint("`infra cost --help` describes its form")
     })
 }
 

@@ -126,7 +126,7 @@ fn authority_key(authority: &Certificate) -> Result<KeyPair> {
 /// name.
 ///
 /// # Errors
-/// When a name cannot stand in a certificate, or the authority's key cannot be read.
+/// When a name cannot be in a certificate, or the authority's key cannot be read.
 pub fn server_certificate(
     authority_name: &str, authority: &Certificate, names: &[String], year: i32,
 ) -> Result<Certificate> {
@@ -136,7 +136,7 @@ pub fn server_certificate(
         let entry = match name.parse::<IpAddr>() {
             Ok(address) => SanType::IpAddress(address),
             Err(_) => {
-                SanType::DnsName(name.clone().try_into().context(|| format!("`{name}` cannot stand in a certificate"))?)
+                SanType::DnsName(name.clone().try_into().context(|| format!("`{name}` cannot be in a certificate"))?)
             }
         };
         params.subject_alt_names.push(entry);

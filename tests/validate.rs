@@ -291,7 +291,7 @@ fn one_mistake_does_not_hide_the_others() {
         "site.yml:11:10: error: the pattern `wbe`",
         "site.yml:12:16: error: there is no variables file `absent.yml`",
         "site.yml:19:15: error: there is no handler `restrat`",
-        "site.yml:20:24: error: nobody defines the variable `undefined_one`",
+        "site.yml:20:24: error: the variable `undefined_one` is not defined",
         "group_vars/web.yml:1:6: error: there is no lookup `pipe`",
         "defaults/main/a.yml:1:6: error: there is no lookup `url`",
         "tasks/main.yml:",

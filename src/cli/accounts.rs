@@ -125,7 +125,7 @@ pub(super) fn places(project: &Path) -> Vec<StateSettings> {
 pub(super) async fn all_stores(project: &Path) -> Result<Vec<(Store, State)>> {
     for name in config::list(project) {
         config::checked_state_settings(&project.join("envs").join(&name)).map_err(|error| {
-            error.context(format!("where the state of `{name}` is cannot be told")).hint("nothing was changed")
+            error.context(format!("it is not known where the state of `{name}` is")).hint("nothing was changed")
         })?;
     }
     stores(project).await
@@ -220,7 +220,7 @@ pub(super) async fn stores(project: &Path) -> Result<Vec<(Store, State)>> {
 
 /// The store of an environment that a command line names: where its file says, or wherever its state lies.
 pub(super) async fn store(environment: &str) -> Result<Store> {
-    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
     let project = config::project_of(&start);
     match config::find(environment, &start) {
         Ok(folder) => {
@@ -239,7 +239,7 @@ pub(super) async fn store_that_was(environment: &str) -> Result<Store> {
     if let Ok(store) = store(environment).await {
         return Ok(store);
     }
-    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
     let name = environment.parse().map_err(Error::usage)?;
     Ok(Store::new(&config::project_of(&start), &name))
 }

@@ -16,7 +16,7 @@ use crate::{
 /// Estimate what an environment costs in an hour and in a month
 ///
 /// Prices come from the file that is built in, under `prices.yaml` beside `envs/` and the file that is named; what has no price
-/// is told as unknown. A price file has a section for each provider: `currency`, `date`, `source`, and `regions` with prices by
+/// is shown as unknown. A price file has a section for each provider: `currency`, `date`, `source`, and `regions` with prices by
 /// name (`instance/t3.small: 0.024`); the region `*` is for all others. Disks are priced by the GB and the month, all else by
 /// the hour.
 #[derive(Args, Debug)]

@@ -49,7 +49,7 @@ fn provider_name(text: &str) -> Result<ProviderName, String> {
 
 impl Gc {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+        let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
         let project = config::project_of(&start);
         let here = Here {
             id: project::read(&project)?,

@@ -19,7 +19,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+        let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
         let deeds = accounts::history(&config::project_of(&start), &self.environment).await?;
         if ui.mode() == Mode::Json {
             ui.json(&serde_json::to_value(&deeds)?);
@@ -27,7 +27,7 @@ impl History {
         }
         if deeds.is_empty() {
             let error = Error::usage(format!("nothing was done to an environment `{}` here", self.environment));
-            return Err(error.hint("the history lies in `.infra/` of the project that applied it"));
+            return Err(error.hint("the history is in `.infra/` of the project that applied it"));
         }
         let mut rows = vec![["when", "what", "who", "took", "commit", "changes", "ended"].map(str::to_owned).to_vec()];
         for deed in &deeds {

@@ -19,7 +19,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Let the state know objects that exist: one by its id, whoever made it, or all that carry the environment's label
+/// Let the state know objects that exist: one by its id, whether or not infra created it, or all that carry the environment's label
 #[derive(Args, Debug)]
 pub(super) struct Import {
     #[command(flatten)]
@@ -88,7 +88,7 @@ impl Import {
             let Some(resource) = wanted.iter().find(|resource| resource.address == *address) else { continue };
             if address.kind.boots() && !session.vault.has_ssh_key(&host_key(address.name.as_str())) {
                 let message = format!(
-                    "`{address}` is left out: its keys are not known here, so nobody can tell whether it is the machine it says it is"
+                    "`{address}` is left out: its keys are not known here, so it is not known whether it is the machine that it claims to be"
                 );
                 ui.say(&format!("warning: {message}; an apply makes it anew"));
                 continue;

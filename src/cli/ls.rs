@@ -47,7 +47,7 @@ struct Line {
 
 impl Ls {
     pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+        let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
         let project = config::project_of(&start);
         let prices = PriceList::load(&project, None)?;
         let mut states = accounts::states(&project, ui).await;

@@ -33,7 +33,7 @@ enum Action {
         #[command(flatten)]
         environment: EnvironmentArgs,
     },
-    /// Remove all that nobody has taken over
+    /// Remove all that have not been taken over
     Drain {
         #[command(flatten)]
         environment: EnvironmentArgs,

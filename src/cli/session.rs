@@ -64,7 +64,7 @@ pub(super) struct SelectionArgs {
     /// Not this resource, nor what needs it
     #[arg(long, value_name = "ADDRESS")]
     exclude: Vec<Address>,
-    /// Make this resource anew, with what stands on it
+    /// Recreate this resource and what is on it
     #[arg(long, value_name = "ADDRESS")]
     replace: Vec<Address>,
 }
@@ -85,7 +85,7 @@ impl EnvironmentArgs {
     /// The folder of the environment's file, and the environment's name. The argument names a file, or an environment that
     /// was made from one under another name.
     async fn locate(&self) -> Result<(PathBuf, Option<Name>)> {
-        let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+        let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
         let found = config::find(&self.environment, &start);
         if found.is_err()
             && self.overlay.name.is_none()
@@ -131,7 +131,7 @@ impl EnvironmentArgs {
     pub(super) async fn load_or_warn(&self, ui: &Ui) -> Result<Environment> {
         let (folder, name) = self.locate().await?;
         let overlay = self.remembered(&folder, name.as_ref()).await.unwrap_or_else(|error| {
-            ui.say(&format!("warning: {error}; the file is checked without what `--set` laid over it earlier"));
+            ui.say(&format!("warning: {error}; the file is checked without the values of an earlier `--set`"));
             None
         });
         self.load_with(&folder, name, overlay)

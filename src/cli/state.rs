@@ -243,7 +243,7 @@ fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {
 
 /// Puts a whole state aside. It need not be one that can be read.
 async fn forget(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
-    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
     let folder = config::project_of(&start);
     let id = project::read(&folder)?;
     let store = accounts::store(environment).await?;
@@ -290,7 +290,7 @@ async fn push(environment: &str, file: &PathBuf, force: bool, ui: &Ui) -> Result
     if pushed.environment.as_str() != environment {
         return Err(Error::usage(format!("this is the state of `{}`, not of `{environment}`", pushed.environment)));
     }
-    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
     let folder = config::project_of(&start);
     let id = project::read(&folder)?;
     plan::check_project(&folder, id.as_ref(), &pushed)?;
@@ -336,7 +336,7 @@ async fn unlock(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
         ));
     } else {
         ui.say(&format!(
-            "the lease of `{environment}` cannot be read, so no one can tell who holds it; a new one takes its place"
+            "the lease of `{environment}` cannot be read, so its holder is not known; a new one takes its place"
         ));
     }
     if !yes && !ui.confirm("Take it away?")? {
@@ -371,7 +371,7 @@ fn place(text: &str, like: &StateSettings) -> Result<StateSettings> {
 }
 
 async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
-    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
     let project = config::project_of(&start);
     let name: Name = environment.parse().map_err(Error::usage)?;
     // An environment of another name than its file has its state at the old place still, which tells the file.
@@ -389,7 +389,7 @@ async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
     let target = Store::open(&project, &name, &settings)?;
     if source.backend().place() == target.backend().place() {
         return Err(Error::usage(format!(
-            "the file says that the state lies in {}, where it is",
+            "the file says that the state is in {}, where it is",
             target.backend().place()
         ))
         .hint("write the new place into `state:` of the file first"));
@@ -437,7 +437,7 @@ async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
 }
 
 async fn rekey(keep_key: bool, ui: &Ui) -> Result<()> {
-    let start = std::env::current_dir().context(|| "cannot tell the present folder")?;
+    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
     let project = config::project_of(&start);
     let stores = accounts::all_stores(&project).await?;
     let mut rotated: Vec<PathBuf> = Vec::new();

@@ -272,7 +272,7 @@ pub(super) struct Nic {
     pub address: Option<Name>,
 }
 
-/// What a machine is told at its first boot.
+/// What the first boot of a machine gets.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct Metadata {
@@ -314,7 +314,7 @@ pub(super) struct Instance {
     pub network: Nic,
     /// Its groups in playbooks, beside `all` and those its section gives it.
     pub ansible_groups: Vec<String>,
-    /// What it is told at its first boot.
+    /// What its first boot gets.
     pub metadata: Metadata,
     /// Where it is put.
     pub placement: Placement,
@@ -340,7 +340,7 @@ pub(super) struct InstanceGroup {
     pub network: Nic,
     /// Their groups in playbooks, beside `all` and the group of this name.
     pub ansible_groups: Vec<String>,
-    /// What each is told at its first boot.
+    /// What the first boot of each gets.
     pub metadata: Metadata,
     /// How many there are.
     #[schemars(range(min = 0, max = 1000))]
@@ -351,11 +351,11 @@ pub(super) struct InstanceGroup {
     pub allocation_policy: Vec<String>,
     /// How many may be missing or surplus while the group is changed.
     pub deploy_policy: DeployPolicy,
-    /// How the cloud tells that a machine works; one that does not is made anew. Without it a machine works while it runs.
+    /// How the cloud checks that a machine works; one that does not is recreated. Without it a machine works while it runs.
     pub health_check: Option<HealthCheck>,
 }
 
-/// How a cloud tells that a machine of a group works.
+/// How a cloud checks that a machine of a group works.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HealthCheck {

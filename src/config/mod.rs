@@ -395,7 +395,7 @@ pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
         Error::usage(format!("there is no environment `{name}`: no `{}`", folder.join("config.yaml").display()));
     error = match did_you_mean(name, known.iter().map(String::as_str)) {
         Some(close) => error.hint(format!("did you mean `{close}`?")),
-        None if known.is_empty() => error.hint("run it where `envs/<name>/config.yaml` lies"),
+        None if known.is_empty() => error.hint("run it in the folder that holds `envs/<name>/config.yaml`"),
         None => error.hint(format!("known environments: {}", known.join(", "))),
     };
     Err(error)

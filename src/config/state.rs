@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Where the state lies: in `.infra/` of the project, unless `s3` or `postgres` is given.
+/// Where the state is kept: in `.infra/` of the project, unless `s3` or `postgres` is given.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StateSection {

@@ -174,11 +174,11 @@ mod tests {
         }
 
         async fn send(&self, _user: Option<&str>, script: &str, _input: Bytes) -> Result<Output> {
-            Err(Error::new(format!("nobody sends to `{script}`")))
+            Err(Error::new(format!("nothing sends to `{script}`")))
         }
 
         async fn dial(&self, host: &str, _port: u16) -> Result<Box<dyn Stream>> {
-            Err(Error::new(format!("nobody calls `{host}`")))
+            Err(Error::new(format!("nothing calls `{host}`")))
         }
     }
 

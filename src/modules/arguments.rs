@@ -109,7 +109,7 @@ impl<'de, T: FromStr> Deserialize<'de> for Number<T> {
             .unwrap_or(digits)
             .parse()
             .map(Self)
-            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a whole number that can stand here")))
+            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a whole number that fits here")))
     }
 }
 

@@ -360,7 +360,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
         change.action = Action::Update;
         change.reason = strayed;
     } else if let Some(reason) = match object.health {
-        Health::Stopped => Some("it stands still"),
+        Health::Stopped => Some("it is stopped"),
         Health::Paused => Some("it is paused"),
         Health::Renamed => Some("it was renamed outside of infra"),
         _ => None,

@@ -183,7 +183,7 @@ impl Known {
             let root = name_root(path);
             if !self.has(root, words) {
                 if !words.open && missing.insert(root.to_owned()) {
-                    let error = Error::usage(format!("nobody defines the variable `{root}`"));
+                    let error = Error::usage(format!("the variable `{root}` is not defined"));
                     if words.optional.contains(root) {
                         continue;
                     }

@@ -117,7 +117,7 @@ async fn read(backend: &dyn Backend, key: &str) -> Result<(Book, Option<Tag>)> {
     let book = book.map_err(|error| {
         let place = backend.place();
         Error::new(format!("the lease `{place}/{key}` cannot be read: {error}"))
-            .hint("nothing was changed: no one can tell whether another command holds the environment")
+            .hint("nothing was changed: it is not known whether another command holds the environment")
             .hint(format!("when none is running, `infra state unlock {}` replaces it", environment_of(key)))
     })?;
     Ok((book, tag))

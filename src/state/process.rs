@@ -62,7 +62,7 @@ fn started(id: u32) -> Option<u64> {
 #[must_use]
 pub fn whoami() -> String {
     #[expect(clippy::disallowed_methods, reason = "the login's name is in the environment")]
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or("somebody".to_owned());
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or("unknown".to_owned());
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{user}@{}", machine.trim())
 }

@@ -172,7 +172,7 @@ impl Ui {
     /// When nobody can answer.
     pub fn confirm(&self, question: &str) -> Result<bool> {
         if !std::io::stdin().is_terminal() || self.mode == Mode::Json {
-            return Err(Error::usage("nobody can be asked here").hint("give `--yes` to go on without a question"));
+            return Err(Error::usage("there is no terminal to ask at").hint("give `--yes` to go on without a question"));
         }
         let question = self.redactor.redact(question);
         write(&mut std::io::stderr(), &format!("{question} Only `yes` goes on: "));

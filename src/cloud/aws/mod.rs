@@ -220,7 +220,7 @@ impl From<AwsError> for Error {
             },
             AwsError::Refused { code, .. } => match code.as_str() {
                 "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
-                    "the caller lacks a permission: `aws sts decode-authorization-message` tells which"
+                    "the caller lacks a permission: `aws sts decode-authorization-message` shows which"
                 }
                 "AuthFailure"
                 | "InvalidClientTokenId"

@@ -103,7 +103,7 @@ impl Endpoint {
             ("tcp" | "http" | "https", None) => Err(Error::usage(format!(
                 "the Docker Engine at `{host}` is on another machine, and the connection is not protected by TLS"
             ))
-            .hint("whoever is on the way could read the keys of machines and use the engine as root")
+            .hint("anyone on the network path could read the keys of machines and use the engine as root")
             .hint("with TLS: set `DOCKER_TLS_VERIFY=1` and `DOCKER_CERT_PATH` to the folder of `ca.pem`, `cert.pem` and `key.pem`")
             .hint(
                 "over SSH: `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock USER@HOST`, then \

@@ -138,7 +138,7 @@ impl Client {
         }
         let found = self.0.discovered.get_or_try_init(|| self.discover()).await?;
         found.get(service.id()).cloned().ok_or_else(|| {
-            Error::new(format!("yandex: the cloud does not tell where the service `{}` is", service.id()))
+            Error::new(format!("yandex: the cloud does not say where the service `{}` is", service.id()))
                 .hint(format!("name its address in the file: `yandex.endpoints.{}`", service.id()))
                 .into()
         })

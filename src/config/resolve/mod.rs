@@ -30,7 +30,7 @@ pub(super) fn resolve(
     file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
 ) -> Result<Environment> {
     let source = root.mark.source();
-    let folder = std::path::absolute(source.folder()).context(|| "cannot tell the present folder")?;
+    let folder = std::path::absolute(source.folder()).context(|| "the current directory cannot be determined")?;
     let template: String = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = match options.name.clone().map_or_else(|| template.parse::<Name>(), Ok) {
         Ok(name) => name,
@@ -69,7 +69,7 @@ pub(super) fn resolve(
     let cloud_only = resolver.cloud_only(&file);
     if file.state.is_ambiguous() {
         let place = resolver.mark(&["state", "postgres"]).location();
-        let message = "a state lies in a bucket or in a database, not in both";
+        let message = "a state is kept in a bucket or in a database, not in both";
         resolver.found.push(Diagnostic::error(place, message).hint("remove one of them"));
     }
     if let Some(wrong) = file.ttl.and_then(|span| super::check_lifetime(span.0)) {

@@ -435,7 +435,7 @@ impl<'a> HostRun<'a> {
                 end.result.insert("skip_reason".to_owned(), "Conditional result was False".into());
                 return Ok(end);
             }
-            Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be told: {error}"))),
+            Err(error) => return Ok(TaskEnd::failed(format!("the condition cannot be evaluated: {error}"))),
         }
         let number = |keyword: &str, value: &Option<Authored>, usual: u64| {
             let value = value.as_ref().map(|value| self.engine().resolve(value, &scope.shared())).transpose()?;
@@ -518,13 +518,13 @@ impl<'a> HostRun<'a> {
             match holds {
                 Ok(true) => drop(end.failure.get_or_insert_with(|| "`failed_when` holds".to_owned())),
                 Ok(false) => end.failure = None,
-                Err(error) => end.failure = Some(format!("`failed_when` cannot be told: {error}")),
+                Err(error) => end.failure = Some(format!("`failed_when` cannot be evaluated: {error}")),
             }
         }
         if let Some(condition) = &task.changed_when {
             match self.engine().condition(condition, &told) {
                 Ok(changed) => end.changed = changed,
-                Err(error) => end.failure = Some(format!("`changed_when` cannot be told: {error}")),
+                Err(error) => end.failure = Some(format!("`changed_when` cannot be evaluated: {error}")),
             }
         }
         Ok(end)

@@ -35,7 +35,7 @@ impl Account {
             KindName::GATEWAY => {
                 let gateway: NatGateway = self.foreign(id, request).await?;
                 if !request.needs.values().any(|need| need.id == gateway.subnet_id) {
-                    return differs(&format!("it stands in the subnet `{}`", gateway.subnet_id));
+                    return differs(&format!("it is in the subnet `{}`", gateway.subnet_id));
                 }
             }
             KindName::ROUTE_TABLE => {

@@ -313,7 +313,7 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     }
     found.extend(unknown_images(environment));
     if cover(&ranges(environment)).is_some_and(|whole| whole.prefix < 16) {
-        let message = "the ranges of the subnets lie too far apart: a network holds 65,536 addresses here (`/16`)";
+        let message = "the ranges of the subnets are too far apart: a network holds 65,536 addresses here (`/16`)";
         found.push(
             Diagnostic::error(None, message).hint("choose ranges that begin alike, as 10.5.0.0/24 and 10.5.1.0/24"),
         );
@@ -325,9 +325,7 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     for (name, group) in &environment.groups {
         let warn = |message: String| Diagnostic::warning(group.mark.location(), message);
         if !group.zones.is_empty() {
-            found.push(warn(format!(
-                "`{name}` stands in the zone of its subnet: `allocation_policy` does nothing here"
-            )));
+            found.push(warn(format!("`{name}` is in the zone of its subnet: `allocation_policy` does nothing here")));
         }
         if group.health_check.is_some() {
             found.push(warn(format!(

@@ -53,7 +53,7 @@ impl Docker {
             return Ok("none of them is taken".to_owned());
         }
         Err(Error::new(format!("{} exist already, and this environment did not make them", taken.len()))
-            .hint(format!("remove what nobody needs: {}", taken.join("; "))))
+            .hint(format!("remove what is not needed: {}", taken.join("; "))))
     }
 
     async fn room(&self, wanted: &[Resource]) -> Result<String> {

@@ -31,7 +31,7 @@ impl Driver for DiskDriver {
         self.client.create_volume(&name, &request.labels()).await?;
         adopt(self, request.environment, request.token).await?.ok_or_else(|| {
             Error::new(format!("docker: a volume `{name}` exists that this environment did not make"))
-                .hint(format!("remove it, if nobody needs its content: `docker volume rm {name}`"))
+                .hint(format!("remove it if its content is not needed: `docker volume rm {name}`"))
         })
     }
 

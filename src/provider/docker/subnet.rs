@@ -149,5 +149,5 @@ fn free_range(owner: &Owner, resource: &Resource, wanted: Cidr, used: &[Cidr]) -
 fn explain(error: DockerError) -> Error {
     let pools = error.says("address pools");
     let error = Error::from(error);
-    if pools { error.hint("remove networks that nobody uses: `docker network prune`") } else { error }
+    if pools { error.hint("remove unused networks: `docker network prune`") } else { error }
 }

@@ -227,7 +227,7 @@ impl Provider for Fake {
     }
 
     async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
-        Err(not_adopted(id, request, "nobody else makes anything here"))
+        Err(not_adopted(id, request, "nothing else creates objects here"))
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {
