@@ -421,7 +421,7 @@ async fn aws_what_somebody_else_made_is_taken_over() {
     let refused = run(&["import", "dev", "network.main", &closed], 2).err;
     assert!(refused.contains("main route table does not lead to the world"), "{refused}");
     let refused = run(&["import", "dev", "vm.web", "i-0123456789abcdef0"], 2).err;
-    assert!(refused.contains("nobody here knows their host keys"), "{refused}");
+    assert!(refused.contains("their host keys are not known here"), "{refused}");
 
     // One whose gateway is missing at first.
     let made = client.create_vpc().cidr_block("172.29.0.0/16").send().await.unwrap();

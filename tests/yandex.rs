@@ -931,7 +931,7 @@ instances: {web: {resources: {memory: 2}}}
     project.run(&["apply", "dev", "--target", "route_table.egress", "--yes"], 0);
     import("subnet.a", &subnet, 0);
     insta::assert_snapshot!(import("vm.web", "fhm-web", 2), @r#"
-    error: `fhm-web` does not carry the label of `dev`, and machines that infra has not made are not taken over as `vm.web`: nobody here knows their host keys, so they could not be trusted
+    error: `fhm-web` does not carry the label of `dev`, and machines that infra has not made are not taken over as `vm.web`: their host keys are not known here, so they could not be trusted
     hint: let `infra apply` make a new one; a disk with data can be taken over
     "#);
 

@@ -114,7 +114,7 @@ fn can_be_adopted(session: &Session, state: &State, resource: &Resource, id: &st
         let (address, name) = (&resource.address, &session.environment.name);
         return Err(Error::usage(format!(
             "`{id}` does not carry the label of `{name}`, and machines that infra has not made are not taken over as `{address}`: \
-             nobody here knows their host keys, so they could not be trusted"
+             their host keys are not known here, so they could not be trusted"
         ))
         .hint("let `infra apply` make a new one; a disk with data can be taken over"));
     }
