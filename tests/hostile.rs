@@ -13,14 +13,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use infra::{
     configure::world,
     error::{Error, Result},
     event::{Event, Events},
     modules::MODULES,
     playbook::{Connections, Inventory, Loader, Options, Recap, SearchPath, run},
-    remote::{ANSWER_LIMIT, Feed, Local, Output, REQUEST_LIMIT, Script, Shell, Shells, Stream, Transport},
+    remote::{ANSWER_LIMIT, Feed, Local, Output, REQUEST_LIMIT, Script, Shell, Shells, Source, Stream, Transport},
     template::Engine,
     yaml,
 };
@@ -234,9 +233,11 @@ impl Transport for Peer {
         self.shells.run(user, scripts, || async { self.open(user) }).await
     }
 
-    async fn send(&self, _: Option<&str>, script: &str, bytes: Bytes) -> Result<Output> {
+    async fn pour(&self, _: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).await?;
         let mut asked = self.asked.lock().unwrap();
-        asked.push_str(script);
+        asked.push_str(&script.text);
         asked.push_str(&String::from_utf8_lossy(&bytes));
         Ok(Output { status: Some(0), stdout: vec![0xff; 300], stderr: b"{{ canary }}".to_vec(), failure: None })
     }
@@ -477,8 +478,8 @@ async fn a_silent_machine_is_named() {
         async fn exec(&self, user: Option<&str>, scripts: &[Script]) -> Result<Vec<Output>> {
             self.0.exec(user, scripts).await
         }
-        async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-            self.0.send(user, script, input).await
+        async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
+            self.0.pour(user, script, source).await
         }
         async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
             self.0.dial(host, port).await
@@ -556,8 +557,8 @@ impl Transport for OddShell {
         self.shells.run(user, scripts, || async { self.open(user) }).await
     }
 
-    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        Local::default().send(user, script, input).await
+    async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
+        Local::default().pour(user, script, source).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

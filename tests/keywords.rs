@@ -9,7 +9,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use infra::{
     configure::world,
     error::Result,
@@ -19,7 +18,7 @@ use infra::{
         keywords::{KEYWORDS, Place, Support},
         run,
     },
-    remote::{Local, Output, Script, Stream, Transport},
+    remote::{Local, Output, Script, Source, Stream, Transport},
     template::{Authored, Engine},
     yaml,
 };
@@ -45,8 +44,8 @@ impl Transport for Noted {
         self.local.exec(None, scripts).await
     }
 
-    async fn send(&self, _: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        self.local.send(None, script, input).await
+    async fn pour(&self, _: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
+        self.local.pour(None, script, source).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

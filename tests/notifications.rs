@@ -10,11 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use infra::{
     error::{Error, Result},
     playbook::{Connections, Options},
-    remote::{Local, Output, Script, Stream, Transport},
+    remote::{Local, Output, Script, Source, Stream, Transport},
 };
 
 use crate::plays::{Hosts, Ran, inventory, notified, play};
@@ -50,10 +49,10 @@ impl Transport for Mortal {
         if self.is_dead() { Err(killed()) } else { Ok(outputs) }
     }
 
-    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
+    async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
         let output = match self.take(1) {
             0 => Output::default(),
-            _ => self.local.send(user, script, input).await?,
+            _ => self.local.pour(user, script, source).await?,
         };
         if self.is_dead() { Err(killed()) } else { Ok(output) }
     }

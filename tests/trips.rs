@@ -6,13 +6,12 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use infra::{
     configure::world,
     error::Result,
     event::Events,
     playbook::{Connections, Inventory, Loader, Options, Recap, SearchPath, run},
-    remote::{Local, Output, Script, Stream, Transport},
+    remote::{Local, Output, Script, Source, Stream, Transport},
     template::Engine,
 };
 use tokio_util::sync::CancellationToken;
@@ -31,8 +30,8 @@ impl Transport for Counted {
         self.local.exec(user, scripts).await
     }
 
-    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        self.local.send(user, script, input).await
+    async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
+        self.local.pour(user, script, source).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

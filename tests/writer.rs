@@ -57,7 +57,9 @@ async fn run_with(module: &str, args: Value, file: Bytes) -> Outcome {
     for step in &decision.steps {
         outputs.push(match step {
             Step::Run(script) => local.exec(None, &[Script::step(script.text())]).await.unwrap().remove(0),
-            Step::Send { input, script } => local.send(None, script.text(), input.clone()).await.unwrap(),
+            Step::Send { input, script } => {
+                local.send(None, &Script::step(script.text()), input.clone()).await.unwrap()
+            }
         });
         if !outputs.last().unwrap().succeeded() {
             break;

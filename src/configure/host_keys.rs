@@ -78,12 +78,11 @@ mod tests {
     };
 
     use async_trait::async_trait;
-    use bytes::Bytes;
 
     use super::{Error, Result, Script, Transport, change};
     use crate::{
         apply::{keeper, pins},
-        remote::{Local, Output, Stream},
+        remote::{Local, Output, Source, Stream},
         state::Vault,
     };
 
@@ -173,8 +172,8 @@ mod tests {
             Ok(outputs)
         }
 
-        async fn send(&self, _user: Option<&str>, script: &str, _input: Bytes) -> Result<Output> {
-            Err(Error::new(format!("nothing sends to `{script}`")))
+        async fn pour(&self, _: Option<&str>, script: &Script, _: &mut Source<'_>) -> Result<Output> {
+            Err(Error::new(format!("nothing sends to `{}`", script.text)))
         }
 
         async fn dial(&self, host: &str, _port: u16) -> Result<Box<dyn Stream>> {

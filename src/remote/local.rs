@@ -1,12 +1,14 @@
 //! This machine as a host: `connection: local`, `delegate_to: localhost`.
 
-use std::process::Stdio;
+use std::{process::Stdio, sync::Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-use super::{Output, Script, Shell, Shells, Source, Stream, Transport, become_command, frame, shell::pour};
+use super::{
+    Output, Script, Shell, Shells, Source, Stream, Transport, become_command, frame,
+    shell::{Answer, finish, pour},
+};
 use crate::error::{Context, Error, Result};
 
 /// Shells of this machine, by user.
@@ -49,7 +51,7 @@ fn open(user: Option<&str>) -> Result<Shell> {
     let (shell, feed) = Shell::new(input, user)?;
     tokio::spawn(async move {
         let read = async {
-            tokio::join!(pass(out, |bytes| feed.out(bytes)), pass(err, |bytes| feed.err(bytes)));
+            let _ = tokio::join!(pass(out, |bytes| feed.out(bytes)), pass(err, |bytes| feed.err(bytes)));
             let status = child.wait().await.ok().and_then(|status| status.code());
             feed.end(status.and_then(|status| u32::try_from(status).ok()));
         };
@@ -62,13 +64,15 @@ fn open(user: Option<&str>) -> Result<Shell> {
     Ok(shell)
 }
 
-async fn pass(mut stream: impl AsyncRead + Unpin, take: impl Fn(&[u8]) -> bool) {
+/// Passes on what a stream prints; whether all of it was wanted.
+async fn pass(mut stream: impl AsyncRead + Unpin, take: impl Fn(&[u8]) -> bool) -> bool {
     let mut buffer = vec![0; 65536];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         if !take(&buffer[..count]) {
-            break;
+            return false;
         }
     }
+    true
 }
 
 #[async_trait]
@@ -77,30 +81,34 @@ impl Transport for Local {
         self.shells.run(user, scripts, || async { open(user) }).await
     }
 
-    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        self.pour(user, script, &mut input.as_ref()).await
-    }
-
-    async fn pour(&self, user: Option<&str>, script: &str, source: &mut Source<'_>) -> Result<Output> {
+    async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
         let mut child = command(user, Some(frame::RECEIVE)).spawn().context(|| "cannot start `/bin/sh`")?;
-        let mut stdin = child.stdin.take().ok_or_else(|| Error::new("the shell has no streams"))?;
-        let mut broken = None;
-        let write = async {
+        let missing = || Error::new("the shell has no streams");
+        let mut stdin = child.stdin.take().ok_or_else(missing)?;
+        let (out, err) = (child.stdout.take().ok_or_else(missing)?, child.stderr.take().ok_or_else(missing)?);
+        let send = async move {
             // A script that ends before it has read everything says itself why.
-            if stdin.write_all(&frame::first_line(script)).await.is_ok() {
-                broken = pour(source, &mut stdin).await.err();
+            if stdin.write_all(&frame::first_line(&script.text)).await.is_ok() {
+                pour(source, &mut stdin).await?;
             }
-            drop(stdin);
+            Ok(())
         };
-        let ((), output) = tokio::join!(write, child.wait_with_output());
-        let output = output.context(|| "the shell ended")?;
-        broken.map_or(Ok(()), Err)?;
-        Ok(Output {
-            status: Some(output.status.code().unwrap_or(-1)),
-            stdout: output.stdout,
-            stderr: output.stderr,
-            failure: None,
-        })
+        let receive = async {
+            let answer = Mutex::<Answer>::default();
+            let held = || answer.lock().expect("nothing panics while it holds the answer");
+            let whole = async |wanted| if wanted { Ok(()) } else { Err(()) };
+            let out = async { whole(pass(out, |bytes| held().out(bytes)).await).await };
+            let err = async { whole(pass(err, |bytes| held().err(bytes)).await).await };
+            let heard = tokio::try_join!(out, err);
+            // One that prints too much is dropped here, and ended.
+            let status = match heard {
+                Ok(_) => Some(child.wait().await.context(|| "the shell ended")?.code().unwrap_or(-1)),
+                Err(()) => None,
+            };
+            let answer = answer.into_inner().expect("nothing panics while it holds the answer");
+            Ok(answer.end(status))
+        };
+        finish(script, send, receive).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

@@ -10,7 +10,7 @@ pub mod ssh;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::{
     inbox::{Feed, REQUEST_LIMIT},
@@ -108,14 +108,12 @@ pub trait Transport: Send + Sync {
 
     /// Runs a script as a user with a stream of bytes as its standard input, on a channel of its own. One round trip. What
     /// goes wrong on the host, such as a full disk, is in the answer.
-    async fn pour(&self, user: Option<&str>, script: &str, source: &mut Source<'_>) -> Result<Output> {
-        let mut bytes = Vec::new();
-        source.take(REQUEST_LIMIT as u64).read_to_end(&mut bytes).await?;
-        self.send(user, script, bytes.into()).await
-    }
+    async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output>;
 
-    /// Runs a script as a user with bytes as its standard input, on a channel of its own. One round trip.
-    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output>;
+    /// Runs a script as a user with bytes as its standard input, as [`Self::pour`] does.
+    async fn send(&self, user: Option<&str>, script: &Script, input: Bytes) -> Result<Output> {
+        self.pour(user, script, &mut input.as_ref()).await
+    }
 
     /// Waits for a sign of life from the host.
     async fn ping(&self) -> Result<()> {

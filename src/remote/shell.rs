@@ -108,10 +108,7 @@ impl Shell {
         if scripts.iter().any(|script| script.must_succeed) {
             return self.request(scripts).await;
         }
-        match timeout(PROBE_LIMIT, self.request(scripts)).await {
-            Ok(outputs) => outputs,
-            Err(_) => Err(Error::new(format!("no answer within {} minutes", PROBE_LIMIT.as_secs() / 60))),
-        }
+        timeout(PROBE_LIMIT, self.request(scripts)).await.unwrap_or_else(|_| Err(unanswered(PROBE_LIMIT)))
     }
 
     async fn request(&mut self, scripts: &[Script]) -> Result<Vec<Output>> {
@@ -319,11 +316,69 @@ pub(super) async fn pour(source: &mut Source<'_>, to: &mut (impl AsyncWrite + Un
     }
 }
 
-fn too_long(before: usize) -> Piece {
+/// Sends, and waits for the answer: as long as bytes are read, and after the last one as long as the script may take.
+pub(super) async fn finish(
+    script: &Script, send: impl Future<Output = Result<()>>, receive: impl Future<Output = Result<Output>>,
+) -> Result<Output> {
+    tokio::pin!(send, receive);
+    tokio::select! {
+        sent = &mut send => sent?,
+        output = &mut receive => return output,
+    }
+    match time_of(script) {
+        None => receive.await,
+        Some(limit) => timeout(limit, receive).await.unwrap_or_else(|_| Err(unanswered(limit))),
+    }
+}
+
+/// How long a script may take: a step is what an author asked for, which may take hours.
+fn time_of(script: &Script) -> Option<Duration> {
+    (!script.must_succeed).then_some(PROBE_LIMIT)
+}
+
+fn unanswered(limit: Duration) -> Error {
+    Error::new(format!("no answer within {} minutes", limit.as_secs() / 60))
+}
+
+/// What a script prints that has a channel of its own.
+#[derive(Default)]
+pub(super) struct Answer(Output);
+
+impl Answer {
+    /// Takes in a piece of standard output. `false` means that it was too much: the script is not listened to any more.
+    pub(super) fn out(&mut self, bytes: &[u8]) -> bool {
+        self.take(bytes, |output| &mut output.stdout)
+    }
+
+    /// Takes in a piece of standard error.
+    pub(super) fn err(&mut self, bytes: &[u8]) -> bool {
+        self.take(bytes, |output| &mut output.stderr)
+    }
+
+    fn take(&mut self, bytes: &[u8], stream: impl FnOnce(&mut Output) -> &mut Vec<u8>) -> bool {
+        let output = &mut self.0;
+        if output.stdout.len() + output.stderr.len() + bytes.len() > ANSWER_LIMIT {
+            output.failure = Some(printed_too_much());
+        }
+        if output.failure.is_none() {
+            stream(output).extend_from_slice(bytes);
+        }
+        output.failure.is_none()
+    }
+
+    /// The whole answer, of a script that has ended in this way.
+    pub(super) fn end(self, status: Option<i32>) -> Output {
+        Output { status, ..self.0 }
+    }
+}
+
+fn printed_too_much() -> String {
     let limit = ANSWER_LIMIT >> 20;
-    let why =
-        format!("it printed more than {limit} MiB, and was stopped: write what it prints to a file on the machine");
-    Piece::TooLong(why, before)
+    format!("it printed more than {limit} MiB, and was stopped: write what it prints to a file on the machine")
+}
+
+fn too_long(before: usize) -> Piece {
+    Piece::TooLong(printed_too_much(), before)
 }
 
 /// A machine that answers more scripts than it was sent.
@@ -373,7 +428,11 @@ fn refusal(user: &str, status: Option<u32>, said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Shell;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::{ANSWER_LIMIT, Answer, Shell, finish};
     use crate::remote::{Local, Script, Transport};
 
     fn scripts(texts: &[&str]) -> Vec<Script> {
@@ -418,14 +477,40 @@ mod tests {
         assert_eq!(local.exec(None, &request[..1]).await.unwrap()[0].status, Some(0));
     }
 
+    /// What an author asks for may take hours, also when it is sent with bytes; a question of ours may not.
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_is_sent_has_no_limit_of_time() {
+        let hours = || async {
+            tokio::time::sleep(Duration::from_hours(3)).await;
+            Ok(Answer::default().end(Some(0)))
+        };
+        let sent = || std::future::ready(Ok(()));
+        assert!(finish(&Script::step("restore"), sent(), hours()).await.unwrap().succeeded());
+        let error = finish(&Script::probe("look"), sent(), hours()).await.unwrap_err();
+        assert_eq!(error.to_string(), "no answer within 10 minutes");
+    }
+
+    #[tokio::test]
+    async fn a_sent_script_that_prints_too_much_fails() {
+        let local = Local::default();
+        for stream in ["1", "2"] {
+            let text = format!("cat >/dev/null; head -c {} /dev/zero >&{stream}", ANSWER_LIMIT + 1);
+            let output = local.send(None, &Script::step(text), Bytes::from_static(b"x")).await.unwrap();
+            assert!(output.failure.is_some_and(|why| why.contains("more than 16 MiB")));
+        }
+        let text = format!("cat; head -c {} /dev/zero", 1 << 20);
+        let output = local.send(None, &Script::step(text), Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!((output.stdout.len(), output.failure), ((1 << 20) + 1, None), "nothing is cut off below the limit");
+    }
+
     #[tokio::test]
     async fn a_script_reads_what_is_sent_with_it() {
         let local = Local::default();
         let input = bytes::Bytes::from(vec![b'\n'; 300_000]);
-        let output = local.send(None, "wc -c; echo 'it'\\''s'; exit 3", input.clone()).await.unwrap();
+        let output = local.send(None, &Script::step("wc -c; echo 'it'\\''s'; exit 3"), input.clone()).await.unwrap();
         assert_eq!((output.out().as_str(), output.status), ("300000\nit's\n", Some(3)));
         // Nothing breaks where a script does not want it.
-        assert_eq!(local.send(None, "echo no >&2; exit 1", input).await.unwrap().err(), "no\n");
+        assert_eq!(local.send(None, &Script::step("echo no >&2; exit 1"), input).await.unwrap().err(), "no\n");
     }
 
     #[tokio::test]

@@ -9,7 +9,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use russh::{
     Channel, ChannelMsg, Preferred, cipher,
     client::{self, Handle, Msg},
@@ -25,9 +24,9 @@ use tokio::{
 };
 
 use super::{
-    Feed, Output, PROBE_LIMIT, START_LIMIT, Script, Shell, Shells, Source, Stream, Transport, WRITE_LIMIT,
-    become_command, frame, quote,
-    shell::{pour, unread},
+    Feed, Output, START_LIMIT, Script, Shell, Shells, Source, Stream, Transport, WRITE_LIMIT, become_command, frame,
+    quote,
+    shell::{Answer, finish, pour, unread},
 };
 use crate::{
     error::{Context, Error, Result},
@@ -43,8 +42,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Handshakes at once through one bastion: sshd drops more than ten unauthenticated connections at random
 /// (`MaxStartups 10:30:100`).
 const HANDSHAKES: usize = 6;
-/// How much is kept of what a script prints that is given bytes.
-const SAID: usize = 64 << 10;
 
 /// A host as SSH reaches it.
 #[derive(Clone, Debug)]
@@ -301,11 +298,7 @@ impl Transport for Ssh {
         self.shells.run(user, scripts, || self.open(user)).await
     }
 
-    async fn send(&self, user: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        self.pour(user, script, &mut input.as_ref()).await
-    }
-
-    async fn pour(&self, user: Option<&str>, script: &str, source: &mut Source<'_>) -> Result<Output> {
+    async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
         let command = match self.user(user) {
             None => format!("exec /bin/sh -c {}", quote(frame::RECEIVE)),
             Some(user) => format!("{} -c {}", become_command(user), quote(frame::RECEIVE)),
@@ -315,7 +308,7 @@ impl Transport for Ssh {
         let mut writer = channel.make_writer();
         let send = async move {
             // A script that ends before it has read everything says itself why.
-            let first = frame::first_line(script);
+            let first = frame::first_line(&script.text);
             let written = timeout(WRITE_LIMIT, writer.write_all(&first)).await.map_err(|_| unread())?;
             if written.is_ok() {
                 pour(source, &mut writer).await?;
@@ -324,21 +317,27 @@ impl Transport for Ssh {
             Ok(())
         };
         let receive = async {
-            let mut output = Output::default();
+            let (mut answer, mut status) = (Answer::default(), None);
             while let Some(message) = channel.wait().await {
-                match message {
-                    ChannelMsg::Data { data } if output.stdout.len() < SAID => output.stdout.extend_from_slice(&data),
-                    ChannelMsg::ExtendedData { data, .. } if output.stderr.len() < SAID => {
-                        output.stderr.extend_from_slice(&data);
+                let wanted = match message {
+                    ChannelMsg::Data { data } => answer.out(&data),
+                    ChannelMsg::ExtendedData { data, .. } => answer.err(&data),
+                    ChannelMsg::ExitStatus { exit_status } => {
+                        status = i32::try_from(exit_status).ok();
+                        true
                     }
-                    ChannelMsg::ExitStatus { exit_status } => output.status = i32::try_from(exit_status).ok(),
-                    _ => {}
+                    _ => true,
+                };
+                if !wanted {
+                    break;
                 }
             }
-            output
+            // The other end may be gone already.
+            let _ = channel.close().await;
+            Ok(answer.end(status))
         };
-        let output = finish(send, receive).await?;
-        if output.status.is_none() {
+        let output = finish(script, send, receive).await?;
+        if output.status.is_none() && output.failure.is_none() {
             let said = output.err().trim().to_owned();
             return Err(Error::new(if said.is_empty() { "the connection is lost".to_owned() } else { said }));
         }
@@ -360,14 +359,4 @@ async fn in_time<T>(work: impl Future<Output = Result<T, russh::Error>>) -> Resu
         Ok(done) => Ok(done?),
         Err(_) => Err(Error::new(format!("the machine has not opened a channel within {} s", START_LIMIT.as_secs()))),
     }
-}
-
-/// Sends, and waits for the answer: as long as bytes are read, and no longer than usual after the last one.
-async fn finish(send: impl Future<Output = Result<()>>, receive: impl Future<Output = Output>) -> Result<Output> {
-    tokio::pin!(send, receive);
-    tokio::select! {
-        sent = &mut send => sent?,
-        output = &mut receive => return Ok(output),
-    }
-    timeout(PROBE_LIMIT, receive).await.map_err(|_| Error::new("the machine does not say that it has it"))
 }

@@ -160,7 +160,7 @@ impl HostRun<'_> {
     ) -> Result<Output> {
         let text = format!("{exports}{}", probe.text());
         if let Some(input) = probe.input() {
-            return self.send(place, &text, input.clone()).await;
+            return self.send(place, &Script::probe(text), input.clone()).await;
         }
         if let Some(output) = self.seen.remove(&(place.clone(), text.clone())) {
             return Ok(output);
@@ -207,7 +207,7 @@ impl HostRun<'_> {
                     }
                     if outputs.iter().skip(wanted.len()).all(Output::succeeded) {
                         let script = format!("{}{exports}{script}", keep.take().unwrap_or_default());
-                        outputs.push(self.send(place, &script, input.clone()).await?);
+                        outputs.push(self.send(place, &Script::step(script), input.clone()).await?);
                     }
                 }
             }
@@ -238,7 +238,7 @@ impl HostRun<'_> {
     }
 
     /// Runs a script with bytes as its standard input.
-    async fn send(&self, place: &Place, script: &str, input: bytes::Bytes) -> Result<Output> {
+    async fn send(&self, place: &Place, script: &Script, input: bytes::Bytes) -> Result<Output> {
         let connection = self.connection(place).await?;
         self.attend(place, connection.as_ref(), connection.send(place.user.as_deref(), script, input)).await
     }
