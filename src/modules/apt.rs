@@ -177,7 +177,15 @@ impl Operation for Packages {
         let mut lines = out.lines();
         let age: u64 = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(u64::MAX);
         let lines: Vec<&str> = lines.collect();
-        let pending = lines.iter().any(|line| line.starts_with("+ "));
+        let valid = arguments.cache_valid_time.map(|valid| valid.0);
+        let update =
+            arguments.update_cache.map_or(valid.is_some(), |flag| flag.0) && valid.is_none_or(|valid| age > valid);
+        // What apt says of its lists is as old as they are: where they are read again first, only apt itself can tell then.
+        let of_lists = |question: &str| if update { Ok(true) } else { answer(&lines, question) };
+        let pending = arguments.state == PackageState::Latest && !arguments.name.0.is_empty() && of_lists("latest")?;
+        let upgrade = arguments.upgrade.as_ref().filter(|upgrade| upgrade.as_str() != "no");
+        let upgrade = if upgrade.is_some() && of_lists("upgrade")? { upgrade } else { None };
+        let deb = if arguments.deb.is_some() && answer(&lines, "deb")? { arguments.deb.as_ref() } else { None };
         let version = |name: &str| {
             lines.iter().find_map(|line| {
                 let mut words = line.split(' ');
@@ -198,9 +206,6 @@ impl Operation for Packages {
             }
         });
         let mut steps = Vec::new();
-        let valid = arguments.cache_valid_time.map(|valid| valid.0);
-        let update =
-            arguments.update_cache.map_or(valid.is_some(), |flag| flag.0) && valid.is_none_or(|valid| age > valid);
         if update {
             steps.push(self.apt_get(&sh!("update")));
         }
@@ -212,7 +217,7 @@ impl Operation for Packages {
             };
             steps.push(self.guarded(self.apt_get(&sh!("{0} -- {1}", verb, names))));
         }
-        if let Some(upgrade) = arguments.upgrade.as_ref().filter(|upgrade| pending && upgrade.as_str() != "no") {
+        if let Some(upgrade) = upgrade {
             let verb = if matches!(upgrade.as_str(), "dist" | "full") {
                 sh!("dist-upgrade")
             } else {
@@ -220,7 +225,7 @@ impl Operation for Packages {
             };
             steps.push(self.guarded(self.apt_get(&verb)));
         }
-        if let Some(deb) = arguments.deb.as_ref().filter(|_| pending) {
+        if let Some(deb) = deb {
             steps.push(self.guarded(self.apt_get(&sh!("install -- {0}", deb))));
         }
         if arguments.autoremove.0 && arguments.name.0.is_empty() {
@@ -242,15 +247,37 @@ impl Operation for Packages {
     }
 
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
+        let update = usize::from(decision.result.get("cache_updated") == Some(&true.into()));
         let mut outcome = conclude(decision, outputs);
         let text: String = outputs.iter().map(Output::out).collect();
-        let idle = text.contains("\n0 upgraded, 0 newly installed, 0 to remove")
-            || text.contains("0 upgraded, 0 newly installed, 0 downgraded, 0 to remove");
-        // apt knows names that dpkg does not: virtual packages, which are provided already.
-        if idle && outcome.failure.is_none() && !self.arguments.name.0.is_empty() {
-            outcome.changed = false;
+        let mut acting = outputs.iter().skip(update).peekable();
+        // What was decided before the lists were read, and names that only apt knows: whether something changed, apt says.
+        if outcome.failure.is_none() && acting.peek().is_some() {
+            outcome.changed = !acting.all(|output| is_idle(&output.out()));
         }
         outcome.result.insert("stdout".to_owned(), text.into());
         outcome
     }
+}
+
+/// What apt says about one question, in the lines that [`Probe`] prints.
+fn answer(lines: &[&str], question: &str) -> Result<bool> {
+    let about = |sign: char| {
+        let mut said = lines.iter().filter_map(move |line| line.strip_prefix(sign)?.strip_prefix(question));
+        said.find(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    match about('!') {
+        Some(why) => Err(Error::new(match question {
+            "deb" => format!("the file of `deb` cannot be used:{why}"),
+            _ => format!("apt cannot say what it would install:{}", why.trim_end()),
+        })),
+        None => Ok(about('+').is_some()),
+    }
+}
+
+/// Whether apt says that it had nothing to do.
+fn is_idle(said: &str) -> bool {
+    ["0 upgraded, 0 newly installed, 0 to remove", "0 upgraded, 0 newly installed, 0 downgraded, 0 to remove"]
+        .iter()
+        .any(|idle| said.contains(&format!("\n{idle}")) || said.starts_with(idle))
 }

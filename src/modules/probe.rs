@@ -291,21 +291,31 @@ impl Probe {
         ))
     }
 
-    /// A line that begins with `+` for each package that apt would install.
+    /// A line `+latest NAME` for each package that apt would install or upgrade; `!latest` and the reason when it cannot say.
     pub(super) fn pending(names: &[String]) -> Self {
-        Self::new(sh!("apt-get -s -q install -- {0} 2>/dev/null | grep '^Inst ' | sed 's/^/+ /'", names.to_vec()))
+        Self::simulated(sh!("latest"), &sh!("install -- {0}", names.to_vec()))
     }
 
-    /// A line that begins with `+` for each package that apt would upgrade.
+    /// A line `+upgrade NAME` for each package that apt would upgrade; `!upgrade` and the reason when it cannot say.
     pub(super) fn upgradable() -> Self {
-        Self::new(sh!("apt-get -s -q dist-upgrade 2>/dev/null | grep '^Inst ' | sed 's/^/+ /'"))
+        Self::simulated(sh!("upgrade"), &sh!("dist-upgrade"))
     }
 
-    /// `+ deb` when the package of a file is not installed in its version.
+    fn simulated(question: Sh, words: &Sh) -> Self {
+        Self::new(sh!(
+            "if o=$(apt-get -s -q {1} 2>&1); then printf '%s\\n' \"$o\" | sed -n 's/^Inst /+{0} /p'; \
+             else printf '!{0} %s\\n' \"$(printf '%s\\n' \"$o\" | grep '^E: ' | tr '\\n' ' ')\"; fi",
+            question,
+            words
+        ))
+    }
+
+    /// `+deb` when the package of a file is not installed in its version; `!deb` when there is no package in it.
     pub(super) fn package_file(path: &str) -> Self {
         Self::new(sh!(
-            "n=$(dpkg-deb -f {0} Package); v=$(dpkg-deb -f {0} Version); \
-             [ \"$(dpkg-query -W -f '${Version}' -- \"$n\" 2>/dev/null)\" = \"$v\" ] || echo '+ deb'",
+            "if n=$(dpkg-deb -f {0} Package 2>/dev/null) && v=$(dpkg-deb -f {0} Version 2>/dev/null); then \
+             [ \"$(dpkg-query -W -f '${Version}' -- \"$n\" 2>/dev/null)\" = \"$v\" ] || echo +deb; \
+             else echo '!deb' it holds no package; fi",
             path
         ))
     }
