@@ -156,3 +156,47 @@ async fn a_query_that_may_change_something_runs_once_and_in_its_turn() {
     let paid = "BEGIN; SELECT pay_invoice(42); COMMIT;";
     assert_eq!(log(), [paid, read_only[0], read_only[1], "BEGIN; SELECT a INTO t FROM s; COMMIT;"]);
 }
+
+#[tokio::test]
+async fn backups_of_one_second_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - copy: {content: \"{{ item }}\", dest: $DIR/f, backup: true}
+      loop: [one, two, three, four]
+";
+    execs(playbook, folder.path()).await;
+    let mut kept: Vec<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.display().to_string().ends_with('~'))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["one", "three", "two"]);
+}
+
+#[tokio::test]
+async fn a_throttle_that_says_nothing_fails_its_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = "
+- hosts: all
+  gather_facts: false
+  vars: {most: few}
+  tasks:
+    - command: touch $DIR/made
+      throttle: \"{{ most }}\"
+      register: r
+      ignore_errors: true
+    - assert: {that: [r is failed, \"'is not a number of hosts' in r.msg\"]}
+    - command: touch $DIR/made
+      throttle: \"{{ nothing }}\"
+      register: r
+      ignore_errors: true
+    - assert: {that: r is failed}
+";
+    execs(playbook, folder.path()).await;
+    assert!(!folder.path().join("made").exists());
+}

@@ -21,17 +21,22 @@ pub trait Word {
 
 impl Sh {
     /// Literal text in which `{0}`, `{1}` and so on are replaced by words. Use it through [`sh!`].
+    ///
+    /// # Panics
+    /// When a placeholder has no word: a script with it in would do something else.
     pub(super) fn of(text: &'static str, words: &[&dyn Word]) -> Self {
         let mut out = String::with_capacity(text.len() + 64);
         let mut rest = text;
         while let Some(at) = rest.find('{') {
             let (before, placeholder) = rest.split_at(at);
             out.push_str(before);
-            let word = placeholder[1..]
-                .split_once('}')
-                .and_then(|(number, after)| Some((words.get(number.parse::<usize>().ok()?)?, after)));
-            if let Some((word, after)) = word {
-                out.push_str(&word.word());
+            let number = placeholder[1..].split_once('}');
+            if let Some((number, after)) =
+                number.and_then(|(number, after)| Some((number.parse::<usize>().ok()?, after)))
+            {
+                let word = words.get(number);
+                assert!(word.is_some(), "`{{{number}}}` of `{text}` has no word");
+                out.extend(word.map(|word| word.word()));
                 rest = after;
             } else {
                 out.push('{');
@@ -183,6 +188,12 @@ mod tests {
         assert_eq!(sh!("a {0} b {0}", vec!["x y", "z"]).text(), "a 'x y' z b 'x y' z");
         assert_eq!(sh!("find {0} -exec ls {} +", "/a").text(), "find /a -exec ls {} +");
         assert_eq!(sh!("{0}", "{1}").text(), "'{1}'");
+    }
+
+    #[test]
+    #[should_panic = "`{1}` of `cp -- {0} {1}` has no word"]
+    fn a_placeholder_without_a_word_is_no_script() {
+        drop(sh!("cp -- {0} {1}", "a"));
     }
 
     #[test]

@@ -104,7 +104,9 @@ as_before() {
 # keep: the present file is kept under another name, which is printed.
 keep() {
   [ -e "../$name" ] || return 0
-  old=$name.$$.$(date +%Y-%m-%d@%H:%M:%S)~
+  base=$name.$$.$(date +%Y-%m-%d@%H:%M:%S) old=$base~ count=1
+  # One of the same second stays.
+  while [ -e "../$old" ] || [ -L "../$old" ]; do count=$((count + 1)); old=$base.$count~; done
   cp -a -- "../$name" ./old && mv -fT -- ./old "../$old" || exit 1
   printf 'backup %s/%s\n' "$(cd .. && pwd)" "$old"
 }

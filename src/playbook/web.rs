@@ -81,7 +81,7 @@ pub(super) struct Answer {
 
 /// Sends a request through a host, following redirections.
 pub(super) async fn send(transport: &dyn Transport, ask: Ask) -> Result<Answer> {
-    let url = ask.url.clone();
+    let url = shown(&ask.url);
     follow(transport, ask).await.context(|| format!("`{url}` cannot be fetched"))
 }
 
@@ -105,7 +105,8 @@ async fn follow(transport: &dyn Transport, mut ask: Ask) -> Result<Answer> {
         let reads = matches!(ask.method, Method::GET | Method::HEAD);
         let follows = ask.follow == Follow::Always || (ask.follow == Follow::Safe && reads);
         let Some(target) = answer.target().filter(|_| follows) else { return Ok(answer) };
-        let next = url.join(&target).map_err(|error| Error::new(format!("it redirects to `{target}`: {error}")))?;
+        let next =
+            url.join(&target).map_err(|error| Error::new(format!("it redirects to `{}`: {error}", shown(&target))))?;
         redirect(&mut ask, &url, &next, answer.status)?;
         url = next;
         redirected = true;
@@ -126,13 +127,13 @@ fn redirect(ask: &mut Ask, from: &Url, to: &Url, status: u16) -> Result<()> {
         ask.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
     }
     if from.scheme() == "https" && to.scheme() != "https" {
-        return Err(Error::new(format!("it redirects to `{}`, which is not encrypted", shown(to))));
+        return Err(Error::new(format!("it redirects to `{}`, which is not encrypted", shown(to.as_str()))));
     }
     if from.origin() != to.origin() {
         if !ask.body.is_empty() {
             return Err(Error::new(format!(
                 "it redirects the body of the request to another origin, `{}`: give that address as `url`",
-                shown(to)
+                shown(to.as_str())
             )));
         }
         ask.login = None;
@@ -141,14 +142,22 @@ fn redirect(ask: &mut Ask, from: &Url, to: &Url, status: u16) -> Result<()> {
     Ok(())
 }
 
-/// An address without what may be a secret in it.
-fn shown(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
+/// An address without what may be a secret in it: without a login, a query and a fragment, also where it cannot be read.
+pub(super) fn shown(url: &str) -> String {
+    if let Ok(url) = Url::parse(url)
+        && url.has_host()
+    {
+        return format!("{}{}", url.origin().ascii_serialization(), url.path());
+    }
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_once("://").map_or(("", plain), |(scheme, rest)| (scheme, rest));
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
 }
 
 /// An address that can be fetched.
 pub(super) fn parse(url: &str) -> Result<Url> {
-    let url = Url::parse(url).map_err(|error| Error::new(format!("`{url}` is not an address: {error}")))?;
+    let url = Url::parse(url).map_err(|error| Error::new(format!("`{}` is not an address: {error}", shown(url))))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         other => Err(Error::new(format!("`{other}` addresses cannot be fetched, only http and https"))),
@@ -315,7 +324,7 @@ mod tests {
     use bytes::Bytes;
     use hyper::Method;
 
-    use super::{Ask, Follow, parse, redirect};
+    use super::{Ask, Follow, parse, redirect, shown};
 
     #[test]
     fn a_redirection_never_leaves_encryption() {
@@ -336,6 +345,18 @@ mod tests {
             assert!(error.contains("`http://a/x`, which is not encrypted"), "{error}");
             redirect(&mut ask.clone(), &secure, &secure, status).unwrap();
             redirect(&mut ask.clone(), &plain, &secure, status).unwrap();
+        }
+    }
+
+    #[test]
+    fn messages_show_no_login_and_no_query() {
+        for (url, plain) in [
+            ("https://ann:pass@example.org:8443/a/b?token=x#y", "https://example.org:8443/a/b"),
+            ("http://example.org", "http://example.org/"),
+            ("https://ann:pass@exa mple.org/a?token=x", "https://exa mple.org/a"),
+            ("ann:pass@example.org/a?token=x", "example.org/a"),
+        ] {
+            assert_eq!(shown(url), plain);
         }
     }
 }

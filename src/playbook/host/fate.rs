@@ -188,14 +188,20 @@ impl HostRun<'_> {
         let (host, title) = (self.host.clone(), self.title(task, scope));
         self.current.clone_from(&title);
         self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
-        let permit = match self.throttle(task, scope) {
-            Some(most) if share.is_none() => {
-                self.batch.throttle(&task.mark.to_string(), most).acquire_owned().await.ok()
+        let ran = match self.throttle(task, scope) {
+            Ok(most) => {
+                let permit = match most {
+                    Some(most) if share.is_none() => {
+                        self.batch.throttle(&task.mark.to_string(), most).acquire_owned().await.ok()
+                    }
+                    _ => None,
+                };
+                let ran = self.run(task, scope).await;
+                drop(permit);
+                ran
             }
-            _ => None,
+            Err(error) => Ok(TaskEnd::failed(error.to_string())),
         };
-        let ran = self.run(task, scope).await;
-        drop(permit);
         let mut unreachable = false;
         let mut end = match ran {
             Ok(end) => end,
@@ -295,10 +301,14 @@ impl HostRun<'_> {
         self.engine().resolve(&name, &scope.shared()).map_or(title, |title| text_of(&title))
     }
 
-    /// On how many hosts a task runs at the same time.
-    fn throttle(&self, task: &Task, scope: &TaskScope) -> Option<usize> {
-        let value = self.engine().resolve(task.common.throttle.as_ref()?, &scope.shared()).ok()?;
-        text_of(&value).parse().ok().filter(|most| *most > 0)
+    /// On how many hosts a task runs at the same time; on all of them without a number, or with 0.
+    fn throttle(&self, task: &Task, scope: &TaskScope) -> Result<Option<usize>> {
+        let Some(value) = &task.common.throttle else { return Ok(None) };
+        let text = text_of(&self.engine().resolve(value, &scope.shared())?);
+        let most: usize = text
+            .parse()
+            .map_err(|_| Error::usage(format!("{}: `throttle: {text}` is not a number of hosts", task.mark)))?;
+        Ok((most > 0).then_some(most))
     }
 
     /// How long a task may take.

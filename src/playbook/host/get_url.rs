@@ -91,16 +91,20 @@ impl HostRun<'_> {
             let into_folder = path != dest;
             let fetched =
                 self.download(ask, &folder, algorithm, digest.as_deref(), into_folder.then_some(&*name), &place);
-            let end = match fetched.await? {
-                Some(why) => TaskEnd::failed(why),
-                None => {
+            let put = match fetched.await {
+                Ok(Some(why)) => Ok(TaskEnd::failed(why)),
+                Ok(None) => {
                     file.insert("src".to_owned(), format!("{folder}/file").into());
                     file.insert("remote_src".to_owned(), true.into());
                     result.insert("status_code".to_owned(), 200.into());
-                    self.run_module("copy", &file, &place, task, scope).await?
+                    self.run_module("copy", &file, &place, task, scope).await
                 }
+                Err(error) => Err(error),
             };
-            self.exec(&place, &[Script::probe(format!("rm -rf -- {}", quote(&folder)))]).await?;
+            // Whatever happened, the folder goes.
+            let removed = self.exec(&place, &[Script::probe(format!("rm -rf -- {}", quote(&folder)))]).await;
+            let end = put?;
+            removed?;
             end
         };
         end.result.extend(result);
@@ -111,7 +115,7 @@ impl HostRun<'_> {
     async fn download(
         &self, ask: Ask, folder: &str, algorithm: &str, digest: Option<&str>, name: Option<&str>, place: &Place,
     ) -> Result<Option<String>> {
-        let url = ask.url.clone();
+        let url = web::shown(&ask.url);
         let connection = self.connection(place).await?;
         let answer = match web::send(connection.as_ref(), ask).await {
             Ok(answer) if answer.status == 200 => answer,
@@ -128,7 +132,7 @@ impl HostRun<'_> {
         let script = format!(
             "umask 077; mkdir -- {folder} && cat >{file} && chmod 0644 {file} && {algorithm}sum <{file} | cut -d' ' -f1"
         );
-        let mut reader = answer.reader();
+        let (script, mut reader) = (Script::step(script), answer.reader());
         let pour = connection.pour(place.user.as_deref(), &script, &mut reader);
         let pour = tokio::time::timeout(web::DOWNLOAD_TIME, self.attend(place, connection.as_ref(), pour));
         let output = match pour.await {
@@ -158,7 +162,7 @@ impl HostRun<'_> {
 
 /// The digest of a file from a list at another address.
 async fn listed(connection: &dyn Transport, ask: Ask, checksum: &Checksum, name: &str) -> Result<String> {
-    let url = ask.url.clone();
+    let url = web::shown(&ask.url);
     let mut answer = web::send(connection, ask).await?;
     if answer.status != 200 {
         return Err(Error::new(format!("`{url}` answered with status {}", answer.status)));
