@@ -12,13 +12,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use infra::{
     configure::world,
     error::Result,
     event::Events,
     playbook::{Connections, Inventory, Loader, Options, Recap, SearchPath, run},
-    remote::{Local, Output, Script, Stream, Transport},
+    remote::{Local, Output, Script, Source, Stream, Transport},
     template::{Authored, Engine, Scope, Var, Vars},
     yaml,
 };
@@ -82,11 +81,13 @@ impl Transport for Host {
         }
     }
 
-    async fn send(&self, _: Option<&str>, script: &str, input: Bytes) -> Result<Output> {
-        self.sent.lock().unwrap().extend([script.to_owned(), String::from_utf8_lossy(&input).into_owned()]);
+    async fn pour(&self, _: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
+        let mut input = Vec::new();
+        source.read_to_end(&mut input).await?;
+        self.sent.lock().unwrap().extend([script.text.clone(), String::from_utf8_lossy(&input).into_owned()]);
         match &self.says {
             Some((text, status)) => Ok(answer(*status, text)),
-            None => self.local.send(None, script, input).await,
+            None => self.local.send(None, script, input.into()).await,
         }
     }
 
@@ -379,7 +380,7 @@ fn unsafe_texts_are_kept() {
     let text = format!("a: !unsafe '{}'\nb: [!unsafe plain]\n", kept.replace('\'', "''"));
     let (node, _) = yaml::parse(&yaml::Source::new("t", text)).unwrap();
     let scope: Arc<dyn Scope> = Arc::new(Nothing);
-    let value = Engine::default().resolve(&Authored::from(&node), &scope).unwrap();
+    let value = Engine::default().resolve(&Authored::node(&node), &scope).unwrap();
     assert_eq!(value, json!({ "a": kept, "b": ["plain"] }));
 }
 
@@ -391,17 +392,24 @@ fn few_places_say_that_the_author_wrote_something() {
     for path in infra::files::walk(&root).unwrap() {
         let text = std::fs::read_to_string(root.join(&path)).unwrap_or_default();
         let product = text.split("#[cfg(test)]").next().unwrap_or_default();
-        if !path.starts_with("template") && product.contains("Authored::written") {
-            places.push(path.display().to_string());
+        let names = ["written", "node", "entries"];
+        let made: Vec<&str> = names.into_iter().filter(|name| product.contains(&format!("Authored::{name}"))).collect();
+        if !path.starts_with("template") && !made.is_empty() {
+            places.push(format!("{}: {}", path.display(), made.join(", ")));
         }
     }
     places.sort();
     let known = [
-        "configure/inventory.rs",
-        "configure/mod.rs",
-        "playbook/host/fate.rs",
-        "playbook/load/calls.rs",
-        "playbook/run.rs",
+        "configure/inventory.rs: written",
+        "configure/mod.rs: written",
+        "playbook/host/act.rs: entries",
+        "playbook/host/fate.rs: written",
+        "playbook/load/calls.rs: written, node",
+        "playbook/load/mod.rs: node, entries",
+        "playbook/load/plays.rs: node, entries",
+        "playbook/load/roles.rs: node, entries",
+        "playbook/load/tasks.rs: node, entries",
+        "playbook/run.rs: written, entries",
     ];
     assert_eq!(places, known, "a new place that turns values into templates: is that the author's text?");
     // What a template computes is data.

@@ -13,8 +13,8 @@ use crate::yaml::{Key, Node, entries_to_map};
 
 /// Something that the author wrote: texts in it may be templates.
 ///
-/// Reading it as plain data is free; the other way round there is only [`Authored::written`], whose uses
-/// `tests/hostile_data.rs` lists.
+/// Reading it as plain data is free; the other way round there are only [`Authored::written`], [`Authored::node`] and
+/// [`Authored::entries`], whose uses `tests/hostile_data.rs` lists.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Authored<T = Value>(T);
 
@@ -60,13 +60,13 @@ impl From<Authored<Map<String, Value>>> for Authored {
     }
 }
 
-impl From<&Node> for Authored {
-    fn from(node: &Node) -> Self {
+impl Authored {
+    /// A value in a file of the project.
+    #[must_use]
+    pub fn node(node: &Node) -> Self {
         Self(node.to_value())
     }
-}
 
-impl Authored {
     /// The text, when it is one.
     #[must_use]
     pub fn text(&self) -> Option<Authored<String>> {

@@ -92,7 +92,7 @@ impl Loader {
                     }
                     self.check_templates(node);
                     task.places.insert(key.name.clone(), node.mark.clone());
-                    task.arguments.insert(key.name.clone(), node.into());
+                    task.arguments.insert(key.name.clone(), Authored::node(node));
                 }
             }
             (Some(text), None) => {

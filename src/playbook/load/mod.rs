@@ -290,9 +290,9 @@ fn strip_yaml(name: &str) -> &str {
 
 fn list(node: &Node) -> Vec<Authored> {
     match &node.content {
-        Content::Sequence(items) => items.iter().map(Authored::from).collect(),
+        Content::Sequence(items) => items.iter().map(Authored::node).collect(),
         Content::Null => Vec::new(),
-        _ => vec![node.into()],
+        _ => vec![Authored::node(node)],
     }
 }
 

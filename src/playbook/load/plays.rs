@@ -91,8 +91,8 @@ impl Loader {
             gather_facts: node.get("gather_facts").is_none_or(|node| crate::template::is_true(&node.to_value())),
             free: node.get("strategy").is_some_and(|node| self.is_free(node)),
             serial: node.get("serial").map(texts).unwrap_or_default(),
-            max_fail_percentage: node.get("max_fail_percentage").map(Authored::from),
-            force_handlers: node.get("force_handlers").map(Authored::from),
+            max_fail_percentage: node.get("max_fail_percentage").map(Authored::node),
+            force_handlers: node.get("force_handlers").map(Authored::node),
             vars: node
                 .get("vars")
                 .and_then(Node::entries)

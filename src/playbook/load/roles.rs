@@ -99,7 +99,7 @@ impl Loader {
                     node.get("vars").and_then(Node::entries).map(Authored::entries).unwrap_or_default();
                 for (key, node) in &free {
                     self.uses(node, false, true);
-                    params.insert(key.name.clone(), node.into());
+                    params.insert(key.name.clone(), Authored::node(node));
                 }
                 (name.to_owned(), self.common(&keywords, common), params.into())
             }
@@ -280,7 +280,7 @@ impl Loader {
         task.module = "validate_argument_spec".to_owned();
         let about = spec.get("short_description").and_then(Node::as_str).map(|text| format!(" - {text}"));
         task.name = format!("Validating arguments against arg spec '{entry}'{}", about.unwrap_or_default());
-        let options = spec.get("options").map(Authored::from).unwrap_or_default();
+        let options = spec.get("options").map(Authored::node).unwrap_or_default();
         task.arguments.insert("argument_spec".to_owned(), options);
         Some(Entry::Task(Arc::new(task)))
     }
