@@ -20,6 +20,7 @@ impl Scope for Variables {
         Some(Var::data(match name {
             "ansible_managed" => json!("Ansible managed"),
             "postgresql_dumps" => json!(self.dumps),
+            "postgresql_folder" => json!(self.dumps),
             _ => return None,
         }))
     }
@@ -191,4 +192,39 @@ fn e2e_a_database_outlives_its_machine_and_is_restored_from_a_dump() {
     assert_eq!(sql("select to_regclass('later') is null"), "t");
     let again = dev.apply();
     assert!(again.err.contains("resources: 0 created, 0 changed, 0 destroyed"), "{}", again.err);
+}
+
+/// Logins that the file had once lose the right to log in, databases are only named; what infra has never created is not looked at.
+#[test]
+fn removed_logins_may_not_log_in_any_more() {
+    let backup = Backup::new();
+    let path = repository().join("templates/postgresql/removed.sh.j2");
+    let scope: Arc<dyn Scope> = Arc::new(Variables { dumps: backup.sandbox.path("the dumps").display().to_string() });
+    let source = std::fs::read_to_string(&path).unwrap();
+    let script = Engine::default().render_file(&path, &source, &scope).unwrap();
+    backup.sandbox.write("postgresql-backup", &script);
+    let asked = backup.sandbox.path("asked").display().to_string();
+    backup.program("psql", &format!("printf '%s ' \"$@\" >>'{asked}'; cat >>'{asked}'; echo 1"));
+    let apply = |wanted: &str| {
+        backup.sandbox.write("the dumps/infra.wanted", wanted);
+        let output = backup.run(&[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let asked = std::fs::read_to_string(&asked).unwrap_or_default();
+        let _ = std::fs::remove_file(backup.sandbox.path("asked"));
+        (String::from_utf8(output.stdout).unwrap(), asked)
+    };
+    // What an earlier version has created is only written down.
+    assert_eq!(apply("login app\nlogin it's me\ndatabase app\n"), (String::new(), String::new()));
+    let (said, asked) = apply("login app\n");
+    assert!(said.contains("the login `it's me` is not in the environment file any more"), "{said}");
+    assert!(said.contains("the database `app` is not in the environment file any more and stays"), "{said}");
+    assert!(
+        asked.contains("-v name=it's me")
+            && asked.contains("NOLOGIN")
+            && !asked.contains("name=app -d postgres SELECT format")
+    );
+    // It is said once.
+    assert_eq!(apply("login app\n"), (String::new(), String::new()));
+    let (said, _) = apply("");
+    assert!(said.contains("the login `app`"), "{said}");
 }

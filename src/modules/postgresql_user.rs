@@ -154,7 +154,8 @@ impl Operation for User {
             options.push(format!("CONNECTION LIMIT {limit}"));
         }
         let statement = match row {
-            None => format!("CREATE ROLE {name} LOGIN {};", options.join(" ")),
+            // A user may log in, unless its flags say otherwise.
+            None => format!("CREATE USER {name} {};", options.join(" ")),
             Some(_) if options.is_empty() => return Ok(Decision::unchanged(result)),
             Some(_) => format!("ALTER ROLE {name} {};", options.join(" ")),
         };
