@@ -120,6 +120,7 @@ fn fields_have_a_page() {
         FieldChange::Restart => "in place, with a restart".to_owned(),
         FieldChange::Replace => "by replacement".to_owned(),
         FieldChange::Refused(instead) => format!("refused: {instead}"),
+        FieldChange::Ignored(why) => format!("no difference: {why}"),
     };
     let drift = |drift: Drift| match drift {
         Drift::Seen => "seen".to_owned(),
@@ -136,7 +137,9 @@ fn fields_have_a_page() {
             let rules = provider::rules(provider)(kind);
             for field in rules.fields {
                 let (name, kind) = (field.name, kind.as_str());
-                let _ = writeln!(text, "| {kind} | `{name}` | {} | {} |", change(field.change), drift(field.drift));
+                let grows = if field.grows { ", never smaller" } else { "" };
+                let change = change(field.change);
+                let _ = writeln!(text, "| {kind} | `{name}` | {change}{grows} | {} |", drift(field.drift));
             }
             for link in rules.links {
                 let becomes = match link.change {

@@ -22,6 +22,8 @@ pub struct Field {
     pub change: FieldChange,
     /// Whether a change made outside of infra is seen.
     pub drift: Drift,
+    /// Whether it is a number that is never made smaller.
+    pub grows: bool,
 }
 
 /// How a field of something that exists is changed.
@@ -35,6 +37,8 @@ pub enum FieldChange {
     Replace,
     /// Not at all: what to do instead.
     Refused(&'static str),
+    /// It makes no difference to the provider, and why.
+    Ignored(&'static str),
 }
 
 /// What one kind needs of another.
@@ -72,13 +76,19 @@ impl Field {
     /// A field whose drift is seen.
     #[must_use]
     pub const fn seen(name: &'static str, change: FieldChange) -> Self {
-        Self { name, change, drift: Drift::Seen }
+        Self { name, change, drift: Drift::Seen, grows: false }
     }
 
     /// A field whose drift is not seen, and why.
     #[must_use]
     pub const fn unseen(name: &'static str, change: FieldChange, why: &'static str) -> Self {
-        Self { name, change, drift: Drift::Unseen(why) }
+        Self { name, change, drift: Drift::Unseen(why), grows: false }
+    }
+
+    /// The same for a number that is never made smaller.
+    #[must_use]
+    pub const fn growing(self) -> Self {
+        Self { grows: true, ..self }
     }
 }
 
@@ -104,6 +114,12 @@ impl Rules {
     #[must_use]
     pub fn change(&self, field: &str) -> FieldChange {
         self.fields.iter().find(|known| known.name == field).map_or(FieldChange::Replace, |known| known.change)
+    }
+
+    /// Whether a field is a number that is never made smaller.
+    #[must_use]
+    pub fn grows(&self, field: &str) -> bool {
+        self.fields.iter().any(|known| known.name == field && known.grows)
     }
 
     /// What becomes of an object when what it needs of a kind is another one.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Field, FieldChange, Kind, Rules};
-use crate::name::Name;
+use crate::{error::count, name::Name};
 
 /// What a machine should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +101,6 @@ impl Kind for Vm {
         let number = |field: &str| spec.get(field).and_then(Value::as_u64).unwrap_or(0);
         let image = spec.get("image").and_then(Value::as_str).unwrap_or_default();
         let public = if spec.get("public") == Some(&Value::Bool(true)) { ", public" } else { "" };
-        format!("{image}, {} cores, {} MB{public}", number("cores"), number("memory_mb"))
+        format!("{image}, {}, {} MB{public}", count(number("cores"), "core"), number("memory_mb"))
     }
 }

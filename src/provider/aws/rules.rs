@@ -32,7 +32,7 @@ const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Replace, AT_CREAT
 
 const DISK: Rules = Rules {
     fields: &[
-        Field::seen("size_gb", InPlace),
+        Field::seen("size_gb", InPlace).growing(),
         Field::seen("disk_type", InPlace),
         Field::unseen("zone", Replace, AT_CREATION),
     ],
@@ -87,7 +87,7 @@ const POSTGRES: Rules = Rules {
         Field::unseen("cores", Restart, AT_CREATION),
         Field::unseen("memory_mb", Restart, AT_CREATION),
         Field::seen("class", Restart),
-        Field::seen("disk_gb", Restart),
+        Field::seen("disk_gb", Restart).growing(),
         Field::unseen("disk_type", Restart, AT_CREATION),
         Field::unseen("subnet", Replace, AT_CREATION),
         Field::unseen("zone", Replace, AT_CREATION),
@@ -121,7 +121,7 @@ const VM: Rules = Rules {
         Field::unseen("cores", InPlace, AT_CREATION),
         Field::unseen("core_fraction", InPlace, AT_CREATION),
         Field::unseen("memory_mb", InPlace, AT_CREATION),
-        Field::unseen("disk_gb", InPlace, AT_CREATION),
+        Field::unseen("disk_gb", InPlace, AT_CREATION).growing(),
         Field::unseen("subnet", Replace, AT_CREATION),
         Field::unseen("public", Replace, AT_CREATION),
         Field::unseen("ports", InPlace, AT_CREATION),

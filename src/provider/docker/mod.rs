@@ -109,7 +109,11 @@ impl Provider for Docker {
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {
         let mut resources = environment.resources.clone();
+        // What an engine does not have is not planned; the check of the file warns of it.
+        let has = |address: &Address| self.driver(address.kind).is_some();
+        resources.retain(|resource| has(&resource.address));
         for resource in &mut resources {
+            resource.needs.retain(has);
             // What means nothing to an engine is no difference between two specifications.
             let unused: &[&str] = match resource.address.kind {
                 KindName::VM => &["zone", "disk_type", "class", "compose"],
@@ -130,7 +134,7 @@ impl Provider for Docker {
             found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
         }
         for (what, mark) in &environment.cloud_only {
-            let message = format!("{what} means nothing to provider `docker`");
+            let message = format!("{what} is ignored: provider `docker` has no such thing");
             found.push(Diagnostic::warning(mark.location(), message));
         }
         let mut families: Vec<&str> = Vec::new();

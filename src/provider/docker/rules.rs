@@ -2,12 +2,15 @@
 
 use crate::resource::{
     Field,
-    FieldChange::{InPlace, Replace},
+    FieldChange::{Ignored, InPlace, Replace},
     KindName, Rules,
 };
 
 /// What is only written when the object is created.
 const AT_CREATION: &str = "it is not compared with what exists";
+
+/// Why the size of a disk makes no difference.
+const UNLIMITED: &str = "Docker Engine does not limit the size of disks";
 
 /// The rules of a kind.
 pub(in crate::provider) fn of(kind: KindName) -> Rules {
@@ -21,7 +24,7 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
 
 const DISK: Rules = Rules {
     fields: &[
-        Field::unseen("size_gb", InPlace, AT_CREATION),
+        Field::unseen("size_gb", Ignored(UNLIMITED), AT_CREATION),
         Field::unseen("disk_type", Replace, AT_CREATION),
         Field::unseen("zone", Replace, AT_CREATION),
     ],
@@ -39,7 +42,7 @@ const VM: Rules = Rules {
         Field::seen("cores", InPlace),
         Field::seen("core_fraction", InPlace),
         Field::seen("memory_mb", InPlace),
-        Field::unseen("disk_gb", Replace, AT_CREATION),
+        Field::unseen("disk_gb", Ignored(UNLIMITED), AT_CREATION),
         Field::unseen("subnet", Replace, AT_CREATION),
         Field::unseen("public", Replace, AT_CREATION),
         Field::unseen("ports", Replace, AT_CREATION),

@@ -32,7 +32,7 @@ const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Replace, AT_CREAT
 
 const DISK: Rules = Rules {
     fields: &[
-        Field::seen("size_gb", InPlace),
+        Field::seen("size_gb", InPlace).growing(),
         Field::unseen("disk_type", Replace, AT_CREATION),
         Field::unseen("zone", Replace, AT_CREATION),
     ],
@@ -87,7 +87,7 @@ const POSTGRES: Rules = Rules {
         Field::unseen("cores", InPlace, AT_CREATION),
         Field::unseen("memory_mb", InPlace, AT_CREATION),
         Field::seen("class", InPlace),
-        Field::seen("disk_gb", InPlace),
+        Field::seen("disk_gb", InPlace).growing(),
         Field::unseen("disk_type", Replace, AT_CREATION),
         Field::unseen("subnet", Replace, AT_CREATION),
         Field::unseen("zone", Replace, AT_CREATION),
@@ -121,7 +121,7 @@ const VM: Rules = Rules {
         Field::seen("cores", Restart),
         Field::seen("core_fraction", Restart),
         Field::seen("memory_mb", Restart),
-        Field::unseen("disk_gb", InPlace, AT_CREATION),
+        Field::unseen("disk_gb", InPlace, AT_CREATION).growing(),
         Field::unseen("subnet", Replace, AT_CREATION),
         Field::seen("public", InPlace),
         Field::unseen("ports", InPlace, AT_CREATION),
