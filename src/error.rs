@@ -62,6 +62,13 @@ impl Error {
         Self { diagnostics, ..Self::usage(summary) }
     }
 
+    /// The same error of a command that has begun: something may have been changed, and the exit code must not deny that.
+    #[must_use]
+    pub fn begun(self) -> Self {
+        let kind = if self.kind == ErrorKind::Usage { ErrorKind::Failed } else { self.kind };
+        Self { kind, ..self }
+    }
+
     /// Adds a sentence that tells the user what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -340,6 +347,12 @@ fn excerpt(line: &str, column: usize) -> (std::borrow::Cow<'_, str>, usize) {
     let more = line.chars().nth(from + EXCERPT).is_some();
     let (begin, end) = (if from > 0 { "..." } else { "" }, if more { "..." } else { "" });
     (format!("{begin}{shown}{end}").into(), column - from + begin.len())
+}
+
+/// A number of things, as people say it: `1 machine`, `2 machines`.
+#[must_use]
+pub fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// How many letters two words differ by.

@@ -57,6 +57,12 @@ pub fn random_text(length: usize) -> Result<String> {
     Ok(text)
 }
 
+/// Whether a text may be one of [`random_text`].
+#[must_use]
+pub fn is_random_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| ALPHABET.contains(&byte))
+}
+
 /// Bytes as hexadecimal digits, in small letters.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

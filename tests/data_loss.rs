@@ -39,6 +39,7 @@ async fn plan(store: &Store, wanted: Option<&Environment>, name: &Environment, c
         terms: Terms::default(),
         digest: String::new(),
         changes: diff(&desired, known).unwrap(),
+        secrets: Vec::new(),
         configure: Configure::default(),
         data,
     }

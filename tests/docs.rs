@@ -52,6 +52,8 @@ fn docs_the_environment_file() {
         if definition.get("properties").is_some() {
             shown.push(name);
             section(&mut text, name, definition);
+        } else if let Some(one) = one_of(definition) {
+            section(&mut text, name, &one);
         }
     }
     assert!(shown.len() > 15, "{shown:?}");
@@ -75,6 +77,20 @@ fn docs_the_events() {
         section(&mut text, name, event);
     }
     page("events.md", &text);
+}
+
+/// A definition that is one of several mappings of one key each, as one mapping.
+fn one_of(definition: &Value) -> Option<Value> {
+    let mut properties = Map::new();
+    for choice in definition["oneOf"].as_array()? {
+        for (key, property) in choice["properties"].as_object()? {
+            let mut property = property.clone();
+            property["description"] = choice["description"].clone();
+            properties.insert(key.clone(), property);
+        }
+    }
+    let described = format!("{} Exactly one of these keys.", definition["description"].as_str()?);
+    Some(serde_json::json!({ "description": described, "properties": properties }))
 }
 
 fn section(text: &mut String, name: &str, schema: &Value) {

@@ -41,6 +41,7 @@ mod ssh;
 mod state;
 mod stopping;
 mod support;
+mod surroundings;
 mod tasks;
 mod trips;
 mod validate;

@@ -570,6 +570,8 @@ async fn run_checks_a_playbook_as_apply_does() {
     assert!(said.contains("`runing` is not one of"), "{said}");
     let said = run(&["run", "dev", "-m", "ping", "--limit", "wbe"], 2).err;
     assert!(said.contains("`--limit`: `wbe` matches no host and no group of `dev`"), "{said}");
+    let said = run(&["run", "dev", "-m", "ping", "--limit", "all:!all"], 2).err;
+    assert!(said.contains("`--limit all:!all` leaves no machine of `dev`"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

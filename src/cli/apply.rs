@@ -98,7 +98,7 @@ impl Apply {
         };
         let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
         let mut session = Session::review(&arguments, ui, redactor).await?;
-        let prepared = Prepared::of(&session, ui)?;
+        let prepared = Prepared::of_apply(&session, ui)?;
         life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
         session.orphans().await.iter().for_each(|warning| ui.say(warning));
         let (events, progress) = Progress::start(ui);
@@ -130,12 +130,13 @@ impl Apply {
             }
             let mut plan = session.plan(&observed, false, &selection)?;
             session.choose(&mut plan).await?;
+            prepared.complete(&session, &mut plan);
             plan.digest = digest;
             plan.data = saved.as_ref().map_or_else(|| DataPolicy::of_apply(self.allow_data_loss), SavedPlan::data);
             if let Some(saved) = &saved {
                 saved.check(&plan)?;
             }
-            if !plan.is_empty() || !self.yes {
+            if !plan.is_empty() || !plan.secrets.is_empty() || !self.yes {
                 ui.say(ui::plan_text(ui, &plan).trim_end());
             }
             session.check_not_unknown(&plan, self.forget)?;
@@ -158,8 +159,10 @@ impl Apply {
             session.begin(&begun, &events).await;
             deed = Some(begun);
             let interrupt = Interrupt::watch(&events, lost);
-            let done =
-                self.carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff, ui).await?;
+            let done = self
+                .carry_out(&session, prepared, &plan, &selection, overlay, &events, &interrupt, diff, ui)
+                .await
+                .map_err(Error::begun)?;
             if self.pool && done.recap.succeeded() {
                 session.join_pool(&plan.digest).await?;
             }
@@ -218,7 +221,7 @@ impl Apply {
         let mut recap = Recap::default();
         if selection.is_partial() {
             events.warn("only a part was applied: machines are configured when all of it is");
-        } else if plan.configure.hosts.is_empty() {
+        } else if plan.configure.playbooks.is_empty() {
             // A machine that was made is one that can be logged in to, whether it is configured or not.
             let provider = Arc::clone(&session.provider);
             let (keeper, notes) = apply::keeper();

@@ -8,8 +8,9 @@ use super::{preflight, session::Session};
 use crate::{
     apply::Keeper,
     configure::{self, Configuration, Pool},
-    error::Result,
+    error::{Diagnostic, Result, Severity},
     event::Events,
+    plan::Plan,
     playbook::{Loader, Notified, Options, Play, Recap},
     state::{State, Vault},
     template::Engine,
@@ -26,12 +27,29 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// The environment's own playbooks, for an apply: what it needs of this machine is there, too.
+    pub(super) fn of_apply(session: &Session, ui: &Ui) -> Result<Self> {
+        Self::checked(session, preflight::surroundings(&session.environment, Severity::Error), ui)
+    }
+
     /// The environment's own playbooks.
     pub(super) fn of(session: &Session, ui: &Ui) -> Result<Self> {
+        Self::checked(session, Vec::new(), ui)
+    }
+
+    fn checked(session: &Session, found: Vec<Diagnostic>, ui: &Ui) -> Result<Self> {
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(&session.environment, &engine));
-        let plays = preflight::files(&session.environment, Some(session.provider.as_ref()), &loader, &engine, ui)?;
+        let provider = Some(session.provider.as_ref());
+        let plays = preflight::files(&session.environment, provider, &loader, &engine, found, ui)?;
         Ok(Self { engine, loader, plays, complete: true })
+    }
+
+    /// Adds to the plan of an apply which secrets it makes or changes, and leaves only those machines that a play is for.
+    pub(super) fn complete(&self, session: &Session, plan: &mut Plan) {
+        plan.add_secrets(configure::review_secrets(&session.environment, &session.vault).0);
+        let reached = configure::reached(&session.environment, &self.plays);
+        plan.configure.hosts.retain(|host| reached.contains(host.as_str()));
     }
 
     /// Runs them on machines as they stand in this state.

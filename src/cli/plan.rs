@@ -50,7 +50,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let mut session = Session::review(&self.environment, ui, redactor).await?;
-        Prepared::of(&session, ui)?;
+        let prepared = if self.destroy { Prepared::of(&session, ui)? } else { Prepared::of_apply(&session, ui)? };
         if let Some(path) = &self.out {
             SavedPlan::check_writable(path)?;
         }
@@ -64,6 +64,9 @@ impl Plan {
         {
             return Err(error);
         }
+        if !self.destroy {
+            prepared.complete(&session, &mut plan);
+        }
         plan.digest = digest(&session.environment)?;
         let policy = if self.destroy { DataPolicy::of_removal } else { DataPolicy::of_apply };
         plan.data = policy(self.allow_data_loss);
@@ -73,7 +76,8 @@ impl Plan {
                 value["cost"] =
                     serde_json::to_value(cost::estimate(&session.environment, session.provider.as_ref(), None)?)?;
             }
-            ui.json(&value);
+            value["event"] = "plan".into();
+            ui.event(&value);
         } else {
             ui.result(&ui::plan_text(ui, &plan));
             if !self.destroy

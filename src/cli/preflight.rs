@@ -9,15 +9,20 @@ use crate::{
     playbook::{Loader, Play},
     provider::Provider,
     resource::Resource,
+    state::{Keys, Vault},
     template::Engine,
     ui::Ui,
+    yaml::Mark,
 };
 
-/// Reads the playbooks and asks the provider about the file: the mistakes of both are one error, warnings are printed.
+/// Reads the playbooks and asks the provider about the file: the mistakes of both, and those that are known already, are one
+/// error, warnings are printed.
 pub(super) fn files(
-    environment: &Environment, provider: Option<&dyn Provider>, loader: &Loader, engine: &Engine, ui: &Ui,
+    environment: &Environment, provider: Option<&dyn Provider>, loader: &Loader, engine: &Engine,
+    known: Vec<Diagnostic>, ui: &Ui,
 ) -> Result<Vec<Play>> {
-    let mut found = provider.map(|provider| provider.check(environment)).unwrap_or_default();
+    let mut found = known;
+    found.extend(provider.map(|provider| provider.check(environment)).unwrap_or_default());
     let (plays, said) = configure::load_plays(environment, loader, engine)?;
     found.extend(said);
     report(environment, found, ui)?;
@@ -29,6 +34,23 @@ pub(super) fn plays(
     environment: &Environment, plays: &mut [Play], loader: &Loader, engine: &Engine, ui: &Ui,
 ) -> Result<()> {
     report(environment, configure::check_plays(environment, plays, loader, engine), ui)
+}
+
+/// What is wrong with what the file needs of this machine: the values of its secrets, and the keys of its state. `severity` is
+/// that of what may be there where an apply runs.
+pub(super) fn surroundings(environment: &Environment, severity: Severity) -> Vec<Diagnostic> {
+    let (_, mut found) = configure::review_secrets(environment, &Vault::default());
+    found.iter_mut().for_each(|mistake| mistake.severity = severity);
+    for (key, error) in Keys::of(environment).mistakes() {
+        let place = environment.state_marks.get(&key).map(Mark::location);
+        let mut mistake = Diagnostic::error(place, error.to_string());
+        mistake.hint = error.hints().first().cloned();
+        if key == "key_file" {
+            mistake.severity = severity;
+        }
+        found.push(mistake);
+    }
+    found
 }
 
 fn report(environment: &Environment, found: Vec<Diagnostic>, ui: &Ui) -> Result<()> {

@@ -61,6 +61,13 @@ impl Run {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
         let mut session = Session::open(&arguments, redactor).await?;
         session.applied()?;
+        let (changed, _) = configure::review_secrets(&session.environment, &session.vault);
+        for secret in changed {
+            ui.say(&format!(
+                "warning: the secret `{}` is that of the last apply; the next one changes it: {}",
+                secret.name, secret.reason
+            ));
+        }
         let prepared = self.prepare(&session, ui)?;
         let (events, progress) = Progress::start(ui);
         let result = async {

@@ -423,6 +423,7 @@ impl Session {
             serial: self.state.as_ref().map_or(0, |state| state.serial),
             digest: String::new(),
             changes,
+            secrets: Vec::new(),
             configure,
             data: DataPolicy::default(),
         })

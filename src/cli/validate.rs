@@ -1,9 +1,16 @@
 //! `infra validate`: every mistake of an environment, without touching anything.
 
 use clap::Args;
+use serde_json::json;
 
 use super::{preflight, session::EnvironmentArgs};
-use crate::{configure, error::Result, provider, template::Engine, ui::Ui};
+use crate::{
+    configure,
+    error::{Result, Severity, count},
+    provider,
+    template::Engine,
+    ui::{Mode, Ui},
+};
 
 /// Find every mistake of an environment file and its playbooks, without touching anything
 #[derive(Args, Debug)]
@@ -20,14 +27,21 @@ impl Validate {
         let provider = provider::open(&environment).ok();
         let engine = Engine::default();
         let loader = configure::loader(&environment, &engine);
-        let plays = preflight::files(&environment, provider.as_deref(), &loader, &engine, ui)?;
-        ui.result(&format!(
-            "`{}` is valid: {} machines, {} resources, {} plays\n",
-            environment.name,
-            environment.hosts.len(),
-            environment.resources.len(),
-            plays.len()
-        ));
+        // What an apply needs beside the files may be there only where it runs: a pipeline validates without secrets.
+        let found = preflight::surroundings(&environment, Severity::Warning);
+        let plays = preflight::files(&environment, provider.as_deref(), &loader, &engine, found, ui)?;
+        let numbers =
+            [(environment.hosts.len(), "machine"), (environment.resources.len(), "resource"), (plays.len(), "play")];
+        if ui.mode() == Mode::Json {
+            let mut value = json!({ "event": "valid", "environment": environment.name });
+            for (number, what) in numbers {
+                value[format!("{what}s")] = number.into();
+            }
+            ui.event(&value);
+        } else {
+            let numbers = numbers.map(|(number, what)| count(number as u64, what)).join(", ");
+            ui.result(&format!("`{}` is valid: {numbers}\n", environment.name));
+        }
         Ok(0)
     }
 }

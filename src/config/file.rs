@@ -220,6 +220,7 @@ pub(super) struct FirewallRule {
     /// The groups of machines whose ports are opened.
     pub groups: Vec<String>,
     /// TCP ports.
+    #[schemars(inner(range(min = 1)))]
     pub ports: Vec<u16>,
 }
 
@@ -360,6 +361,7 @@ pub(super) struct InstanceGroup {
 #[serde(deny_unknown_fields)]
 pub(super) struct HealthCheck {
     /// The TCP port that is asked.
+    #[schemars(range(min = 1))]
     pub port: u16,
     /// The path of an HTTP request that is answered with 200; without it a connection is enough.
     #[serde(default)]
@@ -481,7 +483,8 @@ impl JsonSchema for Managed {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PostgresUser {
-    /// The secret that holds its password; without it one is generated.
+    /// The secret that holds its password, one of `secrets`. One that is not declared there is generated, with 24 characters; so is
+    /// `postgres_<service>_<login>`, which holds the password where nothing is said.
     pub password: Option<String>,
 }
 
@@ -551,8 +554,10 @@ impl Default for Nginx {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Listen {
     /// HTTP.
+    #[schemars(range(min = 1))]
     pub http: u16,
     /// HTTPS.
+    #[schemars(range(min = 1))]
     pub https: u16,
 }
 
@@ -577,6 +582,7 @@ pub(super) struct Upstream {
     /// The group of machines that answer.
     pub group: String,
     /// Their port.
+    #[schemars(range(min = 1))]
     pub port: u16,
     /// How many failures take a machine out of the balance.
     #[serde(default = "one")]
@@ -668,7 +674,7 @@ fn type_a() -> String {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum SecretSource {
-    /// Generated at the first apply, this many characters long, and kept in the state.
+    /// Generated at the first apply, this many characters long, and kept in the state. Another length makes a new one.
     Generate(#[schemars(range(min = 8, max = 256))] u32),
     /// Read from this environment variable.
     Env(String),

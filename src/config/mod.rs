@@ -19,7 +19,7 @@ pub use self::{
     units::Cidr,
 };
 use crate::{
-    error::{Context, Diagnostic, Error, Result, Severity, did_you_mean},
+    error::{Context, Diagnostic, Error, Result, Severity, count, did_you_mean},
     name::Name,
     resource::{HealthCheck, Resource, VmSpec},
     yaml::{self, Content, Key, Node, Source},
@@ -70,6 +70,8 @@ pub struct Environment {
     pub extra_vars: Map<String, Value>,
     /// Secrets, by name, and where they come from.
     pub secrets: IndexMap<String, SecretSource>,
+    /// Where the file asks for each of them.
+    pub secret_marks: IndexMap<String, yaml::Mark>,
     /// Templates of the outputs.
     pub outputs: IndexMap<String, String>,
     /// The templates of the outputs, each with its place.
@@ -84,6 +86,8 @@ pub struct Environment {
     pub pool: Option<usize>,
     /// Where its state lies.
     pub state: StateSettings,
+    /// Where the section `state` says so, by the names of its keys: `key_file`, `recipients[0]`.
+    pub state_marks: IndexMap<String, yaml::Mark>,
     /// How long it lives, from its first apply on.
     pub ttl: Option<std::time::Duration>,
     /// Parts of the file that mean something in a cloud only, with their places.
@@ -504,9 +508,22 @@ fn has_errors(found: &[Diagnostic]) -> bool {
 #[must_use]
 pub fn mistakes(file: &Path, mut found: Vec<Diagnostic>) -> Error {
     found.sort_by(|a, b| (a.severity, &a.location).cmp(&(b.severity, &b.location)));
-    let errors = found.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-    let plural = if errors == 1 { "mistake" } else { "mistakes" };
-    Error::from_diagnostics(format!("`{}` has {errors} {plural}", file.display()), found)
+    let errors = || found.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let mut files: Vec<&Path> = Vec::new();
+    for diagnostic in errors() {
+        let place = diagnostic.location.as_ref().map_or(file, |location| &location.file);
+        if !files.contains(&place) {
+            files.push(place);
+        }
+    }
+    let mistakes = count(errors().count() as u64, "mistake");
+    let summary = match files.split_first() {
+        Some((only, [])) => format!("`{}` has {mistakes}", only.display()),
+        Some((first, [second])) => format!("`{}` and `{}` have {mistakes}", first.display(), second.display()),
+        Some((first, others)) => format!("`{}` and {} other files have {mistakes}", first.display(), others.len()),
+        None => format!("`{}` has {mistakes}", file.display()),
+    };
+    Error::from_diagnostics(summary, found)
 }
 
 /// `section:` with nothing behind it means a section of defaults; variables and settings keep their nulls.

@@ -97,7 +97,10 @@ impl FromStr for Cron {
                 let fits = |text: &str| text.parse::<u32>().is_ok_and(|n| (low..=high).contains(&n));
                 let range_fits = range == "*" || range.split('-').all(fits) && range.split('-').count() <= 2;
                 if !step_fits || !range_fits {
-                    return Err(format!("`{item}` is not a {name} of a schedule ({low}-{high}, `*`, `a-b`, `*/n`)"));
+                    let article = if name == "hour" { "an" } else { "a" };
+                    return Err(format!(
+                        "`{item}` is not {article} {name} of a schedule ({low}-{high}, `*`, `a-b`, `*/n`)"
+                    ));
                 }
             }
         }

@@ -22,6 +22,9 @@ use crate::{
 /// The groups that `site.yml` has plays for: every environment has them, with or without machines.
 const SHIPPED: &[&str] = &["app", "monitoring", "nginx", "postgres"];
 
+/// The variables that every environment has.
+pub(super) const VARIABLES: &[&str] = &["env", "hosts", "nginx", "postgres", "secret", "tls"];
+
 /// The inventory of an environment as it stands in the state.
 #[must_use]
 pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inventory {

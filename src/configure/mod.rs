@@ -1,5 +1,5 @@
 //! From resources to configured machines: secrets and certificates, the inventory, connections, playbooks, outputs.
-//! May import `apply`, `playbook`, `remote`, `provider`, `state`, `config` and the vocabulary.
+//! May import `apply`, `plan`, `playbook`, `remote`, `provider`, `state`, `config` and the vocabulary.
 
 mod certificates;
 mod connections;
@@ -8,6 +8,7 @@ mod host_keys;
 mod inventory;
 mod machines;
 mod playbooks;
+mod secrets;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,56 +19,17 @@ pub use self::{
     connections::Pool,
     health::wait_until_healthy,
     inventory::inventory,
-    playbooks::{check_limit, check_plays, load_plays},
+    playbooks::{check_limit, check_plays, load_plays, reached},
+    secrets::{prepare_secrets, review_secrets},
 };
 pub(crate) use self::{connections::bastion, machines::machine};
 use crate::{
-    apply,
-    config::{Environment, SecretSource},
-    error::{Context, Error, Result},
+    config::Environment,
+    error::{Context, Result},
     event::Events,
-    identity,
     playbook::{self, Inventory, Loader, Options, Play, Recap, SearchPath, TaskScope, World},
-    secret::Secret,
-    state::Vault,
     template::{Authored, Engine},
 };
-
-/// Makes or reads every secret of the environment: the provider may be told some of them. The answer warns of those that are
-/// not hidden.
-///
-/// # Errors
-/// When a variable or a file of a secret is missing.
-pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    let mut given = |vault: &mut Vault, name: &str, value: Secret| {
-        warnings.extend(value.weakness().map(|weakness| format!("the secret `{name}` {weakness}")));
-        vault.put(&apply::secret(name), value);
-    };
-    for (name, source) in &environment.secrets {
-        match source {
-            SecretSource::Generate(length) => {
-                drop(vault.ensure(&apply::secret(name), || identity::random_text(*length as usize))?);
-            }
-            SecretSource::Env(variable) => {
-                #[expect(clippy::disallowed_methods, reason = "the file says that this secret is in the environment")]
-                let value = std::env::var(variable).map_err(|_| {
-                    Error::usage(format!(
-                        "the secret `{name}` is read from the variable `{variable}`, which is not set"
-                    ))
-                })?;
-                given(vault, name, Secret::new(value));
-            }
-            SecretSource::File(path) => {
-                let path = environment.folder.join(path);
-                let text = std::fs::read_to_string(&path)
-                    .context(|| format!("the secret `{name}` cannot be read from `{}`", path.display()))?;
-                given(vault, name, Secret::new(text.strip_suffix('\n').unwrap_or(&text)));
-            }
-        }
-    }
-    Ok(warnings)
-}
 
 /// The loader of an environment's playbooks.
 #[must_use]

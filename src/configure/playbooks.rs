@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::inventory;
+use super::inventory::{self, inventory};
 use crate::{
     config::{self, Environment, LoadOptions},
     error::{Diagnostic, Error, Result, did_you_mean},
@@ -34,6 +34,7 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
             }
         }
     }
+    found.extend(reserved(environment));
     let mut plays = Vec::new();
     if !paths.is_empty() {
         let (read, mistakes) = loader.read_playbooks(&paths)?;
@@ -109,8 +110,50 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
             }
         }
     }
+    for (host, mark, conditional) in plays.iter().flat_map(|play| &play.words.delegates) {
+        let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        if here || inventory.hosts.contains(host) {
+            continue;
+        }
+        let message = format!("`delegate_to: {host}` is no machine of this environment");
+        // It may be one of another environment that the playbook is for, too.
+        let place = mark.location();
+        let mut mistake = if *conditional || elsewhere(environment, host) {
+            Diagnostic::warning(place, message)
+        } else {
+            Diagnostic::error(place, message)
+        };
+        mistake.hint = did_you_mean(host, inventory.hosts.iter().map(String::as_str))
+            .map(|close| format!("did you mean `{close}`?"));
+        if !found.contains(&mistake) {
+            found.push(mistake);
+        }
+    }
     found.extend(playbook::unmatched(plays, &inventory.hosts, &inventory.groups, &|name| elsewhere(environment, name)));
     found
+}
+
+/// Variables whose names infra or Ansible use themselves.
+fn reserved(environment: &Environment) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (key, _) in environment.written_vars.iter().flat_map(|node| node.entries().unwrap_or_default()) {
+        let message = if playbook::MAGIC_VARIABLES.contains(&key.name.as_str()) {
+            format!("`{}` is a magic variable: this value is never used", key.name)
+        } else if inventory::VARIABLES.contains(&key.name.as_str()) {
+            format!("`{0}` hides the variable `{0}` that infra sets for playbooks and templates", key.name)
+        } else {
+            continue;
+        };
+        found.push(Diagnostic::warning(key.mark.location(), message).hint("give it another name"));
+    }
+    found
+}
+
+/// The machines that a play is for, as far as that can be known before it runs.
+#[must_use]
+pub fn reached(environment: &Environment, plays: &[Play]) -> BTreeSet<String> {
+    let inventory = inventory_of(environment);
+    playbook::reached(plays, &inventory.hosts, &inventory.groups)
 }
 
 /// Refuses a limit that names what the environment does not have.
@@ -120,7 +163,14 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
 pub fn check_limit(environment: &Environment, limit: &str) -> Result<()> {
     let inventory = inventory_of(environment);
     let unknown = playbook::unknown_patterns(limit, &inventory.hosts, &inventory.groups)?;
-    let Some(pattern) = unknown.first() else { return Ok(()) };
+    let Some(pattern) = unknown.first() else {
+        let limit_of = [limit.to_owned()];
+        if playbook::match_hosts(&limit_of, &inventory.hosts, &inventory.groups).is_empty() {
+            return Err(Error::usage(format!("`--limit {limit}` leaves no machine of `{}`", environment.name))
+                .hint(format!("infra inventory {}", environment.name)));
+        }
+        return Ok(());
+    };
     let error = Error::usage(format!("`--limit`: `{pattern}` matches no host and no group of `{}`", environment.name));
     let names = inventory.hosts.iter().chain(inventory.groups.keys()).map(String::as_str);
     Err(match did_you_mean(pattern, names) {

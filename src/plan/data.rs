@@ -93,7 +93,15 @@ impl Plan {
         if self.data != DataPolicy::Refuse || lost.is_empty() {
             return Ok(());
         }
-        Err(Error::usage(format!("this plan loses data: {}", lost.join(", ")))
+        let error = Error::usage(format!("this plan loses data: {}", lost.join(", ")));
+        let error = match lost.iter().find_map(|what| what.strip_prefix("postgres.")?.split(' ').next()) {
+            Some(name) => error.hint(format!(
+                "`infra ssh {} postgres-{name} -- sudo postgresql-backup` makes a dump; docs/databases.md says how to take it along",
+                self.environment
+            )),
+            None => error,
+        };
+        Err(error
             .hint("make a copy of it first; `--allow-data-loss` carries the plan out, and keeps nothing of it")
             .hint("`--exclude ADDRESS` leaves an object as it is, with all that it is in"))
     }
@@ -169,6 +177,7 @@ mod tests {
             serial: 1,
             digest: String::new(),
             changes: diff(wanted, known).unwrap(),
+            secrets: Vec::new(),
             configure: Configure::default(),
             data,
         }

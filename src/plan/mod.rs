@@ -3,6 +3,7 @@
 
 mod data;
 mod follow;
+mod secrets;
 mod select;
 mod site;
 mod sweep;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     data::DataPolicy,
+    secrets::SecretChange,
     select::Selection,
     site::{Site, check_project},
     sweep::{Listed, terms, terms_in_force},
@@ -136,6 +138,9 @@ pub struct Plan {
     pub digest: String,
     /// One change an address, in the order of addresses.
     pub changes: Vec<Change>,
+    /// The secrets that are made or changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretChange>,
     /// The machines that are configured afterwards, and by which playbooks.
     pub configure: Configure,
     /// What becomes of data whose object goes.
@@ -331,19 +336,34 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
     if !moved.is_empty() {
         change.before = Some(known_spec.clone());
     }
+    let rules = (known.policy.rules)(address.kind);
     let names: BTreeSet<&String> = known_spec.keys().chain(resource.spec.keys()).collect();
     let differing: Vec<&str> = names
         .into_iter()
         .filter(|name| known_spec.get(*name) != resource.spec.get(*name))
         .map(String::as_str)
+        .filter(|name| !matches!(rules.change(name), FieldChange::Ignored(_)))
         .collect();
-    let rules = (known.policy.rules)(address.kind);
     let needs = |wanted: FieldChange| differing.iter().find(move |field| rules.change(field) == wanted);
     for field in &differing {
         if let FieldChange::Refused(instead) = rules.change(field) {
             return Err(Error::usage(format!("`{address}`: `{field}` cannot be changed"))
                 .hint(instead)
                 .hint(format!("it is asked for at {}", resource.origin)));
+        }
+    }
+    if needs(FieldChange::Replace).is_none() {
+        for field in differing.iter().filter(|field| rules.grows(field)) {
+            let size = |spec: &Map<String, Value>| spec.get(*field).and_then(Value::as_u64);
+            if let (Some(before), Some(after)) = (size(&known_spec), size(&resource.spec))
+                && after < before
+            {
+                return Err(Error::usage(format!(
+                    "`{address}`: `{field}` cannot be made smaller: it is {before}, and {after} is asked for at {}",
+                    resource.origin
+                ))
+                .hint("disks only grow; a smaller one is another one: copy the data, then `--replace` the disk"));
+            }
         }
     }
     if let Some(forcing) = needs(FieldChange::Replace) {

@@ -254,7 +254,15 @@ fn diagnostic(location: Option<Location>, error: &Error) -> Diagnostic {
 pub(super) fn within(mark: &Mark, text: &str, word: &str) -> Location {
     let begin = mark.location();
     let lines = mark.source().text().lines().enumerate().skip(begin.line - 1).take(text.lines().count() + 1);
-    let found = lines.into_iter().find_map(|(number, line)| Some((number, line, line.find(word)?)));
+    // What is before the text in its first line is another one's.
+    let from = |number: usize, line: &str| match line.char_indices().nth(begin.column - 1) {
+        Some((at, _)) if number + 1 == begin.line => at,
+        _ => 0,
+    };
+    let found = lines.into_iter().find_map(|(number, line)| {
+        let from = from(number, line);
+        Some((number, line, from + line[from..].find(word)?))
+    });
     let Some((number, line, at)) = found else { return begin };
     Location {
         line: number + 1,

@@ -35,7 +35,7 @@ pub use self::{
     load::{Beside, Loader, SearchPath, Use, Words, keywords},
     model::{Entry, Play, Task},
     notified::Notified,
-    patterns::{match_hosts, unknown_patterns, unmatched},
+    patterns::{match_hosts, reached, unknown_patterns, unmatched},
     run::{Connections, HostTally, Options, Recap, run},
-    vars::{HostMemory, TaskScope, World},
+    vars::{HostMemory, MAGIC_VARIABLES, TaskScope, World},
 };

@@ -1,6 +1,6 @@
 //! Host patterns, as Ansible reads them: names, groups, `*?[]`, `~regex`, indexes and slices, `&` and `!`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fancy_regex::Regex;
 
@@ -67,6 +67,19 @@ pub(super) fn matched(
 #[must_use]
 pub fn match_hosts(patterns: &[String], hosts: &[String], groups: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     matched(patterns, hosts, groups).map(|matched| matched.hosts).unwrap_or_default()
+}
+
+/// The hosts that a play is for; all of them when its pattern is a template.
+#[must_use]
+pub fn reached(plays: &[Play], hosts: &[String], groups: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
+    let of = |play: &Play| {
+        if play.hosts.iter().any(|pattern| is_template(pattern)) {
+            hosts.to_vec()
+        } else {
+            match_hosts(&play.hosts, hosts, groups)
+        }
+    };
+    plays.iter().flat_map(of).collect()
 }
 
 /// The plays that run nowhere: a name that is no host and no group is a mistake, unless it is one `elsewhere`, in another

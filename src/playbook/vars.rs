@@ -126,6 +126,32 @@ fn locked(map: &RwLock<Map<String, Value>>, name: &str) -> Option<Value> {
     map.read().expect("no task panics while it holds a host's memory").get(name).cloned()
 }
 
+/// The variables that nobody can set.
+pub const MAGIC_VARIABLES: &[&str] = &[
+    "ansible_check_mode",
+    "ansible_diff_mode",
+    "ansible_facts",
+    "ansible_managed",
+    "ansible_parent_role_names",
+    "ansible_play_batch",
+    "ansible_play_hosts",
+    "ansible_play_hosts_all",
+    "ansible_play_name",
+    "ansible_role_name",
+    "ansible_version",
+    "group_names",
+    "groups",
+    "hostvars",
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "play_hosts",
+    "playbook_dir",
+    "role_name",
+    "role_names",
+    "role_path",
+    "vars",
+];
+
 impl TaskScope {
     /// What is known without a host: the variables of the environment, and those of a task that stands for a play.
     #[must_use]

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha512};
 
 use super::local::prepare;
 use crate::{
-    config::StateSettings,
+    config::{Environment, StateSettings},
     error::{Context, Error, Result},
 };
 
@@ -53,6 +53,12 @@ impl Keys {
             recipients: settings.recipients.clone(),
             shared: settings.is_shared(),
         }
+    }
+
+    /// The keys of an environment.
+    #[must_use]
+    pub fn of(environment: &Environment) -> Self {
+        Self::new(&environment.project.join(".infra"), &environment.state)
     }
 
     /// The keys of a project without settings of its own.
@@ -105,6 +111,24 @@ impl Keys {
         }
     }
 
+    /// What is wrong with the settings, by the names of their keys in the section `state`: found before anything has to be
+    /// encrypted.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<(String, Error)> {
+        let mut found = Vec::new();
+        if self.file.is_some() {
+            match self.identities() {
+                Ok((keys, place)) if keys.is_empty() => found.push(("key_file".to_owned(), no_key(&place))),
+                Ok(_) => {}
+                Err(error) => found.push(("key_file".to_owned(), error)),
+            }
+        }
+        for (at, text) in self.recipients.iter().enumerate() {
+            found.extend(recipient(text).err().map(|error| (format!("recipients[{at}]"), error)));
+        }
+        found
+    }
+
     /// Decrypts what was encrypted with one of the keys.
     ///
     /// # Errors
@@ -139,16 +163,11 @@ impl Keys {
         let own = match identities.into_iter().next() {
             Some(identity) => identity.to_public(),
             None if self.file.is_some() => {
-                return Err(Error::usage(format!("there is no key in {place}"))
-                    .hint("make one: `age-keygen -o FILE`, or name an SSH key of the kind Ed25519"));
+                return Err(no_key(&place));
             }
             None => self.create()?.to_public(),
         };
-        let others = self.recipients.iter().map(|text| {
-            x25519::Recipient::from_str(text).map_err(|error| {
-                Error::usage(format!("`{text}` in `state.recipients` is not an age recipient: {error}"))
-            })
-        });
+        let others = self.recipients.iter().map(|text| recipient(text));
         let mut recipients = vec![own];
         recipients.extend(others.collect::<Result<Vec<_>>>()?);
         let wrong = |error: String| Error::new(format!("the secrets cannot be encrypted: {error}"));
@@ -236,6 +255,19 @@ impl Keys {
         file.persist(path).map_err(|error| Error::from(error.error).context(cannot()))?;
         Ok(())
     }
+}
+
+fn no_key(place: &str) -> Error {
+    Error::usage(format!("there is no key in {place}"))
+        .hint("make one: `age-keygen -o FILE`, or name an SSH key of the kind Ed25519")
+}
+
+/// Somebody else who can decrypt.
+fn recipient(text: &str) -> Result<x25519::Recipient> {
+    x25519::Recipient::from_str(text).map_err(|error| {
+        Error::usage(format!("`{text}` in `state.recipients` is not an age recipient: {error}"))
+            .hint("a recipient is the public key of `age-keygen`: `age1...`")
+    })
 }
 
 /// What the project's own key file says of itself.

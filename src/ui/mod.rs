@@ -5,6 +5,7 @@ mod annotation;
 mod ask;
 mod diagram;
 mod escape;
+mod json;
 mod plan;
 mod progress;
 mod report;
@@ -113,6 +114,13 @@ impl Ui {
         write(&mut std::io::stdout(), &format!("{}\n", self.redactor.value(value)));
     }
 
+    /// Prints an event of the stream that `--json` asks for.
+    pub fn event(&self, value: &Value) {
+        let mut value = value.clone();
+        value["v"] = EVENTS_VERSION.into();
+        self.json_line(&value);
+    }
+
     /// A value without its secrets, for a text that shows it.
     fn redacted(&self, value: &Value) -> Value {
         self.redactor.value(value)
@@ -131,6 +139,13 @@ impl Ui {
         for warning in warnings {
             if !told.contains(&warning) {
                 told.push(warning);
+                if self.mode == Mode::Json {
+                    let message = &warning.message;
+                    let diagnostics = json::diagnostics(std::slice::from_ref(warning));
+                    self.event(&serde_json::json!({
+                        "event": "warning", "message": message, "diagnostics": diagnostics,
+                    }));
+                }
                 self.say(&format!("{}\n", self.paint(YELLOW, &warning.to_string())));
             }
         }
@@ -143,10 +158,10 @@ impl Ui {
             command(&annotation::of_error(error));
         }
         if self.mode == Mode::Json {
-            let value = serde_json::json!({
-                "v": EVENTS_VERSION, "event": "error", "message": error.to_string(), "hints": error.hints(), "exit_code": error.exit_code(),
-            });
-            self.json_line(&value);
+            self.event(&serde_json::json!({
+                "event": "error", "message": error.to_string(), "hints": error.hints(), "exit_code": error.exit_code(),
+                "diagnostics": json::diagnostics(error.diagnostics()),
+            }));
             return;
         }
         let mut text = format!("{} {}\n", self.paint(RED, "error:"), error.message());

@@ -45,7 +45,12 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
             }
         }
     }
-    if !shown.is_empty() {
+    for secret in &plan.secrets {
+        let color = if secret.action == Action::Create { GREEN } else { YELLOW };
+        let line = format!("{} secret.{}", secret.action.sign(), secret.name);
+        text += &format!("{}  {}\n", ui.paint(color, &line), ui.paint(DIM, &format!("({})", secret.reason)));
+    }
+    if !shown.is_empty() || !plan.secrets.is_empty() {
         text.push('\n');
     }
     text += &format!("{}\n", summary(plan));
@@ -172,6 +177,7 @@ mod tests {
             serial: 1,
             digest: String::new(),
             changes: vec![change],
+            secrets: Vec::new(),
             configure: Configure::default(),
             data: DataPolicy::default(),
         };

@@ -47,7 +47,7 @@ impl Report {
             .filter(|(_, seconds)| *seconds >= (total / 20.0).max(0.1))
             .map(|(what, seconds)| format!("{what} {}", duration(seconds)))
             .collect();
-        Some(format!("{last}: {}", long.join(" > ")))
+        (!long.is_empty()).then(|| format!("{last}: {}", long.join(" > ")))
     }
 }
 

@@ -92,6 +92,7 @@ fn plan(environment: &Environment, changes: Vec<Change>) -> Plan {
         terms: Terms::default(),
         digest: String::new(),
         changes,
+        secrets: Vec::new(),
         configure: Configure::default(),
         // What is tried with these is how changes are carried out, not whether they may be.
         data: DataPolicy::Lose,

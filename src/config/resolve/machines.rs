@@ -154,6 +154,15 @@ impl Resolver<'_> {
             self.mistake(&section, format!("two machines are called `{}`; the other one is at {other}", machine.name));
             return;
         }
+        if matches!(machine.name.as_str(), "all" | "ungrouped" | "localhost") {
+            let message = format!("a machine cannot be called `{}`", machine.name);
+            let means = if machine.name.as_str() == "localhost" {
+                "playbooks mean the machine that runs infra by it"
+            } else {
+                "playbooks mean a group by it"
+            };
+            self.mistake(&section, message).hint = Some(means.to_owned());
+        }
         let Some(subnet) = self.subnet_of(&machine) else { return };
         let mut needs = vec![Address::subnet(&subnet)];
         let mut disks = Vec::new();

@@ -17,7 +17,7 @@ use super::{
     file::{File, Metadata},
 };
 use crate::{
-    error::{Context, Diagnostic, Result, did_you_mean},
+    error::{Context, Diagnostic, Result, did_you_mean, distance},
     name::Name,
     resource::{Address, AddressSpec, KindName, RegistrySpec, Resource, spec_fields},
     yaml::{Mark, Node},
@@ -80,14 +80,22 @@ pub(super) fn resolve(
         (name.clone(), (account.roles.clone(), resolver.mark(&["service_accounts", name.as_str()])))
     });
     let service_accounts = accounts.collect();
+    resolver.passwords(&file);
+    let secret_marks =
+        file.secrets.keys().map(|name| (name.clone(), resolver.mark(&["secrets", name]))).collect::<IndexMap<_, _>>();
+    let state_marks = state_marks(root);
     let Resolver { resources, hosts, groups, .. } = resolver;
 
     let extra_vars = super::parse_vars(&options.vars)?;
     let mut vars = file.vars;
     vars.extend(extra_vars.clone());
-    let mut secrets = file.secrets;
-    for password in postgres.values().flat_map(|service| service.users.values()) {
-        secrets.entry(password.clone()).or_insert(super::SecretSource::Generate(24));
+    let (mut secrets, mut secret_marks) = (file.secrets, secret_marks);
+    for (name, service) in &postgres {
+        for (user, password) in &service.users {
+            secrets.entry(password.clone()).or_insert(super::SecretSource::Generate(24));
+            let mark = || mark_of(root, &["postgres", name.as_str(), "users", user, "password"]);
+            secret_marks.entry(password.clone()).or_insert_with(mark);
+        }
     }
     let mut written_vars: Vec<Node> = root.get("vars").into_iter().cloned().collect();
     let playbook_marks = root.get("playbooks").and_then(Node::items).unwrap_or_default();
@@ -112,6 +120,7 @@ pub(super) fn resolve(
         host_vars: read_vars(&folder.join("host_vars"), &mut written_vars, found)?,
         extra_vars,
         secrets,
+        secret_marks,
         outputs: file.outputs,
         output_marks: root.get("outputs").map(Node::texts).unwrap_or_default(),
         written_vars,
@@ -120,12 +129,45 @@ pub(super) fn resolve(
         ttl: file.ttl.map(|span| span.0),
         pool: file.pool.map(|pool| pool.min as usize),
         state: file.state.settings(&folder),
+        state_marks,
         cloud_only,
         warnings: Vec::new(),
         folder,
     };
     check_var_files(&environment, found);
     Ok(environment)
+}
+
+/// The place of the deepest node on a path that a file has.
+fn mark_of(root: &Node, path: &[&str]) -> Mark {
+    let mut mark = root.mark.clone();
+    let mut node = root;
+    for part in path {
+        match node.entries().and_then(|entries| entries.iter().find(|(key, _)| key.name == *part)) {
+            Some((key, value)) => {
+                mark =
+                    if value.entries().is_some() || value.items().is_some() { &key.mark } else { &value.mark }.clone();
+                node = value;
+            }
+            None => match node.items().and_then(|items| items.iter().find(|item| item.as_str() == Some(part))) {
+                Some(item) => {
+                    mark = item.mark.clone();
+                    node = item;
+                }
+                None => break,
+            },
+        }
+    }
+    mark
+}
+
+/// The places of what the section `state` says about keys.
+fn state_marks(root: &Node) -> IndexMap<String, Mark> {
+    let Some(section) = root.get("state") else { return IndexMap::new() };
+    let file = section.get("key_file").map(|node| ("key_file".to_owned(), node.mark.clone()));
+    let recipients = section.get("recipients").and_then(Node::items).unwrap_or_default().iter().enumerate();
+    let recipients = recipients.map(|(at, node)| (format!("recipients[{at}]"), node.mark.clone()));
+    file.into_iter().chain(recipients).collect()
 }
 
 struct Resolver<'a> {
@@ -143,25 +185,26 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     /// The place of the deepest node on a path that the file has.
     fn mark(&self, path: &[&str]) -> Mark {
-        let mut mark = self.root.mark.clone();
-        let mut node = self.root;
-        for part in path {
-            match node.entries().and_then(|entries| entries.iter().find(|(key, _)| key.name == *part)) {
-                Some((key, value)) => {
-                    mark = if value.entries().is_some() || value.items().is_some() { &key.mark } else { &value.mark }
-                        .clone();
-                    node = value;
+        mark_of(self.root, path)
+    }
+
+    /// A password names a secret. One that is not declared is generated, unless its name is nearly that of one which is.
+    fn passwords(&mut self, file: &File) {
+        for (service, settings) in &file.postgres {
+            for (user, login) in &settings.users {
+                let Some(name) = login.password.as_ref().filter(|name| !file.secrets.contains_key(*name)) else {
+                    continue;
+                };
+                let declared = file.secrets.keys().map(String::as_str);
+                if let Some(close) = did_you_mean(name, declared).filter(|close| distance(close, name) <= 2) {
+                    let hint = format!(
+                        "did you mean `{close}`? A new one is declared: `secrets: {{ {name}: {{ generate: 24 }} }}`"
+                    );
+                    let path = ["postgres", service.as_str(), "users", user, "password"];
+                    self.mistake(&path, format!("there is no secret `{name}`")).hint = Some(hint);
                 }
-                None => match node.items().and_then(|items| items.iter().find(|item| item.as_str() == Some(part))) {
-                    Some(item) => {
-                        mark = item.mark.clone();
-                        node = item;
-                    }
-                    None => break,
-                },
             }
         }
-        mark
     }
 
     fn mistake(&mut self, path: &[&str], message: impl Into<String>) -> &mut Diagnostic {
@@ -218,7 +261,31 @@ impl Resolver<'_> {
         let zones = named("zone", "dns", file.dns.keys().collect());
         let registries = named("registry", "registries", file.registries.keys().collect());
         let others = addresses.into_iter().chain(zones).chain(registries);
-        accounts.chain(instances).chain(groups).chain(others).collect()
+        let settings = self.cloud_settings();
+        accounts.chain(instances).chain(groups).chain(others).chain(settings).collect()
+    }
+
+    /// Settings of machines and subnets that only a cloud has.
+    fn cloud_settings(&self) -> Vec<(String, Mark)> {
+        const SETTINGS: &[(&str, &[&str])] = &[
+            ("instances", &["placement"]),
+            ("instance_groups", &["deploy_policy", "allocation_policy", "health_check"]),
+            ("postgres", &[]),
+            ("nginx", &[]),
+        ];
+        let mut found = Vec::new();
+        for (section, settings) in SETTINGS {
+            for (name, node) in self.root.get(section).and_then(Node::entries).unwrap_or_default() {
+                let resources = node.get("resources").into_iter().flat_map(|node| node.entries().unwrap_or_default());
+                let resources = resources.filter(|(key, _)| matches!(key.name.as_str(), "class" | "disk_type"));
+                let own = node.entries().unwrap_or_default().iter();
+                let own = own.filter(|(key, _)| settings.contains(&key.name.as_str()));
+                for (key, _) in own.chain(resources) {
+                    found.push((format!("`{}` of `{}`", key.name, name.name), key.mark.clone()));
+                }
+            }
+        }
+        found
     }
 
     /// References that can only be checked when every machine is known.

@@ -143,7 +143,7 @@ impl Loader {
         let mut common = outer.clone();
         let conditional = !outer.when.is_empty() || fields.iter().any(|(key, _)| key.name == "when");
         for (key, node) in fields {
-            let value = || Some(Authored::from(node));
+            let value = || Some(Authored::node(node));
             match key.name.as_str() {
                 "when" => {
                     for condition in list(node) {
@@ -160,7 +160,7 @@ impl Loader {
                         common.vars.extend(Authored::entries(entries).into());
                     }
                 }
-                "become" => common.r#become = value(),
+                "become" => common.r#become = self.flag(key, node),
                 "become_user" => {
                     self.uses(node, false, conditional);
                     common.become_user = value();
@@ -176,18 +176,25 @@ impl Loader {
                 }
                 "delegate_to" => {
                     self.uses(node, false, conditional);
+                    self.delegates(node, conditional);
                     common.delegate_to = value();
                 }
-                "run_once" => common.run_once = value(),
-                "ignore_errors" => common.ignore_errors = value(),
-                "ignore_unreachable" => common.ignore_unreachable = value(),
-                "any_errors_fatal" => common.any_errors_fatal = value(),
-                "throttle" => common.throttle = value(),
-                "timeout" => common.timeout = value(),
-                "no_log" => common.no_log = value(),
-                "check_mode" => common.check_mode = value(),
-                "diff" => common.diff = value(),
-                "delegate_facts" => common.delegate_facts = value(),
+                "run_once" => common.run_once = self.flag(key, node),
+                "ignore_errors" => common.ignore_errors = self.flag(key, node),
+                "ignore_unreachable" => common.ignore_unreachable = self.flag(key, node),
+                "any_errors_fatal" => common.any_errors_fatal = self.flag(key, node),
+                "throttle" => {
+                    self.check_value(node, |text| count("throttle", text).map(drop));
+                    common.throttle = value();
+                }
+                "timeout" => {
+                    self.check_value(node, |text| count("timeout", text).map(drop));
+                    common.timeout = value();
+                }
+                "no_log" => common.no_log = self.flag(key, node),
+                "check_mode" => common.check_mode = self.flag(key, node),
+                "diff" => common.diff = self.flag(key, node),
+                "delegate_facts" => common.delegate_facts = self.flag(key, node),
                 "notify" => {
                     self.notifies(node);
                     common.notify = list(node);
@@ -196,6 +203,20 @@ impl Loader {
             }
         }
         common
+    }
+
+    /// A keyword that is true or false, or a template that says so.
+    fn flag(&self, key: &Key, node: &Node) -> Option<Authored> {
+        const WORDS: &[&str] =
+            &["true", "false", "yes", "no", "on", "off", "1", "0", "y", "n", "t", "f", "1.0", "0.0", "null", ""];
+        self.check_value(node, |text| {
+            if WORDS.contains(&text.trim().to_ascii_lowercase().as_str()) {
+                return Ok(());
+            }
+            Err(Error::usage(format!("`{}: {text}` is neither true nor false", key.name))
+                .hint("a variable is written as `\"{{ name }}\"`"))
+        });
+        Some(Authored::node(node))
     }
 
     /// A value that is known now must be one that we have.
@@ -251,7 +272,7 @@ impl Loader {
                 "name" => task.name = value.as_str().map_or_else(|| value.to_value().to_string(), str::to_owned),
                 "register" => task.register = self.variable_name(value),
                 "changed_when" | "failed_when" | "until" => {
-                    let condition = Authored::from(value);
+                    let condition = Authored::node(value);
                     for one in list(value) {
                         self.check_condition(&one, value);
                     }
@@ -263,11 +284,11 @@ impl Loader {
                 }
                 "retries" => {
                     self.check_value(value, |text| count("retries", text).map(drop));
-                    task.retries = Some(value.into());
+                    task.retries = Some(Authored::node(value));
                 }
                 "delay" => {
                     self.check_value(value, |text| count("delay", text).map(drop));
-                    task.delay = Some(value.into());
+                    task.delay = Some(Authored::node(value));
                 }
                 "listen" => task.listen = texts(value),
                 "loop" => {
@@ -279,7 +300,7 @@ impl Loader {
                             _ => diagnostic,
                         });
                     }
-                    task.r#loop = Some(Loop::new("loop", value.into()));
+                    task.r#loop = Some(Loop::new("loop", Authored::node(value)));
                 }
                 "loop_control" => control = Some(value),
                 "args" => {
@@ -288,7 +309,7 @@ impl Loader {
                     }
                 }
                 name if name.starts_with("with_") => {
-                    task.r#loop = Some(Loop::new(&name["with_".len()..], value.into()));
+                    task.r#loop = Some(Loop::new(&name["with_".len()..], Authored::node(value)));
                 }
                 _ => {}
             }
@@ -320,7 +341,7 @@ impl Loader {
                 "index_var" => r#loop.index_var = self.variable_name(value),
                 "label" => {
                     self.uses(value, false, true);
-                    r#loop.label = Some(value.into());
+                    r#loop.label = Some(Authored::node(value));
                 }
                 "pause" => r#loop.pause = value.to_value().as_f64(),
                 "extended" => r#loop.extended = crate::template::is_true(&value.to_value()),

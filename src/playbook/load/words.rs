@@ -52,6 +52,8 @@ pub struct Words {
     pub local: bool,
     /// The handlers that it notifies, and where.
     pub notified: Vec<(String, Mark)>,
+    /// The hosts that tasks are delegated to by name, where, and whether that is under a condition.
+    pub delegates: Vec<(String, Mark, bool)>,
 }
 
 impl Words {
@@ -126,6 +128,13 @@ impl Loader {
             if let Some(text) = name.as_str().filter(|text| !is_template(text)) {
                 self.word(|words| words.notified.push((text.to_owned(), name.mark.clone())));
             }
+        }
+    }
+
+    /// Notes the host that a task or block is delegated to.
+    pub(super) fn delegates(&self, node: &Node, conditional: bool) {
+        if let Some(name) = node.as_str().filter(|text| !is_template(text)) {
+            self.word(|words| words.delegates.push((name.to_owned(), node.mark.clone(), conditional)));
         }
     }
 

@@ -1,0 +1,96 @@
+//! What a plan does about the secrets of the environment file.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Plan};
+use crate::resource::{KindName, PostgresSpec};
+
+/// A secret of the environment file that is made or changed. Its value is not here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretChange {
+    /// Its name.
+    pub name: String,
+    /// Whether it is made or changed.
+    pub action: Action,
+    /// Why, and where its value comes from.
+    pub reason: String,
+}
+
+impl Plan {
+    /// Adds what becomes of the secrets: a managed database whose password changes is updated, too.
+    pub fn add_secrets(&mut self, secrets: Vec<SecretChange>) {
+        let changed = |name: &String| secrets.iter().any(|one| one.action == Action::Update && one.name == *name);
+        let kept = self.changes.iter_mut().filter(|change| change.action == Action::Keep);
+        for change in kept.filter(|change| change.address.kind == KindName::POSTGRES) {
+            let spec = change.after.as_ref().and_then(|resource| resource.spec::<PostgresSpec>().ok());
+            let passwords = spec.map(|spec| spec.users).unwrap_or_default();
+            if let Some(name) = passwords.values().find(|name| changed(name)) {
+                change.action = Action::Update;
+                change.reason = format!("the secret `{name}` changes");
+            }
+        }
+        self.secrets = secrets;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::SecretChange;
+    use crate::{
+        plan::{Action, Change, Configure, DataPolicy, Plan, VERSION},
+        resource::{Resource, Terms},
+    };
+
+    fn plan(changed: Action) -> Plan {
+        let spec = json!({
+            "version": 15, "cores": 2, "memory_mb": 4096, "disk_gb": 10, "subnet": "main", "public": false, "settings": {},
+            "users": { "app": "password" }, "databases": {},
+        });
+        let address: crate::resource::Address = "postgres.main".parse().unwrap();
+        let resource = Resource {
+            address: address.clone(),
+            spec: spec.as_object().unwrap().clone(),
+            needs: Vec::new(),
+            origin: String::new(),
+            data: Vec::new(),
+        };
+        let change = Change {
+            address,
+            action: Action::Keep,
+            reason: String::new(),
+            before: Some(resource.spec.clone()),
+            after: Some(resource),
+            object: None,
+            needs: Vec::new(),
+            token: None,
+            data: Vec::new(),
+            follows: Vec::new(),
+            chosen: serde_json::Map::new(),
+        };
+        let mut plan = Plan {
+            version: VERSION,
+            environment: "dev".parse().unwrap(),
+            labelled: "dev".parse().unwrap(),
+            project: String::new(),
+            terms: Terms::default(),
+            serial: 1,
+            digest: String::new(),
+            changes: vec![change],
+            secrets: Vec::new(),
+            configure: Configure::default(),
+            data: DataPolicy::default(),
+        };
+        plan.add_secrets(vec![SecretChange { name: "password".into(), action: changed, reason: "it is new".into() }]);
+        plan
+    }
+
+    #[test]
+    fn a_managed_database_gets_a_password_that_changes() {
+        let rotated = plan(Action::Update);
+        assert_eq!(rotated.changes[0].action, Action::Update);
+        assert_eq!(rotated.changes[0].reason, "the secret `password` changes");
+        assert_eq!(plan(Action::Create).changes[0].action, Action::Keep);
+    }
+}
