@@ -296,7 +296,7 @@ impl Transport for Of {
         Ok(scripts.iter().map(|_| Output { status: Some(0), ..Output::default() }).collect())
     }
 
-    async fn send(&self, _: Option<&str>, _: &str, _: bytes::Bytes) -> Result<Output> {
+    async fn pour(&self, _: Option<&str>, _: &Script, _: &mut infra::remote::Source<'_>) -> Result<Output> {
         Ok(Output { status: Some(0), ..Output::default() })
     }
 
