@@ -55,6 +55,7 @@ provider: yandex
 yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
 network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [web], ports: [80]}}}
 service_accounts: {robots: {roles: [editor, viewer]}}
+secrets: {chosen: {generate: 12}}
 addresses: {fixed: }
 registries: {images: }
 instances:
@@ -92,8 +93,13 @@ fn changed() -> String {
         ("app: {node_count: 1", "app: {node_count: 2"),
         ("nodes: 2", "nodes: 3"),
         ("work_mem: 64MB", "work_mem: 32MB"),
-        ("users: {app: }", "users: {app: , report: }"),
-        ("[pg_trgm]}}", "[pg_trgm, uuid-ossp]}, more: {owner: report}}"),
+        ("users: {app: }", "users: {app: {password: chosen}, report: }"),
+        (
+            "{owner: app, extensions: [pg_trgm]}}",
+            "{owner: report, extensions: [pg_trgm, uuid-ossp]}, more: {owner: report}}",
+        ),
+        ("{zone: home.internal, private: true,", "{zone: home.internal,"),
+        ("{name: db, to: db}", "{name: db, values: [192.0.2.1]}"),
         ("{name: old, values: [192.0.2.1]}", "{name: new, values: [192.0.2.1]}"),
     ]
     .iter()
@@ -141,10 +147,27 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     // A disk and a database never become smaller.
     let back = YANDEX.replace("secondary_disk_size: 5", "secondary_disk_size: 8");
     on_yandex::apply(project, &cloud, &back).await;
-    // What stands still is started again.
-    for name in ["dev-app", "dev-main"] {
-        cloud.edit(name, |object| object["status"] = "STOPPED".into());
+    // What is stopped or paused goes on, and what somebody else has changed is changed back.
+    for (collection, name, status) in [
+        ("/compute/v1/instanceGroups", "dev-app", "STOPPED"),
+        ("/compute/v1/instanceGroups", "dev-pub", "PAUSED"),
+        ("/managed-postgresql/v1/clusters", "dev-main", "STOPPED"),
+        ("/load-balancer/v1/networkLoadBalancers", "dev-front", "STOPPED"),
+    ] {
+        cloud.edit_in(collection, name, |object| object["status"] = status.into());
     }
+    cloud.edit("dev-main", |cluster| {
+        cluster["securityGroupIds"] = json!([]);
+        cluster["hosts"][0]["assignPublicIp"] = true.into();
+    });
+    cloud.edit_in("/vpc/v1/routeTables", "dev-egress", |table| table["staticRoutes"] = json!([]));
+    cloud.edit_in("/load-balancer/v1/networkLoadBalancers", "dev-front", |balancer| {
+        drop(balancer["listeners"].as_array_mut().unwrap().pop());
+    });
+    cloud.edit("dev-a", |subnet| subnet["routeTableId"] = json!(null));
+    let foreign = cloud.make("/compute/v1/disks", json!({ "zoneId": "ru-central1-a", "size": "4194304" }));
+    cloud.edit("dev-db-data", |disk| disk["instanceIds"] = json!([]));
+    cloud.edit("dev-db", |machine| machine["secondaryDisks"] = json!([{ "diskId": foreign, "deviceName": "other" }]));
     on_yandex::apply(project, &cloud, &back).await;
     on_yandex::destroy(project, &cloud).await;
     let calls = cloud.calls();

@@ -47,7 +47,9 @@ fn fields(kind: KindName) -> BTreeSet<String> {
         KindName::NETWORK => spec_fields(&NetworkSpec { name: String::new(), cidrs: Vec::new(), cidr: text() }),
         KindName::GATEWAY => spec_fields(&GatewaySpec {}),
         KindName::ROUTE_TABLE => spec_fields(&RouteTableSpec { network: name.clone(), gateway: name }),
-        KindName::SECURITY_GROUP => spec_fields(&SecurityGroupSpec { network: name, ports: Vec::new() }),
+        KindName::SECURITY_GROUP => {
+            spec_fields(&SecurityGroupSpec { network: name, ports: Vec::new(), checked: vec![1] })
+        }
         KindName::SERVICE_ACCOUNT => spec_fields(&ServiceAccountSpec {}),
         KindName::ROLE_BINDING => spec_fields(&RoleBindingSpec { service_account: name, roles: Vec::new() }),
         KindName::LOAD_BALANCER => spec_fields(&LoadBalancerSpec { members: Vec::new(), ports: Vec::new() }),
@@ -92,6 +94,8 @@ fn fields(kind: KindName) -> BTreeSet<String> {
 fn unused(provider: ProviderName, kind: KindName) -> &'static [&'static str] {
     match (provider, kind) {
         (ProviderName::Docker, KindName::VM) => &["zone", "disk_type", "class", "compose"],
+        (ProviderName::Yandex, KindName::NETWORK) => &["cidr"],
+        (ProviderName::Aws, KindName::SECURITY_GROUP) => &["checked"],
         _ => &[],
     }
 }

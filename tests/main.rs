@@ -48,3 +48,5 @@ mod validate;
 mod web;
 mod writer;
 mod yandex;
+mod yandex_fields;
+mod yandex_groups;

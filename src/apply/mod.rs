@@ -341,6 +341,33 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Brings what was created or changed to what it can only be once its machines are configured.
+    ///
+    /// # Errors
+    /// The first failure: a group whose machines do not become healthy.
+    pub async fn finish(&self, plan: &Plan) -> Result<()> {
+        let made = |change: &&Change| {
+            !matches!(change.action, Action::Keep | Action::Delete | Action::Forget)
+                && change.address.kind == KindName::INSTANCE_GROUP
+        };
+        let groups = plan.changes.iter().filter(made).map(|change| async move {
+            let Some(resource) = &change.after else { return Ok(()) };
+            let object = plan::believed(&self.books().state, &plan.project, &change.address);
+            let Some(object) = object else { return Ok(()) };
+            let token = token()?;
+            let request = self.request(plan, resource, &token)?;
+            let driver = self.driver(&change.address)?;
+            let work = async {
+                let _call = self.call().await?;
+                driver.finish(&object, &request).await
+            };
+            let subject = change.address.to_string();
+            let object = self.events.watch(&subject, "waiting until it is healthy", "healthy", work).await?;
+            self.record(resource, &object).await
+        });
+        futures::future::join_all(groups).await.into_iter().collect()
+    }
+
     async fn create(&self, plan: &Plan, change: &Change, resource: &Resource, driver: &dyn Driver) -> Result<()> {
         let reused = change.token.clone().filter(|_| change.action == Action::Create);
         let token = reused.map_or_else(token, Ok)?;
@@ -570,6 +597,7 @@ async fn delete(
 /// Whether the state says of an object what there is to say.
 fn same(entry: &Entry, resource: &Resource, object: &Object) -> bool {
     entry.attributes == object.attributes
+        && entry.spec == resource.spec
         && entry.needs == resource.needs
         && held(entry.data.clone(), &resource.data) == entry.data
 }

@@ -99,9 +99,8 @@ impl Apply {
         let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
         let mut session = Session::review(&arguments, ui, redactor).await?;
         let prepared = Prepared::of_apply(&session, ui)?;
-        for warning in life::late_ttl(&session).into_iter().chain(session.orphans().await) {
-            ui.say(&warning);
-        }
+        life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
+        session.orphans().await.iter().for_each(|warning| ui.say(warning));
         let (events, progress) = Progress::start(ui);
         let wait = self.lock_timeout;
         let mut deed = None;
@@ -245,6 +244,10 @@ impl Apply {
         if cancel.is_cancelled() {
             return Err(Error::interrupted("stopped before the end; what was done is in the state")
                 .hint(format!("`infra apply {}` goes on where this one stopped", session.environment.name)));
+        }
+        // Machines that nothing configures are judged at once; others when all is installed.
+        if recap.succeeded() && !selection.is_partial() {
+            phase(events, "health", run.finish(plan)).await?;
         }
         // What is not wanted any more goes last: the machines that used it have just been told.
         if recap.succeeded() {

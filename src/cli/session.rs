@@ -196,13 +196,14 @@ impl Session {
         let (environment, loaded_with) = arguments.load().await?;
         let provider: Arc<dyn Provider> = Arc::from(provider::open(&environment)?);
         let store = Store::open(&environment.project, &environment.name, &environment.state)?;
-        let state = store.read().await?;
+        let mut state = store.read().await?;
         let mut ownership = Ownership::of(&environment.project, provider.as_ref())?;
         ownership.recognise(state.as_ref())?;
-        let vault = match vault_of(state.as_ref(), &store, redactor) {
+        let mut vault = match vault_of(state.as_ref(), &store, redactor) {
             Err(_) if without_secrets => Vault::default(),
             opened => opened?,
         };
+        super::state::first_nodes(&environment, state.as_mut(), &mut vault)?;
         Ok(Self { environment, provider, store, state, vault, ownership, lease: None, loaded_with, without_secrets })
     }
 
@@ -219,7 +220,7 @@ impl Session {
     pub(super) async fn lock(
         &mut self, what: &str, wait: Duration, redactor: &Redactor, events: &Events,
     ) -> Result<CancellationToken> {
-        let (lease, state) = self.store.lease(what, wait, events).await?;
+        let (lease, mut state) = self.store.lease(what, wait, events).await?;
         let lost = lease.lost().clone();
         self.lease = Some(lease);
         self.ownership.recognise(state.as_ref())?;
@@ -236,6 +237,7 @@ impl Session {
             Err(_) if self.without_secrets => Vault::default(),
             opened => opened?,
         };
+        super::state::first_nodes(&self.environment, state.as_mut(), &mut self.vault)?;
         self.state = state;
         Ok(lost)
     }

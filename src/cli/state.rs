@@ -12,7 +12,7 @@ use super::{
 use crate::{
     apply::host_key,
     clock::Clock,
-    config::{self, PostgresSettings, S3Settings, StateSettings},
+    config::{self, Environment, PostgresSettings, S3Settings, StateSettings},
     error::{Context, Error, Result},
     event::Events,
     name::Name,
@@ -218,6 +218,23 @@ async fn edit(
     .await;
     session.unlock().await;
     changed
+}
+
+/// Gives the first machines of fronts the names that they have now: earlier versions numbered them when there were several.
+pub(super) fn first_nodes(environment: &Environment, state: Option<&mut State>, vault: &mut Vault) -> Result<()> {
+    let Some(state) = state else { return Ok(()) };
+    for first in environment.nginx.values().filter_map(|front| front.nodes.first()) {
+        let Ok(before) = format!("{first}-1").parse::<Name>() else { continue };
+        let (from, to) = (Address::vm(&before), Address::vm(first));
+        if state.resources.contains_key(&from)
+            && !state.resources.contains_key(&to)
+            && !environment.hosts.contains_key(&before)
+        {
+            rename(state, &from, &to)?;
+            vault.rename(&host_key(before.as_str()), &host_key(first.as_str()));
+        }
+    }
+    Ok(())
 }
 
 fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {

@@ -30,8 +30,9 @@ impl Validate {
         // What an apply needs beside the files may be there only where it runs: a pipeline validates without secrets.
         let found = preflight::surroundings(&environment, Severity::Warning);
         let plays = preflight::files(&environment, provider.as_deref(), &loader, &engine, found, ui)?;
-        let numbers =
-            [(environment.hosts.len(), "machine"), (environment.resources.len(), "resource"), (plays.len(), "play")];
+        // What the provider makes of the file, as a plan counts it.
+        let resources = provider.map_or(environment.resources.len(), |provider| provider.resources(&environment).len());
+        let numbers = [(environment.hosts.len(), "machine"), (resources, "resource"), (plays.len(), "play")];
         if ui.mode() == Mode::Json {
             let mut value = json!({ "event": "valid", "environment": environment.name });
             for (number, what) in numbers {

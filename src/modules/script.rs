@@ -36,7 +36,7 @@ impl Sh {
             {
                 let word = words.get(number);
                 assert!(word.is_some(), "`{{{number}}}` of `{text}` has no word");
-                out.extend(word.map(Word::word));
+                out.extend(word.map(|word| word.word()));
                 rest = after;
             } else {
                 out.push('{');

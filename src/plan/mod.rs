@@ -25,7 +25,7 @@ use crate::{
     graph::Graph,
     name::Name,
     provider::{Health, Object, Owner},
-    resource::{Address, FieldChange, KindName, Policy, Resource, Terms},
+    resource::{Address, FieldChange, KindName, Policy, Resource, Rules, Terms},
     state::{Intent, State},
 };
 
@@ -322,6 +322,11 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
             change.action = Action::Adopt;
             change.reason = "it exists, but the state does not know it".to_owned();
             change.before = None;
+            if address.kind == KindName::POSTGRES {
+                // The passwords that it was given are lost with the state.
+                change.action = Action::Update;
+                change.reason += ": its logins get new passwords";
+            }
             resource.spec.clone()
         }
     };
@@ -337,10 +342,13 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
         change.before = Some(known_spec.clone());
     }
     let rules = (known.policy.rules)(address.kind);
+    let grown = grown(resource, &mut known_spec, &moved, rules);
     let names: BTreeSet<&String> = known_spec.keys().chain(resource.spec.keys()).collect();
+    // A field that is not there says as much as one with nothing in it.
+    let value = |spec: &Map<String, Value>, name: &str| spec.get(name).cloned().unwrap_or_default();
     let differing: Vec<&str> = names
         .into_iter()
-        .filter(|name| known_spec.get(*name) != resource.spec.get(*name))
+        .filter(|name| value(&known_spec, name) != value(&resource.spec, name))
         .map(String::as_str)
         .filter(|name| !matches!(rules.change(name), FieldChange::Ignored(_)))
         .collect();
@@ -387,11 +395,33 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
     } {
         change.action = Action::Update;
         change.reason = reason.to_owned();
+    } else if change.action == Action::Keep
+        && let Some(grown) = grown
+    {
+        change.reason = grown;
     } else if change.action == Action::Keep && matches!(object.health, Health::Transient | Health::Unhealthy) {
         // Nothing is changed for that; but it is shown.
         change.reason = object.health.remark().unwrap_or_default().to_owned();
     }
     Ok(change)
+}
+
+/// What has grown outside of infra and is never made smaller stays as it is: that is said, and nothing is changed.
+fn grown(resource: &Resource, known_spec: &mut Map<String, Value>, moved: &[String], rules: Rules) -> Option<String> {
+    let mut said = None;
+    for field in moved.iter().filter(|field| rules.grows(field)) {
+        let wanted = resource.spec.get(field);
+        let seen = known_spec.get(field).and_then(Value::as_u64);
+        let Some((seen, number)) = seen.zip(wanted.and_then(Value::as_u64)).filter(|(seen, wanted)| seen > wanted)
+        else {
+            continue;
+        };
+        said = Some(format!(
+            "`{field}` has grown from {number} to {seen} outside of infra, and is never made smaller: write {seen} into the file"
+        ));
+        known_spec.insert(field.clone(), number.into());
+    }
+    said
 }
 
 fn list(names: &[&str]) -> String {

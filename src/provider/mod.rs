@@ -201,6 +201,12 @@ pub trait Driver: Send + Sync {
         Ok(object.clone())
     }
 
+    /// Brings an object to what it can only be once its machines are configured, such as one that is healthy: what playbooks
+    /// install must be there before it is judged. Called after [`Self::create`] and [`Self::update`], with the same request.
+    async fn finish(&self, object: &Object, _request: &Request<'_>) -> Result<Object> {
+        Ok(object.clone())
+    }
+
     /// Removes an object.
     async fn delete(&self, id: &str) -> Result<()>;
 

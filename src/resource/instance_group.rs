@@ -17,11 +17,11 @@ pub struct InstanceGroupSpec {
     pub max_unavailable: u32,
     /// How many may be surplus while the group is changed.
     pub max_expansion: u32,
-    /// The service account that manages them, where the provider wants one.
+    /// The service account that they have.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service_account: Option<Name>,
-    /// How the provider tells that a machine works, beside that it runs; one that does not is made anew.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// How the provider tells that a machine works, beside that it runs; one that does not is restarted or created again.
+    #[serde(default)]
     pub health_check: Option<HealthCheck>,
     /// What each of them is.
     pub machine: VmSpec,

@@ -13,10 +13,17 @@ pub struct SecurityGroupSpec {
     pub network: Name,
     /// TCP ports that the world may reach.
     pub ports: Vec<u16>,
+    /// TCP ports that the provider's health checkers may reach.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub checked: Vec<u16>,
 }
 
 const RULES: Rules = Rules {
-    fields: &[Field::seen("network", FieldChange::Replace), Field::seen("ports", FieldChange::InPlace)],
+    fields: &[
+        Field::seen("network", FieldChange::Replace),
+        Field::seen("ports", FieldChange::InPlace),
+        Field::seen("checked", FieldChange::InPlace),
+    ],
     links: &[],
 };
 
@@ -38,6 +45,8 @@ impl Kind for SecurityGroup {
     fn summary(&self, spec: &Map<String, Value>) -> String {
         let ports = spec.get("ports").and_then(Value::as_array);
         let ports: Vec<String> = ports.into_iter().flatten().map(ToString::to_string).collect();
-        format!("opens {}", ports.join(", "))
+        let checked = spec.get("checked").and_then(Value::as_array);
+        let checked = checked.into_iter().flatten().map(|port| format!("{port} to health checks"));
+        format!("opens {}", ports.into_iter().chain(checked).collect::<Vec<_>>().join(", "))
     }
 }

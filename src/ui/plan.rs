@@ -33,7 +33,7 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
         }
         text += &format!("  {}\n", ui.paint(DIM, &format!("({})", change.reason)));
         if matches!(change.action, Action::Update | Action::Replace) && change.before.is_some() {
-            for (name, before, after) in shown_fields(change) {
+            for (name, before, after) in shown_parts(change) {
                 if before == after {
                     text += &format!("      {name}: changed, and not shown\n");
                     continue;
@@ -99,6 +99,29 @@ fn shown_fields(change: &Change) -> Vec<(String, Option<Value>, Option<Value>)> 
     };
     let fields = change.fields().into_iter();
     fields.map(|(name, before, after)| (name.clone(), shown(&name, before), shown(&name, after))).collect()
+}
+
+/// The same for people: of a field that is a mapping before and after, only the parts that differ.
+fn shown_parts(change: &Change) -> Vec<(String, Option<Value>, Option<Value>)> {
+    let mut parts = Vec::new();
+    for ((name, before, after), (_, plain_before, plain_after)) in shown_fields(change).into_iter().zip(change.fields())
+    {
+        match (&before, &after, &plain_before, &plain_after) {
+            (
+                Some(Value::Object(a)),
+                Some(Value::Object(b)),
+                Some(Value::Object(plain_a)),
+                Some(Value::Object(plain_b)),
+            ) => {
+                let keys: std::collections::BTreeSet<&String> = plain_a.keys().chain(plain_b.keys()).collect();
+                for key in keys.into_iter().filter(|key| plain_a.get(*key) != plain_b.get(*key)) {
+                    parts.push((format!("{name}.{key}"), a.get(key).cloned(), b.get(key).cloned()));
+                }
+            }
+            _ => parts.push((name, before, after)),
+        }
+    }
+    parts
 }
 
 /// The plan as JSON, with the fields that differ beside each change.

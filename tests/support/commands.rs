@@ -36,7 +36,13 @@ pub(crate) async fn command(
 ) -> Result<Tally> {
     let store = Store::new(project, &environment.name);
     let state = store.read().await?;
-    let observed = cloud.list(&owner(environment)).await?;
+    let mut observed = cloud.list(&owner(environment)).await?;
+    for object in &mut observed {
+        let mut entries = state.iter().flat_map(|state| state.resources.values());
+        if let Some(entry) = entries.find(|entry| entry.id == object.id) {
+            cloud.compare(&entry.spec, &entry.attributes, object);
+        }
+    }
     let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
     let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
@@ -53,6 +59,9 @@ pub(crate) async fn command(
         run.with_vault(|vault| infra::configure::prepare_secrets(environment, vault)).await?;
     }
     let mut tally = run.build(&plan).await?;
+    if !destroy {
+        run.finish(&plan).await?;
+    }
     tally = tally.plus(run.remove(&plan).await?);
     if destroy {
         run.prove_gone(&plan).await?;

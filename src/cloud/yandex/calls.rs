@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{
     Client, Operation, Request, Result, Service,
     objects::{
-        AccessBinding, Address, Cluster, ClusterDatabase, ClusterUser, Disk, DnsZone, Folder, Gateway, Image, Instance,
-        InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota, RecordSet, Registry, RouteTable, SecurityGroup,
-        ServiceAccount, Subnet, TargetGroup,
+        AccessBinding, Address, CatalogueItem, Cluster, ClusterDatabase, ClusterHost, ClusterUser, Disk, DnsZone,
+        Folder, Gateway, Image, Instance, InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota, RecordSet,
+        Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup,
     },
 };
 
@@ -31,9 +31,9 @@ fn camel(name: &str) -> String {
     text
 }
 
-/// Whether a call has a body at all: removals have none, nor has the start of a group or of a cluster.
+/// Whether a call has a body at all: removals have none, nor has the start of anything but a machine.
 fn takes_body(method: &Method, path: &str) -> bool {
-    let nothing = path.ends_with(":start") && (path.contains("/instanceGroups/") || path.contains("/clusters/"));
+    let nothing = path.ends_with(":start") && !path.contains("/instances/");
     method != Method::DELETE && !nothing
 }
 
@@ -67,6 +67,7 @@ macro_rules! calls {
                 client: &'a Client,
                 path: String,
                 body: Map<String, Value>,
+                time: Duration,
             }
 
             impl $builder<'_> {
@@ -83,6 +84,12 @@ macro_rules! calls {
                         self
                     }
                 )*
+
+                /// Waits for the end of the operation for this long, instead of as long as such calls take.
+                pub fn within(mut self, time: Duration) -> Self {
+                    self.time = time;
+                    self
+                }
 
                 /// Adds fields of the request that have no setter.
                 pub fn also(mut self, fields: Map<String, Value>) -> Self {
@@ -101,14 +108,14 @@ macro_rules! calls {
                     let request = Request {
                         method, service: Service::$service, path: self.path, query: Vec::new(), body, key: None,
                     };
-                    self.client.carry_out(stringify!($builder), request, token, Duration::from_mins($minutes)).await
+                    self.client.carry_out(stringify!($builder), request, token, self.time).await
                 }
             }
 
             impl Client {
                 $(#[$about])*
                 pub fn $begin(&self, $($part: &str),*) -> $builder<'_> {
-                    $builder { client: self, path: format!($path), body: Map::new() }
+                    $builder { client: self, path: format!($path), body: Map::new(), time: Duration::from_mins($minutes) }
                 }
             }
         )+
@@ -141,15 +148,17 @@ calls! {
     /// Makes a route table.
     CreateRouteTable = create_route_table() POST Vpc "/vpc/v1/routeTables" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, static_routes: Vec<Value> }
-    /// Changes a route table; its labels are replaced as a whole.
-    UpdateRouteTable = update_route_table(id) PATCH Vpc "/vpc/v1/routeTables/{id}" within 5 min { labels: &Labels }
+    /// Changes a route table; its labels and its routes are replaced as a whole.
+    UpdateRouteTable = update_route_table(id) PATCH Vpc "/vpc/v1/routeTables/{id}" within 5 min
+    { labels: &Labels, static_routes: Vec<Value> }
     /// Removes a route table.
     DeleteRouteTable = delete_route_table(id) DELETE Vpc "/vpc/v1/routeTables/{id}" within 5 min {}
     /// Makes a subnet.
     CreateSubnet = create_subnet() POST Vpc "/vpc/v1/subnets" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, network_id: &str, zone_id: &str, v4_cidr_blocks: Vec<&str>, route_table_id: &str }
     /// Changes a subnet; its labels are replaced as a whole.
-    UpdateSubnet = update_subnet(id) PATCH Vpc "/vpc/v1/subnets/{id}" within 5 min { labels: &Labels }
+    UpdateSubnet = update_subnet(id) PATCH Vpc "/vpc/v1/subnets/{id}" within 5 min
+    { labels: &Labels, route_table_id: &str }
     /// Removes a subnet.
     DeleteSubnet = delete_subnet(id) DELETE Vpc "/vpc/v1/subnets/{id}" within 5 min {}
     /// Reserves an address.
@@ -185,6 +194,10 @@ calls! {
     /// Takes the public address of a machine away.
     RemoveOneToOneNat = remove_one_to_one_nat(id) POST Compute "/compute/v1/instances/{id}/removeOneToOneNat" within 10 min
     { network_interface_index: &str }
+    /// Attaches a disk to a machine.
+    AttachDisk = attach_disk(id) POST Compute "/compute/v1/instances/{id}:attachDisk" within 10 min { attached_disk_spec: Value }
+    /// Detaches a disk from a machine.
+    DetachDisk = detach_disk(id) POST Compute "/compute/v1/instances/{id}:detachDisk" within 10 min { disk_id: &str }
     /// Starts a machine.
     StartInstance = start_instance(id) POST Compute "/compute/v1/instances/{id}:start" within 10 min {}
     /// Stops a machine.
@@ -195,14 +208,16 @@ calls! {
     CreateInstanceGroup = create_instance_group() POST Compute "/compute/v1/instanceGroups" within 40 min
     {
         folder_id: &str, name: &str, labels: &Labels, service_account_id: &str, instance_template: Value, scale_policy: Value,
-        deploy_policy: Value, allocation_policy: Value, health_checks_spec: Value,
+        deploy_policy: Value, allocation_policy: Value,
     }
     /// Changes an instance group; the service wants the template and the policies whenever one of them changes.
     UpdateInstanceGroup = update_instance_group(id) PATCH Compute "/compute/v1/instanceGroups/{id}" within 40 min
     {
         service_account_id: &str, instance_template: Value, scale_policy: Value, deploy_policy: Value, allocation_policy: Value,
-        health_checks_spec: Value,
+        health_checks_spec: Value, auto_healing_policy: Value,
     }
+    /// Lets a group that was paused work on its machines again.
+    ResumeInstanceGroup = resume_instance_group(id) POST Compute "/compute/v1/instanceGroups/{id}:resumeProcesses" within 10 min {}
     /// Starts the machines of a group.
     StartInstanceGroup = start_instance_group(id) POST Compute "/compute/v1/instanceGroups/{id}:start" within 40 min {}
     /// Removes an instance group and its machines.
@@ -226,6 +241,8 @@ calls! {
     /// Changes a network load balancer; listeners and groups are replaced as a whole.
     UpdateLoadBalancer = update_load_balancer(id) PATCH LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}" within 10 min
     { listener_specs: Vec<Value>, attached_target_groups: Vec<Value> }
+    /// Starts a network load balancer that is stopped.
+    StartLoadBalancer = start_load_balancer(id) POST LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}:start" within 10 min {}
     /// Removes a network load balancer.
     DeleteLoadBalancer = delete_load_balancer(id) DELETE LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}" within 10 min {}
     /// Makes a group of balanced machines.
@@ -244,7 +261,10 @@ calls! {
     }
     /// Changes a PostgreSQL cluster.
     UpdateCluster = update_cluster(id) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{id}" within 60 min
-    { config_spec: Value }
+    { config_spec: Value, security_group_ids: Vec<&str> }
+    /// Changes hosts of a PostgreSQL cluster.
+    UpdateClusterHosts = update_cluster_hosts(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}/hosts:batchUpdate" within 15 min
+    { update_host_specs: Vec<Value> }
     /// Starts a PostgreSQL cluster that stands still.
     StartCluster = start_cluster(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}:start" within 20 min {}
     /// Removes a PostgreSQL cluster.
@@ -254,13 +274,15 @@ calls! {
     { database_spec: Value }
     /// Changes a database of a cluster.
     UpdateDatabase = update_database(cluster, name) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/databases/{name}" within 15 min
-    { extensions: Value }
+    { extensions: Value, owner: &str }
     /// Makes a login of a cluster.
     CreateUser = create_user(cluster) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users" within 15 min
     { user_spec: Value }
     /// Changes a login of a cluster.
     UpdateUser = update_user(cluster, name) PATCH ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min
     { password: &str, permissions: Value }
+    /// Removes a login of a cluster.
+    DeleteUser = delete_user(cluster, name) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{cluster}/users/{name}" within 15 min {}
     /// Makes a registry of container images.
     CreateRegistry = create_registry() POST ContainerRegistry "/container-registry/v1/registries" within 5 min
     { folder_id: &str, name: &str, labels: &Labels }
@@ -272,12 +294,26 @@ calls! {
     CreateDnsZone = create_dns_zone() POST Dns "/dns/v1/zones" within 5 min
     { folder_id: &str, name: &str, labels: &Labels, zone: &str, private_visibility: Value, public_visibility: Value }
     /// Changes a zone of names; its labels are replaced as a whole.
-    UpdateDnsZone = update_dns_zone(id) PATCH Dns "/dns/v1/zones/{id}" within 5 min { labels: &Labels }
+    UpdateDnsZone = update_dns_zone(id) PATCH Dns "/dns/v1/zones/{id}" within 5 min
+    { labels: &Labels, private_visibility: Value, public_visibility: Value }
     /// Removes a zone of names.
     DeleteDnsZone = delete_dns_zone(id) DELETE Dns "/dns/v1/zones/{id}" within 5 min {}
     /// Sets and removes records of a zone.
     UpsertRecordSets = upsert_record_sets(zone) POST Dns "/dns/v1/zones/{zone}:upsertRecordSets" within 5 min
     { deletions: Vec<Value>, replacements: Vec<Value> }
+}
+
+/// What the cloud has for all folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catalogue {
+    /// Availability zones.
+    Zones,
+    /// Types of disks.
+    DiskTypes,
+    /// Roles.
+    Roles,
+    /// Classes of hosts of PostgreSQL clusters.
+    PostgresClasses,
 }
 
 /// Kinds that are listed by folder.
@@ -349,6 +385,23 @@ impl Client {
         self.get(T::SERVICE, format!("{}/{id}", T::PATH), Vec::new()).await
     }
 
+    /// The ids in a catalogue of the cloud.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn catalogue(&self, catalogue: Catalogue) -> Result<Vec<String>> {
+        let (service, path, key) = match catalogue {
+            Catalogue::Zones => (Service::Compute, "/compute/v1/zones", "zones"),
+            Catalogue::DiskTypes => (Service::Compute, "/compute/v1/diskTypes", "diskTypes"),
+            Catalogue::Roles => (Service::Iam, "/iam/v1/roles", "roles"),
+            Catalogue::PostgresClasses => {
+                (Service::ManagedPostgresql, "/managed-postgresql/v1/resourcePresets", "resourcePresets")
+            }
+        };
+        let items: Vec<CatalogueItem> = self.pages(service, path, key, &[]).await?;
+        Ok(items.into_iter().map(|item| item.id).collect())
+    }
+
     /// The newest image of a family in a folder.
     ///
     /// # Errors
@@ -417,6 +470,15 @@ impl Client {
     pub async fn cluster_users(&self, cluster: &str) -> Result<Vec<ClusterUser>> {
         let path = format!("/managed-postgresql/v1/clusters/{cluster}/users");
         self.pages(Service::ManagedPostgresql, &path, "users", &[]).await
+    }
+
+    /// The hosts of a PostgreSQL cluster.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn cluster_hosts(&self, cluster: &str) -> Result<Vec<ClusterHost>> {
+        let path = format!("/managed-postgresql/v1/clusters/{cluster}/hosts");
+        self.pages(Service::ManagedPostgresql, &path, "hosts", &[]).await
     }
 
     /// The quotas of a cloud for one service, with what is used.

@@ -2,6 +2,7 @@
 //! one has a default here.
 
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::Labels;
 
@@ -50,11 +51,15 @@ objects! {
         rules: Vec<SecurityRule>,
     }
     /// A rule of a security group.
-    SecurityRule { id: String, direction: String, ports: Option<PortRange>, cidr_blocks: Option<CidrBlocks> }
+    SecurityRule {
+        id: String, description: String, direction: String, protocol_name: String,
+        #[serde(deserialize_with = "number")] protocol_number: i64, ports: Option<PortRange>, cidr_blocks: Option<CidrBlocks>,
+        security_group_id: String, predefined_target: String,
+    }
     /// A range of ports.
     PortRange { #[serde(deserialize_with = "number")] from_port: i64, #[serde(deserialize_with = "number")] to_port: i64 }
     /// Address ranges.
-    CidrBlocks { v4_cidr_blocks: Vec<String> }
+    CidrBlocks { v4_cidr_blocks: Vec<String>, v6_cidr_blocks: Vec<String> }
     /// A gateway.
     Gateway { id: String, name: String, created_at: String, labels: Labels }
     /// A route table.
@@ -62,9 +67,9 @@ objects! {
         id: String, name: String, created_at: String, labels: Labels, network_id: String, static_routes: Vec<StaticRoute>,
     }
     /// Where packets to a range go.
-    StaticRoute { destination_prefix: String, gateway_id: String }
+    StaticRoute { destination_prefix: String, gateway_id: String, next_hop_address: String }
     /// An address.
-    Address { id: String, name: String, created_at: String, labels: Labels, reserved: bool, external_ipv4_address: ExternalAddress }
+    Address { id: String, name: String, created_at: String, labels: Labels, reserved: bool, used: bool, external_ipv4_address: ExternalAddress }
     /// A public address.
     ExternalAddress { address: String, zone_id: String }
     /// A disk; its size is in bytes.
@@ -96,8 +101,17 @@ objects! {
     /// An instance group.
     InstanceGroup {
         id: String, name: String, created_at: String, labels: Labels, status: String, load_balancer_state: LoadBalancerState,
-        scale_policy: ScalePolicy,
+        service_account_id: String, scale_policy: ScalePolicy, deploy_policy: DeployPolicy, allocation_policy: AllocationPolicy,
+        instance_template: Value, health_checks_spec: Value,
     }
+    /// How many machines may be missing or surplus while a group is changed.
+    DeployPolicy {
+        #[serde(deserialize_with = "number")] max_unavailable: i64, #[serde(deserialize_with = "number")] max_expansion: i64,
+    }
+    /// The zones of a group.
+    AllocationPolicy { zones: Vec<AllocationZone> }
+    /// A zone of a group.
+    AllocationZone { zone_id: String }
     /// How many machines a group is to have.
     ScalePolicy { fixed_scale: FixedScale }
     /// A number of machines.
@@ -115,6 +129,8 @@ objects! {
     AccessBinding { role_id: String, subject: Subject }
     /// Somebody.
     Subject { id: String, r#type: String }
+    /// Something of a catalogue.
+    CatalogueItem { id: String }
     /// A folder.
     Folder { id: String, cloud_id: String, name: String, status: String }
     /// A network load balancer.
@@ -123,17 +139,25 @@ objects! {
         attached_target_groups: Vec<AttachedTargetGroup>,
     }
     /// The machines of a balancer.
-    AttachedTargetGroup { target_group_id: String }
+    AttachedTargetGroup { target_group_id: String, health_checks: Vec<Value> }
     /// A port that a balancer listens on.
-    Listener { name: String, address: String, port: String, target_port: String }
+    Listener { name: String, address: String, port: String, target_port: String, protocol: String }
     /// A group of balanced machines.
-    TargetGroup { id: String, name: String, created_at: String, labels: Labels }
+    TargetGroup { id: String, name: String, created_at: String, labels: Labels, targets: Vec<Target> }
+    /// A balanced machine.
+    Target { subnet_id: String, address: String }
     /// A PostgreSQL cluster.
     Cluster {
         id: String, name: String, created_at: String, labels: Labels, status: String, health: String, config: ClusterConfig,
+        security_group_ids: Vec<String>,
     }
-    /// The settings of a PostgreSQL cluster.
-    ClusterConfig { version: String, resources: ClusterResources }
+    /// The settings of a PostgreSQL cluster; those of the server are under the name of its version.
+    ClusterConfig {
+        version: String, resources: ClusterResources, backup_window_start: TimeOfDay,
+        #[serde(deserialize_with = "number")] backup_retain_period_days: i64, #[serde(flatten)] others: Map<String, Value>,
+    }
+    /// A time of the day.
+    TimeOfDay { hours: u32, minutes: u32 }
     /// What the hosts of a PostgreSQL cluster are made of; the size of the disk is in bytes.
     ClusterResources { resource_preset_id: String, #[serde(deserialize_with = "number")] disk_size: i64, disk_type_id: String }
     /// A database of a PostgreSQL cluster.
@@ -141,7 +165,11 @@ objects! {
     /// An extension of a database.
     Extension { name: String }
     /// A login of a PostgreSQL cluster.
-    ClusterUser { name: String }
+    ClusterUser { name: String, permissions: Vec<Permission> }
+    /// A database that a login may use.
+    Permission { database_name: String }
+    /// A host of a PostgreSQL cluster.
+    ClusterHost { name: String, zone_id: String, subnet_id: String, assign_public_ip: bool }
     /// A registry of container images.
     Registry { id: String, name: String, created_at: String, labels: Labels, status: String }
     /// A zone of names.

@@ -136,9 +136,9 @@ impl Client {
                 Err(_) => {}
             }
             if Instant::now() + pause > end {
-                return Err(Error::new(format!("yandex: the operation {id} has not ended within {deadline:?}"))
-                    .hint("it may end later: run the same command again, which goes on from what it finds")
-                    .into());
+                let late = Error::new(format!("yandex: the operation {id} has not ended within {deadline:?}"));
+                let hint = "it may end later: run the same command again, which goes on from what it finds";
+                return Err(YandexError::Late(late.hint(hint)));
             }
             tokio::time::sleep(pause).await;
         }

@@ -72,6 +72,8 @@ impl Refusal {
 pub enum YandexError {
     /// The cloud refused.
     Refused(Refusal),
+    /// An operation has not ended in the time that it was waited for.
+    Late(Error),
     /// The cloud could not be reached, or credentials could not be had.
     Other(Error),
 }
@@ -80,7 +82,7 @@ impl YandexError {
     fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
-            Self::Other(_) => None,
+            Self::Late(_) | Self::Other(_) => None,
         }
     }
 
@@ -97,10 +99,22 @@ impl YandexError {
         self.refusal().is_some_and(|refusal| refusal.untouched || refusal.operation.is_some())
     }
 
+    /// Whether an operation has not ended in the time that it was waited for.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Late(_))
+    }
+
     /// Whether something else still uses the object.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         self.refusal().is_some_and(|refusal| refusal.code == code::FAILED_PRECONDITION)
+    }
+
+    /// Whether the caller may not do that.
+    #[must_use]
+    pub fn is_not_permitted(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.code == code::PERMISSION_DENIED)
     }
 
     /// Whether an object of that name exists.
@@ -120,7 +134,7 @@ impl fmt::Display for YandexError {
                     None => Ok(()),
                 }
             }
-            Self::Other(error) => write!(f, "{error}"),
+            Self::Late(error) | Self::Other(error) => write!(f, "{error}"),
         }
     }
 }
@@ -141,7 +155,7 @@ impl From<YandexError> for Error {
     fn from(error: YandexError) -> Self {
         let text = error.to_string();
         let refusal = match error {
-            YandexError::Other(error) => return error,
+            YandexError::Late(error) | YandexError::Other(error) => return error,
             YandexError::Refused(refusal) => refusal,
         };
         let hint = match refusal.code {
@@ -157,7 +171,9 @@ impl From<YandexError> for Error {
             code::UNAUTHENTICATED => {
                 "the credentials are not accepted: see `yandex.service_account_key_file` and YC_TOKEN".to_owned()
             }
-            code::INVALID_ARGUMENT => "`infra doctor --provider yandex` checks what the file asks for".to_owned(),
+            code::INVALID_ARGUMENT => {
+                "`infra doctor ENV` checks the zones, images, disk types and quotas that the file asks for".to_owned()
+            }
             _ => return Self::new(text),
         };
         Self::new(text).hint(hint)

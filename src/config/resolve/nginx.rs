@@ -24,7 +24,8 @@ impl Resolver<'_> {
             groups.extend(front.ansible_groups.iter().cloned());
             let mut nodes = Vec::new();
             for number in 1..=front.nodes {
-                let node = if front.nodes == 1 { Some(base.clone()) } else { self.numbered(&base, number, &section) };
+                // The first one is called the same however many there are: it stays when a front grows or shrinks.
+                let node = if number == 1 { Some(base.clone()) } else { self.numbered(&base, number, &section) };
                 let Some(node) = node else { break };
                 self.machine(Machine {
                     name: node.clone(),

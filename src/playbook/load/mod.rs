@@ -248,9 +248,7 @@ impl Loader {
             Err(error) => {
                 let unread = || vec![Diagnostic::error(None, error.to_string())];
                 let found = if error.diagnostics().is_empty() { unread() } else { error.diagnostics().to_vec() };
-                for diagnostic in found {
-                    self.mistake(diagnostic);
-                }
+                found.into_iter().for_each(|diagnostic| self.mistake(diagnostic));
                 self.is_open();
                 Node { content: Content::Null, mark: Source::new(path, "").start() }
             }

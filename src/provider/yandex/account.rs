@@ -1,8 +1,10 @@
 //! What every driver does with the client: creates, finds and removes objects, with the names and labels that they have.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
+
+use tokio::sync::Mutex;
 
 use super::{LABEL_KIND, LABEL_NAME, wait::Shared};
 use crate::{
@@ -29,6 +31,8 @@ pub(super) struct Account {
     pub(super) settings: YandexSettings,
     /// The machines of the folder, for all that wait for one.
     pub(super) machines: Shared<Instance>,
+    /// Whose turn it is to change the bindings of the folder.
+    pub(super) bindings: Arc<Mutex<()>>,
 }
 
 /// The labels of an object of an environment.
@@ -52,6 +56,19 @@ impl Account {
     /// The labels of an object.
     pub(super) fn labels(request: &Request<'_>) -> Labels {
         labels(request.environment, &request.resource.address, request.project, request.token, request.terms)
+    }
+
+    /// What a refusal to look into the folder means: the cloud says no more than that it is not permitted.
+    pub(super) fn no_folder(&self, error: YandexError) -> Error {
+        let refused = error.is_not_permitted() || error.is_not_found();
+        let error = Error::from(error);
+        if !refused {
+            return error;
+        }
+        let folder = &self.folder;
+        error.context(format!("the folder `{folder}` does not exist, or the credentials have no role in it")).hint(format!(
+            "`yc resource-manager folder list` shows those that there are; `yandex.folder_id` or `folder_id` names one"
+        ))
     }
 
     /// An object as it is now; nothing when it is gone.

@@ -2,15 +2,21 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Account, LABEL_ENV, LABEL_PROJECT, Request, beside, dns::is_own, explain, needed};
+use super::{
+    account::{Account, beside, explain, needed},
+    dns::{is_own, record},
+};
 use crate::{
     cloud::yandex::{
-        Address, Disk, DnsZone, Gateway, Labels, Listed, Network, RecordSet, Registry, RouteTable, SecurityGroup,
-        ServiceAccount, Subnet,
+        Address, Disk, DnsZone, Gateway, Labels, Listed, Network, Registry, RouteTable, SecurityGroup, ServiceAccount,
+        Subnet,
     },
     error::{Error, Result},
-    provider::adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
-    resource::{DnsZoneSpec, KindName, RecordSpec, RouteTableSpec},
+    provider::{
+        LABEL_ENV, LABEL_PROJECT, Request,
+        adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
+    },
+    resource::{DnsZoneSpec, KindName, RouteTableSpec},
 };
 
 impl Account {
@@ -114,15 +120,5 @@ impl Account {
         };
         let wanted = who(wanted.as_ref().map(std::slice::from_ref));
         Err(not_adopted(&zone.id, request, &format!("it is seen {}, not {wanted}", who(seen_by))))
-    }
-}
-
-fn record(record: &RecordSet) -> RecordSpec {
-    RecordSpec {
-        name: record.name.clone(),
-        kind: record.r#type.clone(),
-        ttl: u64::try_from(record.ttl).unwrap_or(0),
-        values: record.data.clone(),
-        to: None,
     }
 }

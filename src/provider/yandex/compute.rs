@@ -1,13 +1,14 @@
 //! Disks and machines.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Driver, Health, Object, Request, explain, needed, object, object_name,
-    vpc::DEFAULT_GROUP,
+    account::{Account, explain, if_there, needed, object, object_name},
+    observe::Around,
+    security::DEFAULT_GROUP,
     wait::{Asked, until},
 };
 use crate::{
@@ -15,14 +16,14 @@ use crate::{
     error::{Error, Result},
     name::Name,
     provider::{
-        Boot,
+        Boot, Driver, Health, Object, Request,
         cloud_init::{self, Devices},
     },
     resource::{Address, DiskSpec, KindName, VmSpec},
 };
 
 /// Bytes of a GiB.
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 /// How long a machine may take to come to rest.
 const SETTLE: Duration = Duration::from_mins(10);
 /// The states of a machine that passes to another one by itself, and has not all that it will have.
@@ -33,7 +34,7 @@ const INTERFACE: &str = "0";
 /// Disks beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
 
-fn show_disk(disk: &Disk, environment: Option<&Name>) -> Option<Object> {
+pub(super) fn show_disk(disk: &Disk, environment: Option<&Name>) -> Option<Object> {
     let mut object = object(&disk.labels, KindName::DISK, environment, &disk.id, &disk.created_at)?;
     object.health = match disk.status.as_str() {
         "ERROR" => Health::Broken,
@@ -75,26 +76,20 @@ impl Driver for DiskDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
+        // A disk that is replaced leaves its machine, which gets the new one.
+        for machine in self.0.found::<Disk>(id).await?.map(|disk| disk.instance_ids).unwrap_or_default() {
+            if_there(self.0.client.detach_disk(&machine).disk_id(id).send(id).await)?;
+        }
         self.0.remove(|| self.0.client.delete_disk(id).send(id)).await
     }
 }
 
 impl Account {
-    /// Makes a disk larger; making it smaller would lose data, so that is an error.
+    /// Makes a disk larger. One that is larger already stays so: a plan says that disks cannot shrink.
     async fn grow(&self, id: &str, size_gb: u64, request: &Request<'_>) -> Result<()> {
         let disk: Disk = self.client.describe(id).await?;
-        let (present, wanted) = (u64::try_from(disk.size).unwrap_or(0), size_gb * GIB);
-        if wanted < present {
-            return Err(Error::usage(format!(
-                "{} ({}): a disk of {} GB cannot become smaller",
-                request.resource.address,
-                request.resource.origin,
-                present / GIB
-            ))
-            .hint("make a new one under another name, move the data, then remove the old one"));
-        }
-        if wanted > present {
-            let call = self.client.update_disk(id).size(wanted.to_string());
+        if u64::try_from(disk.size).unwrap_or(0) < size_gb * GIB {
+            let call = self.client.update_disk(id).size((size_gb * GIB).to_string());
             call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
         }
         Ok(())
@@ -160,8 +155,8 @@ pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Re
 /// Machines.
 pub(super) struct VmDriver(pub(super) Account);
 
-/// The object of a machine.
-fn describe(instance: &Instance, environment: Option<&Name>) -> Option<Object> {
+/// The object of a machine, with what it points to where that is known.
+pub(super) fn show(instance: &Instance, around: Option<&Around<'_>>, environment: Option<&Name>) -> Option<Object> {
     let mut object = object(&instance.labels, KindName::VM, environment, &instance.id, &instance.created_at)?;
     object.health = match instance.status.as_str() {
         "STOPPED" | "STOPPING" | "CRASHED" => Health::Stopped,
@@ -182,6 +177,19 @@ fn describe(instance: &Instance, environment: Option<&Name>) -> Option<Object> {
         ("class".to_owned(), instance.platform_id.as_str().into()),
         ("public".to_owned(), object.attributes.contains_key("public_address").into()),
     ]);
+    if let Some(around) = around {
+        let boot = around.disks.iter().find(|disk| disk.id == instance.boot_disk.disk_id);
+        if let Some(size) = boot.and_then(|disk| u64::try_from(disk.size).ok()) {
+            object.actual.insert("disk_gb".to_owned(), (size / GIB).into());
+        }
+        let mut links: BTreeSet<String> = instance.secondary_disks.iter().map(|disk| disk.disk_id.clone()).collect();
+        links.extend(instance.network_interfaces.iter().flat_map(|one| around.networks_of(&one.security_group_ids)));
+        let public = object.attribute("public_address").unwrap_or_default();
+        let reserved =
+            around.addresses.iter().filter(|one| one.reserved && one.external_ipv4_address.address == public);
+        links.extend(reserved.map(|one| one.id.clone()));
+        object.links = Some(links);
+    }
     Some(object)
 }
 
@@ -218,16 +226,17 @@ impl VmDriver {
 impl Driver for VmDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Instance>(&self.0.folder).await?;
-        Ok(all.iter().filter_map(|instance| describe(instance, environment)).collect())
+        Ok(all.iter().filter_map(|instance| show(instance, None, environment)).collect())
     }
 
     async fn read(&self, id: &str) -> Result<Option<Object>> {
-        Ok(self.0.found::<Instance>(id).await?.and_then(|instance| describe(&instance, None)))
+        Ok(self.0.found::<Instance>(id).await?.and_then(|instance| show(&instance, None, None)))
     }
 
     async fn settled(&self, object: &Object) -> Result<Object> {
         let instance = self.at_rest(&object.id, &object.address, &IN_TRANSITION).await?;
-        describe(&instance, None).ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
+        show(&instance, None, None)
+            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -238,11 +247,9 @@ impl Driver for VmDriver {
         let settings = &self.0.settings;
         let image = self.0.image(&spec.image).await?;
         let labels = Account::labels(request);
-        let devices: Vec<String> = (0..spec.disks.len()).map(|number| format!("data{number}")).collect();
-        let disks = spec.disks.iter().zip(&devices).map(|(disk, device)| {
-            let disk = needed(request, &Address::disk(disk))?;
-            Ok(json!({ "mode": "READ_WRITE", "deviceName": device, "autoDelete": false, "diskId": disk.id }))
-        });
+        let devices: Vec<String> = (0..spec.disks.len()).map(device).collect();
+        let disks = spec.disks.iter().zip(&devices);
+        let disks = disks.map(|(disk, device)| Ok(attached(device, &needed(request, &Address::disk(disk))?.id)));
         let mut address = json!({});
         if spec.public {
             address["oneToOneNatSpec"] = public_address(request, &spec)?;
@@ -282,21 +289,86 @@ impl Driver for VmDriver {
             || number(instance.resources.memory) != spec.memory_mb << 20
             || number(instance.resources.core_fraction) != u64::from(spec.core_fraction)
             || instance.platform_id != platform;
+        let disks = Disks::of(&instance, request, &spec)?;
         let running = instance.status == "RUNNING";
+        let restarts = resized || disks.differ();
+        if restarts && running {
+            client.stop_instance(id).send(request.token).await.map_err(wrong)?;
+        }
         if resized {
-            if running {
-                client.stop_instance(id).send(request.token).await.map_err(wrong)?;
-            }
             let call = client.update_instance(id).platform_id(platform);
             call.resources_spec(Account::resources(&spec)).send(request.token).await.map_err(wrong)?;
         }
         if !instance.boot_disk.disk_id.is_empty() {
             self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, request).await?;
         }
+        disks.change(&self.0, request, id).await?;
+        self.readdress(&instance, &spec, request).await?;
+        self.regroup(&instance, &spec, request).await?;
+        if restarts || !running {
+            client.start_instance(id).send(request.token).await.map_err(wrong)?;
+        }
+        let instance = self.at_rest(id, &object.address, &IN_TRANSITION).await?;
+        show(&instance, None, None)
+            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_instance(id).send(id)).await
+    }
+}
+
+/// The further disks of a machine: those that it has and should not, and those that it lacks, with their device names.
+struct Disks {
+    extra: Vec<String>,
+    missing: Vec<(String, String)>,
+}
+
+impl Disks {
+    fn of(instance: &Instance, request: &Request<'_>, spec: &VmSpec) -> Result<Self> {
+        let named =
+            |(number, disk): (usize, &Name)| Ok((device(number), needed(request, &Address::disk(disk))?.id.clone()));
+        let wanted: Vec<(String, String)> = spec.disks.iter().enumerate().map(named).collect::<Result<_>>()?;
+        let present = |id: &str| instance.secondary_disks.iter().any(|disk| disk.disk_id == id);
+        let is_wanted = |id: &str| wanted.iter().any(|(_, wanted)| wanted == id);
+        let extra = instance.secondary_disks.iter().map(|disk| disk.disk_id.clone()).filter(|id| !is_wanted(id));
+        Ok(Self { extra: extra.collect(), missing: wanted.iter().filter(|(_, id)| !present(id)).cloned().collect() })
+    }
+
+    fn differ(&self) -> bool {
+        !self.extra.is_empty() || !self.missing.is_empty()
+    }
+
+    async fn change(&self, account: &Account, request: &Request<'_>, machine: &str) -> Result<()> {
+        let wrong = |error| explain(error, request.resource);
+        for disk in &self.extra {
+            account.client.detach_disk(machine).disk_id(disk).send(request.token).await.map_err(wrong)?;
+        }
+        for (device, disk) in &self.missing {
+            let call = account.client.attach_disk(machine).attached_disk_spec(attached(device, disk));
+            call.send(request.token).await.map_err(wrong)?;
+        }
+        Ok(())
+    }
+}
+
+/// The device name of a further disk.
+fn device(number: usize) -> String {
+    format!("data{number}")
+}
+
+fn attached(device: &str, disk: &str) -> Value {
+    json!({ "mode": "READ_WRITE", "deviceName": device, "autoDelete": false, "diskId": disk })
+}
+
+impl VmDriver {
+    /// Gives a machine the public address that it should have, or none.
+    async fn readdress(&self, instance: &Instance, spec: &VmSpec, request: &Request<'_>) -> Result<()> {
+        let (client, id) = (&self.0.client, instance.id.as_str());
+        let wrong = |error| explain(error, request.resource);
         let interface = instance.network_interfaces.first();
         let present = interface.and_then(|interface| interface.primary_v4_address.one_to_one_nat.as_ref());
-        let mut has_public = present.is_some();
-        let wanted = public_address(request, &spec)?;
+        let wanted = public_address(request, spec)?;
         // A reserved address takes the place of another one; and one that is not to be the machine's any more is given back.
         let other = match (present, wanted["address"].as_str()) {
             (Some(present), Some(wanted)) => present.address != wanted,
@@ -306,29 +378,32 @@ impl Driver for VmDriver {
             }
             (None, _) => false,
         };
-        if has_public && (!spec.public || other) {
-            has_public = false;
+        let leaves = present.filter(|_| !spec.public || other);
+        if leaves.is_some() {
             let call = client.remove_one_to_one_nat(id).network_interface_index(INTERFACE);
             call.send(request.token).await.map_err(wrong)?;
         }
-        if spec.public && !has_public {
+        if spec.public && (present.is_none() || other) {
             let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
-            call.one_to_one_nat_spec(wanted).send(request.token).await.map_err(wrong)?;
+            if let Err(error) = call.one_to_one_nat_spec(wanted).send(request.token).await {
+                // A machine is not left without an address because it cannot have another one.
+                if let Some(before) = leaves {
+                    let reserved = client.list::<ReservedAddress>(&self.0.folder).await.map_err(wrong)?;
+                    let is_reserved =
+                        |one: &ReservedAddress| one.reserved && one.external_ipv4_address.address == before.address;
+                    let mut spec = json!({ "ipVersion": "IPV4" });
+                    if reserved.iter().any(is_reserved) {
+                        spec["address"] = before.address.as_str().into();
+                    }
+                    let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
+                    call.one_to_one_nat_spec(spec).send(request.token).await.map_err(wrong)?;
+                }
+                return Err(wrong(error));
+            }
         }
-        self.regroup(&instance, &spec, request).await?;
-        if resized || !running {
-            client.start_instance(id).send(request.token).await.map_err(wrong)?;
-        }
-        let instance = self.at_rest(id, &object.address, &IN_TRANSITION).await?;
-        describe(&instance, None).ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
+        Ok(())
     }
 
-    async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_instance(id).send(id)).await
-    }
-}
-
-impl VmDriver {
     /// Puts a machine into the security groups that its ports ask for.
     async fn regroup(&self, instance: &Instance, spec: &VmSpec, request: &Request<'_>) -> Result<()> {
         let wanted = security_groups(request, spec)?;

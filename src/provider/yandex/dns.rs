@@ -1,16 +1,19 @@
 //! Zones of names.
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Account, Driver, Object, Request, explain, needed, object, object_name};
+use super::account::{Account, explain, if_there, needed, object, object_name};
 use crate::{
     cloud::yandex::{DnsZone, RecordSet},
     error::Result,
     name::Name,
-    provider::dns::said,
-    resource::{DnsZoneSpec, KindName},
+    provider::{Driver, Object, Request, dns::said},
+    resource::{DnsZoneSpec, KindName, RecordSpec},
 };
+
+/// The attribute of a zone: its records.
+const RECORDS: &str = "records";
 
 /// Zones.
 pub(super) struct DnsZoneDriver(pub(super) Account);
@@ -24,11 +27,76 @@ fn written(record: &RecordSet) -> Value {
     json!({ "name": record.name, "type": record.r#type, "ttl": record.ttl.to_string(), "data": record.data })
 }
 
-fn show(one: &DnsZone, environment: Option<&Name>) -> Option<Object> {
-    object(&one.labels, KindName::DNS_ZONE, environment, &one.id, &one.created_at)
+fn show(one: &DnsZone, records: Option<&[RecordSet]>, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&one.labels, KindName::DNS_ZONE, environment, &one.id, &one.created_at)?;
+    let visible = one.private_visibility.as_ref().map(|private| private.network_ids.clone());
+    object.links = Some(visible.unwrap_or_default().into_iter().collect());
+    if let Some(records) = records {
+        let records: Vec<RecordSpec> = records.iter().filter(|record| !is_own(record)).map(record).collect();
+        object.attributes.insert(RECORDS.to_owned(), json!(records));
+        object.actual.insert(RECORDS.to_owned(), json!(records));
+    }
+    Some(object)
+}
+
+/// A zone with its records; nothing when it has just vanished, or is not ours.
+pub(super) async fn observe(account: &Account, one: &DnsZone, environment: Option<&Name>) -> Result<Option<Object>> {
+    if show(one, None, environment).is_none() {
+        return Ok(None);
+    }
+    let records = if_there(account.client.record_sets(&one.id).await)?;
+    Ok(records.and_then(|records| show(one, Some(&records), environment)))
+}
+
+/// A record as a specification has it.
+pub(super) fn record(record: &RecordSet) -> RecordSpec {
+    let (name, kind) = (record.name.clone(), record.r#type.clone());
+    RecordSpec { name, kind, ttl: u64::try_from(record.ttl).unwrap_or(0), values: record.data.clone(), to: None }
+}
+
+/// Whether the records of a zone are those that were written into it. What they say of a machine is known only since then.
+pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+    let Some(seen) = object.attributes.get(RECORDS) else { return };
+    let set = |records: &Value| -> Vec<RecordSpec> { serde_json::from_value(records.clone()).unwrap_or_default() };
+    let (seen, wanted) = (set(seen), set(spec.get(RECORDS).unwrap_or(&Value::Null)));
+    let same = match attributes.get(RECORDS) {
+        Some(written) => {
+            let written = set(written);
+            written.len() == seen.len() && written.iter().all(|record| seen.contains(record))
+        }
+        // An earlier version did not note what it wrote.
+        None => {
+            let fits = |record: &RecordSpec| {
+                let mut there = seen.iter().filter(|one| one.name == record.name);
+                there.any(|one| record.to.is_some() || one == record)
+            };
+            wanted.len() == seen.len() && wanted.iter().all(fits)
+        }
+    };
+    let shown = if same { json!(wanted) } else { json!(seen) };
+    object.actual.insert(RECORDS.to_owned(), shown);
+}
+
+/// Who sees a zone: a network, or the world.
+fn visibility(request: &Request<'_>, spec: &DnsZoneSpec) -> Result<(Value, Value)> {
+    match &spec.network {
+        Some(network) => {
+            let network = &needed(request, &KindName::NETWORK.named(network))?.id;
+            Ok((json!({ "networkIds": [network] }), Value::Null))
+        }
+        None => Ok((Value::Null, json!({}))),
+    }
 }
 
 impl DnsZoneDriver {
+    /// A zone with the records that it has now.
+    async fn written(&self, mut object: Object) -> Result<Object> {
+        let records = self.0.client.record_sets(&object.id).await?;
+        let records: Vec<RecordSpec> = records.iter().filter(|record| !is_own(record)).map(record).collect();
+        object.attributes.insert(RECORDS.to_owned(), json!(records));
+        Ok(object)
+    }
+
     /// Makes the records of a zone those that are wanted.
     async fn settle(&self, zone: &str, request: &Request<'_>, spec: &DnsZoneSpec) -> Result<()> {
         let wrong = |error| explain(error, request.resource);
@@ -59,11 +127,14 @@ impl DnsZoneDriver {
 impl Driver for DnsZoneDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<DnsZone>(&self.0.folder).await?;
-        Ok(all.iter().filter_map(|one| show(one, environment)).collect())
+        Ok(all.iter().filter_map(|one| show(one, None, environment)).collect())
     }
 
     async fn read(&self, id: &str) -> Result<Option<Object>> {
-        Ok(self.0.found::<DnsZone>(id).await?.and_then(|one| show(&one, None)))
+        match self.0.found::<DnsZone>(id).await? {
+            Some(zone) => observe(&self.0, &zone, None).await,
+            None => Ok(None),
+        }
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -72,21 +143,24 @@ impl Driver for DnsZoneDriver {
         let labels = Account::labels(request);
         let call =
             self.0.client.create_dns_zone().folder_id(&self.0.folder).name(&name).labels(&labels).zone(&spec.zone);
-        let call = match &spec.network {
-            Some(network) => {
-                let network = &needed(request, &KindName::NETWORK.named(network))?.id;
-                call.private_visibility(json!({ "networkIds": [network] }))
-            }
-            None => call.public_visibility(json!({})),
-        };
+        let (private, public) = visibility(request, &spec)?;
+        let call = if private.is_null() { call.public_visibility(public) } else { call.private_visibility(private) };
         let object = self.0.create(self, request, call.send(request.token)).await?;
         self.settle(&object.id, request, &spec).await?;
-        Ok(object)
+        self.written(object).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
-        self.settle(&object.id, request, &request.resource.spec()?).await?;
-        Ok(object.clone())
+        let spec: DnsZoneSpec = request.resource.spec()?;
+        let zone: DnsZone = self.0.client.describe(&object.id).await?;
+        let (private, public) = visibility(request, &spec)?;
+        let seen_by = zone.private_visibility.map(|private| json!({ "networkIds": private.network_ids }));
+        if seen_by.unwrap_or_default() != private {
+            let call = self.0.client.update_dns_zone(&object.id).private_visibility(private).public_visibility(public);
+            call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
+        }
+        self.settle(&object.id, request, &spec).await?;
+        self.written(object.clone()).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

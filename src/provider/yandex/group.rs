@@ -1,31 +1,31 @@
 //! Instance groups: the cloud makes the machines, heals them, and changes them a few at a time.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Request,
-    compute::{addresses, security_groups},
-    explain, if_there, needed, object, object_name,
+    account::{Account, explain, if_there, needed, object, object_name},
+    compute::{GIB, addresses, security_groups},
+    group_drift,
+    observe::Around,
     wait::{Asked, until},
 };
 use crate::{
     cloud::yandex::{InstanceGroup, ManagedInstance},
     error::{Error, Result},
     name::Name,
-    provider::MEMBERS,
+    provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, MEMBERS, Object, Request},
     resource::{Address, HealthCheck, InstanceGroupSpec, KindName},
 };
 
 /// The label of a member that names its group.
 const LABEL_GROUP: &str = "infra-group";
 /// The label of a member with its image family.
-const LABEL_IMAGE: &str = "infra-image";
+pub(super) const LABEL_IMAGE: &str = "infra-image";
 /// How long the machines of a group may take to run.
 const SETTLE: Duration = Duration::from_mins(20);
-
 /// The state of a machine that runs and is asked whether it works.
 const CHECKED: &str = "CHECKING_HEALTH";
 /// The states of machines that run, whether they work or not.
@@ -34,15 +34,52 @@ const RUNS: [&str; 5] = ["RUNNING_ACTUAL", "RUNNING_OUTDATED", "OPENING_TRAFFIC"
 /// Instance groups.
 pub(super) struct InstanceGroupDriver(pub(super) Account);
 
+/// What a group is asked to be.
+struct Wanted {
+    account: String,
+    template: Value,
+    scale: Value,
+    deploy: Value,
+    allocation: Value,
+}
+
 impl InstanceGroupDriver {
-    /// What the machines of a group are made from, and the zone that they stand in.
-    async fn template(&self, request: &Request<'_>, spec: &InstanceGroupSpec) -> Result<(Value, String)> {
+    /// What a group should be; its machines keep the image that they have while the file asks for the same family: a newer
+    /// image is no reason to make all of them anew.
+    async fn wanted(&self, request: &Request<'_>, spec: &InstanceGroupSpec, present: Option<&Value>) -> Result<Wanted> {
+        let account = self.0.manager(request, spec).await?;
+        let subnet = request.needs.get(&Address::subnet(&spec.machine.subnet));
+        let usual = subnet.and_then(|subnet| subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
+        let zones: Vec<&str> = match spec.zones.as_slice() {
+            [] => vec![usual],
+            zones => zones.iter().map(String::as_str).collect(),
+        };
+        let family = |template: &Value| template["labels"][LABEL_IMAGE].as_str().map(str::to_owned);
+        let known = present.map(|group| &group["instanceTemplate"]);
+        let known = known.filter(|template| family(template).as_deref() == Some(&spec.machine.image));
+        let image = known.and_then(|template| template.pointer("/bootDiskSpec/diskSpec/imageId")?.as_str());
+        let image = match image {
+            Some(image) => image.to_owned(),
+            None => self.0.image(&spec.machine.image).await?,
+        };
+        Ok(Wanted {
+            account,
+            template: self.template(request, spec, &image)?,
+            scale: json!({ "fixedScale": { "size": spec.count.to_string() } }),
+            deploy: json!({
+                "maxUnavailable": max_unavailable(spec).to_string(), "maxExpansion": spec.max_expansion.to_string(),
+            }),
+            allocation: json!({ "zones": zones.iter().map(|zone| json!({ "zoneId": zone })).collect::<Vec<_>>() }),
+        })
+    }
+
+    /// What the machines of a group are made from. They are spread over the subnets that the group needs, one a zone.
+    fn template(&self, request: &Request<'_>, spec: &InstanceGroupSpec, image: &str) -> Result<Value> {
         let (machine, settings) = (&spec.machine, &self.0.settings);
         let (environment, name) = (request.environment, &request.resource.address.name);
         let boot = request.boot.as_ref().ok_or_else(|| Error::new("machines cannot be made without their keys"))?;
-        let subnet = needed(request, &Address::subnet(&machine.subnet))?;
-        let zone = subnet.attribute("zone").unwrap_or(&settings.zone).to_owned();
-        let image = self.0.image(&machine.image).await?;
+        let subnets = request.needs.iter().filter(|(need, _)| need.kind == KindName::SUBNET);
+        let subnets: Vec<&str> = subnets.map(|(_, subnet)| subnet.id.as_str()).collect();
         let disk_type = machine.disk_type.as_ref().unwrap_or(&settings.disk_type);
         let mut address = json!({});
         if machine.public {
@@ -52,7 +89,7 @@ impl InstanceGroupDriver {
         if !request.owner().is_of_earlier_version() {
             labels[LABEL_PROJECT] = request.project.into();
         }
-        let template = json!({
+        let mut template = json!({
             "name": format!("{}-{{instance.index}}", object_name(request)),
             "hostname": format!("{name}-{{instance.index}}"),
             "labels": labels,
@@ -61,56 +98,83 @@ impl InstanceGroupDriver {
             "metadata": Account::metadata(machine, boot, &[]),
             "bootDiskSpec": {
                 "mode": "READ_WRITE",
-                "diskSpec": { "typeId": disk_type, "imageId": image, "size": (machine.disk_gb << 30).to_string() },
+                "diskSpec": { "typeId": disk_type, "imageId": image, "size": (machine.disk_gb * GIB).to_string() },
             },
             "networkInterfaceSpecs": [{
-                "subnetIds": [subnet.id], "primaryV4AddressSpec": address,
+                "subnetIds": subnets, "primaryV4AddressSpec": address,
                 "securityGroupIds": security_groups(request, machine)?,
             }],
         });
-        Ok((template, zone))
-    }
-
-    /// How a machine is asked whether it works, in the form of the API.
-    fn health_checks(check: &HealthCheck) -> Value {
-        let mut spec = json!({
-            "interval": format!("{}s", check.interval), "timeout": format!("{}s", check.timeout),
-            "unhealthyThreshold": check.failures.to_string(), "healthyThreshold": "2",
-        });
-        let port = check.port.to_string();
-        match &check.path {
-            Some(path) => spec["httpOptions"] = json!({ "port": port, "path": path }),
-            None => spec["tcpOptions"] = json!({ "port": port }),
+        if let Some(account) = &spec.service_account {
+            template["serviceAccountId"] =
+                needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id.as_str().into();
         }
-        json!({ "healthCheckSpecs": [spec], "maxCheckingHealthDuration": format!("{}s", check.patience) })
-    }
-
-    fn policies(spec: &InstanceGroupSpec, zone: &str) -> [Value; 3] {
-        let zones: Vec<&str> = match spec.zones.as_slice() {
-            [] => vec![zone],
-            zones => zones.iter().map(String::as_str).collect(),
-        };
-        // A group that may neither miss a machine nor have one more could never be changed.
-        let unavailable = if spec.max_unavailable + spec.max_expansion == 0 { 1 } else { spec.max_unavailable };
-        [
-            json!({ "fixedScale": { "size": spec.count.to_string() } }),
-            json!({ "maxUnavailable": unavailable.to_string(), "maxExpansion": spec.max_expansion.to_string() }),
-            json!({ "zones": zones.iter().map(|zone| json!({ "zoneId": zone })).collect::<Vec<_>>() }),
-        ]
+        Ok(template)
     }
 
     /// A group with its machines as they are; nothing when it has just vanished.
-    async fn show(&self, group: &InstanceGroup, environment: Option<&Name>) -> Result<Option<Object>> {
-        if shown(group, &[], environment).is_none() {
+    pub(super) async fn show(
+        &self, group: &InstanceGroup, around: Option<&Around<'_>>, environment: Option<&Name>,
+    ) -> Result<Option<Object>> {
+        if shown(group, &[], around, environment).is_none() {
             return Ok(None);
         }
         let members = if_there(self.0.client.group_instances(&group.id).await)?;
-        Ok(members.and_then(|members| shown(group, &members, environment)))
+        Ok(members.and_then(|members| shown(group, &members, around, environment)))
+    }
+
+    /// A group with its machines, once these are as they should be.
+    async fn until(&self, object: &Object, time: Duration, rests: impl Fn(Health) -> bool) -> Result<Object> {
+        let address = &object.address;
+        until(&format!("`{address}`"), time, async || {
+            let gone = || Error::new(format!("yandex: `{address}` is gone"));
+            let group = self.0.found::<InstanceGroup>(&object.id).await?.ok_or_else(gone)?;
+            let members = if_there(self.0.client.group_instances(&group.id).await)?.ok_or_else(gone)?;
+            Ok(match shown(&group, &members, None, None).filter(|shown| rests(shown.health)) {
+                Some(shown) => Asked::Done(shown),
+                None => Asked::NotYet(states(&group, &members)),
+            })
+        })
+        .await
+    }
+}
+
+/// How many machines may be missing: a group that may neither miss a machine nor have one more could never be changed.
+pub(super) fn max_unavailable(spec: &InstanceGroupSpec) -> u32 {
+    if spec.max_unavailable + spec.max_expansion == 0 { 1 } else { spec.max_unavailable }
+}
+
+/// How a machine is asked whether it works, in the form of the API.
+fn health_checks(check: &HealthCheck) -> Value {
+    let mut spec = json!({
+        "interval": format!("{}s", check.interval), "timeout": format!("{}s", check.timeout),
+        "unhealthyThreshold": check.failures.to_string(), "healthyThreshold": "2",
+    });
+    let port = check.port.to_string();
+    match &check.path {
+        Some(path) => spec["httpOptions"] = json!({ "port": port, "path": path }),
+        None => spec["tcpOptions"] = json!({ "port": port }),
+    }
+    json!({ "healthCheckSpecs": [spec], "maxCheckingHealthDuration": format!("{}s", check.patience) })
+}
+
+/// Whether everything that is asked for is there already; what is left out of answers has its default.
+fn is_within(wanted: &Value, present: &Value) -> bool {
+    match (wanted, present) {
+        (Value::Object(wanted), _) => wanted.iter().all(|(name, value)| is_within(value, &present[name])),
+        (Value::Array(wanted), Value::Array(present)) => {
+            wanted.len() == present.len() && wanted.iter().zip(present).all(|(a, b)| is_within(a, b))
+        }
+        (Value::Array(wanted), Value::Null) => wanted.is_empty(),
+        (wanted, Value::Null) => matches!(wanted.as_str(), Some("" | "0")) || *wanted == json!(false),
+        (wanted, present) => wanted == present,
     }
 }
 
 /// The object of a group.
-fn shown(group: &InstanceGroup, members: &[ManagedInstance], environment: Option<&Name>) -> Option<Object> {
+fn shown(
+    group: &InstanceGroup, members: &[ManagedInstance], around: Option<&Around<'_>>, environment: Option<&Name>,
+) -> Option<Object> {
     let kind = KindName::INSTANCE_GROUP;
     let mut object = object(&group.labels, kind, environment, &group.id, &group.created_at)?;
     // The size that the group was given: how many machines it has is known a while later.
@@ -127,13 +191,25 @@ fn shown(group: &InstanceGroup, members: &[ManagedInstance], environment: Option
     };
     object.attributes = attributes(members);
     object.actual.insert("count".to_owned(), size.into());
+    group_drift::note(group, &mut object);
+    if let Some(around) = around {
+        let interface = &group.instance_template["networkInterfaceSpecs"][0];
+        let ids = |list: &Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().filter_map(|id| Some(id.as_str()?.to_owned())).collect()
+        };
+        let mut links: BTreeSet<String> = ids(&interface["subnetIds"]).into_iter().collect();
+        links.extend(around.networks_of(&ids(&interface["securityGroupIds"])));
+        links.extend(group.instance_template["serviceAccountId"].as_str().map(str::to_owned));
+        links.remove("");
+        object.links = Some(links);
+    }
     Some(object)
 }
 
 /// How the machines of a group are, for people.
 fn states(group: &InstanceGroup, members: &[ManagedInstance]) -> String {
     let runs = members.iter().filter(|member| RUNS.contains(&member.status.as_str())).count();
-    let others = members.iter().filter(|member| !RUNS.contains(&member.status.as_str()));
+    let others = members.iter().filter(|member| member.status != RUNS[0]);
     let others = others.map(|m| format!("; {} {} {}", m.name, m.status, m.status_message).trim_end().to_owned());
     format!("{runs} of {} machines run{}", group.scale_policy.fixed_scale.size, others.collect::<String>())
 }
@@ -158,77 +234,111 @@ fn attributes(members: &[ManagedInstance]) -> Map<String, Value> {
 impl Driver for InstanceGroupDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let groups = self.0.client.list::<InstanceGroup>(&self.0.folder).await?;
-        let shown = futures::future::try_join_all(groups.iter().map(|group| self.show(group, environment))).await?;
-        Ok(shown.into_iter().flatten().collect())
+        let shown = groups.iter().map(|group| self.show(group, None, environment));
+        Ok(futures::future::try_join_all(shown).await?.into_iter().flatten().collect())
     }
 
     async fn read(&self, id: &str) -> Result<Option<Object>> {
         match self.0.found::<InstanceGroup>(id).await? {
-            Some(group) => self.show(&group, None).await,
+            Some(group) => self.show(&group, None, None).await,
             None => Ok(None),
         }
     }
 
     async fn settled(&self, object: &Object) -> Result<Object> {
-        let address = &object.address;
-        until(&format!("`{address}`"), SETTLE, async || {
-            let gone = || Error::new(format!("yandex: `{address}` is gone"));
-            let group = self.0.found::<InstanceGroup>(&object.id).await?.ok_or_else(gone)?;
-            let members = if_there(self.0.client.group_instances(&group.id).await)?.ok_or_else(gone)?;
-            let shown = shown(&group, &members, None);
-            Ok(match shown.filter(|shown| shown.health != Health::Transient) {
-                Some(shown) => Asked::Done(shown),
-                None => Asked::NotYet(states(&group, &members)),
-            })
-        })
-        .await
+        self.until(object, SETTLE, |health| health != Health::Transient).await
     }
 
+    /// A group is made without its health check: the cloud would wait until machines answer that nothing is installed on yet.
+    /// [`Self::finish`] sets it once they are configured.
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: InstanceGroupSpec = request.resource.spec()?;
-        let account = spec.service_account.as_ref().ok_or_else(|| Error::new("the group has no service account"))?;
-        let account = &needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id;
-        let (template, zone) = self.template(request, &spec).await?;
-        let [scale, deploy, allocation] = Self::policies(&spec, &zone);
-        let labels = Account::labels(request);
-        let full_name = object_name(request);
+        let wanted = self.wanted(request, &spec, None).await?;
+        let (labels, name) = (Account::labels(request), object_name(request));
         let call = self.0.client.create_instance_group().folder_id(&self.0.folder).labels(&labels);
-        let call = call.service_account_id(account).name(&full_name).instance_template(template);
-        let mut call = call.scale_policy(scale).deploy_policy(deploy).allocation_policy(allocation);
-        if let Some(check) = &spec.health_check {
-            call = call.health_checks_spec(Self::health_checks(check));
-        }
+        let call = call.service_account_id(&wanted.account).name(&name).instance_template(wanted.template);
+        let call = call.scale_policy(wanted.scale).deploy_policy(wanted.deploy).allocation_policy(wanted.allocation);
         self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: InstanceGroupSpec = request.resource.spec()?;
-        let account = spec.service_account.as_ref().ok_or_else(|| Error::new("the group has no service account"))?;
-        let account = &needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id;
-        // The service wants the whole template whenever anything changes. The image is the one that the group has, unless the
-        // file asks for another family: a newer image of the same family is no reason to make all machines anew.
-        let (mut template, zone) = self.template(request, &spec).await?;
-        let present: Value = self.0.client.group_as_it_is(&object.id).await?;
-        let family = |template: &Value| template["labels"][LABEL_IMAGE].clone();
-        if family(&present["instanceTemplate"]) == family(&template) {
-            let image = present.pointer("/instanceTemplate/bootDiskSpec/diskSpec/imageId").cloned();
-            template["bootDiskSpec"]["diskSpec"]["imageId"] = image.unwrap_or_default();
+        let wrong = |error| explain(error, request.resource);
+        let (client, id) = (&self.0.client, object.id.as_str());
+        let present: Value = client.group_as_it_is(id).await?;
+        let wanted = self.wanted(request, &spec, Some(&present)).await?;
+        // New machines have nothing installed: their group is not judged before they are configured.
+        let size = present.pointer("/scalePolicy/fixedScale/size").and_then(|size| size.as_str()?.parse().ok());
+        let new_machines = !is_within(&wanted.template, &present["instanceTemplate"])
+            || size.unwrap_or(0) < spec.count
+            || !is_within(&wanted.allocation, &present["allocationPolicy"]);
+        let checks = spec.health_check.as_ref().map(health_checks);
+        let keeps_checks =
+            checks.is_some_and(|checks| !new_machines && is_within(&checks, &present["healthChecksSpec"]));
+        let clears = !keeps_checks && !present["healthChecksSpec"].is_null();
+        let same = !new_machines
+            && is_within(&wanted.scale, &present["scalePolicy"])
+            && is_within(&wanted.deploy, &present["deployPolicy"])
+            && present["serviceAccountId"] == wanted.account.as_str();
+        if !same || clears {
+            let call = client.update_instance_group(id).service_account_id(&wanted.account);
+            let call = call.instance_template(wanted.template).scale_policy(wanted.scale).deploy_policy(wanted.deploy);
+            let mut call = call.allocation_policy(wanted.allocation);
+            if clears {
+                call = call.health_checks_spec(Value::Null);
+            }
+            call.send(request.token).await.map_err(wrong)?;
         }
-        let [scale, deploy, allocation] = Self::policies(&spec, &zone);
-        let call = self.0.client.update_instance_group(&object.id).service_account_id(account);
-        let call = call.instance_template(template).scale_policy(scale).deploy_policy(deploy);
-        let mut call = call.allocation_policy(allocation);
-        if let Some(check) = &spec.health_check {
-            call = call.health_checks_spec(Self::health_checks(check));
-        }
-        call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
-        if object.health == Health::Stopped {
-            self.0.client.start_instance_group(&object.id).send(request.token).await?;
+        match object.health {
+            Health::Stopped => drop(client.start_instance_group(id).send(request.token).await.map_err(wrong)?),
+            Health::Paused => drop(client.resume_instance_group(id).send(request.token).await.map_err(wrong)?),
+            _ => {}
         }
         self.settled(object).await
     }
 
+    async fn finish(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: InstanceGroupSpec = request.resource.spec()?;
+        let Some(check) = &spec.health_check else { return Ok(object.clone()) };
+        let client = &self.0.client;
+        let present: Value = client.group_as_it_is(&object.id).await?;
+        let checks = health_checks(check);
+        let patience = Duration::from_secs(check.patience);
+        if !is_within(&checks, &present["healthChecksSpec"]) {
+            let wanted = self.wanted(request, &spec, Some(&present)).await?;
+            let call = client.update_instance_group(&object.id).service_account_id(&wanted.account);
+            let call = call.instance_template(wanted.template).scale_policy(wanted.scale).deploy_policy(wanted.deploy);
+            let call = call.allocation_policy(wanted.allocation).health_checks_spec(checks);
+            // A machine that fails is restarted: one that is made anew would have nothing installed.
+            let call = call.auto_healing_policy(json!({ "autoHealingAction": "RESTART" })).within(patience);
+            if let Err(error) = call.send(request.token).await
+                && !error.is_late()
+            {
+                return Err(explain(error, request.resource));
+            }
+        }
+        let question = match &check.path {
+            Some(path) => format!("GET :{}{path}", check.port),
+            None => format!("TCP :{}", check.port),
+        };
+        let healthy = self.until(object, Duration::from_secs(check.interval), |health| health == Health::Ready).await;
+        healthy.map_err(|error| {
+            let (address, origin) = (&request.resource.address, &request.resource.origin);
+            error
+                .context(format!("{address} ({origin}): its machines do not pass the health check ({question})"))
+                .hint("look at the service on one of them: `infra ssh ENV HOST`; then apply again")
+        })
+    }
+
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_instance_group(id).send(id)).await
+        // What is removed may be the account of a group that was never made.
+        let account = match self.0.found::<InstanceGroup>(id).await? {
+            Some(group) => {
+                self.0.remove(|| self.0.client.delete_instance_group(id).send(id)).await?;
+                group.service_account_id
+            }
+            None => id.to_owned(),
+        };
+        self.0.remove_manager(&account).await
     }
 }

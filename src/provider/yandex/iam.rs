@@ -1,25 +1,47 @@
 //! Service accounts and what they may do in the folder.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
-use super::{Account, Driver, Object, Request, needed, object, object_name};
+use super::{
+    LABEL_KIND, LABEL_NAME,
+    account::{Account, explain, needed, object, object_name, plain_name, unique_name},
+};
 use crate::{
-    cloud::yandex::ServiceAccount,
+    cloud::yandex::{InstanceGroup, ServiceAccount},
     error::Result,
     identity,
     name::Name,
-    resource::{KindName, RoleBindingSpec},
+    provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Request},
+    resource::{InstanceGroupSpec, KindName, RoleBindingSpec},
 };
+
+/// The kind in the label of an account that runs an instance group: it is a part of its group, no resource of its own.
+const MANAGER: &str = "group_account";
 
 /// Service accounts.
 pub(super) struct ServiceAccountDriver(pub(super) Account);
 
-fn show(one: &ServiceAccount, environment: Option<&Name>) -> Option<Object> {
+pub(super) fn show(one: &ServiceAccount, environment: Option<&Name>) -> Option<Object> {
     object(&one.labels, KindName::SERVICE_ACCOUNT, environment, &one.id, &one.created_at)
+}
+
+/// The accounts of groups that were never made, or are gone already.
+pub(super) fn lonely<'a>(
+    accounts: &'a [ServiceAccount], groups: &'a [InstanceGroup], environment: Option<&'a Name>,
+) -> impl Iterator<Item = Object> + 'a {
+    let is_lonely = |account: &&ServiceAccount| {
+        account.labels.get(LABEL_KIND).is_some_and(|kind| kind == MANAGER)
+            && !groups.iter().any(|group| group.service_account_id == account.id)
+    };
+    accounts.iter().filter(is_lonely).filter_map(move |account| {
+        let mut labels = account.labels.clone();
+        labels.insert(LABEL_KIND.to_owned(), KindName::INSTANCE_GROUP.as_str().to_owned());
+        let object = object(&labels, KindName::INSTANCE_GROUP, environment, &account.id, &account.created_at)?;
+        Some(Object { health: Health::Broken, ..object })
+    })
 }
 
 #[async_trait]
@@ -46,21 +68,23 @@ impl Driver for ServiceAccountDriver {
     }
 }
 
-/// The roles of our service accounts in the folder. A binding has no labels of its own: it is that of its account. The
-/// folder's bindings are shared with everybody, so they are changed by additions and removals, one call at a time.
-pub(super) struct RoleBindingDriver {
-    account: Account,
-    one_at_a_time: Arc<Mutex<()>>,
+/// What the account that runs a group may do: no more than the group needs.
+fn manager_roles(spec: &InstanceGroupSpec) -> Vec<String> {
+    let mut roles = vec!["compute.editor", "vpc.user"];
+    if spec.machine.public {
+        roles.push("vpc.publicAdmin");
+    }
+    if spec.service_account.is_some() {
+        roles.push("iam.serviceAccounts.user");
+    }
+    roles.into_iter().map(str::to_owned).collect()
 }
 
-impl RoleBindingDriver {
-    pub(super) fn new(account: Account) -> Self {
-        Self { account, one_at_a_time: Arc::default() }
-    }
-
+impl Account {
+    /// The roles of accounts in the folder.
     async fn roles(&self, accounts: &[&str]) -> Result<BTreeMap<String, Vec<String>>> {
         let mut roles: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for binding in self.account.client.folder_bindings(&self.account.folder).await? {
+        for binding in self.client.folder_bindings(&self.folder).await? {
             if binding.subject.r#type == "serviceAccount" && accounts.contains(&binding.subject.id.as_str()) {
                 roles.entry(binding.subject.id).or_default().push(binding.role_id);
             }
@@ -71,13 +95,75 @@ impl RoleBindingDriver {
         Ok(roles)
     }
 
+    /// Gives an account these roles in the folder and no others. The folder's bindings are shared with everybody, so they are
+    /// changed by additions and removals, one call at a time.
+    async fn set_roles(&self, account: &str, wanted: &[String]) -> Result<()> {
+        let _turn = self.bindings.lock().await;
+        let present = self.roles(&[account]).await?.remove(account).unwrap_or_default();
+        let add = wanted.iter().filter(|role| !present.contains(role)).map(|role| ("ADD", role));
+        let remove = present.iter().filter(|role| !wanted.contains(role)).map(|role| ("REMOVE", role));
+        let delta = |(action, role): (&str, &String)| {
+            json!({
+                "action": action,
+                "accessBinding": { "roleId": role, "subject": { "id": account, "type": "serviceAccount" } },
+            })
+        };
+        let deltas: Vec<Value> = add.chain(remove).map(delta).collect();
+        if deltas.is_empty() {
+            return Ok(());
+        }
+        // Adding what is there and removing what is gone do nothing, so every call is an intent of its own.
+        let token = identity::random_text(24)?;
+        self.client.update_folder_bindings(&self.folder).access_binding_deltas(deltas).send(&token).await?;
+        Ok(())
+    }
+
+    /// The account that runs the group of a request, with what it may do; it is made when it is missing.
+    pub(super) async fn manager(&self, request: &Request<'_>, spec: &InstanceGroupSpec) -> Result<String> {
+        let mut labels = Self::labels(request);
+        labels.insert(LABEL_KIND.to_owned(), MANAGER.to_owned());
+        let ours = |account: &&ServiceAccount| {
+            let same = |label: &str| account.labels.get(label) == labels.get(label);
+            [LABEL_ENV, LABEL_KIND, LABEL_NAME, LABEL_PROJECT].into_iter().all(same)
+        };
+        let known = self.client.list::<ServiceAccount>(&self.folder).await?;
+        let id = match known.iter().find(ours) {
+            Some(account) => account.id.clone(),
+            None => {
+                let group = &request.resource.address.name;
+                let plain = plain_name(request.environment, group);
+                let name = unique_name(&format!("{plain}-group"), &request.owner());
+                let call = self.client.create_service_account().folder_id(&self.folder).name(&name).labels(&labels);
+                let made = call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
+                made.object_id().to_owned()
+            }
+        };
+        self.set_roles(&id, &manager_roles(spec)).await?;
+        Ok(id)
+    }
+
+    /// Removes an account that ran a group; another one that a group used stays.
+    pub(super) async fn remove_manager(&self, id: &str) -> Result<()> {
+        let Some(account) = self.found::<ServiceAccount>(id).await? else { return Ok(()) };
+        if account.labels.get(LABEL_KIND).is_none_or(|kind| kind != MANAGER) {
+            return Ok(());
+        }
+        self.set_roles(id, &[]).await?;
+        self.remove(|| self.client.delete_service_account(id).send(id)).await
+    }
+}
+
+/// The roles of our service accounts in the folder. A binding has no labels of its own: it is that of its account.
+pub(super) struct RoleBindingDriver(pub(super) Account);
+
+impl RoleBindingDriver {
     /// The bindings of these accounts.
     pub(super) async fn of(&self, accounts: &[Object]) -> Result<Vec<Object>> {
         if accounts.is_empty() {
             return Ok(Vec::new());
         }
         let ids: Vec<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
-        let roles = self.roles(&ids).await?;
+        let roles = self.0.roles(&ids).await?;
         let objects = accounts.iter().filter_map(|account| {
             let roles = roles.get(&account.id)?;
             let actual = serde_json::Map::from_iter([("roles".to_owned(), json!(roles))]);
@@ -85,58 +171,35 @@ impl RoleBindingDriver {
         });
         Ok(objects.collect())
     }
-
-    async fn change(&self, account: &str, add: &[String], remove: &[String]) -> Result<()> {
-        let deltas: Vec<Value> = [("ADD", add), ("REMOVE", remove)]
-            .into_iter()
-            .flat_map(|(action, roles)| {
-                roles.iter().map(move |role| {
-                    json!({
-                        "action": action,
-                        "accessBinding": { "roleId": role, "subject": { "id": account, "type": "serviceAccount" } },
-                    })
-                })
-            })
-            .collect();
-        if deltas.is_empty() {
-            return Ok(());
-        }
-        let _turn = self.one_at_a_time.lock().await;
-        // Adding what is there and removing what is gone do nothing, so every call is an intent of its own.
-        let token = identity::random_text(24)?;
-        let call = self.account.client.update_folder_bindings(&self.account.folder);
-        call.access_binding_deltas(deltas).send(&token).await?;
-        Ok(())
-    }
 }
 
 #[async_trait]
 impl Driver for RoleBindingDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let accounts = ServiceAccountDriver(self.account.clone()).list(environment).await?;
+        let accounts = ServiceAccountDriver(self.0.clone()).list(environment).await?;
         self.of(&accounts).await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: RoleBindingSpec = request.resource.spec()?;
         let account = needed(request, &KindName::SERVICE_ACCOUNT.named(&spec.service_account))?;
-        let changed = self.change(&account.id, &spec.roles, &[]).await;
-        changed
-            .map_err(|error| error.context(format!("{} ({})", request.resource.address, request.resource.origin)))?;
-        Ok(Object { address: request.resource.address.clone(), ..account.clone() })
+        let object = Object { address: request.resource.address.clone(), ..account.clone() };
+        self.update(&object, request).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: RoleBindingSpec = request.resource.spec()?;
-        let present = self.roles(&[&object.id]).await?.remove(&object.id).unwrap_or_default();
-        let add: Vec<String> = spec.roles.iter().filter(|role| !present.contains(role)).cloned().collect();
-        let remove: Vec<String> = present.iter().filter(|role| !spec.roles.contains(role)).cloned().collect();
-        self.change(&object.id, &add, &remove).await?;
+        let (address, origin) = (&request.resource.address, &request.resource.origin);
+        let set = self.0.set_roles(&object.id, &spec.roles).await;
+        set.map_err(|error| {
+            error
+                .context(format!("{address} ({origin})"))
+                .hint(format!("the roles are {}; `yc iam role list` shows those that there are", spec.roles.join(", ")))
+        })?;
         Ok(object.clone())
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        let present = self.roles(&[id]).await?.remove(id).unwrap_or_default();
-        self.change(id, &[], &present).await
+        self.0.set_roles(id, &[]).await
     }
 }

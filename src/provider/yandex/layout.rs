@@ -5,21 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{postgres, postgres_settings};
 use crate::{
-    cloud::yandex::Quota,
     config::Environment,
-    error::{Diagnostic, Location},
+    error::{Diagnostic, Location, did_you_mean},
     name::Name,
-    provider::{Finding, dns, managed_postgres, second_disks},
+    provider::{dns, managed_postgres, second_disks},
     resource::{
-        Address, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
-        RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec, spec_fields,
+        Address, AddressSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
+        Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
+        spec_fields,
     },
 };
 
 /// The name of the gateway and of the route table that leads to it.
 const EGRESS: &str = "egress";
-/// The service account of groups that name none, and its role.
-const GROUP_ACCOUNT: (&str, &str) = ("instance-groups", "editor");
 
 fn name(text: &str) -> Name {
     text.parse().expect("a valid name")
@@ -35,10 +33,23 @@ fn network_of(environment: &Environment) -> Name {
     environment.network.clone().unwrap_or_else(|| name("main"))
 }
 
-/// The security group that opens a set of ports, by the ports.
-fn group_of(ports: &[u16]) -> Name {
-    let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
-    name(&format!("ports-{}", list.chars().take(50).collect::<String>().trim_end_matches('-')))
+/// Ports of some machines that are opened: to the world, or to what checks them.
+struct Opening {
+    ports: Vec<u16>,
+    checked: Vec<u16>,
+}
+
+impl Opening {
+    fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.checked.is_empty()
+    }
+
+    /// The security group that opens them, by the ports.
+    fn group(&self) -> Name {
+        let (kind, ports) = if self.checked.is_empty() { ("ports", &self.ports) } else { ("checks", &self.checked) };
+        let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
+        name(&format!("{kind}-{}", list.chars().take(50).collect::<String>().trim_end_matches('-')))
+    }
 }
 
 /// Everything that must exist.
@@ -87,22 +98,14 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
 }
 
 fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
-    let mut accounts: Vec<(Name, Vec<String>, String)> = environment
-        .service_accounts
-        .iter()
-        .map(|(name, (roles, mark))| (name.clone(), roles.clone(), mark.to_string()))
-        .collect();
-    if let Some(group) = environment.groups.values().find(|group| group.service_account.is_none()) {
-        let (account, role) = GROUP_ACCOUNT;
-        accounts.push((name(account), vec![role.to_owned()], group.mark.to_string()));
-    }
-    for (account, mut roles, origin) in accounts {
-        let address = KindName::SERVICE_ACCOUNT.named(&account);
+    for (account, (roles, mark)) in &environment.service_accounts {
+        let (mut roles, origin) = (roles.clone(), mark.to_string());
+        let address = KindName::SERVICE_ACCOUNT.named(account);
         all.push(resource(address.clone(), &ServiceAccountSpec {}, Vec::new(), &origin));
         if !roles.is_empty() {
             roles.sort();
             let spec = RoleBindingSpec { service_account: account.clone(), roles };
-            all.push(resource(KindName::ROLE_BINDING.named(&account), &spec, vec![address], &origin));
+            all.push(resource(KindName::ROLE_BINDING.named(account), &spec, vec![address], &origin));
         }
     }
 }
@@ -113,29 +116,39 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
     // A member's own second disk belongs to its group's template; a group in this cloud has none.
     let members_disks: BTreeSet<Name> =
         environment.groups.values().flat_map(|g| g.machine.disks.iter().cloned()).collect();
-    let mut openings: BTreeMap<Name, (Vec<u16>, String)> = BTreeMap::new();
-    let mut finished = |spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>| {
+    let mut openings: BTreeMap<Name, (Opening, String)> = BTreeMap::new();
+    let mut finished = |spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>, opening: Opening| {
         spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
         spec.core_fraction = fraction(spec);
         spec.class.get_or_insert_with(|| environment.yandex.platform.clone());
         spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
         needs.push(KindName::NETWORK.named(network));
         // Port 22 is opened by the network's own group.
-        let ports: Vec<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
-        if !ports.is_empty() {
-            let group = group_of(&ports);
+        let mut ports: BTreeSet<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
+        ports.extend(opening.ports);
+        let opened = Opening { ports: ports.into_iter().collect(), checked: Vec::new() };
+        // What is open to the world is open to checkers, too.
+        let checked: Vec<u16> = opening.checked.into_iter().filter(|port| !opened.ports.contains(port)).collect();
+        for opening in [opened, Opening { ports: Vec::new(), checked }].into_iter().filter(|one| !one.is_empty()) {
+            let group = opening.group();
             needs.push(KindName::SECURITY_GROUP.named(&group));
-            spec.security_groups = vec![group.clone()];
-            openings.entry(group).or_insert_with(|| (ports, origin.to_owned()));
+            spec.security_groups.push(group.clone());
+            openings.entry(group).or_insert_with(|| (opening, origin.to_owned()));
         }
     };
+    // Behind a balancer the world reaches machines at their inner addresses.
+    let balanced: BTreeMap<&Name, [u16; 2]> = (environment.nginx.values())
+        .filter(|front| front.nodes.len() > 1)
+        .flat_map(|front| front.nodes.iter().map(|node| (node, [front.http_port, front.https_port])))
+        .collect();
     let mut made = Vec::new();
     for one in &environment.resources {
         let mut one = one.clone();
         match one.address.kind {
             KindName::VM if !grouped.contains(&one.address) => {
                 let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
-                finished(&mut spec, &one.origin, &mut one.needs);
+                let ports = balanced.get(&one.address.name).map(|ports| ports.to_vec()).unwrap_or_default();
+                finished(&mut spec, &one.origin, &mut one.needs, Opening { ports, checked: Vec::new() });
                 one.spec = spec_fields(&spec);
                 made.push(one);
             }
@@ -164,32 +177,41 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         let mut machine = settings.machine.clone();
         machine.disks.clear();
         let origin = settings.mark.to_string();
-        let account = settings.service_account.clone().unwrap_or_else(|| name(GROUP_ACCOUNT.0));
-        let mut needs = vec![
-            Address::subnet(&machine.subnet),
-            KindName::SERVICE_ACCOUNT.named(&account),
-            // The group acts with this role until it is gone, so the role must outlive it.
-            KindName::ROLE_BINDING.named(&account),
-        ];
-        needs.retain(|need| all.iter().any(|one| one.address == *need));
-        finished(&mut machine, &origin, &mut needs);
+        let mut needs = vec![Address::subnet(&machine.subnet)];
+        let subnets = settings.zones.iter().filter_map(|zone| subnet_in(zone, &machine.subnet, zones));
+        needs.extend(subnets.map(Address::subnet).filter(|subnet| *subnet != needs[0]).collect::<Vec<_>>());
+        if !settings.zones.is_empty() && zones.get(&machine.subnet).is_some_and(|zone| !settings.zones.contains(zone)) {
+            // None of its machines is in the zone of the subnet that the file names.
+            needs.remove(0);
+        }
+        needs.extend(settings.service_account.as_ref().map(|account| KindName::SERVICE_ACCOUNT.named(account)));
+        let checked = settings.health_check.iter().map(|check| check.port).collect();
+        finished(&mut machine, &origin, &mut needs, Opening { ports: Vec::new(), checked });
         let spec = InstanceGroupSpec {
             count: u32::try_from(settings.members.len()).unwrap_or(u32::MAX),
             zones: settings.zones.clone(),
             max_unavailable: settings.max_unavailable,
             max_expansion: settings.max_expansion,
             health_check: settings.health_check.clone(),
-            service_account: Some(account),
+            service_account: settings.service_account.clone(),
             machine,
         };
         made.push(resource(KindName::INSTANCE_GROUP.named(group), &spec, needs, &origin));
     }
-    for (group, (ports, origin)) in openings {
-        let spec = SecurityGroupSpec { network: network.clone(), ports };
+    for (group, (opening, origin)) in openings {
+        let spec = SecurityGroupSpec { network: network.clone(), ports: opening.ports, checked: opening.checked };
         let needs = vec![KindName::NETWORK.named(network)];
         all.push(resource(KindName::SECURITY_GROUP.named(&group), &spec, needs, &origin));
     }
     all.extend(made);
+}
+
+/// The subnet of a group's machines in a zone: the one that the file names, or another one that is there.
+fn subnet_in<'a>(zone: &str, named: &'a Name, zones: &'a BTreeMap<Name, String>) -> Option<&'a Name> {
+    if zones.get(named).is_some_and(|own| own == zone) {
+        return Some(named);
+    }
+    zones.iter().find(|(_, own)| *own == zone).map(|(subnet, _)| subnet)
 }
 
 /// A disk stands in the zone of its machine.
@@ -199,6 +221,23 @@ fn disk_zone(environment: &Environment, zones: &BTreeMap<Name, String>, disk: &N
     owner.zone.or_else(|| zones.get(&owner.subnet).cloned())
 }
 
+/// Platforms of machines (<https://yandex.cloud/en/docs/compute/concepts/vm-platforms>).
+const PLATFORMS: &[&str] = &[
+    "standard-v1",
+    "standard-v2",
+    "standard-v3",
+    "standard-v4a",
+    "highfreq-v3",
+    "highfreq-v4a",
+    "amd-v1",
+    "gpu-standard-v1",
+    "gpu-standard-v2",
+    "gpu-standard-v3",
+    "gpu-standard-v3i",
+    "standard-v3-t4",
+    "standard-v3-t4i",
+];
+
 /// Shares of a processor that a platform sells, in percent.
 fn fractions(platform: &str) -> &'static [u32] {
     match platform {
@@ -207,44 +246,6 @@ fn fractions(platform: &str) -> &'static [u32] {
         "highfreq-v3" => &[100],
         _ => &[20, 50, 100],
     }
-}
-
-/// Whether a quota has room for what these resources would take of it; nothing when they take nothing of it.
-pub(super) fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
-    let count = |kind: KindName| wanted.iter().filter(|one| one.address.kind == kind).count();
-    let members = || wanted.iter().filter_map(|one| Some((one.spec::<InstanceGroupSpec>().ok()?.count, one)));
-    let machines = || {
-        let single = wanted.iter().filter_map(|one| Some((1, one.spec::<VmSpec>().ok()?)));
-        single.chain(members().filter_map(|(count, one)| Some((count, one.spec::<InstanceGroupSpec>().ok()?.machine))))
-    };
-    let sum = |of: &dyn Fn(&VmSpec) -> u64| machines().map(|(count, spec)| u64::from(count) * of(&spec)).sum::<u64>();
-    let needed = match quota.quota_id.as_str() {
-        "vpc.networks.count" => count(KindName::NETWORK) as u64,
-        "vpc.subnets.count" => count(KindName::SUBNET) as u64,
-        "vpc.routeTables.count" => count(KindName::ROUTE_TABLE) as u64,
-        "vpc.gateways.count" => count(KindName::GATEWAY) as u64,
-        // The network brings one of its own.
-        "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + count(KindName::NETWORK)) as u64,
-        "vpc.externalAddresses.count" => sum(&|spec| u64::from(spec.public)),
-        "compute.instances.count" => sum(&|_| 1),
-        "compute.instanceCores.count" => sum(&|spec| u64::from(spec.cores)),
-        "compute.instanceMemory.size" => sum(&|spec| spec.memory_mb << 20),
-        "compute.instanceGroups.count" => count(KindName::INSTANCE_GROUP) as u64,
-        "compute.disks.count" => sum(&|_| 1) + count(KindName::DISK) as u64,
-        _ => return None,
-    };
-    if needed == 0 {
-        return None;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "quotas are told as fractions")]
-    let ok = quota.usage + needed as f64 <= quota.limit;
-    Some(Finding {
-        check: format!("quota `{}`", quota.quota_id),
-        ok,
-        needed: true,
-        detail: format!("{} of {} are used, and this environment takes {needed}", quota.usage, quota.limit),
-        mend: "ask for more in the console (Quotas), or remove what uses it up".to_owned(),
-    })
 }
 
 /// The share of its processors that a machine gets: a GB of memory a processor is the least that goes with whole ones.
@@ -270,6 +271,13 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
         let Ok(spec) = one.spec::<VmSpec>() else { continue };
         if !seen.insert(one.origin.clone()) {
+            continue;
+        }
+        let platform = spec.class.as_ref().unwrap_or(platform);
+        if !PLATFORMS.contains(&platform.as_str()) {
+            let close = did_you_mean(platform, PLATFORMS.iter().copied());
+            let hint = close.map_or_else(|| PLATFORMS.join(", "), |close| format!("did you mean `{close}`?"));
+            mistake(&one.address.name, format!("Yandex Cloud has no platform `{platform}`"), hint);
             continue;
         }
         let allowed = fractions(platform);
@@ -310,10 +318,52 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         }
     }
     found.extend(warnings);
+    found.extend(check_zones(environment));
     found.extend(second_disks(environment));
     let services = environment.resources.iter().filter_map(|one| Some((one, one.spec::<PostgresSpec>().ok()?)));
     for (one, spec) in services.filter(|(one, _)| one.address.kind == KindName::POSTGRES) {
         check_postgres(environment, one, &spec, &mut found);
+    }
+    found
+}
+
+/// Zones that do not go together: those of a group without a subnet there, and that of a reserved address of another zone than
+/// its machine's.
+fn check_zones(environment: &Environment) -> Vec<Diagnostic> {
+    let own = &environment.yandex.zone;
+    let of_kind = |kind: KindName| environment.resources.iter().filter(move |one| one.address.kind == kind);
+    let zones: BTreeMap<Name, String> = of_kind(KindName::SUBNET)
+        .filter_map(|one| {
+            let zone = one.spec::<SubnetSpec>().ok()?.zone;
+            Some((one.address.name.clone(), zone.unwrap_or_else(|| own.clone())))
+        })
+        .collect();
+    let mut found = Vec::new();
+    for (name, group) in &environment.groups {
+        for zone in group.zones.iter().filter(|zone| subnet_in(zone, &group.machine.subnet, &zones).is_none()) {
+            let message = format!("the group `{name}` has machines in zone `{zone}`, and no subnet is there");
+            let hint = format!("add one: `network.subnets.NAME: {{zone: {zone}, v4_cidr_blocks: [...]}}`");
+            found.push(Diagnostic::error(group.mark.location(), message).hint(hint));
+        }
+    }
+    for one in of_kind(KindName::VM) {
+        let Ok(spec) = one.spec::<VmSpec>() else { continue };
+        let (name, subnet) = (&one.address.name, zones.get(&spec.subnet).unwrap_or(own));
+        if let Some(zone) = spec.zone.as_ref().filter(|zone| *zone != subnet) {
+            let message = format!("`{name}` is in zone `{zone}`, and its subnet `{}` is in `{subnet}`", spec.subnet);
+            let hint = "name a subnet of that zone: `network: {subnet: NAME}`";
+            found.push(Diagnostic::error(place(environment, name), message).hint(hint));
+        }
+        let reserved = spec.reserved_address.as_ref().map(|address| KindName::ADDRESS.named(address));
+        let reserved = reserved.and_then(|address| of_kind(KindName::ADDRESS).find(|one| one.address == address));
+        let Some(zone) = reserved.and_then(|one| Some(one.spec::<AddressSpec>().ok()?.zone)) else { continue };
+        let zone = zone.as_ref().unwrap_or(own);
+        if zone != spec.zone.as_ref().unwrap_or(subnet) {
+            let address = spec.reserved_address.as_ref().map(Name::to_string).unwrap_or_default();
+            let message = format!("`{name}` is in zone `{subnet}`, and its address `{address}` is in `{zone}`");
+            let hint = format!("an address goes with machines of its zone: `addresses.{address}.zone: {subnet}`");
+            found.push(Diagnostic::error(place(environment, name), message).hint(hint));
+        }
     }
     found
 }

@@ -7,28 +7,34 @@ mod account;
 mod adopt;
 mod balancer;
 mod compute;
+mod diagnose;
 mod dns;
 mod group;
+mod group_drift;
 mod iam;
 mod layout;
+mod observe;
 mod postgres;
+mod postgres_drift;
 mod postgres_settings;
 mod registry;
 pub(super) mod rules;
+mod security;
 mod vpc;
 mod wait;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::{
-    account::{Account, beside, explain, if_there, labels, needed, object, object_name, plain_name, unique_name},
+    account::{Account, beside, labels, plain_name},
     wait::Shared,
 };
 use super::{
-    Driver, Finding, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
+    Driver, Finding, Object, Owner, Provider, Request,
     bill::{bill, quantity},
 };
 use crate::{
@@ -39,7 +45,7 @@ use crate::{
     event::Events,
     files, identity,
     name::Name,
-    resource::{InstanceGroupSpec, KindName, Policy, Resource, Terms, VmSpec},
+    resource::{KindName, Policy, Resource, Terms},
     secret::Secret,
 };
 
@@ -54,10 +60,8 @@ const PRICED: &str = "ru-central1";
 pub struct Yandex {
     account: Account,
     drivers: Vec<(KindName, Box<dyn Driver>)>,
-    // These are listed two and two.
-    network: vpc::NetworkDriver,
-    security_group: vpc::SecurityGroupDriver,
-    service_account: iam::ServiceAccountDriver,
+    // What these have inside is asked for with all the others.
+    instance_group: group::InstanceGroupDriver,
     role_binding: iam::RoleBindingDriver,
 }
 
@@ -79,7 +83,7 @@ impl Yandex {
             .map(|endpoint| if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") });
         let endpoints = settings.endpoints.clone().into_iter().collect();
         let client = Client::new(Settings { endpoint, endpoints }, credentials(environment)?)?;
-        let account = Account { client, folder, settings, machines: Shared::default() };
+        let account = Account { client, folder, settings, machines: Shared::default(), bindings: Arc::default() };
         Ok(Self {
             drivers: vec![
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
@@ -90,14 +94,14 @@ impl Yandex {
                 (KindName::REGISTRY, Box::new(registry::RegistryDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
-                (KindName::INSTANCE_GROUP, Box::new(group::InstanceGroupDriver(account.clone()))),
+                (KindName::NETWORK, Box::new(security::NetworkDriver(account.clone()))),
+                (KindName::SECURITY_GROUP, Box::new(security::SecurityGroupDriver(account.clone()))),
+                (KindName::SERVICE_ACCOUNT, Box::new(iam::ServiceAccountDriver(account.clone()))),
                 (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
                 (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
             ],
-            network: vpc::NetworkDriver(account.clone()),
-            security_group: vpc::SecurityGroupDriver(account.clone()),
-            service_account: iam::ServiceAccountDriver(account.clone()),
-            role_binding: iam::RoleBindingDriver::new(account.clone()),
+            instance_group: group::InstanceGroupDriver(account.clone()),
+            role_binding: iam::RoleBindingDriver(account.clone()),
             account,
         })
     }
@@ -152,9 +156,7 @@ impl Provider for Yandex {
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
         match kind {
-            KindName::NETWORK => Some(&self.network),
-            KindName::SECURITY_GROUP => Some(&self.security_group),
-            KindName::SERVICE_ACCOUNT => Some(&self.service_account),
+            KindName::INSTANCE_GROUP => Some(&self.instance_group),
             KindName::ROLE_BINDING => Some(&self.role_binding),
             _ => super::driver(&self.drivers, kind),
         }
@@ -191,54 +193,21 @@ impl Provider for Yandex {
     }
 
     async fn diagnose(&self, _owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
-        let (client, folder) = (&self.account.client, &self.account.folder);
-        let found = client.folder(folder).await.map_err(Error::from);
-        let cloud = found.as_ref().map(|folder| folder.cloud_id.clone()).unwrap_or_default();
-        let mut findings = vec![Finding::of(
-            "credentials and folder",
-            found.map(|folder| format!("`{}` ({}) is {}", folder.name, folder.id, folder.status.to_ascii_lowercase())),
-        )];
-        if cloud.is_empty() {
-            return findings;
-        }
-        let networks = client.list::<Network>(folder).await.map_err(Error::from);
-        findings.push(Finding::of("networks can be read", networks.map(|all| format!("{} in the folder", all.len()))));
-        let bindings = client.folder_bindings(folder).await.map_err(Error::from);
-        findings.push(Finding::of("roles can be read", bindings.map(|all| format!("{} in the folder", all.len()))));
-        let mut families: Vec<String> = wanted
-            .iter()
-            .filter_map(|one| one.spec::<VmSpec>().ok().or_else(|| Some(one.spec::<InstanceGroupSpec>().ok()?.machine)))
-            .map(|machine| machine.image)
-            .collect();
-        families.sort();
-        families.dedup();
-        for family in families {
-            let image = self.account.image(&family).await;
-            findings.push(Finding::of(&format!("image family `{family}`"), image));
-        }
-        for service in ["vpc", "compute"] {
-            match client.quotas(&cloud, service).await {
-                Ok(quotas) => findings.extend(quotas.iter().filter_map(|quota| layout::quota(quota, wanted))),
-                Err(error) => findings.push(Finding {
-                    needed: false,
-                    ..Finding::of(&format!("quotas of `{service}`"), Err(error.into()))
-                }),
-            }
-        }
-        findings
+        diagnose::findings(&self.account, wanted).await
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let others = self.drivers.iter().map(|(_, driver)| driver.list(environment));
-        let accounts = async {
-            // What the accounts may do is read for those that there are: one list of them serves both.
-            let mut accounts = self.service_account.list(environment).await?;
-            accounts.extend(self.role_binding.of(&accounts).await?);
-            Ok(accounts)
-        };
-        let networks = vpc::networks_and_groups(&self.account, environment);
-        let (others, accounts, networks) = tokio::try_join!(futures::future::try_join_all(others), accounts, networks)?;
-        Ok(others.into_iter().flatten().chain(accounts).chain(networks).collect())
+        self.observe(environment).await
+    }
+
+    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+        match object.address.kind {
+            KindName::DNS_ZONE => dns::compare(spec, attributes, object),
+            KindName::INSTANCE_GROUP => group_drift::compare(spec, object),
+            KindName::LOAD_BALANCER => balancer::compare(spec, object),
+            KindName::POSTGRES => postgres::compare(spec, attributes, object),
+            _ => {}
+        }
     }
 
     /// The labels of the network say it for the whole environment.

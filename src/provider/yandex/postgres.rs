@@ -1,22 +1,30 @@
 //! Managed PostgreSQL: one cluster for each service, with its databases and logins.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
-    Account, Driver, Health, Object, Request, explain, needed, object, object_name, postgres_settings,
-    vpc::DEFAULT_GROUP,
+    account::{Account, explain, if_there, needed, object, object_name},
+    observe::networks_of,
+    postgres_drift::{self, Inside, changed_settings},
+    postgres_settings,
+    security::DEFAULT_GROUP,
     wait::{Asked, until},
 };
 use crate::{
-    cloud::yandex::Cluster,
+    cloud::yandex::{Cluster, Network},
     error::{Error, Result},
+    identity,
     name::Name,
+    provider::{Driver, Health, Object, Request},
     resource::{Address, KindName, PostgresSpec},
 };
 
+/// The attribute of a cluster: for each login, a mark of the password that it was given last.
+const PASSWORDS: &str = "passwords";
 /// The port of the connection pooler, through which clusters are reached.
 const PORT: u16 = 6432;
 /// The smallest disk, in GiB.
@@ -69,7 +77,7 @@ const SETTLE: Duration = Duration::from_mins(40);
 pub(super) struct PostgresDriver(pub(super) Account);
 
 /// The name of the message field that holds the settings of a version.
-fn config_field(version: u32) -> String {
+pub(super) fn config_field(version: u32) -> String {
     format!("postgresqlConfig_{version}")
 }
 
@@ -129,54 +137,112 @@ impl PostgresDriver {
         Some(object)
     }
 
-    /// Makes the logins and databases that are missing, and gives those that are there what they lack. What nobody asks for
-    /// any more stays: data is not lost because a line is gone.
-    async fn furnish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Result<()> {
+    /// Makes the logins and databases what they should be. A login that the file no longer names goes; a database stays: data is
+    /// not lost because a line is gone.
+    async fn furnish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec, known: &Value) -> Result<()> {
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let token = request.token;
         let (users, databases) =
             tokio::try_join!(client.cluster_users(cluster), client.cluster_databases(cluster)).map_err(wrong)?;
-        let missing = |name: &&String| !users.iter().any(|user| user.name == **name);
         // A login may only be allowed into databases that exist, and a database must have an owner that exists.
-        for name in spec.users.keys().filter(missing) {
+        for name in spec.users.keys().filter(|name| !users.iter().any(|user| user.name == **name)) {
             let mut user = user(request, spec, name)?;
             user["permissions"] = json!([]);
-            client.create_user(cluster).user_spec(user).send(request.token).await.map_err(wrong)?;
+            client.create_user(cluster).user_spec(user).send(token).await.map_err(wrong)?;
         }
         for (name, wanted) in &spec.databases {
             let listed = extensions(&wanted.extensions);
-            match databases.iter().find(|database| database.name == *name) {
-                None => {
-                    let database = json!({ "name": name, "owner": wanted.owner, "extensions": listed });
-                    client.create_database(cluster).database_spec(database).send(request.token).await.map_err(wrong)?;
-                }
-                Some(present) if present.owner != wanted.owner => {
-                    return Err(Error::usage(format!(
-                        "{} ({}): the database `{name}` belongs to `{}`, and the service cannot give it to `{}`",
-                        request.resource.address, request.resource.origin, present.owner, wanted.owner
-                    ))
-                    .hint("make one under another name, and move the data"));
-                }
-                Some(present) => {
-                    let known = |name: &String| present.extensions.iter().any(|extension| extension.name == *name);
-                    if !wanted.extensions.iter().all(known) {
-                        client
-                            .update_database(cluster, name)
-                            .extensions(listed)
-                            .send(request.token)
-                            .await
-                            .map_err(wrong)?;
-                    }
-                }
+            let Some(present) = databases.iter().find(|database| database.name == *name) else {
+                let database = json!({ "name": name, "owner": wanted.owner, "extensions": listed });
+                client.create_database(cluster).database_spec(database).send(token).await.map_err(wrong)?;
+                continue;
+            };
+            let there: BTreeSet<&str> = present.extensions.iter().map(|extension| extension.name.as_str()).collect();
+            if there != wanted.extensions.iter().map(String::as_str).collect() {
+                let call = client.update_database(cluster, name).extensions(listed);
+                call.send(token).await.map_err(wrong)?;
+            }
+            if present.owner != wanted.owner {
+                let call = client.update_database(cluster, name).owner(&wanted.owner);
+                call.send(token).await.map_err(wrong)?;
             }
         }
         for name in spec.users.keys() {
             let wanted = user(request, spec, name)?;
-            let call = client.update_user(cluster, name).permissions(wanted["permissions"].clone());
-            let call = call.password(wanted["password"].as_str().unwrap_or_default());
-            call.send(request.token).await.map_err(wrong)?;
+            let present = users.iter().find(|user| user.name == *name);
+            let allowed = |database: &String| {
+                present.is_some_and(|user| user.permissions.iter().any(|one| one.database_name == *database))
+            };
+            if !spec.databases.keys().all(allowed) {
+                let call = client.update_user(cluster, name).permissions(wanted["permissions"].clone());
+                call.send(token).await.map_err(wrong)?;
+            }
+            let password = wanted["password"].as_str().unwrap_or_default();
+            if present.is_some() && known[name] != mark(cluster, name, password).as_str() {
+                client.update_user(cluster, name).password(password).send(token).await.map_err(wrong)?;
+            }
+        }
+        for gone in users.iter().filter(|user| !spec.users.contains_key(&user.name)) {
+            // A database that stays needs another owner first.
+            let left = databases.iter().filter(|one| one.owner == gone.name && !spec.databases.contains_key(&one.name));
+            for database in left {
+                let Some(heir) = spec.users.keys().next() else { return Ok(()) };
+                let call = client.update_database(cluster, &database.name).owner(heir);
+                call.send(token).await.map_err(wrong)?;
+            }
+            client.delete_user(cluster, &gone.name).send(token).await.map_err(wrong)?;
         }
         Ok(())
     }
+
+    /// Lets the world reach the hosts of a cluster, or not.
+    async fn publish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Result<()> {
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        for host in client.cluster_hosts(cluster).await.map_err(wrong)? {
+            if host.assign_public_ip != spec.public {
+                let change =
+                    json!({ "hostName": host.name, "updateMask": "assignPublicIp", "assignPublicIp": spec.public });
+                let call = client.update_cluster_hosts(cluster).update_host_specs(vec![change]);
+                call.send(request.token).await.map_err(wrong)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A mark of a password: whether it is another one is all that it tells.
+fn mark(cluster: &str, user: &str, password: &str) -> String {
+    identity::hex(&Sha256::digest(format!("{cluster}/{user}/{password}"))[..4])
+}
+
+/// The marks of the passwords that the logins of a cluster have now.
+fn marks(cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Value {
+    let secret = |(name, secret): (&String, &String)| {
+        let password = request.secrets.get(secret).map(|password| password.expose().to_owned()).unwrap_or_default();
+        (name.clone(), Value::from(mark(cluster, name, &password)))
+    };
+    Value::Object(spec.users.iter().map(secret).collect())
+}
+
+/// A cluster with what is in it; nothing when it has just vanished, or is not ours.
+pub(super) async fn observe(
+    account: &Account, cluster: &Cluster, networks: &[Network], environment: Option<&Name>,
+) -> Result<Option<Object>> {
+    let Some(mut object) = PostgresDriver::describe(cluster, environment) else { return Ok(None) };
+    let (client, id) = (&account.client, cluster.id.as_str());
+    let inside = tokio::try_join!(client.cluster_users(id), client.cluster_databases(id), client.cluster_hosts(id));
+    let Some((users, databases, hosts)) = if_there(inside)? else { return Ok(None) };
+    object.links = Some(networks_of(networks, &cluster.security_group_ids));
+    postgres_drift::note(&Inside { cluster, users: &users, databases: &databases, hosts: &hosts }, &mut object);
+    Ok(Some(object))
+}
+
+/// Compares a cluster with what it should be; what only we know of it is kept.
+pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+    if let Some(marks) = attributes.get(PASSWORDS) {
+        object.attributes.insert(PASSWORDS.to_owned(), marks.clone());
+    }
+    postgres_drift::compare(spec, object);
 }
 
 #[async_trait]
@@ -222,32 +288,43 @@ impl Driver for PostgresDriver {
         let call = call.host_specs(vec![json!({
             "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
         })]);
-        self.0.create(self, request, call.send(request.token)).await
+        let mut object = self.0.create(self, request, call.send(request.token)).await?;
+        object.attributes.insert(PASSWORDS.to_owned(), marks(&object.id, request, &spec));
+        Ok(object)
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: PostgresSpec = request.resource.spec()?;
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
-        let id = object.id.as_str();
+        let (id, token) = (object.id.as_str(), request.token);
         let mask = |mask: String| Map::from_iter([("updateMask".to_owned(), mask.into())]);
         if object.health == Health::Stopped {
-            client.start_cluster(id).send(request.token).await.map_err(wrong)?;
+            client.start_cluster(id).send(token).await.map_err(wrong)?;
         }
         let present: Cluster = client.describe(id).await.map_err(wrong)?;
         if present.config.version != spec.version.to_string() {
             // The service changes the version in a call of its own, one step upwards at a time.
             let call = client.update_cluster(id).config_spec(json!({ "version": spec.version.to_string() }));
-            let call = call.also(mask("configSpec.version".to_owned()));
-            call.send(request.token).await.map_err(wrong)?;
+            call.also(mask("configSpec.version".to_owned())).send(token).await.map_err(wrong)?;
         }
-        let config = config(&spec);
-        let named: Vec<String> = config.iter().flat_map(|(name, value)| paths(name, value)).collect();
-        let call = client.update_cluster(id).config_spec(config.into()).also(mask(named.join(",")));
-        call.send(request.token).await.map_err(wrong)?;
-        self.furnish(id, request, &spec).await?;
+        let present: Cluster = client.describe(id).await.map_err(wrong)?;
+        let (config, paths) = changes(&spec, &present);
+        if !paths.is_empty() {
+            let call = client.update_cluster(id).config_spec(config.into()).also(mask(paths.join(",")));
+            call.send(token).await.map_err(wrong)?;
+        }
+        let network = request.need(KindName::NETWORK);
+        let group = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+        if present.security_group_ids != [group] {
+            client.update_cluster(id).security_group_ids(vec![group]).send(token).await.map_err(wrong)?;
+        }
+        self.publish(id, request, &spec).await?;
+        self.furnish(id, request, &spec, object.attributes.get(PASSWORDS).unwrap_or(&Value::Null)).await?;
         let cluster: Cluster = client.describe(id).await.map_err(wrong)?;
-        let described = Self::describe(&cluster, None);
-        described.ok_or_else(|| Error::new("yandex: the cluster lost its labels while it was worked on"))
+        let mut described = Self::describe(&cluster, None)
+            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))?;
+        described.attributes.insert(PASSWORDS.to_owned(), marks(id, request, &spec));
+        Ok(described)
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
@@ -261,14 +338,40 @@ impl Driver for PostgresDriver {
     }
 }
 
-/// The paths of a field of the settings in a mask: single settings are named each, so that the others stay as they are.
-fn paths(name: &str, value: &Value) -> Vec<String> {
-    match value.as_object() {
-        Some(fields) if name.starts_with("postgresqlConfig_") || name == "resources" => {
-            fields.keys().map(|field| format!("configSpec.{name}.{field}")).collect()
-        }
-        _ => vec![format!("configSpec.{name}")],
+/// The settings of a cluster that differ from what they should be, and their paths in a mask: single settings are named each, so
+/// that the others stay as they are, and one that the file no longer has is cleared.
+fn changes(spec: &PostgresSpec, present: &Cluster) -> (Map<String, Value>, Vec<String>) {
+    let (mut config, mut paths) = (Map::new(), Vec::new());
+    let seen = &present.config;
+    let size = u64::try_from(seen.resources.disk_size >> 30).unwrap_or(0);
+    let mut hardware = Map::new();
+    if spec.class.as_ref() != Some(&seen.resources.resource_preset_id) {
+        hardware.insert("resourcePresetId".to_owned(), json!(spec.class));
     }
+    // A disk that is larger stays so.
+    if spec.disk_gb > size {
+        hardware.insert("diskSize".to_owned(), (spec.disk_gb << 30).to_string().into());
+    }
+    let field = config_field(spec.version);
+    for (name, fields) in [("resources", hardware), (field.as_str(), changed_settings(spec, present))] {
+        if !fields.is_empty() {
+            paths.extend(fields.keys().map(|field| format!("configSpec.{name}.{field}")));
+            config.insert(name.to_owned(), fields.into());
+        }
+    }
+    if let Some(backup) = &spec.backup {
+        let start = &seen.backup_window_start;
+        if (start.hours, start.minutes) != (backup.hour, backup.minute) {
+            let start = json!({ "hours": backup.hour, "minutes": backup.minute });
+            config.insert("backupWindowStart".to_owned(), start);
+            paths.push("configSpec.backupWindowStart".to_owned());
+        }
+        if u64::try_from(seen.backup_retain_period_days) != Ok(backup.keep_days) {
+            config.insert("backupRetainPeriodDays".to_owned(), backup.keep_days.to_string().into());
+            paths.push("configSpec.backupRetainPeriodDays".to_owned());
+        }
+    }
+    (config, paths)
 }
 
 #[cfg(test)]

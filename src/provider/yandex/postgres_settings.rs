@@ -238,6 +238,12 @@ pub(super) fn config(settings: &Map<String, Value>) -> Map<String, Value> {
     converted.collect()
 }
 
+/// Whether a field is that of a setting that files can have.
+pub(super) fn is_known(name: &str) -> bool {
+    let plain = [NUMBERS, SWITCHES, FRACTIONS, TEXTS].concat();
+    plain.iter().copied().chain(WORDS.iter().map(|(word, _)| *word)).any(|known| field(known) == name)
+}
+
 /// The name of the field of a setting.
 fn field(name: &str) -> String {
     let mut parts = name.split('_');

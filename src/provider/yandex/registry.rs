@@ -2,13 +2,19 @@
 
 use async_trait::async_trait;
 
-use super::{Account, Driver, Object, Request, object, object_name};
-use crate::{cloud::yandex::Registry, error::Result, name::Name, resource::KindName};
+use super::account::{Account, object, object_name};
+use crate::{
+    cloud::yandex::Registry,
+    error::Result,
+    name::Name,
+    provider::{Driver, Object, Request},
+    resource::KindName,
+};
 
 /// Registries. Images are addressed as `cr.yandex/<id>/<name>:<tag>`.
 pub(super) struct RegistryDriver(pub(super) Account);
 
-fn show(one: &Registry, environment: Option<&Name>) -> Option<Object> {
+pub(super) fn show(one: &Registry, environment: Option<&Name>) -> Option<Object> {
     let mut object = object(&one.labels, KindName::REGISTRY, environment, &one.id, &one.created_at)?;
     object.attributes.insert("url".to_owned(), format!("cr.yandex/{}", one.id).into());
     Some(object)

@@ -2,12 +2,18 @@
 
 use crate::resource::{
     Field,
-    FieldChange::{InPlace, Replace, Restart},
+    FieldChange::{InPlace, Refused, Replace, Restart},
     KindName, Link, LinkChange, Rules,
 };
 
-/// What is only written when the object is created.
-const AT_CREATION: &str = "it is not compared with what exists";
+/// What nothing outside can change.
+const FIXED: &str = "it cannot be changed";
+/// What cloud-init reads.
+const FIRST_BOOT: &str = "it is read at the first boot only, and lists do not show it";
+/// What the service derives something else from.
+const BY_CLASS: &str = "it chooses the class, which is compared";
+/// What another object holds.
+const BY_GROUP: &str = "the security group that opens them is compared";
 
 /// The rules of a kind.
 pub(in crate::provider) fn of(kind: KindName) -> Rules {
@@ -28,113 +34,149 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
     }
 }
 
-const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Replace, AT_CREATION)], links: &[] };
+const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Replace, FIXED)], links: &[] };
 
 const DISK: Rules = Rules {
     fields: &[
         Field::seen("size_gb", InPlace).growing(),
-        Field::unseen("disk_type", Replace, AT_CREATION),
-        Field::unseen("zone", Replace, AT_CREATION),
+        Field::unseen("disk_type", Replace, FIXED),
+        Field::unseen(
+            "zone",
+            Refused(
+                "a disk stays in its zone: leave its machine there, or give a machine of another name a disk in the other zone and move the data",
+            ),
+            FIXED,
+        ),
     ],
     links: &[],
 };
 
 const DNS_ZONE: Rules = Rules {
     fields: &[
-        Field::unseen("zone", Replace, AT_CREATION),
-        Field::unseen("network", Replace, AT_CREATION),
-        Field::unseen("records", InPlace, AT_CREATION),
+        Field::unseen("zone", Replace, FIXED),
+        Field::unseen("network", InPlace, "the network itself is compared"),
+        Field::seen("records", InPlace),
     ],
     links: &[
-        Link::unseen(KindName::VM, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::INSTANCE_GROUP, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::LOAD_BALANCER, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::POSTGRES, LinkChange::InPlace, AT_CREATION),
+        Link::seen(KindName::NETWORK, LinkChange::Replace),
+        Link::unseen(KindName::VM, LinkChange::InPlace, "the records are compared"),
+        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, "the records are compared"),
+        Link::unseen(KindName::LOAD_BALANCER, LinkChange::InPlace, "the records are compared"),
     ],
 };
 
 const INSTANCE_GROUP: Rules = Rules {
     fields: &[
         Field::seen("count", InPlace),
-        Field::unseen("zones", InPlace, AT_CREATION),
-        Field::unseen("max_unavailable", InPlace, AT_CREATION),
-        Field::unseen("max_expansion", InPlace, AT_CREATION),
-        Field::unseen("service_account", Replace, AT_CREATION),
-        Field::unseen("health_check", InPlace, AT_CREATION),
-        Field::unseen("machine", InPlace, AT_CREATION),
+        Field::seen("zones", InPlace),
+        Field::seen("max_unavailable", InPlace),
+        Field::seen("max_expansion", InPlace),
+        Field::unseen("service_account", InPlace, "the account itself is compared"),
+        Field::seen("health_check", InPlace),
+        Field::seen("machine", InPlace),
     ],
-    links: &[],
+    links: &[
+        Link::seen(KindName::NETWORK, LinkChange::Replace),
+        Link::seen(KindName::SUBNET, LinkChange::Replace),
+        Link::seen(KindName::SECURITY_GROUP, LinkChange::InPlace),
+        Link::seen(KindName::SERVICE_ACCOUNT, LinkChange::InPlace),
+    ],
 };
 
 const LOAD_BALANCER: Rules = Rules {
-    fields: &[Field::unseen("members", InPlace, AT_CREATION), Field::unseen("ports", InPlace, AT_CREATION)],
-    links: &[Link::unseen(KindName::VM, LinkChange::InPlace, AT_CREATION)],
+    fields: &[Field::unseen("members", InPlace, "the machines themselves are compared"), Field::seen("ports", InPlace)],
+    links: &[Link::seen(KindName::VM, LinkChange::InPlace)],
 };
 
 const NETWORK: Rules = Rules {
-    fields: &[
-        Field::unseen("name", Replace, AT_CREATION),
-        Field::seen("cidrs", InPlace),
-        Field::unseen("cidr", InPlace, AT_CREATION),
-    ],
+    fields: &[Field::unseen("name", Replace, "one that was taken over keeps its name"), Field::seen("cidrs", InPlace)],
     links: &[],
 };
 
 const POSTGRES: Rules = Rules {
     fields: &[
         Field::seen("version", InPlace),
-        Field::unseen("cores", InPlace, AT_CREATION),
-        Field::unseen("memory_mb", InPlace, AT_CREATION),
-        Field::seen("class", InPlace),
+        Field::unseen("cores", InPlace, BY_CLASS),
+        Field::unseen("memory_mb", InPlace, BY_CLASS),
+        Field::seen("class", Restart),
         Field::seen("disk_gb", InPlace).growing(),
-        Field::unseen("disk_type", Replace, AT_CREATION),
-        Field::unseen("subnet", Replace, AT_CREATION),
-        Field::unseen("zone", Replace, AT_CREATION),
-        Field::unseen("public", InPlace, AT_CREATION),
-        Field::unseen("settings", InPlace, AT_CREATION),
-        Field::unseen("users", InPlace, AT_CREATION),
-        Field::unseen("databases", InPlace, AT_CREATION),
-        Field::unseen("backup", InPlace, AT_CREATION),
+        Field::unseen("disk_type", Replace, FIXED),
+        Field::unseen("subnet", Refused(STAYS), FIXED),
+        Field::unseen("zone", Refused(STAYS), FIXED),
+        Field::seen("public", InPlace),
+        Field::seen("settings", InPlace),
+        Field::seen("users", InPlace),
+        Field::seen("databases", InPlace),
+        Field::seen("backup", InPlace),
     ],
-    links: &[],
+    links: &[
+        Link::seen(KindName::NETWORK, LinkChange::Replace),
+        Link::unseen(KindName::SUBNET, LinkChange::Replace, FIXED),
+    ],
 };
 
+/// What to do with a cluster that should be elsewhere.
+const STAYS: &str =
+    "a cluster stays where it is: make one under another name, restore a backup into it, then remove this one";
+
 const ROLE_BINDING: Rules = Rules {
-    fields: &[Field::unseen("service_account", Replace, AT_CREATION), Field::seen("roles", InPlace)],
-    links: &[],
+    fields: &[Field::unseen("service_account", Replace, FIXED), Field::seen("roles", InPlace)],
+    links: &[Link::unseen(KindName::SERVICE_ACCOUNT, LinkChange::Replace, FIXED)],
 };
 
 const ROUTE_TABLE: Rules = Rules {
-    fields: &[Field::unseen("network", Replace, AT_CREATION), Field::unseen("gateway", Replace, AT_CREATION)],
-    links: &[],
+    fields: &[Field::unseen("network", Replace, FIXED), Field::seen("gateway", InPlace)],
+    links: &[
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, FIXED),
+        Link::seen(KindName::GATEWAY, LinkChange::InPlace),
+    ],
 };
 
-const SECURITY_GROUP: Rules =
-    Rules { fields: &[Field::unseen("network", Replace, AT_CREATION), Field::seen("ports", InPlace)], links: &[] };
+const SECURITY_GROUP: Rules = Rules {
+    fields: &[Field::unseen("network", Replace, FIXED), Field::seen("ports", InPlace), Field::seen("checked", InPlace)],
+    links: &[Link::unseen(KindName::NETWORK, LinkChange::Replace, FIXED)],
+};
 
-const SUBNET: Rules = Rules { fields: &[Field::seen("cidr", Replace), Field::seen("zone", Replace)], links: &[] };
+const SUBNET: Rules = Rules {
+    fields: &[
+        Field::seen("cidr", Replace),
+        Field::seen(
+            "zone",
+            Refused("a subnet stays in its zone: add another one there, and move machines to it one by one"),
+        ),
+    ],
+    links: &[
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, FIXED),
+        Link::seen(KindName::ROUTE_TABLE, LinkChange::InPlace),
+    ],
+};
 
 const VM: Rules = Rules {
     fields: &[
-        Field::unseen("image", Replace, AT_CREATION),
+        Field::unseen("image", Replace, FIXED),
         Field::seen("cores", Restart),
         Field::seen("core_fraction", Restart),
         Field::seen("memory_mb", Restart),
-        Field::unseen("disk_gb", InPlace, AT_CREATION).growing(),
-        Field::unseen("subnet", Replace, AT_CREATION),
+        Field::seen("disk_gb", InPlace).growing(),
+        Field::unseen("subnet", Replace, FIXED),
         Field::seen("public", InPlace),
-        Field::unseen("ports", InPlace, AT_CREATION),
-        Field::unseen("login", Replace, AT_CREATION),
-        Field::unseen("authorized_keys", Replace, AT_CREATION),
-        Field::unseen("disks", Replace, AT_CREATION),
-        Field::unseen("user_data", Replace, AT_CREATION),
-        Field::unseen("compose", Replace, AT_CREATION),
-        Field::unseen("zone", Replace, AT_CREATION),
-        Field::unseen("disk_type", Replace, AT_CREATION),
+        Field::unseen("ports", InPlace, BY_GROUP),
+        Field::unseen("login", Replace, FIRST_BOOT),
+        Field::unseen("authorized_keys", Replace, FIRST_BOOT),
+        Field::unseen("disks", Replace, "the disks themselves are compared"),
+        Field::unseen("user_data", Replace, FIRST_BOOT),
+        Field::unseen("compose", Replace, FIRST_BOOT),
+        Field::unseen("zone", Replace, FIXED),
+        Field::unseen("disk_type", Replace, FIXED),
         Field::seen("class", Restart),
-        Field::unseen("reserved_address", InPlace, AT_CREATION),
-        Field::unseen("security_groups", InPlace, AT_CREATION),
+        Field::unseen("reserved_address", InPlace, "the address itself is compared"),
+        Field::unseen("security_groups", InPlace, "the security groups themselves are compared"),
     ],
-    links: &[],
+    links: &[
+        Link::seen(KindName::NETWORK, LinkChange::Replace),
+        Link::unseen(KindName::SUBNET, LinkChange::Replace, FIXED),
+        Link::seen(KindName::SECURITY_GROUP, LinkChange::InPlace),
+        Link::seen(KindName::DISK, LinkChange::InPlace),
+        Link::seen(KindName::ADDRESS, LinkChange::InPlace),
+    ],
 };

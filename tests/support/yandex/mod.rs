@@ -3,6 +3,7 @@
 
 mod postgres;
 pub(crate) mod rules;
+mod view;
 mod world;
 
 use std::{
@@ -159,6 +160,50 @@ impl Cloud {
         let mut world = self.world();
         let object = world.objects.values_mut().find(|object| is_named(&object.value, name)).unwrap();
         change(&mut object.value);
+    }
+
+    /// Changes an object of a collection beside the program.
+    pub(crate) fn edit_in(&self, collection: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut world = self.world();
+        let mut objects = world.objects.values_mut().filter(|object| object.collection == collection);
+        change(&mut objects.find(|object| is_named(&object.value, name)).unwrap().value);
+    }
+
+    pub(crate) fn object_in(&self, collection: &str, name: &str) -> Value {
+        let world = self.world();
+        let mut objects = world.objects.values().filter(|object| object.collection == collection);
+        objects.find(|object| is_named(&object.value, name)).unwrap().value.clone()
+    }
+
+    /// Gives a group another size beside the program.
+    pub(crate) fn resize(&self, group: &str, size: u64) {
+        let mut value = self.object_in("/compute/v1/instanceGroups", group);
+        value["scalePolicy"]["fixedScale"]["size"] = size.to_string().into();
+        let id = value["id"].as_str().unwrap().to_owned();
+        self.world().resize(&id, &mut value, false);
+    }
+
+    /// Gives an account a role beside the program.
+    pub(crate) fn bind(&self, account: &str, role: &str) {
+        let id = self.object_in("/iam/v1/serviceAccounts", account)["id"].clone();
+        let binding = json!({ "roleId": role, "subject": { "id": id, "type": "serviceAccount" } });
+        self.world().bindings.push(binding);
+    }
+
+    /// The roles of an account.
+    pub(crate) fn roles(&self, account: &str) -> Vec<String> {
+        let id = self.object_in("/iam/v1/serviceAccounts", account)["id"].clone();
+        let world = self.world();
+        let own = world.bindings.iter().filter(|binding| binding["subject"]["id"] == id);
+        own.map(|binding| binding["roleId"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The ids of all objects that have a name.
+    pub(crate) fn ids(&self) -> BTreeMap<String, String> {
+        let world = self.world();
+        let named = world.objects.iter().filter(|(_, object)| object.value["bootOf"].is_null());
+        let name = |value: &Value| plain(value["name"].as_str().unwrap_or_default());
+        named.map(|(id, object)| (format!("{} {}", object.collection, name(&object.value)), id.clone())).collect()
     }
 
     /// Makes an object as somebody else would; its id.

@@ -61,7 +61,7 @@ impl World {
         for user in users.as_array().into_iter().flatten() {
             check_user(user, &names(&databases))?;
         }
-        let host = &value["hostSpecs"][0];
+        let host = value["hostSpecs"][0].clone();
         let subnet = self.exists("Subnet", &host["subnetId"])?;
         if subnet.value["zoneId"] != host["zoneId"] || subnet.value["networkId"] != value["networkId"] {
             return Err(invalid("the host's subnet is in another zone or network"));
@@ -76,6 +76,11 @@ impl World {
         value["config"] = config;
         value["users"] = users;
         value["databases"] = databases;
+        let name = format!("rc1a-{id}.mdb.yandexcloud.net");
+        value["hosts"] = json!([{
+            "name": name, "zoneId": host["zoneId"], "subnetId": host["subnetId"],
+            "assignPublicIp": host.get("assignPublicIp").unwrap_or(&Value::Bool(false)),
+        }]);
         value["status"] = "RUNNING".into();
         value["health"] = "ALIVE".into();
         Ok(())
@@ -109,6 +114,7 @@ impl World {
                 cluster["status"] = "RUNNING".into();
                 Ok(())
             }
+            (Some("hosts:batchUpdate"), _) => update_hosts(&mut cluster, fields),
             (Some(list), rpc) => change_inner(&mut cluster, list, rpc, method, fields),
             _ => return None,
         };
@@ -126,6 +132,10 @@ fn update(cluster: &mut Value, fields: &Map<String, Value>) -> Result<(), Refuse
         return Err(precondition("the version is changed by itself"));
     }
     for path in mask {
+        if path == "securityGroupIds" {
+            cluster[path] = fields.get(path).cloned().ok_or_else(|| invalid(format!("{path} is not sent")))?;
+            continue;
+        }
         let Some(inside) = path.strip_prefix("configSpec.") else {
             return Err(invalid(format!("{path} would reset all settings")));
         };
@@ -135,6 +145,10 @@ fn update(cluster: &mut Value, fields: &Map<String, Value>) -> Result<(), Refuse
             target = &mut target[part];
         }
         *target = given.clone();
+        // What is cleared is not there any more.
+        for settings in cluster["config"].as_object_mut().unwrap().values_mut().filter_map(Value::as_object_mut) {
+            settings.retain(|_, value| !value.is_null());
+        }
     }
     if let Some(old) = cluster["config"].as_object().and_then(|config| {
         let version = format!("postgresqlConfig_{}", config["version"].as_str().unwrap_or_default());
@@ -142,13 +156,17 @@ fn update(cluster: &mut Value, fields: &Map<String, Value>) -> Result<(), Refuse
     }) {
         cluster["config"].as_object_mut().unwrap().remove(&old);
     }
-    check_config(&fields["configSpec"], &cluster["config"]["version"])
+    match fields.get("configSpec") {
+        Some(config) => check_config(config, &cluster["config"]["version"]),
+        None => Ok(()),
+    }
 }
 
 fn change_inner(
     cluster: &mut Value, list: &str, rpc: &str, method: &rules::Method, fields: &Map<String, Value>,
 ) -> Result<(), Refused> {
     let databases = cluster["databases"].clone();
+    let users: Vec<String> = names(&cluster["users"]).into_iter().map(str::to_owned).collect();
     let spec = if list == "users" { "userSpec" } else { "databaseSpec" };
     match rpc {
         "Create" => {
@@ -165,6 +183,19 @@ fn change_inner(
             }
             cluster[list].as_array_mut().unwrap().push(item);
         }
+        "Delete" => {
+            let name = &method.parts[1].1;
+            let owns = |database: &Value| database["owner"] == *name;
+            if databases.as_array().into_iter().flatten().any(owns) {
+                return Err(precondition(format!("{name} owns a database")));
+            }
+            let items = cluster[list].as_array_mut().unwrap();
+            let before = items.len();
+            items.retain(|item| item["name"] != *name);
+            if items.len() == before {
+                return Err(not_found("Object", name));
+            }
+        }
         "Update" => {
             let name = &method.parts[1].1;
             let items = cluster[list].as_array_mut().unwrap();
@@ -174,9 +205,25 @@ fn change_inner(
             }
             if list == "users" {
                 check_user(item, &names(&databases))?;
+            } else if !users.contains(&item["owner"].as_str().unwrap().to_owned()) {
+                return Err(not_found("User", item["owner"].as_str().unwrap()));
             }
         }
         other => return Err(Refused(501, 12, format!("the simulator has no {other} of {list}"))),
+    }
+    Ok(())
+}
+
+/// Changes hosts of a cluster.
+fn update_hosts(cluster: &mut Value, fields: &Map<String, Value>) -> Result<(), Refused> {
+    for change in fields["updateHostSpecs"].as_array().into_iter().flatten() {
+        let hosts = cluster["hosts"].as_array_mut().unwrap();
+        let host = hosts.iter_mut().find(|host| host["name"] == change["hostName"]);
+        let host = host.ok_or_else(|| not_found("Host", &change["hostName"].to_string()))?;
+        if change["updateMask"] != "assignPublicIp" {
+            return Err(invalid("updateMask"));
+        }
+        host["assignPublicIp"] = change["assignPublicIp"].clone();
     }
     Ok(())
 }

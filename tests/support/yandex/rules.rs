@@ -89,6 +89,8 @@ fn fields(message: &str, value: &Map<String, Value>, at: &str, update: bool, fou
         let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
         match rules.get(name) {
             None => found.push(format!("{path}: unknown field")),
+            // Nothing: in an update the field is cleared.
+            Some(_) if given.is_null() => {}
             Some(rule) => field(rule, given, &path, found),
         }
     }

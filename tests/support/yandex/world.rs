@@ -115,6 +115,9 @@ impl World {
             }
             return Ok(value);
         }
+        if let Some(catalogue) = catalogue(path) {
+            return Ok(catalogue);
+        }
         let method = find(&call.method, path)
             .ok_or_else(|| Refused(501, 12, format!("{} {path} is not in the API", call.method)))?;
         if call.method == "GET" {
@@ -238,8 +241,15 @@ impl World {
         }
         if method.rpc == "Get" {
             let id = &method.parts[0].1;
-            let object = self.objects.get(id).ok_or_else(|| not_found("Object", id))?;
-            return Ok(public(&object.value));
+            let object = self.objects.get(id).filter(|object| path.starts_with(&object.collection));
+            let object = object.ok_or_else(|| not_found("Object", id))?;
+            let used = object.collection == "/vpc/v1/addresses"
+                && self.has_nat(&object.value["externalIpv4Address"]["address"]);
+            let mut value = public(&object.value);
+            if used {
+                value["used"] = true.into();
+            }
+            return Ok(value);
         }
         // A list, page by page; an empty one has no field at all.
         if query.get("folderId").map(String::as_str) != Some(FOLDER) {
@@ -318,7 +328,8 @@ impl World {
             return changed;
         }
         let id = method.parts[0].1.clone();
-        let object = self.objects.get(&id).cloned().ok_or_else(|| not_found("Object", &id))?;
+        let object = self.objects.get(&id).filter(|object| path.starts_with(&object.collection)).cloned();
+        let object = object.ok_or_else(|| not_found("Object", &id))?;
         let (_, _, field) = COLLECTIONS.iter().find(|(collection, ..)| *collection == object.collection).unwrap();
         let metadata = json!({ *field: id });
         match method.rpc.as_str() {
@@ -332,6 +343,7 @@ impl World {
             }
             rpc => {
                 let mut value = object.value.clone();
+                let zone = value["zoneId"].clone();
                 // Groups have none.
                 let mut none = Value::Null;
                 let interface = value.pointer_mut("/networkInterfaces/0").unwrap_or(&mut none);
@@ -346,7 +358,30 @@ impl World {
                             return Err(precondition("the interface has a public address already"));
                         }
                         let own = interface["primaryV4Address"]["address"].clone();
-                        interface["primaryV4Address"]["oneToOneNat"] = self.nat(&fields["oneToOneNatSpec"], &own)?;
+                        interface["primaryV4Address"]["oneToOneNat"] =
+                            self.nat(&fields["oneToOneNatSpec"], &own, &zone)?;
+                    }
+                    "ResumeProcesses" => value["status"] = "ACTIVE".into(),
+                    "AttachDisk" => {
+                        let spec = &fields["attachedDiskSpec"];
+                        let disk = self.exists("Disk", &spec["diskId"])?;
+                        if disk.value["instanceIds"].as_array().is_some_and(|users| !users.is_empty()) {
+                            return Err(precondition("the disk is attached to another machine"));
+                        }
+                        let id = spec["diskId"].as_str().unwrap();
+                        self.objects.get_mut(id).unwrap().value["instanceIds"] = json!([value["id"]]);
+                        let attached = json!({ "diskId": id, "deviceName": spec["deviceName"] });
+                        value["secondaryDisks"].as_array_mut().unwrap().push(attached);
+                    }
+                    "DetachDisk" => {
+                        let disks = value["secondaryDisks"].as_array_mut().unwrap();
+                        let before = disks.len();
+                        disks.retain(|disk| disk["diskId"] != fields["diskId"]);
+                        if disks.len() == before {
+                            return Err(not_found("Disk", &fields["diskId"].to_string()));
+                        }
+                        let disk = fields["diskId"].as_str().unwrap();
+                        self.objects.get_mut(disk).unwrap().value["instanceIds"] = json!([]);
                     }
                     "RemoveOneToOneNat" => {
                         drop(interface["primaryV4Address"].as_object_mut().unwrap().remove("oneToOneNat"));
@@ -354,6 +389,9 @@ impl World {
                     "UpdateNetworkInterface" => {
                         if fields["updateMask"] != "securityGroupIds" {
                             return Err(invalid("updateMask"));
+                        }
+                        for group in fields["securityGroupIds"].as_array().unwrap() {
+                            self.exists("Security group", group)?;
                         }
                         interface["securityGroupIds"] = fields["securityGroupIds"].clone();
                     }
@@ -446,12 +484,8 @@ impl World {
                 for group in fields["attachedTargetGroups"].as_array().into_iter().flatten() {
                     self.exists("TargetGroup", &group["targetGroupId"])?;
                 }
-                let address = format!("198.51.100.{}", self.next % 250 + 1);
-                let listeners = fields["listenerSpecs"].as_array().into_iter().flatten().map(|listener| {
-                    json!({ "name": listener["name"], "address": address, "port": listener["port"],
-                        "targetPort": listener["targetPort"], "protocol": listener["protocol"] })
-                });
-                value["listeners"] = listeners.collect();
+                value["listeners"] = self.listeners(&fields["listenerSpecs"], &Value::Null)?;
+                value.as_object_mut().unwrap().remove("listenerSpecs");
                 value["status"] = "ACTIVE".into();
             }
             _ => value["status"] = "ACTIVE".into(),
@@ -464,6 +498,23 @@ impl World {
             }
         }
         Ok(value)
+    }
+
+    /// The listeners of a balancer. Those that ask for no address get a new one, also in an update.
+    fn listeners(&mut self, specs: &Value, present: &Value) -> Result<Value, Refused> {
+        self.next += 1;
+        let new = format!("198.51.100.{}", self.next % 250 + 1);
+        let own = |address: &Value| present.as_array().into_iter().flatten().any(|one| one["address"] == *address);
+        let listeners = specs.as_array().into_iter().flatten().map(|listener| {
+            let asked = &listener["externalAddressSpec"]["address"];
+            if !asked.is_null() && !own(asked) {
+                return Err(not_found("Address", &asked.to_string()));
+            }
+            let address = if asked.is_null() { json!(new) } else { asked.clone() };
+            Ok(json!({ "name": listener["name"], "address": address, "port": listener["port"],
+                "targetPort": listener["targetPort"], "protocol": listener["protocol"] }))
+        });
+        listeners.collect()
     }
 
     fn no_overlap(&self, fields: &Map<String, Value>) -> Result<(), Refused> {
@@ -534,7 +585,7 @@ impl World {
         };
         let mut primary = json!({ "address": address });
         if let Some(nat) = spec["primaryV4AddressSpec"].get("oneToOneNatSpec") {
-            primary["oneToOneNat"] = self.nat(nat, &json!(address))?;
+            primary["oneToOneNat"] = self.nat(nat, &json!(address), &subnet.value["zoneId"])?;
         }
         Ok(json!({
             "id": id, "folderId": FOLDER, "createdAt": "2026-01-02T03:04:05Z", "name": fields["name"], "labels": fields["labels"],
@@ -552,18 +603,44 @@ impl World {
     }
 
     /// A public address: any, which is the machine's own one here, or a reserved one of the folder.
-    fn nat(&self, spec: &Value, own: &Value) -> Result<Value, Refused> {
+    fn nat(&self, spec: &Value, own: &Value, zone: &Value) -> Result<Value, Refused> {
         let asked = spec.get("address");
         if let Some(asked) = asked {
             let mut known = self.objects.values().filter(|object| object.collection == "/vpc/v1/addresses");
-            if !known.any(|object| object.value["externalIpv4Address"]["address"] == *asked) {
-                return Err(not_found("Address", &asked.to_string()));
+            let address = known.find(|object| object.value["externalIpv4Address"]["address"] == *asked);
+            let address = address.ok_or_else(|| not_found("Address", &asked.to_string()))?;
+            if address.value["externalIpv4Address"]["zoneId"] != *zone {
+                return Err(invalid("the address is in another zone than the machine"));
+            }
+            if self.has_nat(asked) {
+                return Err(precondition(format!("address {asked} is in use")));
             }
         }
         Ok(json!({ "address": asked.unwrap_or(own), "ipVersion": "IPV4" }))
     }
 
+    /// Whether a machine has this public address.
+    pub(super) fn has_nat(&self, address: &Value) -> bool {
+        let pointer = "/networkInterfaces/0/primaryV4Address/oneToOneNat/address";
+        self.objects.values().any(|object| object.value.pointer(pointer) == Some(address))
+    }
+
     fn group(&self, value: &mut Value) -> Result<(), Refused> {
+        let interface = &value["instanceTemplate"]["networkInterfaceSpecs"][0];
+        let subnets: Vec<Object> = interface["subnetIds"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|id| self.exists("Subnet", id))
+            .collect::<Result<_, _>>()?;
+        for zone in value["allocationPolicy"]["zones"].as_array().into_iter().flatten() {
+            if !subnets.iter().any(|subnet| subnet.value["zoneId"] == zone["zoneId"]) {
+                return Err(invalid(format!("no subnet of the instance template is in zone {}", zone["zoneId"])));
+            }
+        }
+        if let Some(own) = value["instanceTemplate"].get("serviceAccountId") {
+            self.exists("ServiceAccount", own)?;
+        }
         let account = &value["serviceAccountId"];
         if !self.bindings.iter().any(|binding| binding["subject"]["id"] == *account) {
             return Err(Refused(403, 7, "the service account has no role to manage machines".to_owned()));
@@ -586,6 +663,11 @@ impl World {
         let named =
             |field: &str| template[field].as_str().unwrap_or_default().replace("{instance.index}", &index.to_string());
         let mut fields = template.as_object().unwrap().clone();
+        let zones = self.objects[group].value["allocationPolicy"]["zones"].as_array().unwrap().clone();
+        let zone = &zones[usize::try_from(index - 1).unwrap() % zones.len()]["zoneId"];
+        let subnets = template["networkInterfaceSpecs"][0]["subnetIds"].as_array().unwrap();
+        let subnet = subnets.iter().find(|id| self.objects[id.as_str().unwrap()].value["zoneId"] == *zone).unwrap();
+        fields["networkInterfaceSpecs"][0]["subnetIds"] = json!([subnet]);
         fields.insert("name".to_owned(), named("name").into());
         fields.insert("hostname".to_owned(), named("hostname").into());
         let id = self.id("fhm");
@@ -601,6 +683,25 @@ impl World {
                 fields.get(field).cloned().ok_or_else(|| invalid(format!("{field} is in the mask, but not sent")))?;
             match (object.collection.as_str(), field) {
                 ("/vpc/v1/securityGroups", "ruleSpecs") => object.value["rules"] = given,
+                ("/load-balancer/v1/networkLoadBalancers", "listenerSpecs") => {
+                    object.value["listeners"] = self.listeners(&given, &object.value["listeners"])?;
+                }
+                (_, "attachedTargetGroups") => {
+                    for group in given.as_array().into_iter().flatten() {
+                        self.exists("TargetGroup", &group["targetGroupId"])?;
+                    }
+                    object.value[field] = given;
+                }
+                (_, "staticRoutes") => {
+                    for route in given.as_array().into_iter().flatten() {
+                        self.exists("Gateway", &route["gatewayId"])?;
+                    }
+                    object.value[field] = given;
+                }
+                (_, "routeTableId") => {
+                    self.exists("RouteTable", &given)?;
+                    object.value[field] = given;
+                }
                 ("/compute/v1/instances", "resourcesSpec" | "platformId") => {
                     if object.value["status"] != "STOPPED" {
                         return Err(precondition("the machine must be stopped"));
@@ -627,13 +728,17 @@ impl World {
                     return Err(invalid(format!("{field} is required")));
                 }
             }
-            self.resize(id, &mut object.value);
+            let mut checked = object.value.clone();
+            self.group(&mut checked)?;
+            let renewed = self.objects[id].value["instanceTemplate"] != object.value["instanceTemplate"];
+            self.resize(id, &mut object.value, renewed);
         }
         self.objects.insert(id.to_owned(), object.clone());
         Ok(object.value)
     }
 
-    fn resize(&mut self, id: &str, value: &mut Value) {
+    /// Makes as many machines as a group has; another template makes all of them anew.
+    pub(super) fn resize(&mut self, id: &str, value: &mut Value, renewed: bool) {
         let wanted = size(value);
         value["managedInstancesState"] =
             json!({ "targetSize": wanted.to_string(), "runningActualCount": wanted.to_string() });
@@ -644,11 +749,12 @@ impl World {
             .filter(|(_, object)| object.value["groupOf"] == id)
             .map(|(id, object)| (id.clone(), object.value["index"].as_u64().unwrap()))
             .collect();
-        for (member, _) in members.iter().filter(|(_, index)| *index > wanted) {
+        for (member, _) in members.iter().filter(|(_, index)| renewed || *index > wanted) {
             let object = self.objects.remove(member).unwrap();
             self.destroyed(member, &object);
         }
-        for index in (1..=wanted).filter(|index| !members.iter().any(|(_, present)| present == index)) {
+        let there = |index: &u64| !renewed && members.iter().any(|(_, present)| present == index);
+        for index in (1..=wanted).filter(|index| !there(index)) {
             self.member(id, index);
         }
     }
@@ -667,6 +773,9 @@ impl World {
         if let Some(user) = users.first() {
             let kind = object.collection.rsplit('/').next().unwrap();
             return Err(precondition(format!("{kind} {id} is not empty: it is used by {user}")));
+        }
+        if object.collection == "/vpc/v1/addresses" && self.has_nat(&object.value["externalIpv4Address"]["address"]) {
+            return Err(precondition(format!("address {id} is in use")));
         }
         if object.value["groupOf"].is_string() {
             return Err(precondition("the machine belongs to a group"));
@@ -724,6 +833,22 @@ impl World {
     }
 }
 
+/// What the cloud has for all folders.
+fn catalogue(path: &str) -> Option<Value> {
+    let (key, ids): (&str, &[&str]) = match path {
+        "/compute/v1/zones" => ("zones", &["ru-central1-a", "ru-central1-b", "ru-central1-d"]),
+        "/compute/v1/diskTypes" => ("diskTypes", &["network-hdd", "network-ssd", "network-ssd-nonreplicated"]),
+        "/iam/v1/roles" => {
+            ("roles", &["viewer", "editor", "admin", "compute.editor", "vpc.user", "container-registry.images.puller"])
+        }
+        "/managed-postgresql/v1/resourcePresets" => {
+            ("resourcePresets", &["c3-c2-m4", "s3-c2-m8", "c3-c4-m8", "s3-c4-m16", "s3-c8-m32"])
+        }
+        _ => return None,
+    };
+    Some(json!({ key: ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() }))
+}
+
 fn size(group: &Value) -> u64 {
     group["scalePolicy"]["fixedScale"]["size"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -753,10 +878,18 @@ fn public(value: &Value) -> Value {
                 "users",
                 "databases",
                 "hostSpecs",
+                "hosts",
                 "records",
             ];
-            !hidden.contains(&name.as_str()) && *value != json!(false)
+            !hidden.contains(&name.as_str()) && *value != json!(false) && !value.is_null()
         });
+    }
+    for (name, settings) in value.get_mut("config").and_then(Value::as_object_mut).into_iter().flatten() {
+        if name.starts_with("postgresqlConfig_") {
+            // Beside what was asked for there is what holds.
+            let asked = settings.take();
+            *settings = json!({ "userConfig": asked, "effectiveConfig": { "maxConnections": "400" } });
+        }
     }
     value
 }

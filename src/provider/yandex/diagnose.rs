@@ -1,0 +1,178 @@
+//! What making resources needs of the account: the folder, roles, images, zones, types of disks, quotas.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::account::Account;
+use crate::{
+    cloud::yandex::{Catalogue, Quota},
+    error::Error,
+    provider::Finding,
+    resource::{
+        AddressSpec, DiskSpec, InstanceGroupSpec, KindName, PostgresSpec, Resource, RoleBindingSpec, SubnetSpec, VmSpec,
+    },
+};
+
+/// Names that resources ask for, each with the places that ask for it.
+type Asked = BTreeMap<String, BTreeSet<String>>;
+
+/// All findings.
+pub(super) async fn findings(account: &Account, wanted: &[Resource]) -> Vec<Finding> {
+    let (client, folder) = (&account.client, &account.folder);
+    let found = client.folder(folder).await.map_err(|error| account.no_folder(error));
+    let cloud = found.as_ref().map(|folder| folder.cloud_id.clone()).unwrap_or_default();
+    let mut findings = vec![Finding::of(
+        "credentials and folder",
+        found.map(|folder| format!("`{}` ({}) is {}", folder.name, folder.id, folder.status.to_ascii_lowercase())),
+    )];
+    if cloud.is_empty() {
+        return findings;
+    }
+    let bindings = client.folder_bindings(folder).await.map_err(Error::from);
+    findings.push(Finding::of("roles can be read", bindings.map(|all| format!("{} in the folder", all.len()))));
+    for (family, places) in images(wanted) {
+        let image = account.image(&family).await;
+        let image = image.map_err(|error| error.context(format!("asked for at {}", list(&places))));
+        findings.push(Finding::of(&format!("image family `{family}`"), image));
+    }
+    let sections = [
+        ("zone", Catalogue::Zones, zones(wanted)),
+        ("disk type", Catalogue::DiskTypes, disk_types(wanted)),
+        ("role", Catalogue::Roles, roles(wanted)),
+        ("class of databases", Catalogue::PostgresClasses, classes(wanted)),
+    ];
+    for (what, catalogue, asked) in sections.into_iter().filter(|(.., asked)| !asked.is_empty()) {
+        match client.catalogue(catalogue).await {
+            Ok(there) => findings.extend(asked.iter().map(|(name, places)| known(what, name, places, &there))),
+            // Who may not read the catalogue may still use what is in it.
+            Err(error) => findings
+                .push(Finding { needed: false, ..Finding::of(&format!("{what}s can be read"), Err(error.into())) }),
+        }
+    }
+    for service in ["vpc", "compute"] {
+        match client.quotas(&cloud, service).await {
+            Ok(quotas) => findings.extend(quotas.iter().filter_map(|quota| self::quota(quota, wanted))),
+            Err(error) => findings
+                .push(Finding { needed: false, ..Finding::of(&format!("quotas of `{service}`"), Err(error.into())) }),
+        }
+    }
+    findings
+}
+
+fn list(places: &BTreeSet<String>) -> String {
+    places.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a name is in a catalogue of the cloud.
+fn known(what: &str, name: &str, places: &BTreeSet<String>, there: &[String]) -> Finding {
+    let ok = there.iter().any(|one| one == name);
+    let close = crate::error::did_you_mean(name, there.iter().map(String::as_str));
+    let mend = match close {
+        Some(close) => format!("did you mean `{close}`?"),
+        None if there.len() <= 20 => format!("there are: {}", there.join(", ")),
+        None => format!("the cloud has no {what} `{name}`"),
+    };
+    Finding {
+        check: format!("{what} `{name}`"),
+        ok,
+        needed: true,
+        detail: if ok { "exists".to_owned() } else { format!("does not exist; asked for at {}", list(places)) },
+        mend: if ok { String::new() } else { mend },
+    }
+}
+
+fn collect(wanted: &[Resource], of: impl Fn(&Resource) -> Vec<Option<String>>) -> Asked {
+    let mut asked = Asked::new();
+    for one in wanted {
+        for name in of(one).into_iter().flatten().filter(|name| !name.is_empty()) {
+            asked.entry(name).or_default().insert(one.origin.clone());
+        }
+    }
+    asked
+}
+
+/// The machines that a resource is.
+fn machine(one: &Resource) -> Option<VmSpec> {
+    match one.address.kind {
+        KindName::VM => one.spec().ok(),
+        KindName::INSTANCE_GROUP => Some(one.spec::<InstanceGroupSpec>().ok()?.machine),
+        _ => None,
+    }
+}
+
+fn images(wanted: &[Resource]) -> Asked {
+    collect(wanted, |one| vec![machine(one).map(|machine| machine.image)])
+}
+
+fn zones(wanted: &[Resource]) -> Asked {
+    collect(wanted, |one| match one.address.kind {
+        KindName::SUBNET => vec![one.spec::<SubnetSpec>().ok().and_then(|spec| spec.zone)],
+        KindName::ADDRESS => vec![one.spec::<AddressSpec>().ok().and_then(|spec| spec.zone)],
+        KindName::DISK => vec![one.spec::<DiskSpec>().ok().and_then(|spec| spec.zone)],
+        KindName::POSTGRES => vec![one.spec::<PostgresSpec>().ok().and_then(|spec| spec.zone)],
+        KindName::INSTANCE_GROUP => {
+            let zones = one.spec::<InstanceGroupSpec>().map(|spec| spec.zones).unwrap_or_default();
+            zones.into_iter().map(Some).collect()
+        }
+        _ => vec![machine(one).and_then(|machine| machine.zone)],
+    })
+}
+
+fn disk_types(wanted: &[Resource]) -> Asked {
+    collect(wanted, |one| match one.address.kind {
+        KindName::DISK => vec![one.spec::<DiskSpec>().ok().and_then(|spec| spec.disk_type)],
+        _ => vec![machine(one).and_then(|machine| machine.disk_type)],
+    })
+}
+
+fn roles(wanted: &[Resource]) -> Asked {
+    let of = |one: &Resource| one.spec::<RoleBindingSpec>().map(|spec| spec.roles).unwrap_or_default();
+    collect(wanted, |one| match one.address.kind {
+        KindName::ROLE_BINDING => of(one).into_iter().map(Some).collect(),
+        _ => Vec::new(),
+    })
+}
+
+fn classes(wanted: &[Resource]) -> Asked {
+    collect(wanted, |one| match one.address.kind {
+        KindName::POSTGRES => vec![one.spec::<PostgresSpec>().ok().and_then(|spec| spec.class)],
+        _ => Vec::new(),
+    })
+}
+
+/// Whether a quota has room for what these resources would take of it; nothing when they take nothing of it.
+fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
+    let count = |kind: KindName| wanted.iter().filter(|one| one.address.kind == kind).count();
+    let members = || wanted.iter().filter_map(|one| Some((one.spec::<InstanceGroupSpec>().ok()?.count, one)));
+    let machines = || {
+        let single = wanted.iter().filter_map(|one| Some((1, one.spec::<VmSpec>().ok()?)));
+        single.chain(members().filter_map(|(count, one)| Some((count, one.spec::<InstanceGroupSpec>().ok()?.machine))))
+    };
+    let sum = |of: &dyn Fn(&VmSpec) -> u64| machines().map(|(count, spec)| u64::from(count) * of(&spec)).sum::<u64>();
+    let needed = match quota.quota_id.as_str() {
+        "vpc.networks.count" => count(KindName::NETWORK) as u64,
+        "vpc.subnets.count" => count(KindName::SUBNET) as u64,
+        "vpc.routeTables.count" => count(KindName::ROUTE_TABLE) as u64,
+        "vpc.gateways.count" => count(KindName::GATEWAY) as u64,
+        // The network brings one of its own.
+        "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + count(KindName::NETWORK)) as u64,
+        "vpc.externalAddresses.count" => sum(&|spec| u64::from(spec.public)),
+        "compute.instances.count" => sum(&|_| 1),
+        "compute.instanceCores.count" => sum(&|spec| u64::from(spec.cores)),
+        "compute.instanceMemory.size" => sum(&|spec| spec.memory_mb << 20),
+        "compute.instanceGroups.count" => count(KindName::INSTANCE_GROUP) as u64,
+        "compute.disks.count" => sum(&|_| 1) + count(KindName::DISK) as u64,
+        _ => return None,
+    };
+    if needed == 0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "quotas are told as fractions")]
+    let ok = quota.usage + needed as f64 <= quota.limit;
+    Some(Finding {
+        check: format!("quota `{}`", quota.quota_id),
+        ok,
+        needed: true,
+        detail: format!("{} of {} are used, and this environment takes {needed}", quota.usage, quota.limit),
+        mend: "ask for more in the console (Quotas), or remove what uses it up".to_owned(),
+    })
+}

@@ -1,0 +1,222 @@
+//! Networks and security groups: what may reach what.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    account::{Account, explain, needed, object, object_name, unique_name},
+    vpc::ANYWHERE,
+};
+use crate::{
+    cloud::yandex::{Network, SecurityGroup, SecurityRule},
+    error::Result,
+    name::Name,
+    provider::{Driver, Object, Request},
+    resource::{KindName, NetworkSpec, SecurityGroupSpec},
+};
+
+/// The attribute of a network: the security group that all of its machines have.
+pub(super) const DEFAULT_GROUP: &str = "security_group";
+/// What the machines that check balanced machines and members of groups are called in rules
+/// (<https://yandex.cloud/en/docs/network-load-balancer/concepts/health-check>).
+const CHECKERS: &str = "loadbalancer_healthchecks";
+
+/// Whom a rule is about.
+enum Whom<'a> {
+    Ranges(&'a [String]),
+    Checkers,
+}
+
+/// A rule as it is asked for.
+fn rule(direction: &str, protocol: &str, port: Option<u16>, whom: &Whom<'_>) -> Value {
+    let mut rule = json!({ "direction": direction, "protocolName": protocol });
+    match whom {
+        Whom::Ranges(ranges) => rule["cidrBlocks"] = json!({ "v4CidrBlocks": ranges }),
+        Whom::Checkers => rule["predefinedTarget"] = CHECKERS.into(),
+    }
+    if let Some(port) = port {
+        rule["ports"] = json!({ "fromPort": port.to_string(), "toPort": port.to_string() });
+    }
+    rule
+}
+
+/// All that a rule says, in one line: two rules with the same line are the same.
+fn line(rule: &SecurityRule) -> String {
+    let protocol = match rule.protocol_name.as_str() {
+        "" => format!("protocol {}", rule.protocol_number),
+        name => name.to_ascii_uppercase(),
+    };
+    let mut text = format!("{} {protocol}", rule.direction.to_ascii_lowercase());
+    if let Some(ports) = &rule.ports {
+        text += &format!(" {}-{}", ports.from_port, ports.to_port);
+    }
+    let blocks = rule.cidr_blocks.clone().unwrap_or_default();
+    let mut others = blocks.v4_cidr_blocks;
+    others.sort();
+    others.extend(blocks.v6_cidr_blocks);
+    others.extend([rule.security_group_id.clone(), rule.predefined_target.clone()]);
+    others.retain(|one| !one.is_empty());
+    text += &format!(" {}", others.join(", "));
+    if !rule.description.is_empty() {
+        text += &format!(" ({})", rule.description);
+    }
+    text
+}
+
+/// A rule that is asked for, in one line.
+fn wanted(rule: &Value) -> String {
+    serde_json::from_value(rule.clone()).map(|rule| line(&rule)).unwrap_or_default()
+}
+
+/// What every network's own group lets through, beside its ranges.
+fn fixed() -> [Value; 2] {
+    let anywhere = [ANYWHERE.to_owned()];
+    let anywhere = Whom::Ranges(&anywhere);
+    [rule("EGRESS", "ANY", None, &anywhere), rule("INGRESS", "TCP", Some(22), &anywhere)]
+}
+
+/// Networks. Each has a security group of its own, which every machine is in: it lets the machines reach each other and the
+/// world, and lets the world reach port 22 of machines with a public address; nothing else comes in.
+pub(super) struct NetworkDriver(pub(super) Account);
+
+fn network_rules(spec: &NetworkSpec) -> Vec<Value> {
+    let [outward, ssh] = fixed();
+    vec![outward, rule("INGRESS", "ANY", None, &Whom::Ranges(&spec.cidrs)), ssh]
+}
+
+/// A network with the ranges that its own group lets in. A rule that we did not make, and one of ours that is missing, show
+/// among them, so that the group is put right.
+pub(super) fn show_network(network: &Network, groups: &[SecurityGroup], environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&network.labels, KindName::NETWORK, environment, &network.id, &network.created_at)?;
+    object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
+    if let Some(group) = groups.iter().find(|group| group.id == network.default_security_group_id) {
+        let fixed = fixed().map(|rule| wanted(&rule));
+        let mut inward: Vec<String> = Vec::new();
+        for rule in &group.rules {
+            let ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
+            let text = line(rule);
+            if text == wanted(&self::rule("INGRESS", "ANY", None, &Whom::Ranges(&ranges))) && !ranges.is_empty() {
+                inward.extend(ranges);
+            } else if !fixed.contains(&text) {
+                inward.push(text);
+            }
+        }
+        let there: Vec<String> = group.rules.iter().map(line).collect();
+        inward.extend(fixed.iter().filter(|text| !there.contains(text)).map(|text| format!("not {text}")));
+        inward.sort();
+        object.actual.insert("cidrs".to_owned(), json!(inward));
+    }
+    Some(object)
+}
+
+impl NetworkDriver {
+    async fn close(&self, group: &str, spec: &NetworkSpec, token: &str) -> Result<()> {
+        self.0.client.update_security_group(group).rule_specs(network_rules(spec)).send(token).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Driver for NetworkDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<Network>(&self.0.folder).await?;
+        Ok(all.iter().filter_map(|one| show_network(one, &[], environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<Network>(id).await?.and_then(|one| show_network(&one, &[], None)))
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let spec: NetworkSpec = request.resource.spec()?;
+        let labels = Account::labels(request);
+        let call = self.0.client.create_network().folder_id(&self.0.folder);
+        let call = call.name(&unique_name(&spec.name, &request.owner())).labels(&labels).send(request.token);
+        let object = self.0.create(self, request, call).await?;
+        // The group's first rules let everything in: they are replaced before there is a machine. After a crash in between the
+        // rules do not show as wanted, and `update` replaces them.
+        let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
+        self.close(&group, &spec, request.token).await?;
+        Ok(object)
+    }
+
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: NetworkSpec = request.resource.spec()?;
+        let network: Network = self.0.client.describe(&object.id).await?;
+        self.close(&network.default_security_group_id, &spec, request.token).await?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_network(id).send(id)).await
+    }
+}
+
+/// Security groups beside that of the network: they open ports of some machines to the world, or to what checks them.
+pub(super) struct SecurityGroupDriver(pub(super) Account);
+
+fn opened(port: u16) -> Value {
+    rule("INGRESS", "TCP", Some(port), &Whom::Ranges(&[ANYWHERE.to_owned()]))
+}
+
+fn checked(port: u16) -> Value {
+    rule("INGRESS", "TCP", Some(port), &Whom::Checkers)
+}
+
+fn group_rules(spec: &SecurityGroupSpec) -> Vec<Value> {
+    spec.ports.iter().map(|port| opened(*port)).chain(spec.checked.iter().map(|port| checked(*port))).collect()
+}
+
+/// A security group with the ports that it opens. A rule that is not ours shows among them.
+pub(super) fn show_group(one: &SecurityGroup, environment: Option<&Name>) -> Option<Object> {
+    let mut object = object(&one.labels, KindName::SECURITY_GROUP, environment, &one.id, &one.created_at)?;
+    let (mut ports, mut checks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for rule in &one.rules {
+        let text = line(rule);
+        let port = rule.ports.as_ref().and_then(|ports| u16::try_from(ports.from_port).ok());
+        match port {
+            Some(port) if text == wanted(&opened(port)) => ports.push(port),
+            Some(port) if text == wanted(&checked(port)) => checks.push(port),
+            _ => others.push(text),
+        }
+    }
+    ports.sort_unstable();
+    checks.sort_unstable();
+    let ports = ports.into_iter().map(Value::from).chain(others.into_iter().map(Value::from));
+    object.actual.insert("ports".to_owned(), ports.collect());
+    object.actual.insert("checked".to_owned(), json!(checks));
+    Some(object)
+}
+
+#[async_trait]
+impl Driver for SecurityGroupDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        let all = self.0.client.list::<SecurityGroup>(&self.0.folder).await?;
+        Ok(all.iter().filter_map(|one| show_group(one, environment)).collect())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Object>> {
+        Ok(self.0.found::<SecurityGroup>(id).await?.and_then(|one| show_group(&one, None)))
+    }
+
+    async fn create(&self, request: &Request<'_>) -> Result<Object> {
+        let spec: SecurityGroupSpec = request.resource.spec()?;
+        let name = object_name(request);
+        let labels = Account::labels(request);
+        let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
+        let call = self.0.client.create_security_group();
+        let call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(network);
+        self.0.create(self, request, call.rule_specs(group_rules(&spec)).send(request.token)).await
+    }
+
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let rules = group_rules(&request.resource.spec()?);
+        let sent = self.0.client.update_security_group(&object.id).rule_specs(rules).send(request.token).await;
+        sent.map_err(|error| explain(error, request.resource))?;
+        Ok(object.clone())
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        self.0.remove(|| self.0.client.delete_security_group(id).send(id)).await
+    }
+}
