@@ -56,17 +56,20 @@ async fn conforms(backend: Arc<dyn Backend>) {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path();
     // Each has environments of its own. Most of them wait for a lease to run out, which they do side by side.
-    tokio::join!(
-        nothing_is_lost_when_many_write(&backend),
-        states_and_history(&backend, project),
-        first_come_first_served(&backend),
-        the_dead_are_not_waited_for(&backend),
-        the_beat_decides_and_no_clock(&backend),
-        late_writes_are_refused(&backend, project),
-        the_fence_moves_wherever_a_state_comes_from(&backend, project),
-        what_another_has_taken_is_left_alone(&backend, project),
-        what_is_empty_or_garbled_is_said(&backend, project),
-    );
+    Box::pin(async {
+        tokio::join!(
+            nothing_is_lost_when_many_write(&backend),
+            states_and_history(&backend, project),
+            first_come_first_served(&backend),
+            the_dead_are_not_waited_for(&backend),
+            the_beat_decides_and_no_clock(&backend),
+            late_writes_are_refused(&backend, project),
+            the_fence_moves_wherever_a_state_comes_from(&backend, project),
+            what_another_has_taken_is_left_alone(&backend, project),
+            what_is_empty_or_garbled_is_said(&backend, project),
+        );
+    })
+    .await;
 }
 
 /// A write happens when what is there is what is expected, and only then.

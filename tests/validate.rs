@@ -230,7 +230,9 @@ fn validate_finds_connection_variables_that_cannot_work() {
     let of_command = "\nerror: `--var ansible_become_method`: `become_method: doas` is not supported\n";
     assert!(printed.err.contains(of_command), "{}", printed.err);
     let mut found: Vec<&str> = printed.err.lines().filter(|line| line.contains(": error: ")).collect();
-    found.iter_mut().for_each(|line| *line = line.split_once("envs/dev/").map_or(*line, |(_, rest)| rest));
+    for line in &mut found {
+        *line = line.split_once("envs/dev/").map_or(*line, |(_, rest)| rest);
+    }
     found.sort_unstable();
     assert_eq!(
         found,
