@@ -405,7 +405,7 @@ fn ownership_a_state_that_cannot_be_read_drops_nothing_silently() {
     let sandbox = Sandbox::new().file("envs/dev/config.yaml", FILE);
     sandbox.write(".infra/dev/state.json", "not json");
     let said = sandbox.run(&["validate", "dev"], 0).err;
-    assert!(said.contains("cannot be read") && said.contains("without what `--set` laid over it"), "{said}");
+    assert!(said.contains("cannot be read") && said.contains("without the values of an earlier `--set`"), "{said}");
     for command in [&["plan", "dev"][..], &["output", "dev"], &["ssh", "dev", "a"]] {
         let said = sandbox.run(command, 1).err;
         assert!(said.contains("cannot be read"), "{said}");
