@@ -50,3 +50,4 @@ mod writer;
 mod yandex;
 mod yandex_fields;
 mod yandex_groups;
+mod yandex_repair;

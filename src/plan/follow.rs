@@ -4,12 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Change, Known, list};
 use crate::{
-    provider::Object,
-    resource::{Address, LinkChange, Policy, Resource},
+    provider::{Health, Object},
+    resource::{Address, FieldChange, KindName, LinkChange, Policy, Resource},
+    state::State,
 };
 
 /// What is in a replaced thing is replaced with it; what points to something that is created again is pointed to the new one.
-pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
+pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&State>, policy: Policy) {
+    let elsewhere: BTreeSet<Address> = changes
+        .values()
+        .filter(|change| readdressed(change, state, policy))
+        .map(|change| change.address.clone())
+        .collect();
     loop {
         let other = |action: Action| matches!(action, Action::Replace | Action::Create);
         let moving: BTreeMap<Address, Action> = (changes.values())
@@ -44,8 +50,30 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
                 format!("{}`{first}` is {how}", if adopted { "an interrupted run made it, and " } else { "" });
             change.action = Action::Update;
         }
+        for change in changes.values_mut().filter(|change| change.address.kind == KindName::DNS_ZONE && exists(change))
+        {
+            let Some(need) = change.needs.iter().find(|need| elsewhere.contains(*need)) else { continue };
+            if change.action != Action::Update {
+                change.reason = format!("`{need}` may have another address");
+                change.action = Action::Update;
+            }
+        }
         return;
     }
+}
+
+/// Whether something that stays has another address than before, or may get one: it is started again.
+fn readdressed(change: &Change, state: Option<&State>, policy: Policy) -> bool {
+    let Some(object) = change.object.as_ref().filter(|_| exists(change)) else { return false };
+    let entry = state.and_then(|state| state.resources.get(&change.address));
+    let entry = entry.filter(|entry| entry.id == object.id);
+    let other = |name: &&str| entry.is_some_and(|entry| entry.attributes.get(*name) != object.attributes.get(*name));
+    let rules = (policy.rules)(change.address.kind);
+    let restarts =
+        |field: &str| rules.change(field) == FieldChange::Restart || ["public", "reserved_address"].contains(&field);
+    ["address", "public_address"].iter().any(other)
+        || change.action == Action::Update
+            && (object.health == Health::Stopped || change.fields().iter().any(|(field, ..)| restarts(field)))
 }
 
 /// Whether a change is about something that exists and stays.

@@ -204,7 +204,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
     for resource in desired {
         changes.insert(resource.address.clone(), wanted(resource, known)?);
     }
-    follow::follow(&mut changes, known.policy);
+    follow::follow(&mut changes, known.state, known.policy);
     for object in known.observed {
         // Terms that were laid over an environment last as long as it does.
         let terms = object.address.kind == KindName::EXPIRY && !desired.is_empty();
@@ -296,14 +296,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
     };
     // An object that the state knows was finished before it was written down: only its labels were lost since.
     let finished = entry.is_some_and(|entry| entry.id == object.id);
-    let reason = match object.health {
-        Health::Unfinished if !finished => Some("its creation was interrupted"),
-        Health::Broken if finished => Some("it has failed, or only a part of it is left"),
-        Health::Broken => Some("its creation was interrupted, or has failed"),
-        Health::Leaving => Some("it is being removed"),
-        _ => None,
-    };
-    if let Some(reason) = reason {
+    if let Some(reason) = is_past_repair(object.health, finished) {
         return Ok(Change { action: Action::Replace, reason: reason.to_owned(), ..change });
     }
     let mut known_spec = match (entry, intent) {
@@ -353,27 +346,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
         .filter(|name| !matches!(rules.change(name), FieldChange::Ignored(_)))
         .collect();
     let needs = |wanted: FieldChange| differing.iter().find(move |field| rules.change(field) == wanted);
-    for field in &differing {
-        if let FieldChange::Refused(instead) = rules.change(field) {
-            return Err(Error::usage(format!("`{address}`: `{field}` cannot be changed"))
-                .hint(instead)
-                .hint(format!("it is asked for at {}", resource.origin)));
-        }
-    }
-    if needs(FieldChange::Replace).is_none() {
-        for field in differing.iter().filter(|field| rules.grows(field)) {
-            let size = |spec: &Map<String, Value>| spec.get(*field).and_then(Value::as_u64);
-            if let (Some(before), Some(after)) = (size(&known_spec), size(&resource.spec))
-                && after < before
-            {
-                return Err(Error::usage(format!(
-                    "`{address}`: `{field}` cannot be made smaller: it is {before}, and {after} is asked for at {}",
-                    resource.origin
-                ))
-                .hint("disks only grow; a smaller one is another one: copy the data, then `--replace` the disk"));
-            }
-        }
-    }
+    check_refused(resource, &known_spec, &differing, rules)?;
     if let Some(forcing) = needs(FieldChange::Replace) {
         change.action = Action::Replace;
         change.reason = format!("`{forcing}` cannot be changed in place");
@@ -387,12 +360,7 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
     } else if let Some(strayed) = follow::strayed(object, resource, known) {
         change.action = Action::Update;
         change.reason = strayed;
-    } else if let Some(reason) = match object.health {
-        Health::Stopped => Some("it is stopped"),
-        Health::Paused => Some("it is paused"),
-        Health::Renamed => Some("it was renamed outside of infra"),
-        _ => None,
-    } {
+    } else if let Some(reason) = can_go_on(object.health) {
         change.action = Action::Update;
         change.reason = reason.to_owned();
     } else if change.action == Action::Keep
@@ -404,6 +372,57 @@ fn wanted(resource: &Resource, known: Known<'_>) -> Result<Change> {
         change.reason = object.health.remark().unwrap_or_default().to_owned();
     }
     Ok(change)
+}
+
+/// Why an object is replaced as it is.
+fn is_past_repair(health: Health, finished: bool) -> Option<&'static str> {
+    match health {
+        Health::Unfinished if !finished => Some("its creation was interrupted"),
+        Health::Broken if finished => Some("it has failed, or only a part of it is left"),
+        Health::Broken => Some("its creation was interrupted, or has failed"),
+        Health::Leaving => Some("it is being removed"),
+        _ => None,
+    }
+}
+
+/// Why an object is changed although its specification is what it should be.
+fn can_go_on(health: Health) -> Option<&'static str> {
+    match health {
+        Health::Stopped => Some("it is stopped"),
+        Health::Paused => Some("it is paused"),
+        Health::Renamed => Some("it was renamed outside of infra"),
+        _ => None,
+    }
+}
+
+/// Whether the fields that differ can be changed at all.
+///
+/// # Errors
+/// When the provider refuses, or something would become smaller that only grows.
+fn check_refused(resource: &Resource, known_spec: &Map<String, Value>, differing: &[&str], rules: Rules) -> Result<()> {
+    let address = &resource.address;
+    for field in differing {
+        if let FieldChange::Refused(instead) = rules.change(field) {
+            return Err(Error::usage(format!("`{address}`: `{field}` cannot be changed"))
+                .hint(instead)
+                .hint(format!("it is asked for at {}", resource.origin)));
+        }
+    }
+    if !differing.iter().any(|field| rules.change(field) == FieldChange::Replace) {
+        for field in differing.iter().filter(|field| rules.grows(field)) {
+            let size = |spec: &Map<String, Value>| spec.get(*field).and_then(Value::as_u64);
+            if let (Some(before), Some(after)) = (size(known_spec), size(&resource.spec))
+                && after < before
+            {
+                return Err(Error::usage(format!(
+                    "`{address}`: `{field}` cannot be made smaller: it is {before}, and {after} is asked for at {}",
+                    resource.origin
+                ))
+                .hint("disks only grow; a smaller one is another one: copy the data, then `--replace` the disk"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What has grown outside of infra and is never made smaller stays as it is: that is said, and nothing is changed.

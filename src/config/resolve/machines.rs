@@ -250,6 +250,24 @@ impl Resolver<'_> {
         }
     }
 
+    /// Warns of ports that are opened on machines that nothing outside can reach.
+    pub(super) fn firewall(&mut self, file: &File) {
+        for (name, rule) in &file.network.firewall {
+            let opened = |host: &Host| {
+                host.public && rule.groups.iter().any(|group| group == "all" || host.groups.contains(group))
+            };
+            if !self.hosts.values().any(opened) {
+                let location = self.mark(&["network", "firewall", name.as_str()]).location();
+                let groups = rule.groups.join("`, `");
+                let message =
+                    format!("the firewall rule `{name}` opens nothing: no machine of `{groups}` has a public address");
+                let warning =
+                    Diagnostic::warning(location, message).hint("give one a public address: `network: {nat: true}`");
+                self.found.push(warning);
+            }
+        }
+    }
+
     /// The login of a machine and the user's own keys for it. A key file that is not there is a warning: the
     /// environment's own key opens the machine in any case.
     fn login(&mut self, machine: &Machine<'_>) -> (String, Vec<String>) {

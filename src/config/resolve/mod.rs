@@ -208,9 +208,14 @@ impl Resolver<'_> {
     }
 
     fn mistake(&mut self, path: &[&str], message: impl Into<String>) -> &mut Diagnostic {
-        let location = self.mark(path).location();
-        self.found.push(Diagnostic::error(location, message));
-        self.found.last_mut().expect("one was pushed")
+        let mistake = Diagnostic::error(self.mark(path).location(), message);
+        // Each machine of a group has the mistakes of its section: they are said once.
+        let same = |one: &Diagnostic| one.location == mistake.location && one.message == mistake.message;
+        let at = self.found.iter().position(same).unwrap_or(self.found.len());
+        if at == self.found.len() {
+            self.found.push(mistake);
+        }
+        &mut self.found[at]
     }
 
     /// Reports a name that refers to nothing, with the closest one that exists.

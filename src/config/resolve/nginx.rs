@@ -42,6 +42,8 @@ impl Resolver<'_> {
             }
             fronts.insert(name.clone(), self.front(name, nodes, front));
         }
+        // All machines are known now.
+        self.firewall(file);
         fronts
     }
 

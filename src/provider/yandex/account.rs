@@ -66,9 +66,9 @@ impl Account {
             return error;
         }
         let folder = &self.folder;
-        error.context(format!("the folder `{folder}` does not exist, or the credentials have no role in it")).hint(format!(
-            "`yc resource-manager folder list` shows those that there are; `yandex.folder_id` or `folder_id` names one"
-        ))
+        error.context(format!("the folder `{folder}` does not exist, or the credentials have no role in it")).hint(
+            "`yc resource-manager folder list` shows those that there are; `yandex.folder_id` or `folder_id` names one",
+        )
     }
 
     /// An object as it is now; nothing when it is gone.

@@ -197,7 +197,7 @@ impl Provider for Yandex {
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        self.observe(environment).await
+        Box::pin(self.observe(environment)).await
     }
 
     fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {

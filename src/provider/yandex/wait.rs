@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    cloud::yandex::{Client, Listed},
+    cloud::yandex::{self, Client},
     error::{Error, Result},
     event,
 };
@@ -48,7 +48,10 @@ pub(super) async fn until<T, F: Future<Output = Result<Asked<T>>>>(
 
 /// The list of one kind for all that wait for something in it: the cloud is asked once an interval, however many wait.
 #[derive(Clone)]
-pub(super) struct Shared<T>(Arc<Mutex<Option<(Instant, Arc<Vec<T>>)>>>);
+pub(super) struct Shared<T>(Arc<Mutex<Option<Listed<T>>>>);
+
+/// A list, and when it was asked for.
+type Listed<T> = (Instant, Arc<Vec<T>>);
 
 impl<T> Default for Shared<T> {
     fn default() -> Self {
@@ -56,7 +59,7 @@ impl<T> Default for Shared<T> {
     }
 }
 
-impl<T: Listed> Shared<T> {
+impl<T: yandex::Listed> Shared<T> {
     /// The objects of a folder, as they were at most an interval ago.
     pub(super) async fn recent(&self, client: &Client, folder: &str) -> Result<Arc<Vec<T>>> {
         let mut last = self.0.lock().await;

@@ -1,0 +1,221 @@
+//! What was lost or replaced in Yandex Cloud returns to what pointed to it; what the account does not have is found first.
+
+use infra::apply::Tally;
+use serde_json::{Value, json};
+
+use crate::{
+    support::{
+        commands::PROJECT,
+        yandex::{Cloud, FOLDER},
+    },
+    yandex::{Project, apply, planned, written},
+};
+
+/// A front of several machines, and names of it and of a machine.
+const NAMED: &str = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+instances: {web: {ansible_groups: [web], network: {nat: true}, resources: {memory: 2}}}
+nginx: {front: {nodes: 2, resources: {memory: 2}, upstreams: {app: {group: web, port: 80}}, locations: {/: {upstream: app}}}}
+dns:
+  world: {zone: example.org, records: [{name: www, to: front}, {name: web, to: web}, {name: txt, type: txt, values: [mine]}]}
+  home: {zone: home.internal, private: true, records: [{name: web, to: web}]}
+";
+
+/// Where the targets of the balancer and the records are.
+fn pointed(cloud: &Cloud) -> (Vec<Value>, Vec<Value>) {
+    let group = cloud.object_in("/load-balancer/v1/targetGroups", "dev-front");
+    let mut targets: Vec<Value> =
+        group["targets"].as_array().unwrap().iter().map(|target| target["address"].clone()).collect();
+    targets.sort_by_key(ToString::to_string);
+    let records = ["dev-world", "dev-home"].map(|zone| cloud.object(zone)["records"].as_array().unwrap()[1..].to_vec());
+    (targets, records.concat())
+}
+
+/// Everything points to where the machines are now.
+fn check(cloud: &Cloud) {
+    let inner = |name: &str| cloud.object(name)["networkInterfaces"][0]["primaryV4Address"]["address"].clone();
+    let public =
+        |name: &str| cloud.object(name)["networkInterfaces"][0]["primaryV4Address"]["oneToOneNat"]["address"].clone();
+    let (targets, records) = pointed(cloud);
+    let mut machines = vec![inner("dev-nginx-front"), inner("dev-nginx-front-2")];
+    machines.sort_by_key(ToString::to_string);
+    assert_eq!(targets, machines);
+    let said = |zone: &str, name: &str| {
+        let record = records.iter().find(|record| record["name"] == format!("{name}.{zone}")).unwrap();
+        record["data"][0].clone()
+    };
+    assert_eq!(said("example.org.", "web"), public("dev-web"));
+    assert_eq!(said("home.internal.", "web"), inner("dev-web"));
+    let balancer = cloud.object_in("/load-balancer/v1/networkLoadBalancers", "dev-front");
+    assert_eq!(said("example.org.", "www"), balancer["listeners"][0]["address"]);
+    assert_eq!(said("example.org.", "txt"), "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_machine_returns_to_its_balancer_and_its_names() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    apply(project, &cloud, NAMED).await;
+    check(&cloud);
+    let kept = |cloud: &Cloud| {
+        let ids = cloud.ids();
+        ids.into_iter().filter(|(name, _)| !name.contains("/instances ")).collect::<Vec<_>>()
+    };
+    let before = kept(&cloud);
+    // Lost, and made again: in one apply, and nothing else is another one.
+    cloud.lose("dev-nginx-front-2");
+    cloud.lose("dev-web");
+    let tally = apply(project, &cloud, NAMED).await;
+    assert_eq!((tally.created, tally.changed, tally.destroyed), (2, 3, 0));
+    check(&cloud);
+    assert_eq!(kept(&cloud), before);
+    assert_eq!(apply(project, &cloud, NAMED).await, Tally::default());
+    // Replaced for another image.
+    let other = NAMED
+        .replace("web: {ansible_groups", "web: {image_family: ubuntu-2204-lts, ansible_groups")
+        .replace("{nodes: 2,", "{nodes: 2, image_family: ubuntu-2204-lts,");
+    let tally = apply(project, &cloud, &other).await;
+    assert_eq!((tally.created, tally.changed, tally.destroyed), (3, 3, 3));
+    check(&cloud);
+    assert_eq!(kept(&cloud), before);
+    // A machine that was stopped and started has another address, which its name follows.
+    cloud.edit("dev-web", |machine| {
+        machine["networkInterfaces"][0]["primaryV4Address"]["oneToOneNat"]["address"] = "198.51.100.99".into();
+    });
+    let tally = apply(project, &cloud, &other).await;
+    assert_eq!((tally.created, tally.changed, tally.destroyed), (0, 2, 0));
+    check(&cloud);
+    assert_eq!(apply(project, &cloud, &other).await, Tally::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_front_grows_and_shrinks_around_its_first_machine() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    let one = NAMED.replace("{nodes: 2,", "{nodes: 1,");
+    apply(&root, cloud, &one).await;
+    let id = cloud.object("dev-nginx-front")["id"].clone();
+    apply(&root, cloud, NAMED).await;
+    assert_eq!(cloud.object("dev-nginx-front")["id"], id);
+    check(cloud);
+    // An earlier version called it `nginx-front-1`.
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, NAMED));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    let state = project.sandbox.path(".infra/dev/state.json");
+    let text = std::fs::read_to_string(&state).unwrap();
+    assert!(text.contains("\"vm.nginx-front\""), "{text}");
+    std::fs::write(&state, text.replace("\"vm.nginx-front\"", "\"vm.nginx-front-1\"")).unwrap();
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(plan.contains("resources: nothing to do"), "{plan}");
+    std::fs::write(&state, text).unwrap();
+    apply(&root, cloud, &one).await;
+    assert_eq!(cloud.object("dev-nginx-front")["id"], id);
+    assert!(
+        !cloud.names().iter().any(|name| name.contains("dev-nginx-front-2") || name.contains("networkLoadBalancers"))
+    );
+}
+
+/// A managed database, and nothing else.
+const DATABASE: &str = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}}
+postgres:
+  main:
+    managed: true
+    resources: {cores: 2, memory: 8, disk_size: 20}
+    users: {app: , report: }
+    databases: {app: {owner: app}}
+    backup: {schedule: '30 3 * * *', keep: 14d}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_that_is_found_gets_working_passwords() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    apply(&root, cloud, DATABASE).await;
+    let passwords = || {
+        let users = cloud.object("dev-main")["users"].as_array().unwrap().clone();
+        users.into_iter().map(|user| user["password"].clone()).collect::<Vec<_>>()
+    };
+    let before = passwords();
+    // Another time for backups: the logins are not sent again.
+    cloud.forget_calls();
+    let later = DATABASE.replace("30 3", "30 4");
+    assert_eq!(apply(&root, cloud, &later).await.changed, 1);
+    let sent = |part: &str| cloud.calls().iter().filter(|call| call.changes() && call.path.contains(part)).count();
+    assert_eq!((sent("/clusters/"), sent("/users/")), (1, 0));
+    // The state is lost, and the passwords with it: the plan says what happens, and the apply does it.
+    std::fs::remove_dir_all(project.sandbox.path(".infra")).unwrap();
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, &later));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(
+        plan.contains("~ postgres.main") && plan.contains("the state does not know it: its logins get new passwords"),
+        "{plan}"
+    );
+    apply(&root, cloud, &later).await;
+    let after = passwords();
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{after:?}");
+    assert_eq!(apply(&root, cloud, &later).await, Tally::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_what_the_account_does_not_have_is_found_before_the_first_write() {
+    let project = Project::new("").await;
+    let file = written(&project.cloud, DATABASE)
+        .replace("a: {v4_cidr_blocks: [10.1.0.0/24]}", "a: {v4_cidr_blocks: [10.1.0.0/24], zone: ru-central1-x}")
+        .replace("cores: 2, memory: 8,", "cores: 2, memory: 8, class: s3-c2-m9,")
+        + "instances: {web: {resources: {memory: 2, disk_type: network-ssdd}}}\nservice_accounts: {robots: {roles: [viewr]}}\n";
+    project.sandbox.write("envs/dev/config.yaml", &file);
+    let printed = project.run(&["apply", "dev", "--yes"], 1);
+    for expected in [
+        "zone `ru-central1-x`: does not exist; asked for at",
+        "config.yaml:4:",
+        "disk type `network-ssdd`: does not exist; asked for at",
+        "did you mean `network-ssd`?",
+        "role `viewr`: does not exist; asked for at",
+        "class of databases `s3-c2-m9`: does not exist; asked for at",
+    ] {
+        assert!(printed.err.contains(expected), "{expected}: {}", printed.err);
+    }
+    assert!(project.cloud.calls().iter().all(|call| !call.changes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_mistakes_say_what_they_are_about() {
+    // The cloud says no more than that it is not permitted.
+    let (_, printed) = planned(&DATABASE.replace(FOLDER, "b1gsomebodyelses000"), 1).await;
+    assert!(
+        printed.err.contains("the folder `b1gsomebodyelses000` does not exist, or the credentials have no role in it"),
+        "{}",
+        printed.err
+    );
+    let platform = DATABASE.to_owned() + "instances: {web: {resources: {memory: 2, class: standard-v33}}}\n";
+    let (_, printed) = planned(&platform, 2).await;
+    for expected in ["Yandex Cloud has no platform `standard-v33`", "did you mean `standard-v3`?", "config.yaml:12:13"]
+    {
+        assert!(printed.err.contains(expected), "{expected}: {}", printed.err);
+    }
+    // What differs in a machine of a group is shown by itself, a mistake of a group once, and a rule that opens nothing.
+    let group =
+        "network: {subnets: {a: {v4_cidr_blocks: [10.1.0.0/24]}}, firewall: {web: {groups: [app], ports: [80]}}}\n";
+    let group = DATABASE.lines().take(3).collect::<Vec<_>>().join("\n")
+        + "\n"
+        + group
+        + "instance_groups: {app: {node_count: 3, resources: {memory: 2}, metadata: {docker-compose: {file: none.yml}}}}\n";
+    let (_, printed) = planned(&group, 2).await;
+    assert_eq!(printed.err.matches("there is no file").count(), 1, "{}", printed.err);
+    let group = group.replace(", metadata: {docker-compose: {file: none.yml}}", "");
+    let project = Project::new("").await;
+    apply(&project.sandbox.path(""), &project.cloud, &group).await;
+    project.sandbox.write("envs/dev/config.yaml", &written(&project.cloud, &group.replace("memory: 2", "memory: 4")));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    let printed = project.run(&["plan", "dev"], 0);
+    assert!(printed.out.contains("      machine.memory_mb: 2048 -> 4096\n"), "{}", printed.out);
+    assert!(!printed.out.contains("authorized_keys"), "{}", printed.out);
+    assert!(printed.err.contains("the firewall rule `web` opens nothing"), "{}", printed.err);
+    assert_eq!(json!(project.cloud.roles("dev-app-group").len()), json!(2));
+}
