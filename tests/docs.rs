@@ -68,7 +68,9 @@ fn docs_the_events() {
          version of the stream, which is {} and counts up when a field goes or means something else; new events and new fields \
          may come at any time. `at` is the moment in RFC 3339, `event` says what happened.\n\nTwo more come at the end: `summary` \
          with `environment`, `created`, `changed`, `destroyed`, `hosts`, `phases`, `seconds` and `outputs`; and `error` with \
-         `message`, `hints` and `exit_code`.\n\nExit codes: 0 done, 1 failed, 2 wrong use or a mistake in a file (nothing was \
+         `message`, `hints`, `exit_code` and `diagnostics`: mistakes of files, each with `severity`, `message`, `hint`, `file`, \
+         `line`, `column` and `width`. Warnings of files have `diagnostics`, too. `validate` ends with `valid`, and `plan` prints \
+         the plan as one event, `plan`.\n\nExit codes: 0 done, 1 failed, 2 wrong use or a mistake in a file (nothing was \
          changed), 130 interrupted, 143 terminated. `plan --detailed-exitcode` ends with 2 when something would change.\n",
         infra::ui::EVENTS_VERSION
     );

@@ -163,3 +163,40 @@ fn fields_have_a_page() {
     }
     crate::docs::page("fields.md", &text);
 }
+
+/// A disk grows, and never becomes smaller; where its size means nothing, it is no difference.
+#[test]
+fn disks_never_become_smaller() {
+    let disk = |size: u64| infra::resource::Resource {
+        address: "disk.a".parse().unwrap(),
+        spec: spec_fields(&DiskSpec { size_gb: size, disk_type: None, zone: None }),
+        needs: Vec::new(),
+        origin: "config.yaml:1:1".to_owned(),
+        data: Vec::new(),
+    };
+    let known = disk(2);
+    let state: infra::state::State = serde_json::from_value(serde_json::json!({
+        "version": 2, "environment": "dev", "provider": "fake", "folder": "envs/dev", "overlay": {}, "serial": 1,
+        "created": "2026-01-01T00:00:00Z",
+        "resources": { "disk.a": {
+            "id": "d-1", "token": "t", "spec": known.spec, "needs": [], "attributes": {}, "created": "2026-01-01T00:00:00Z",
+        } },
+    }))
+    .unwrap();
+    for (provider, called) in PROVIDERS {
+        let policy = infra::resource::Policy { rules: provider::rules(provider), ..infra::resource::Policy::default() };
+        let observed: Vec<_> = infra::plan::believed(&state, "p", &known.address).into_iter().collect();
+        let pending = std::collections::BTreeMap::new();
+        let known = infra::plan::Known { state: Some(&state), pending: &pending, observed: &observed, policy };
+        let of = |size: u64| infra::plan::diff(&[disk(size)], known);
+        let action = |size: u64| of(size).unwrap()[0].action;
+        assert_eq!(action(2), infra::plan::Action::Keep, "{called}");
+        if called == "docker" {
+            assert_eq!((action(1), action(3)), (infra::plan::Action::Keep, infra::plan::Action::Keep));
+            continue;
+        }
+        assert_eq!(action(3), infra::plan::Action::Update, "{called}");
+        let error = of(1).unwrap_err().to_string();
+        assert!(error.contains("`disk.a`: `size_gb` cannot be made smaller: it is 2, and 1 is asked for"), "{error}");
+    }
+}

@@ -245,3 +245,29 @@ fn what_has_begun_never_says_that_nothing_was_changed() {
     assert_eq!(Error::usage("a wrong recipient").begun().exit_code(), 1);
     assert_eq!(Error::interrupted("stopped").begun().exit_code(), 130);
 }
+
+#[test]
+fn a_plan_names_the_machines_that_a_play_is_for() {
+    let project = sandbox("instances: {web: {ansible_groups: [web]}, gate: {}, db: {}}\nplaybooks: [site.yml]\n").file(
+        "envs/dev/site.yml",
+        "- {hosts: web, tasks: []}\n- {hosts: 'd*', tasks: []}\n- {hosts: localhost, tasks: []}\n",
+    );
+    let text = std::fs::read_to_string(project.path("envs/dev/config.yaml")).unwrap();
+    let environment = crate::support::commands::environment(&project.path("envs"), &text);
+    let engine = infra::template::Engine::default();
+    let loader = infra::configure::loader(&environment, &engine);
+    let plays = loader.playbooks(&[project.path("envs/dev/site.yml")]).unwrap();
+    let reached: Vec<String> = infra::configure::reached(&environment, &plays).into_iter().collect();
+    assert_eq!(reached, ["db", "web"]);
+}
+
+#[test]
+fn numbers_and_articles_are_right() {
+    let schedule = |text: &str| {
+        format!("postgres: {{main: {{databases: {{a: {{}}}}, backup: {{schedule: \"{text}\", keep: 7d}}}}}}\n")
+    };
+    let printed = sandbox(&schedule("0 25 * * *")).run(&["validate", "dev"], 2);
+    assert!(printed.err.contains("`25` is not an hour of a schedule"), "{}", printed.err);
+    let printed = sandbox(&schedule("0 3 * * *")).run(&["validate", "dev"], 0);
+    assert!(printed.out.contains("`dev` is valid: 1 machine, 2 resources, 0 plays"), "{}", printed.out);
+}

@@ -6,7 +6,7 @@
 use crate::{
     apply::{Keeper, Pins},
     error::{Context, Error, Result},
-    remote::{Script, Transport, quote},
+    remote::{Script, Sh, Transport, sh},
 };
 
 /// Makes the next key, beside the one that is in use, and prints its public half. Where the key in use is not the first one any
@@ -45,7 +45,7 @@ fi
 /// When a step fails; the machine is reached all the same, by one of the keys that the state accepts.
 pub(super) async fn change(machine: &dyn Transport, id: &str, keeper: &Keeper, pins: &mut Pins) -> Result<String> {
     let first = pins.accepted.first().and_then(|key| key.split_whitespace().nth(1)).unwrap_or_default();
-    let made = as_root(machine, &format!("first={}\n{MAKE}", quote(first))).await?;
+    let made = as_root(machine, sh!("first={0}\n{1}", first, Sh::literal(MAKE)).text()).await?;
     let key =
         public(&made).ok_or_else(|| Error::new("the machine has not shown the public half of its new host key"))?;
     keeper.expect(id, &key).await?;

@@ -49,7 +49,7 @@ pub(super) fn reach(path: &str, follow: bool) -> Sh {
 
 /// The functions of `writer.sh`.
 pub(super) fn functions() -> Sh {
-    sh!("{0}\n", Sh::of(include_str!("writer.sh"), &[]))
+    sh!("{0}\n", Sh::literal(include_str!("writer.sh")))
 }
 
 /// The folder of a path, and its name there.

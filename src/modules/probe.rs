@@ -242,22 +242,25 @@ impl Probe {
             src,
             dest,
             name,
-            Sh::of(known_folder, &[]),
+            Sh::literal(known_folder),
             look,
             target,
             keep
         ))
     }
 
-    /// Whether a folder holds what an archive on the host holds: `folder` when there is no folder, then `same` or
-    /// `differs`.
-    pub(super) fn archive(compare: Sh, folder: &str) -> Self {
-        Self::new(sh!("[ -d {0} ] || { echo folder; exit 0; }; {1}", folder, compare))
-    }
-
-    /// The same of an archive that travels to the host with the question.
-    pub(super) fn sent_archive(compare: Sh, folder: &str, archive: Bytes) -> Self {
-        Self { input: Some(archive), ..Self::archive(compare, folder) }
+    /// Whether a folder holds what an archive holds: `folder` when there is no folder, then `same` or `differs`, and for an archive on
+    /// the host a line `own:` for each file. `settings` are those of `unarchive.sh`, which it defines.
+    pub(super) fn archive(settings: &Sh, folder: &str, options: &[String], input: Option<Bytes>) -> Self {
+        let owners = if input.is_none() { sh!(" && owners {0}", options.to_vec()) } else { Sh::default() };
+        let script = sh!(
+            "[ -d {0} ] || { echo folder; exit 0; }; {1}\ncd -- {0} || exit 1\ncompare {2}{3}",
+            folder,
+            settings.clone(),
+            options.to_vec(),
+            owners
+        );
+        Self { input, ..Self::new(script) }
     }
 
     /// `folder` when there is no such folder.

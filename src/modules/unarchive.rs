@@ -94,7 +94,7 @@ impl Unpack {
         sh!(
             "{0}\narchive={1}; case $archive in - | /*) ;; *) archive=$(pwd -P)/$archive ;; esac\n\
              zip={6}; owner={2}; group={3}; mode={4}; keep_newer={5}",
-            Sh::of(include_str!("unarchive.sh"), &[]),
+            Sh::literal(include_str!("unarchive.sh")),
             path.clone(),
             owner.unwrap_or_default(),
             group.unwrap_or_default(),
@@ -115,18 +115,12 @@ impl Unpack {
 
     /// The comparison, which only reads.
     fn compare(&self) -> Probe {
-        let dest = &self.arguments.dest;
-        let script = |archive: Sh, owners: Sh| {
-            sh!("{0}\ncd -- {1} || exit 1\ncompare {2}{3}", self.settings(&archive), dest, self.options(), owners)
-        };
+        let (dest, options) = (self.arguments.dest.as_str(), self.options());
         match &self.bytes {
-            None => {
-                let owners = sh!(" && owners {0}", self.options());
-                Probe::archive(script(sh!("{0}", self.arguments.src), owners), dest.as_str())
-            }
+            None => Probe::archive(&self.settings(&sh!("{0}", self.arguments.src)), dest, &options, None),
             // A ZIP file cannot be read as it comes: it is taken for another one.
-            Some(_) if self.is_zip() == Some(true) => Probe::is_folder(dest.as_str()),
-            Some(bytes) => Probe::sent_archive(script(sh!("-"), Sh::default()), dest.as_str(), bytes.clone()),
+            Some(_) if self.is_zip() == Some(true) => Probe::is_folder(dest),
+            Some(bytes) => Probe::archive(&self.settings(&sh!("-")), dest, &options, Some(bytes.clone())),
         }
     }
 

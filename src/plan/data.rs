@@ -7,7 +7,7 @@ use super::{Change, Known, Plan};
 use crate::{
     error::{Error, Result},
     provider::{Health, Object},
-    resource::Resource,
+    resource::{KindName, Resource},
 };
 
 /// What becomes of data whose object goes.
@@ -94,7 +94,10 @@ impl Plan {
             return Ok(());
         }
         let error = Error::usage(format!("this plan loses data: {}", lost.join(", ")));
-        let error = match lost.iter().find_map(|what| what.strip_prefix("postgres.")?.split(' ').next()) {
+        // A managed service keeps its backups itself.
+        let on_machines = self.losses().filter(|change| change.address.kind != KindName::POSTGRES);
+        let mut databases = on_machines.flat_map(|change| &change.data);
+        let error = match databases.find_map(|what| what.strip_prefix("postgres.")?.split(' ').next()) {
             Some(name) => error.hint(format!(
                 "`infra ssh {} postgres-{name} -- sudo postgresql-backup` makes a dump; docs/databases.md says how to take it along",
                 self.environment
@@ -216,6 +219,23 @@ mod tests {
         assert_eq!(lost(&all, &changed(&vm, "image", "y".into())), everything[2..]);
         assert_eq!(lost(&all, &changed(&vm, "cores", 4.into())), Vec::<String>::new(), "changed in place");
         assert_eq!(lost(&all, &changed(&web, "image", "y".into())), Vec::<String>::new(), "it holds nothing");
+    }
+
+    #[test]
+    fn the_refusal_says_how_a_database_on_a_machine_is_dumped() {
+        let hints = |there: &Resource| {
+            let there = std::slice::from_ref(there);
+            let (state, pending) = (state(there), BTreeMap::new());
+            let observed: Vec<Object> = there.iter().map(object).collect();
+            let known =
+                Known { state: Some(&state), pending: &pending, observed: &observed, policy: Policy::default() };
+            plan(&[], known, DataPolicy::Refuse).check_losses().unwrap_err().hints().join("\n")
+        };
+        let vm = resource("vm.postgres-log", json!({"image": "x"}), &["postgres.log (databases a, b)"]);
+        let dump = "`infra ssh dev postgres-log -- sudo postgresql-backup` makes a dump";
+        assert!(hints(&vm).contains(dump), "{}", hints(&vm));
+        let managed = resource("postgres.log", json!({"databases": {"app": {}}}), &[]);
+        assert!(!hints(&managed).contains("postgresql-backup"), "{}", hints(&managed));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::model::Task;
-use crate::remote::quote;
+use crate::remote::{Sh, sh};
 
 /// Where notifications are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,46 +136,39 @@ impl Notification {
 
 impl Notified {
     /// Shell text that puts the folder of the user into `$n`.
-    fn folder(&self) -> String {
+    fn folder(&self) -> Sh {
         let home = match self.home.strip_prefix("~/") {
-            Some(rest) => format!("\"${{HOME:-/nonexistent}}\"/{}", quote(rest)),
-            None => quote(&self.home),
+            Some(rest) => sh!("\"${HOME:-/nonexistent}\"/{0}", rest),
+            None => sh!("{0}", self.home),
         };
-        format!("if [ \"$(id -u)\" = 0 ]; then n={}; else n={home}; fi", quote(&self.root))
+        sh!("if [ \"$(id -u)\" = 0 ]; then n={0}; else n={1}; fi", self.root, home)
     }
 
     /// The script that writes notifications. It is atomic: a file is there with its content, or not.
-    pub(super) fn write(&self, notifications: &[Notification]) -> String {
-        let mut script = format!("{}; umask 022; mkdir -p -- \"$n\" && cd -- \"$n\" || exit 1", self.folder());
-        for one in notifications {
-            let (file, text) = (one.file(), serde_json::to_string(one).unwrap_or_default());
-            let _ = write!(
-                script,
-                "\nprintf '%s\\n' {} >.{file}.new && mv -f -- .{file}.new {file} || exit 1",
-                quote(&text)
-            );
-        }
-        script
+    pub(super) fn write(&self, notifications: &[Notification]) -> Sh {
+        let folder = sh!("{0}; umask 022; mkdir -p -- \"$n\" && cd -- \"$n\" || exit 1", self.folder());
+        let files = notifications.iter().map(|one| {
+            let text = serde_json::to_string(one).unwrap_or_default();
+            sh!("printf '%s\\n' {0} >.{1}.new && mv -f -- .{1}.new {1} || exit 1", text, one.file())
+        });
+        Sh::join(std::iter::once(folder).chain(files), "\n")
     }
 
     /// The script that removes notifications whose handlers have run.
-    pub(super) fn remove(&self, notifications: &[Notification]) -> String {
-        let files: String = notifications.iter().fold(String::new(), |mut files, one| {
-            let _ = write!(files, " \"$n\"/{}", one.file());
-            files
-        });
-        format!("{}; rm -f --{files}", self.folder())
+    pub(super) fn remove(&self, notifications: &[Notification]) -> Sh {
+        let files = Sh::join(notifications.iter().map(|one| sh!("\"$n\"/{0}", one.file())), " ");
+        sh!("{0}; rm -f -- {1}", self.folder(), files)
     }
 
     /// The script that prints all notifications that the user can see, behind a word that says whose folder they are in.
-    pub(super) fn read(&self) -> String {
-        format!(
-            "{}; r={}; for w in own root; do d=$n; \
+    pub(super) fn read(&self) -> Sh {
+        sh!(
+            "{0}; r={1}; for w in own root; do d=$n; \
              if [ $w = root ]; then [ \"$n\" != \"$r\" ] || continue; d=$r; fi; \
              for f in \"$d\"/*; do if [ -f \"$f\" ] && [ ! -L \"$f\" ]; then printf '%s ' $w; \
              head -c 8192 -- \"$f\" | head -n 1; echo; fi; done; done; :",
             self.folder(),
-            quote(&self.root)
+            self.root
         )
     }
 
@@ -206,7 +199,7 @@ impl Notified {
 #[cfg(test)]
 mod tests {
     use super::{COUNT, Folder, MOST, Notification, Notified};
-    use crate::remote::{Local, Script, Transport};
+    use crate::remote::{Local, Script, Sh, Transport, sh};
 
     #[tokio::test]
     async fn notifications_are_written_read_and_removed() {
@@ -224,11 +217,11 @@ mod tests {
         };
         let all = [one("restart"), one("it's $(id) `x`\nsecond line")];
         let local = Local::default();
-        let as_user = async |id: u32, text: String| {
-            let text = format!("id() {{ echo {id}; }}; {text}");
+        let as_user = async |id: u32, text: Sh| {
+            let text = sh!("id() { echo {0}; }; {1}", id, text);
             local.exec(None, &[Script::probe(text)]).await.unwrap().remove(0)
         };
-        let run = async |text: String| as_user(0, text).await;
+        let run = async |text: Sh| as_user(0, text).await;
         assert!(run(notified.write(&all)).await.succeeded());
         let found = notified.parse("a", &run(notified.read()).await.out());
         assert_eq!(found, all.clone().map(|one| (one, Folder::Own)).into());

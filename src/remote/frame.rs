@@ -10,7 +10,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Locale, Script};
+use super::{Locale, Script, quote};
 use crate::error::Result;
 
 /// How much memory a relay may take, in KiB: a line is held as a whole.
@@ -111,7 +111,7 @@ impl Mark {
     fn script(&self, script: &Script) -> String {
         let mark = &self.0;
         // The text is quoted whole, so it is always one command; its own quotes are undone by `eval`.
-        let body = format!("'{}'", script.text.replace('\'', r"'\''"));
+        let body = quote(&script.text);
         let locale = match script.locale {
             Locale::C => "LC_ALL=C; export LC_ALL; ",
             Locale::Machine => "",

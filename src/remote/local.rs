@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    Output, Script, Shell, Shells, Source, Stream, Transport, become_command, frame,
+    Output, Script, Sh, Shell, Shells, Source, Stream, Transport, become_command, frame, sh,
     shell::{Answer, finish, pour},
+    sudo,
 };
 use crate::error::{Context, Error, Result};
 
@@ -18,11 +19,10 @@ pub struct Local {
 }
 
 /// The command that gives a shell of another user. Root needs no `sudo` to be root: this machine may have none.
-fn become_here(user: &str) -> String {
-    let sudo = become_command(user);
-    match sudo.strip_prefix("exec ").and_then(|words| words.strip_suffix("/bin/sh")) {
-        Some(sudo) if user == "root" => format!("exec $([ \"$(id -u)\" = 0 ] || echo {sudo}) /bin/sh"),
-        _ => sudo,
+fn become_here(user: &str) -> Sh {
+    match user {
+        "root" => sh!("exec $([ \"$(id -u)\" = 0 ] || echo {0}) /bin/sh", sudo(user)),
+        _ => become_command(user),
     }
 }
 
@@ -32,9 +32,9 @@ fn command(user: Option<&str>, script: Option<&str>) -> tokio::process::Command 
     match (user, script) {
         (None, None) => {}
         (None, Some(script)) => drop(command.args(["-c", script])),
-        (Some(user), None) => drop(command.args(["-c", &become_here(user)])),
+        (Some(user), None) => drop(command.args(["-c", become_here(user).text()])),
         (Some(user), Some(script)) => {
-            command.args(["-c", &format!("{} -c {}", become_here(user), super::quote(script))]);
+            command.args(["-c", sh!("{0} -c {1}", become_here(user), script).text()]);
         }
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn root_becomes_root_without_sudo() {
-        assert_eq!(become_here("root"), "exec $([ \"$(id -u)\" = 0 ] || echo sudo -n -H -u root -- ) /bin/sh");
-        assert_eq!(become_here("www"), "exec sudo -n -H -u www -- /bin/sh");
+        assert_eq!(become_here("root").text(), "exec $([ \"$(id -u)\" = 0 ] || echo sudo -n -H -u root --) /bin/sh");
+        assert_eq!(become_here("www").text(), "exec sudo -n -H -u www -- /bin/sh");
     }
 }

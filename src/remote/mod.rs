@@ -4,6 +4,7 @@
 mod frame;
 mod inbox;
 mod local;
+mod sh;
 mod shell;
 mod shells;
 pub mod ssh;
@@ -12,9 +13,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use self::sh::sh;
 pub use self::{
     inbox::{Feed, REQUEST_LIMIT},
     local::Local,
+    sh::{Sh, Word},
     shell::{ANSWER_LIMIT, PROBE_LIMIT, START_LIMIT, Shell, WRITE_LIMIT},
     shells::Shells,
 };
@@ -125,8 +128,13 @@ pub trait Transport: Send + Sync {
 }
 
 /// The command that gives a shell of another user. Nothing of the caller's environment comes along.
-fn become_command(user: &str) -> String {
-    format!("exec sudo -n -H -u {} -- /bin/sh", quote(user))
+fn become_command(user: &str) -> Sh {
+    sh!("exec {0} /bin/sh", sudo(user))
+}
+
+/// What makes a command one of another user.
+fn sudo(user: &str) -> Sh {
+    sh!("sudo -n -H -u {0} --", user)
 }
 
 /// A text as one word of a POSIX shell.

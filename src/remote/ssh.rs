@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     Feed, Output, START_LIMIT, Script, Shell, Shells, Source, Stream, Transport, WRITE_LIMIT, become_command, frame,
-    quote,
+    sh,
     shell::{Answer, finish, pour, unread},
 };
 use crate::{
@@ -199,7 +199,7 @@ impl Ssh {
     async fn open(&self, user: Option<&str>) -> Result<Shell> {
         let channel = self.session().await?;
         // A login shell may read heavy start files; it is replaced at once and never used again.
-        in_time(channel.exec(true, user.map_or_else(|| "exec /bin/sh".to_owned(), become_command))).await?;
+        in_time(channel.exec(true, user.map_or_else(|| sh!("exec /bin/sh"), become_command).text())).await?;
         let (shell, feed) = Shell::new(channel.make_writer(), user)?;
         tokio::spawn(read(channel, feed));
         Ok(shell)
@@ -300,11 +300,11 @@ impl Transport for Ssh {
 
     async fn pour(&self, user: Option<&str>, script: &Script, source: &mut Source<'_>) -> Result<Output> {
         let command = match self.user(user) {
-            None => format!("exec /bin/sh -c {}", quote(frame::RECEIVE)),
-            Some(user) => format!("{} -c {}", become_command(user), quote(frame::RECEIVE)),
+            None => sh!("exec /bin/sh -c {0}", frame::RECEIVE),
+            Some(user) => sh!("{0} -c {1}", become_command(user), frame::RECEIVE),
         };
         let mut channel = self.session().await?;
-        in_time(channel.exec(false, command)).await?;
+        in_time(channel.exec(false, command.text())).await?;
         let mut writer = channel.make_writer();
         let send = async move {
             // A script that ends before it has read everything says itself why.

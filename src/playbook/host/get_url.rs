@@ -19,7 +19,7 @@ use crate::{
         model::Task,
         web::{self, Ask},
     },
-    remote::{Script, Transport, quote},
+    remote::{Script, Transport, sh},
 };
 
 /// How long a list of checksums may be.
@@ -102,7 +102,7 @@ impl HostRun<'_> {
                 Err(error) => Err(error),
             };
             // Whatever happened, the folder goes.
-            let removed = self.exec(&place, &[Script::probe(format!("rm -rf -- {}", quote(&folder)))]).await;
+            let removed = self.exec(&place, &[Script::probe(sh!("rm -rf -- {0}", folder))]).await;
             let end = put?;
             removed?;
             end
@@ -128,9 +128,11 @@ impl HostRun<'_> {
         {
             return Ok(Some(format!("the server names the file {other}: give its whole path as `dest`")));
         }
-        let (folder, file) = (quote(folder), quote(&format!("{folder}/file")));
-        let script = format!(
-            "umask 077; mkdir -- {folder} && cat >{file} && chmod 0644 {file} && {algorithm}sum <{file} | cut -d' ' -f1"
+        let script = sh!(
+            "umask 077; mkdir -- {0} && cat >{1} && chmod 0644 {1} && {2}sum <{1} | cut -d' ' -f1",
+            folder,
+            format!("{folder}/file"),
+            algorithm
         );
         let (script, mut reader) = (Script::step(script), answer.reader());
         let pour = connection.pour(place.user.as_deref(), &script, &mut reader);

@@ -14,7 +14,7 @@ use crate::{
         model::Task,
         notified::{Folder, Notification},
     },
-    remote::{Output, Script},
+    remote::{Output, Script, Sh, sh},
     template::{is_true, text_of},
 };
 
@@ -109,16 +109,17 @@ impl HostRun<'_> {
 
     /// The text that goes before the first step of a task, when it notifies handlers that nothing is kept of. What it says
     /// itself is one line on standard error. A handler that does not exist matters once something has changed.
-    pub(super) fn before_steps(&self, task: &Task, scope: &TaskScope) -> Option<(String, Vec<Notification>)> {
+    pub(super) fn before_steps(&self, task: &Task, scope: &TaskScope) -> Option<(Sh, Vec<Notification>)> {
         let never =
             task.changed_when.as_ref().is_some_and(|value| !matches!(**value, Value::String(_)) && !is_true(value));
         let notified = self.shared.options.notified.as_ref().filter(|_| !never && !task.notify.is_empty())?;
         let mut more = self.notifications(task, &self.handlers_of(task, scope).ok()?);
         more.retain(|one| !self.notices.lock().expect(HELD).kept.contains_key(one));
-        let text = format!(
-            "( why=$( ( {} ) </dev/null 2>&1 >/dev/null ) || \
-             printf '%s%s\\n' '{NOT_KEPT}' \"$(printf %s \"$why\" | tr '\\n' ' ')\" >&2 )\n",
-            notified.write(&more)
+        let text = sh!(
+            "( why=$( ( {0} ) </dev/null 2>&1 >/dev/null ) || \
+             printf '%s%s\\n' {1} \"$(printf %s \"$why\" | tr '\\n' ' ')\" >&2 )\n",
+            notified.write(&more),
+            NOT_KEPT
         );
         (!more.is_empty()).then_some((text, more))
     }

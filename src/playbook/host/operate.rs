@@ -11,7 +11,7 @@ use crate::{
     files,
     modules::{self, Arguments, Decision, FileChange, Operation, Probe, Step},
     playbook::{model::Task, notified::Notification},
-    remote::{Output, Script, quote},
+    remote::{Output, Script, Sh, sh},
     template::text_of,
 };
 
@@ -73,7 +73,7 @@ impl HostRun<'_> {
                     if name == "LC_ALL" && !matches!(task.module.as_str(), "command" | "shell") {
                         continue;
                     }
-                    exports += &format!("export {name}={}\n", quote(&text_of(&value)));
+                    exports += sh!("export {0}={1}\n", name, text_of(&value)).text();
                 }
             }
         }
@@ -187,7 +187,7 @@ impl HostRun<'_> {
     /// travel along.
     async fn steps(
         &mut self, operation: &dyn Operation, decision: Decision, diff: bool, exports: &str, place: &Place,
-        rest: &[TaskScope], task: &Arc<Task>, kept: Option<(String, Vec<Notification>)>,
+        rest: &[TaskScope], task: &Arc<Task>, kept: Option<(Sh, Vec<Notification>)>,
     ) -> Result<TaskEnd> {
         let wanted: Vec<&FileChange> = if diff { decision.diffs.iter().collect() } else { Vec::new() };
         let (mut keep, kept) = kept.unzip();

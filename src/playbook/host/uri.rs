@@ -15,7 +15,7 @@ use crate::{
         model::Task,
         web::{self, Answer, Ask},
     },
-    remote::{Output, Script, Transport, quote},
+    remote::{Output, Script, Transport, sh},
 };
 
 /// How many values the JSON of an answer may have: each takes many times the memory of its text.
@@ -48,7 +48,7 @@ impl HostRun<'_> {
     /// A request with the authorities that it trusts, which are files on the host.
     pub(super) async fn web(&self, arguments: &WebArguments, mut ask: Ask, place: &Place) -> Result<Result<Ask>> {
         if let Some(path) = &arguments.ca_path {
-            let read = format!("cat -- {}", quote(path.as_str()));
+            let read = sh!("cat -- {0}", path.as_str());
             let answer = self.exec(place, &[Script::probe(read)]).await?.into_iter().next().unwrap_or_default();
             if !answer.succeeded() {
                 let why = answer.failure.clone().unwrap_or_else(|| answer.err().trim().to_owned());
@@ -116,7 +116,7 @@ impl HostRun<'_> {
             [(&arguments.creates, true, "exists"), (&arguments.removes, false, "does not exist")]
         {
             let Some(path) = path else { continue };
-            let test = format!("[ -e {} ] && echo yes || echo no", quote(path.as_str()));
+            let test = sh!("[ -e {0} ] && echo yes || echo no", path.as_str());
             let answer = self.exec(place, &[Script::probe(test)]).await?.into_iter().next().unwrap_or_default();
             match answer.out().trim() {
                 "yes" | "no" if (answer.out().trim() == "yes") == done_when => {
@@ -138,7 +138,7 @@ impl HostRun<'_> {
         task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
         let inner = format!("{}/{}", dest.trim_end_matches('/'), file_name(url));
-        let probe = format!("[ -d {} ] && echo folder || echo file", quote(dest));
+        let probe = sh!("[ -d {0} ] && echo folder || echo file", dest);
         let answer = self.exec(place, &[Script::probe(probe)]).await?.into_iter().next().unwrap_or_default();
         let path = match answer.out().trim() {
             "folder" => inner.as_str(),
