@@ -40,7 +40,9 @@ pub(super) fn plays(
 /// that of what may be there where an apply runs.
 pub(super) fn surroundings(environment: &Environment, severity: Severity) -> Vec<Diagnostic> {
     let (_, mut found) = configure::review_secrets(environment, &Vault::default());
-    found.iter_mut().for_each(|mistake| mistake.severity = severity);
+    for mistake in &mut found {
+        mistake.severity = severity;
+    }
     for (key, error) in Keys::of(environment).mistakes() {
         let place = environment.state_marks.get(&key).map(Mark::location);
         let mut mistake = Diagnostic::error(place, error.to_string());

@@ -42,7 +42,7 @@ pub fn review_secrets(environment: &Environment, vault: &Vault) -> (Vec<SecretCh
     for (name, source) in &environment.secrets {
         match decide(environment, name, source, vault) {
             Ok(decision) => changes.extend(decision.change),
-            Err(mistake) => mistakes.push(mistake),
+            Err(mistake) => mistakes.push(*mistake),
         }
     }
     (changes, mistakes)
@@ -76,7 +76,9 @@ pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<V
     Ok(warnings)
 }
 
-fn decide(environment: &Environment, name: &str, source: &SecretSource, vault: &Vault) -> Result<Decision, Diagnostic> {
+fn decide(
+    environment: &Environment, name: &str, source: &SecretSource, vault: &Vault,
+) -> Result<Decision, Box<Diagnostic>> {
     let stored = vault.get(&apply::secret(name));
     match source {
         SecretSource::Generate(length) => {
@@ -96,7 +98,7 @@ fn decide(environment: &Environment, name: &str, source: &SecretSource, vault: &
                 Err(std::env::VarError::NotUnicode(_)) => "is not text in UTF-8",
             };
             let message = format!("the secret `{name}` is read from the variable `{variable}`, which {why}");
-            Err(mistake(environment, name, message).hint(format!("set it: `export {variable}=...`")))
+            Err(Box::new(mistake(environment, name, message).hint(format!("set it: `export {variable}=...`"))))
         }
         SecretSource::File(file) => {
             let path = environment.folder.join(file);
@@ -105,7 +107,7 @@ fn decide(environment: &Environment, name: &str, source: &SecretSource, vault: &
                 Err(why) => why,
             };
             let message = format!("the secret `{name}` is read from the file `{}`, which {why}", path.display());
-            Err(mistake(environment, name, message))
+            Err(Box::new(mistake(environment, name, message)))
         }
     }
 }

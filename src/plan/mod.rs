@@ -418,7 +418,7 @@ fn check_refused(resource: &Resource, known_spec: &Map<String, Value>, differing
                     "`{address}`: `{field}` cannot be made smaller: it is {before}, and {after} is asked for at {}",
                     resource.origin
                 ))
-                .hint("disks only grow; a smaller one is another one: copy the data, then `--replace` the disk"));
+                .hint("disks only grow: for a smaller one copy the data away, remove it from the file, apply, and add it again"));
             }
         }
     }

@@ -5,6 +5,7 @@ mod dns;
 mod machines;
 mod nginx;
 mod postgres;
+mod secrets;
 mod vars;
 
 use std::{collections::BTreeSet, path::PathBuf};
@@ -17,7 +18,7 @@ use super::{
     file::{File, Metadata},
 };
 use crate::{
-    error::{Context, Diagnostic, Result, did_you_mean, distance},
+    error::{Context, Diagnostic, Result, did_you_mean},
     name::Name,
     resource::{Address, AddressSpec, KindName, RegistrySpec, Resource, spec_fields},
     yaml::{Mark, Node},
@@ -81,22 +82,13 @@ pub(super) fn resolve(
     });
     let service_accounts = accounts.collect();
     resolver.passwords(&file);
-    let secret_marks =
-        file.secrets.keys().map(|name| (name.clone(), resolver.mark(&["secrets", name]))).collect::<IndexMap<_, _>>();
     let state_marks = state_marks(root);
     let Resolver { resources, hosts, groups, .. } = resolver;
 
     let extra_vars = super::parse_vars(&options.vars)?;
     let mut vars = file.vars;
     vars.extend(extra_vars.clone());
-    let (mut secrets, mut secret_marks) = (file.secrets, secret_marks);
-    for (name, service) in &postgres {
-        for (user, password) in &service.users {
-            secrets.entry(password.clone()).or_insert(super::SecretSource::Generate(24));
-            let mark = || mark_of(root, &["postgres", name.as_str(), "users", user, "password"]);
-            secret_marks.entry(password.clone()).or_insert_with(mark);
-        }
-    }
+    let (secrets, secret_marks) = secrets::resolve(file.secrets, &postgres, root);
     let mut written_vars: Vec<Node> = root.get("vars").into_iter().cloned().collect();
     let playbook_marks = root.get("playbooks").and_then(Node::items).unwrap_or_default();
     let environment = Environment {
@@ -186,25 +178,6 @@ impl Resolver<'_> {
     /// The place of the deepest node on a path that the file has.
     fn mark(&self, path: &[&str]) -> Mark {
         mark_of(self.root, path)
-    }
-
-    /// A password names a secret. One that is not declared is generated, unless its name is nearly that of one which is.
-    fn passwords(&mut self, file: &File) {
-        for (service, settings) in &file.postgres {
-            for (user, login) in &settings.users {
-                let Some(name) = login.password.as_ref().filter(|name| !file.secrets.contains_key(*name)) else {
-                    continue;
-                };
-                let declared = file.secrets.keys().map(String::as_str);
-                if let Some(close) = did_you_mean(name, declared).filter(|close| distance(close, name) <= 2) {
-                    let hint = format!(
-                        "did you mean `{close}`? A new one is declared: `secrets: {{ {name}: {{ generate: 24 }} }}`"
-                    );
-                    let path = ["postgres", service.as_str(), "users", user, "password"];
-                    self.mistake(&path, format!("there is no secret `{name}`")).hint = Some(hint);
-                }
-            }
-        }
     }
 
     fn mistake(&mut self, path: &[&str], message: impl Into<String>) -> &mut Diagnostic {
