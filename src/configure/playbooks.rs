@@ -153,7 +153,9 @@ fn reserved(environment: &Environment) -> Vec<Diagnostic> {
 #[must_use]
 pub fn reached(environment: &Environment, plays: &[Play]) -> BTreeSet<String> {
     let inventory = inventory_of(environment);
-    playbook::reached(plays, &inventory.hosts, &inventory.groups)
+    let mut reached = playbook::reached(plays, &inventory.hosts, &inventory.groups);
+    reached.retain(|host| inventory.hosts.contains(host));
+    reached
 }
 
 /// Refuses a limit that names what the environment does not have.

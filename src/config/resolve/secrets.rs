@@ -35,7 +35,7 @@ pub(super) fn resolve(
 
 impl Resolver<'_> {
     /// A password names a secret. One that is not declared is generated, unless its name is nearly that of one which is.
-    fn passwords(&mut self, file: &File) {
+    pub(super) fn passwords(&mut self, file: &File) {
         for (service, settings) in &file.postgres {
             for (user, login) in &settings.users {
                 let Some(name) = login.password.as_ref().filter(|name| !file.secrets.contains_key(*name)) else {
