@@ -45,7 +45,7 @@ struct Wanted {
 
 impl InstanceGroupDriver {
     /// What a group should be; its machines keep the image that they have while the file asks for the same family: a newer
-    /// image is no reason to make all of them anew.
+    /// image is no reason to recreate all of them.
     async fn wanted(&self, request: &Request<'_>, spec: &InstanceGroupSpec, present: Option<&Value>) -> Result<Wanted> {
         let account = self.0.manager(request, spec).await?;
         let subnet = request.needs.get(&Address::subnet(&spec.machine.subnet));
@@ -309,7 +309,7 @@ impl Driver for InstanceGroupDriver {
             let call = client.update_instance_group(&object.id).service_account_id(&wanted.account);
             let call = call.instance_template(wanted.template).scale_policy(wanted.scale).deploy_policy(wanted.deploy);
             let call = call.allocation_policy(wanted.allocation).health_checks_spec(checks);
-            // A machine that fails is restarted: one that is made anew would have nothing installed.
+            // A machine that fails is restarted: one that is created again would have nothing installed.
             let call = call.auto_healing_policy(json!({ "autoHealingAction": "RESTART" })).within(patience);
             if let Err(error) = call.send(request.token).await
                 && !error.is_late()
