@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
             let driver = self.driver(&change.address)?;
             let work = async {
                 let _call = self.call().await?;
-                driver.finish(&object, &request).await
+                self.until_stopped(driver.finish(&object, &request)).await
             };
             let subject = change.address.to_string();
             let object = self.events.watch(&subject, "waiting until it is healthy", "healthy", work).await?;
