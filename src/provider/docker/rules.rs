@@ -6,8 +6,17 @@ use crate::resource::{
     KindName, Rules,
 };
 
-/// What is only written when the object is created.
-const AT_CREATION: &str = "it is not compared with what exists";
+/// What the engine fixes when the object is created.
+const FIXED: &str = "the engine cannot change it";
+
+/// What the machine reads at its first boot.
+const FIRST_BOOT: &str = "it is read at the first boot only";
+
+/// What other tools may add.
+const WIRES: &str = "networks that a container is connected to by hand are not looked at";
+
+/// What an engine does not have.
+const NONE: &str = "an engine has no such thing";
 
 /// Why the size of a disk makes no difference.
 const UNLIMITED: &str = "Docker Engine does not limit the size of disks";
@@ -24,34 +33,32 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
 
 const DISK: Rules = Rules {
     fields: &[
-        Field::unseen("size_gb", Ignored(UNLIMITED), AT_CREATION),
-        Field::unseen("disk_type", Replace, AT_CREATION),
-        Field::unseen("zone", Replace, AT_CREATION),
+        Field::unseen("size_gb", Ignored(UNLIMITED), UNLIMITED),
+        Field::unseen("disk_type", Replace, NONE),
+        Field::unseen("zone", Replace, NONE),
     ],
     links: &[],
 };
 
-const SUBNET: Rules = Rules {
-    fields: &[Field::unseen("cidr", Replace, AT_CREATION), Field::unseen("zone", Replace, AT_CREATION)],
-    links: &[],
-};
+const SUBNET: Rules =
+    Rules { fields: &[Field::unseen("cidr", Replace, FIXED), Field::unseen("zone", Replace, NONE)], links: &[] };
 
 const VM: Rules = Rules {
     fields: &[
-        Field::unseen("image", Replace, AT_CREATION),
+        Field::unseen("image", Replace, FIXED),
         Field::seen("cores", InPlace),
         Field::seen("core_fraction", InPlace),
         Field::seen("memory_mb", InPlace),
-        Field::unseen("disk_gb", Ignored(UNLIMITED), AT_CREATION),
-        Field::unseen("subnet", Replace, AT_CREATION),
-        Field::unseen("public", Replace, AT_CREATION),
-        Field::unseen("ports", Replace, AT_CREATION),
-        Field::unseen("login", Replace, AT_CREATION),
-        Field::unseen("authorized_keys", Replace, AT_CREATION),
-        Field::unseen("disks", Replace, AT_CREATION),
-        Field::unseen("user_data", Replace, AT_CREATION),
-        Field::unseen("reserved_address", Replace, AT_CREATION),
-        Field::unseen("security_groups", Replace, AT_CREATION),
+        Field::unseen("disk_gb", Ignored(UNLIMITED), UNLIMITED),
+        Field::unseen("subnet", Replace, WIRES),
+        Field::unseen("public", Replace, FIXED),
+        Field::unseen("ports", Replace, FIXED),
+        Field::unseen("login", Replace, FIRST_BOOT),
+        Field::unseen("authorized_keys", Replace, FIRST_BOOT),
+        Field::unseen("disks", Replace, FIXED),
+        Field::unseen("user_data", Replace, FIRST_BOOT),
+        Field::unseen("reserved_address", Replace, NONE),
+        Field::unseen("security_groups", Replace, NONE),
     ],
     links: &[],
 };
