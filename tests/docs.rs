@@ -233,5 +233,9 @@ fn docs_the_playbooks() {
     for (module, argument, why) in NO_EFFECT {
         let _ = writeln!(text, "| `{argument}` of `{module}` | {why} |");
     }
+    text.push_str(
+        "\nUnlike in Ansible, `uri` and `get_url` never follow a redirection from https to http, whatever `follow_redirects` says, and \
+         send neither credentials nor a body to another origin than that of `url`.\n",
+    );
     page("playbooks.md", &text);
 }

@@ -159,6 +159,12 @@ async fn e2e_the_dev_environment_from_nothing_to_nothing() {
     let client = http(&dev.output("ca"));
 
     answers(&client, &url, &plain).await;
+    let indexes =
+        "sudo -u postgres psql -d bingo -tAc \"SELECT indexname FROM pg_indexes WHERE schemaname = 'public'\"";
+    let indexes = dev.ssh("postgres-main", indexes);
+    for name in ["movies_by_year", "sessions_by_movie", "customers_by_id"] {
+        assert!(indexes.lines().any(|line| line.trim() == name), "{name}: {indexes}");
+    }
     metrics(&dev, &client).await;
 
     let second = dev.apply();
@@ -187,11 +193,8 @@ async fn answers(client: &reqwest::Client, url: &str, plain: &str) {
         cache.push(response.headers()["x-proxy-cache"].to_str().unwrap().to_owned());
     }
     assert_eq!(cache, ["MISS", "HIT"]);
-    let begun = Instant::now();
     let sessions: Vec<Value> = client.get(format!("{plain}/api/session")).send().await.unwrap().json().await.unwrap();
     assert_eq!(sessions.len(), 100_000);
-    // Without the indexes it takes minutes; how fast it is with them depends on the machine.
-    assert!(begun.elapsed() < Duration::from_secs(15), "the database took {:?}", begun.elapsed());
     assert!(sessions.is_sorted_by_key(|row| (row["year"].as_i64(), row["movie"].as_str().map(str::to_owned))));
 }
 
@@ -230,8 +233,13 @@ fn budget(dev: &Dev) {
     }
     // The application waits for the database and looks whether it is filled: either machine does that, once for both.
     let both = execs("bingo-1") + execs("bingo-2");
-    // Whoever comes second asks once more after it has waited.
-    assert!(both <= 14, "bingo-1 and bingo-2 took {both} requests instead of 14");
+    // What is delegated to the first of them is asked there with what follows when that one does it, and by requests of its own
+    // when the second one came first: for the database client, and for the indexes.
+    let events = third.out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lists = |event: &Value| event["event"] == "task_ended" && event["task"] == "app : List the indexes";
+    let by = events.into_iter().find(lists).expect("one of them lists the indexes")["host"].clone();
+    let most = if by == "bingo-1" { 12 } else { 14 };
+    assert!(both <= most, "bingo-1 and bingo-2 took {both} requests instead of {most}");
 }
 
 /// After each fault `/ping` through the front stays good, and the machine that went bad is good again within 15 s.

@@ -438,9 +438,28 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
         &["e2e_canaries_are_seen_nowhere"],
     ),
     (
+        "what a machine or a file says is a command of a pipeline",
+        &["src/ui/annotation.rs"],
+        &["nothing_that_others_say_is_a_command_of_a_workflow"],
+    ),
+    (
+        "a mistake is found only when its task runs",
+        &["src/playbook/literal.rs", "src/playbook/connection.rs"],
+        &[
+            "validate_finds_arguments_of_actions_that_cannot_work",
+            "validate_finds_connection_variables_that_cannot_work",
+            "one_mistake_does_not_hide_the_others",
+        ],
+    ),
+    (
         "input makes the program panic, hang or overflow",
-        &["src/yaml", "src/template", "src/state"],
-        &["deep_yaml_is_answered", "deep_templates_are_answered", "state_documents_are_answered"],
+        &["src/yaml", "src/template", "src/state", "src/remote/frame.rs"],
+        &[
+            "deep_yaml_is_answered",
+            "deep_templates_are_answered",
+            "state_documents_are_answered",
+            "framing_is_answered",
+        ],
     ),
 ];
 

@@ -99,8 +99,9 @@ impl Apply {
         let selection = saved.as_ref().map_or_else(|| self.selection.selection(), |saved| saved.selection.clone());
         let mut session = Session::review(&arguments, ui, redactor).await?;
         let prepared = Prepared::of_apply(&session, ui)?;
-        life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
-        session.orphans().await.iter().for_each(|warning| ui.say(warning));
+        for warning in life::late_ttl(&session).into_iter().chain(session.orphans().await) {
+            ui.say(&warning);
+        }
         let (events, progress) = Progress::start(ui);
         let wait = self.lock_timeout;
         let mut deed = None;

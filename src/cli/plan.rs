@@ -55,7 +55,9 @@ impl Plan {
             SavedPlan::check_writable(path)?;
         }
         if !self.destroy {
-            life::late_ttl(&session).into_iter().for_each(|warning| ui.say(&warning));
+            if let Some(warning) = life::late_ttl(&session) {
+                ui.say(&warning);
+            }
         }
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
@@ -88,14 +90,15 @@ impl Plan {
         }
         if self.refresh {
             let known = session.check_not_all_gone(&observed, false);
-            let known = known.and_then(|()| match self.destroy {
-                true => session.check_known(&plan),
-                false => session.check_not_unknown(&plan, false),
+            let known = known.and_then(|()| {
+                if self.destroy { session.check_known(&plan) } else { session.check_not_unknown(&plan, false) }
             });
             if let Err(error) = known {
                 let command = if self.destroy { "destroy" } else { "apply" };
                 ui.say(&format!("`infra {command}` would be refused: {}", error.message()));
-                error.hints().iter().for_each(|hint| ui.say(&format!("hint: {hint}")));
+                for hint in error.hints() {
+                    ui.say(&format!("hint: {hint}"));
+                }
             }
         }
         let changes = !plan.is_empty();

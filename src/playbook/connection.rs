@@ -91,6 +91,7 @@ pub fn check_variable(name: &str, value: &Value) -> Result<()> {
 }
 
 /// What is wrong with the variables of a mapping, at their places.
+#[must_use]
 pub fn check_variables(node: &Node) -> Vec<Diagnostic> {
     let wrong = |(key, value): &(Key, Node)| {
         let error = check_variable(&key.name, &value.to_value()).err()?;

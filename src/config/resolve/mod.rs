@@ -27,19 +27,21 @@ use crate::{
 /// Longer spans are typing errors, and the longest cannot be added to today.
 const LONGEST_LIFE: std::time::Duration = std::time::Duration::from_hours(10 * 366 * 24);
 
+/// The name of an environment that has that of its folder.
+fn named_by_folder(folder: &str, found: &mut Vec<Diagnostic>) -> Name {
+    folder.parse().unwrap_or_else(|message| {
+        found.push(Diagnostic::error(None, format!("the folder names the environment, and {message}")));
+        "invalid".parse().expect("a valid name")
+    })
+}
+
 pub(super) fn resolve(
     file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
 ) -> Result<Environment> {
     let source = root.mark.source();
     let folder = std::path::absolute(source.folder()).context(|| "the current directory cannot be determined")?;
     let template: String = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = match options.name.clone().map_or_else(|| template.parse::<Name>(), Ok) {
-        Ok(name) => name,
-        Err(message) => {
-            found.push(Diagnostic::error(None, format!("the folder names the environment, and {message}")));
-            "invalid".parse().expect("a valid name")
-        }
-    };
+    let name = options.name.clone().unwrap_or_else(|| named_by_folder(&template, found));
     let provider = match (file.provider, file.folder_id.as_ref().or(file.yandex.folder_id.as_ref())) {
         (Some(provider), _) => provider,
         (None, Some(_)) => ProviderName::Yandex,

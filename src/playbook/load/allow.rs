@@ -55,7 +55,9 @@ impl Loader {
 
     /// Variables, of which some that are about connections are refused, and some of their values.
     pub(super) fn check_vars(&self, node: &Node) {
-        connection::check_variables(node).into_iter().for_each(|diagnostic| self.mistake(diagnostic));
+        for diagnostic in connection::check_variables(node) {
+            self.mistake(diagnostic);
+        }
     }
 
     /// The key of a task that names its module, and the place that this makes it. All other keys must be keywords.

@@ -248,7 +248,9 @@ impl Loader {
             Err(error) => {
                 let unread = || vec![Diagnostic::error(None, error.to_string())];
                 let found = if error.diagnostics().is_empty() { unread() } else { error.diagnostics().to_vec() };
-                found.into_iter().for_each(|diagnostic| self.mistake(diagnostic));
+                for diagnostic in found {
+                    self.mistake(diagnostic);
+                }
                 self.is_open();
                 Node { content: Content::Null, mark: Source::new(path, "").start() }
             }

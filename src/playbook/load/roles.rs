@@ -271,9 +271,7 @@ impl Loader {
     /// The task that checks the arguments of a role before its other tasks, when it declares some for this file of tasks.
     fn validation(&self, role: &Arc<Role>, entry: &str, meta: Option<&Node>, own: &Common) -> Option<Entry> {
         let file = find_yaml(&role.path.join("meta"), "argument_specs").map(|path| self.read(&path));
-        let Some(spec) = file.as_ref().or(meta).and_then(|node| node.get("argument_specs")?.get(entry)) else {
-            return None;
-        };
+        let spec = file.as_ref().or(meta)?.get("argument_specs")?.get(entry)?;
         let mut common = own.clone();
         common.tags.push("always".to_owned());
         let mut task = Task::blank(common, role.path.join("tasks"), spec.mark.clone());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{iam, postgres};
 use crate::{
     config::{Cidr, Environment},
-    error::{Diagnostic, Location},
+    error::Diagnostic,
     name::Name,
     provider::{dns, managed_postgres, second_disks},
     resource::{
@@ -346,23 +346,22 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     found
 }
 
-/// Image families that no vendor publishes and for which the file names no image.
+/// Image families that no vendor publishes and for which the file names no image; the members of a group have one place.
 fn unknown_images(environment: &Environment) -> Vec<Diagnostic> {
-    let machines = environment.resources.iter().filter(|one| one.address.kind == KindName::VM);
-    let machines = machines.filter_map(|one| {
+    let mut found = Vec::new();
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
+        let Ok(VmSpec { image: family, .. }) = one.spec::<VmSpec>() else { continue };
+        if environment.aws.images.contains_key(&family) || super::compute::parameter(&family).is_some() {
+            continue;
+        }
         let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
-        Some((one.spec::<VmSpec>().ok()?.image, place))
-    });
-    let groups = environment.groups.values();
-    let groups = groups.map(|group| (group.machine.image.clone(), Some(group.mark.location())));
-    let unknown = |(family, _): &(String, Option<Location>)| {
-        !environment.aws.images.contains_key(family) && super::compute::parameter(family).is_none()
-    };
-    let mistake = |(family, place): (String, Option<Location>)| {
-        Diagnostic::error(place, format!("provider `aws` knows no image of the family `{family}`"))
-            .hint(super::compute::name_the_image(&family))
-    };
-    machines.chain(groups).filter(unknown).map(mistake).collect()
+        let mistake = Diagnostic::error(place, format!("provider `aws` knows no image of the family `{family}`"))
+            .hint(super::compute::name_the_image(&family));
+        if !found.contains(&mistake) {
+            found.push(mistake);
+        }
+    }
+    found
 }
 
 /// What of a managed database this cloud does otherwise than the file asks.
