@@ -48,12 +48,13 @@ pub(super) fn files(
     write_private(&files.key, &secret(format!("{LOGIN_KEY}/private"))?)?;
     let mut text = String::new();
     let mut known_hosts = String::new();
-    let bastion = configure::bastion(environment);
+    let bastion = environment.bastion();
     let prefix = format!("{}-", environment.name);
     for (name, host) in &environment.hosts {
         let Some(machine) = configure::machine(environment, state, name) else { continue };
         let attribute = |field: &str| machine.text(field).map(str::to_owned);
-        let (public, private) = (attribute("public_address"), attribute("address").unwrap_or_default());
+        let public = attribute("public_address").filter(|_| configure::is_direct(environment, name));
+        let private = attribute("address").unwrap_or_default();
         let address = public.as_ref().unwrap_or(&private);
         let port = machine.ssh_port();
         // Programs such as Ansible name a machine by its private address.

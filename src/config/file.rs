@@ -201,6 +201,9 @@ pub(super) struct Network {
     pub subnets: IndexMap<Name, Subnet>,
     /// What the world may reach, by name. Everything else is closed; only machines with `nat: true` can be reached at all.
     pub firewall: IndexMap<Name, FirewallRule>,
+    /// Where port 22 of the bastion may be reached from, as address ranges; without it from everywhere. Other machines are
+    /// reached through it. The bastion is the first machine with `nat: true` of the group `bastion`, or the first one.
+    pub ssh_from: Option<Vec<Cidr>>,
 }
 
 /// A subnet.
@@ -519,8 +522,8 @@ pub(super) struct Nginx {
     pub resources: Resources,
     /// The image family of each.
     pub image_family: Option<String>,
-    /// How each is connected.
-    pub network: Nic,
+    /// How each is connected. One machine has a public address with `nat: true`; several are reached through their balancer.
+    pub network: Option<Nic>,
     /// Groups of its machines in playbooks, beside `nginx` and the front's name.
     pub ansible_groups: Vec<String>,
     /// The ports it listens on.
@@ -539,7 +542,7 @@ impl Default for Nginx {
             nodes: 1,
             resources: Resources::default(),
             image_family: None,
-            network: Nic { nat: true, ..Nic::default() },
+            network: None,
             ansible_groups: Vec::new(),
             listen: Listen::default(),
             tls: Tls::default(),

@@ -7,7 +7,10 @@ mod resolve;
 mod state;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -44,6 +47,10 @@ pub struct Environment {
     pub aws: AwsSettings,
     /// The network's name, when the file gives it one.
     pub network: Option<Name>,
+    /// Where the file names its subnets.
+    pub subnet_marks: BTreeMap<Name, yaml::Mark>,
+    /// Where port 22 of the bastion may be reached from.
+    pub ssh_from: Vec<Cidr>,
     /// Subnets, disks and machines. What else a provider needs for them is the provider's own affair.
     pub resources: Vec<Resource>,
     /// Groups of equal machines.
@@ -94,6 +101,24 @@ pub struct Environment {
     pub cloud_only: Vec<(String, yaml::Mark)>,
     /// What the user should know about the file.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Environment {
+    /// The way in: the first public machine of the group `bastion`, or the first public machine.
+    #[must_use]
+    pub fn bastion(&self) -> Option<&Name> {
+        let public = || self.hosts.iter().filter(|(_, host)| host.public);
+        let named = public().find(|(_, host)| host.groups.iter().any(|group| group == "bastion"));
+        named.or_else(|| public().next()).map(|(name, _)| name)
+    }
+
+    /// Where its port 22 may be reached from; nothing when there is no way in.
+    #[must_use]
+    pub fn ssh_ranges(&self) -> Vec<String> {
+        let mut ranges: Vec<String> = self.ssh_from.iter().map(Cidr::to_string).collect();
+        ranges.sort();
+        if self.bastion().is_some() { ranges } else { Vec::new() }
+    }
 }
 
 /// A machine, as playbooks see it.

@@ -118,6 +118,9 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// All addresses.
+    pub const ANYWHERE: Self = Self { base: Ipv4Addr::UNSPECIFIED, prefix: 0 };
+
     /// The first and the last address as numbers.
     #[must_use]
     pub fn bounds(self) -> (u32, u32) {

@@ -1,4 +1,5 @@
-//! Connections to the machines of an environment: public ones directly, all others through the bastion.
+//! Connections to the machines of an environment: in a cloud all through the bastion; those that the local provider publishes
+//! directly.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use tokio::{
 use super::{host_keys, machine};
 use crate::{
     apply::{Keeper, LOGIN_KEY, Pins, host_key, pins},
-    config::Environment,
+    config::{Environment, ProviderName},
     error::{Error, Result},
     event::Events,
     name::Name,
@@ -86,12 +87,12 @@ impl Pool {
                 replace: format!("make it again: `infra apply {} --replace {}`", environment.name, machine.address),
                 key: vault.get(&login).cloned().ok_or_else(|| missing(login))?,
             };
-            let direct = text("public_address").map(|address| (address, port));
+            let direct = text("public_address").filter(|_| is_direct(environment, name)).map(|address| (address, port));
             let host = Host { id: machine.id.to_owned(), direct, inner, pins: Mutex::new(pins) };
             targets.insert(name.to_string(), host);
         }
         Ok(Self {
-            bastion: bastion(environment).map(Name::to_string),
+            bastion: environment.bastion().map(Name::to_string),
             targets,
             provider,
             keeper: None,
@@ -212,11 +213,10 @@ impl Pool {
     }
 }
 
-/// The way in: the first public machine of the group `bastion`, or the first public machine.
-pub(crate) fn bastion(environment: &Environment) -> Option<&Name> {
-    let public = || environment.hosts.iter().filter(|(_, host)| host.public);
-    let named = public().find(|(_, host)| host.groups.iter().any(|group| group == "bastion"));
-    named.or_else(|| public().next()).map(|(name, _)| name)
+/// Whether a machine is reached without the bastion. A cloud opens port 22 of the bastion only; the local provider publishes
+/// that of every public machine on this machine.
+pub(crate) fn is_direct(environment: &Environment, host: &Name) -> bool {
+    environment.provider == ProviderName::Docker || environment.bastion() == Some(host)
 }
 
 #[async_trait]

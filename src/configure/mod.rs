@@ -22,7 +22,7 @@ pub use self::{
     playbooks::{check_limit, check_plays, load_plays, reached},
     secrets::{prepare_secrets, review_secrets},
 };
-pub(crate) use self::{connections::bastion, machines::machine};
+pub(crate) use self::{connections::is_direct, machines::machine};
 use crate::{
     config::Environment,
     error::{Context, Result},

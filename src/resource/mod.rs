@@ -32,7 +32,7 @@ pub use self::{
     gateway::GatewaySpec,
     instance_group::{HealthCheck, InstanceGroupSpec},
     load_balancer::LoadBalancerSpec,
-    network::NetworkSpec,
+    network::{NetworkSpec, SSH_GROUP},
     postgres::{BackupSpec, DatabaseSpec, PostgresSpec, databases_of},
     registry::RegistrySpec,
     role_binding::RoleBindingSpec,

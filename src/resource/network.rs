@@ -12,16 +12,23 @@ pub struct NetworkSpec {
     pub name: String,
     /// The address ranges of its subnets; the machines in them reach each other.
     pub cidrs: Vec<String>,
-    /// Its own address range, where the provider wants one that covers them.
+    /// Where port 22 of the way in may be reached from; nothing when there is no way in.
+    #[serde(default)]
+    pub ssh_from: Vec<String>,
+    /// What earlier versions wrote: one range that covers those of the subnets.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cidr: Option<String>,
 }
+
+/// The name of the security group that a network has for its way in, as machines name it among theirs.
+pub const SSH_GROUP: &str = "ssh";
 
 const RULES: Rules = Rules {
     fields: &[
         Field::seen("name", FieldChange::Replace),
         Field::seen("cidrs", FieldChange::InPlace),
-        Field::seen("cidr", FieldChange::InPlace),
+        Field::seen("ssh_from", FieldChange::InPlace),
+        Field::unseen("cidr", FieldChange::InPlace, "it is not used any more"),
     ],
     links: &[],
 };

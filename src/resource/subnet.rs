@@ -10,6 +10,9 @@ use super::{Field, FieldChange, Kind, Rules};
 pub struct SubnetSpec {
     /// Its IPv4 range, as `10.5.0.0/24`.
     pub cidr: String,
+    /// The length of its prefix, when the provider takes a part of the range.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub prefix: Option<u8>,
     /// The availability zone, where the provider has zones.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub zone: Option<String>,

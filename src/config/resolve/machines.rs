@@ -32,6 +32,8 @@ pub(super) struct Machine<'a> {
     pub(super) groups: Vec<String>,
     pub(super) zone: Option<&'a str>,
     pub(super) ports: Vec<u16>,
+    /// Whether a balancer brings the world to its ports, without a public address of its own.
+    pub(super) balanced: bool,
 }
 
 impl Resolver<'_> {
@@ -40,7 +42,7 @@ impl Resolver<'_> {
         let mut ranges: Vec<(Name, Cidr)> = Vec::new();
         if file.network.subnets.is_empty() {
             let main: Name = "main".parse().expect("a valid name");
-            let spec = SubnetSpec { cidr: DEFAULT_CIDR.to_owned(), zone: None };
+            let spec = SubnetSpec { cidr: DEFAULT_CIDR.to_owned(), prefix: None, zone: None };
             self.add(Address::subnet(&main), &spec, Vec::new(), &["network"]);
             self.subnets.push(main);
         }
@@ -61,7 +63,7 @@ impl Resolver<'_> {
                 self.mistake(&path, format!("`{cidr}` overlaps `{range}` of the subnet `{other}`"));
             }
             ranges.push((name.clone(), cidr));
-            let spec = SubnetSpec { cidr: cidr.to_string(), zone: subnet.zone.clone() };
+            let spec = SubnetSpec { cidr: cidr.to_string(), prefix: None, zone: subnet.zone.clone() };
             self.add(Address::subnet(name), &spec, Vec::new(), &["network", "subnets", name.as_str()]);
             self.subnets.push(name.clone());
         }
@@ -79,6 +81,7 @@ impl Resolver<'_> {
                 groups: instance.ansible_groups.clone(),
                 zone: instance.placement.zone.as_deref(),
                 ports: Vec::new(),
+                balanced: false,
             });
         }
         for (name, group) in &file.instance_groups {
@@ -104,6 +107,7 @@ impl Resolver<'_> {
                     groups: groups.clone(),
                     zone: None,
                     ports: Vec::new(),
+                    balanced: false,
                 });
             }
             self.group(name, group);
@@ -323,7 +327,7 @@ impl Resolver<'_> {
                 }
             }
             ports.insert(22);
-        } else {
+        } else if !machine.balanced {
             ports.clear();
         }
         ports.into_iter().collect()

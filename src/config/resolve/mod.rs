@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 use self::vars::{check_var_files, read_vars};
 use super::{
-    Environment, Front, Group, Host, LoadOptions, ProviderName, YandexSettings,
+    Cidr, Environment, Front, Group, Host, LoadOptions, ProviderName, YandexSettings,
     file::{File, Metadata},
 };
 use crate::{
@@ -70,6 +70,11 @@ pub(super) fn resolve(
     resolver.references(&file, &nginx);
     let dns = resolver.dns(&file);
     let cloud_only = resolver.cloud_only(&file);
+    if file.network.ssh_from.as_ref().is_some_and(Vec::is_empty) {
+        let hint =
+            "name the ranges from which you work, as `[203.0.113.0/24]`; without `ssh_from` it is open to the world";
+        resolver.mistake(&["network", "ssh_from"], "nobody could reach the bastion").hint = Some(hint.to_owned());
+    }
     if file.state.is_ambiguous() {
         let place = resolver.mark(&["state", "postgres"]).location();
         let message = "a state is kept in a bucket or in a database, not in both";
@@ -85,6 +90,8 @@ pub(super) fn resolve(
     let service_accounts = accounts.collect();
     resolver.passwords(&file);
     let state_marks = state_marks(root);
+    let marked = |name: &Name| (name.clone(), resolver.mark(&["network", "subnets", name.as_str()]));
+    let subnet_marks = file.network.subnets.keys().map(marked).collect();
     let Resolver { resources, hosts, groups, .. } = resolver;
 
     let extra_vars = super::parse_vars(&options.vars)?;
@@ -101,6 +108,8 @@ pub(super) fn resolve(
         yandex: YandexSettings { folder_id: file.yandex.folder_id.or(file.folder_id), ..file.yandex },
         aws: file.aws,
         network: file.network.name,
+        subnet_marks,
+        ssh_from: file.network.ssh_from.clone().unwrap_or_else(|| vec![Cidr::ANYWHERE]),
         resources,
         hosts,
         groups,
@@ -240,7 +249,9 @@ impl Resolver<'_> {
         let addresses = named("reserved address", "addresses", file.addresses.keys().collect());
         let zones = named("zone", "dns", file.dns.keys().collect());
         let registries = named("registry", "registries", file.registries.keys().collect());
-        let others = addresses.into_iter().chain(zones).chain(registries);
+        let ssh_from =
+            file.network.ssh_from.iter().map(|_| ("`ssh_from`".to_owned(), self.mark(&["network", "ssh_from"])));
+        let others = addresses.into_iter().chain(zones).chain(registries).chain(ssh_from);
         let settings = self.cloud_settings();
         accounts.chain(instances).chain(groups).chain(others).chain(settings).collect()
     }

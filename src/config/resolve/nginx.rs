@@ -8,6 +8,7 @@ use crate::{
         Front, FrontLocation, FrontUpstream,
         file::{File, Metadata, Nginx},
     },
+    error::Diagnostic,
     name::Name,
 };
 
@@ -22,6 +23,13 @@ impl Resolver<'_> {
             };
             let mut groups = vec!["nginx".to_owned(), format!("nginx_{}", group_name(name))];
             groups.extend(front.ansible_groups.iter().cloned());
+            let network = front.network.clone().unwrap_or_default();
+            if front.network.is_none() && front.nodes == 1 {
+                let message = format!("`nginx.{name}` has no public address: only the network reaches it");
+                let place = self.mark(&section).location();
+                let hint = "`network: {nat: true}` gives it one; `network: {nat: false}` says that it is meant so";
+                self.found.push(Diagnostic::warning(place, message).hint(hint));
+            }
             let mut nodes = Vec::new();
             for number in 1..=front.nodes {
                 // The first one is called the same however many there are: it stays when a front grows or shrinks.
@@ -32,11 +40,12 @@ impl Resolver<'_> {
                     section,
                     resources: &front.resources,
                     image_family: front.image_family.as_deref(),
-                    network: &front.network,
+                    network: &network,
                     metadata: &Metadata::default(),
                     groups: groups.clone(),
                     zone: None,
                     ports: vec![front.listen.http, front.listen.https],
+                    balanced: front.nodes > 1,
                 });
                 nodes.push(node);
             }
@@ -69,7 +78,7 @@ impl Resolver<'_> {
         }
         Front {
             nodes,
-            public: front.network.nat,
+            public: front.nodes > 1 || front.network.as_ref().is_some_and(|network| network.nat),
             http_port: front.listen.http,
             https_port: front.listen.https,
             names: front.tls.names.clone(),

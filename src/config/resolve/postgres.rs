@@ -70,6 +70,7 @@ impl Resolver<'_> {
                 groups,
                 zone: None,
                 ports: Vec::new(),
+                balanced: false,
             });
             // The built-in role keeps databases and dumps on the machine's second disk, where there is one.
             let data = format!("postgres.{name} ({})", databases_of(service.databases.keys()));
@@ -159,6 +160,7 @@ impl Resolver<'_> {
             groups: Vec::new(),
             zone: None,
             ports: Vec::new(),
+            balanced: false,
         };
         let Some(subnet) = self.subnet_of(&machine) else { return };
         if service.users.is_empty() && !service.databases.is_empty() {

@@ -66,7 +66,7 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
         Some(named) => super::plain_name(&environment.name, named),
         None => environment.name.to_string(),
     };
-    let spec = NetworkSpec { name: cloud_name, cidrs, cidr: None };
+    let spec = NetworkSpec { name: cloud_name, cidrs, ssh_from: environment.ssh_ranges(), cidr: None };
     all.push(resource(KindName::NETWORK.named(&network), &spec, Vec::new(), &origin));
     all.push(resource(KindName::GATEWAY.named(&name(EGRESS)), &GatewaySpec {}, Vec::new(), &origin));
     let table = KindName::ROUTE_TABLE.named(&name(EGRESS));

@@ -89,7 +89,11 @@ const LOAD_BALANCER: Rules = Rules {
 };
 
 const NETWORK: Rules = Rules {
-    fields: &[Field::unseen("name", Replace, "one that was taken over keeps its name"), Field::seen("cidrs", InPlace)],
+    fields: &[
+        Field::unseen("name", Replace, "one that was taken over keeps its name"),
+        Field::seen("cidrs", InPlace),
+        Field::seen("ssh_from", InPlace),
+    ],
     links: &[],
 };
 

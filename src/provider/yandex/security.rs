@@ -68,20 +68,23 @@ fn wanted(rule: &Value) -> String {
     serde_json::from_value(rule.clone()).map(|rule| line(&rule)).unwrap_or_default()
 }
 
-/// What every network's own group lets through, beside its ranges.
-fn fixed() -> [Value; 2] {
-    let anywhere = [ANYWHERE.to_owned()];
-    let anywhere = Whom::Ranges(&anywhere);
-    [rule("EGRESS", "ANY", None, &anywhere), rule("INGRESS", "TCP", Some(22), &anywhere)]
+/// Everything may go out of every network.
+fn outward() -> Value {
+    rule("EGRESS", "ANY", None, &Whom::Ranges(&[ANYWHERE.to_owned()]))
+}
+
+/// What a network's own group lets in from these ranges: everything, or what reaches port 22.
+fn inward(port: Option<u16>, ranges: &[String]) -> Value {
+    rule("INGRESS", if port.is_some() { "TCP" } else { "ANY" }, port, &Whom::Ranges(ranges))
 }
 
 /// Networks. Each has a security group of its own, which every machine is in: it lets the machines reach each other and the
-/// world, and lets the world reach port 22 of machines with a public address; nothing else comes in.
+/// world, and lets port 22 of machines with a public address be reached from where the file says; nothing else comes in.
 pub(super) struct NetworkDriver(pub(super) Account);
 
 fn network_rules(spec: &NetworkSpec) -> Vec<Value> {
-    let [outward, ssh] = fixed();
-    vec![outward, rule("INGRESS", "ANY", None, &Whom::Ranges(&spec.cidrs)), ssh]
+    let ssh = (!spec.ssh_from.is_empty()).then(|| inward(Some(22), &spec.ssh_from));
+    [outward(), inward(None, &spec.cidrs)].into_iter().chain(ssh).collect()
 }
 
 /// A network with the ranges that its own group lets in. A rule that we did not make, and one of ours that is missing, show
@@ -90,21 +93,28 @@ pub(super) fn show_network(network: &Network, groups: &[SecurityGroup], environm
     let mut object = object(&network.labels, KindName::NETWORK, environment, &network.id, &network.created_at)?;
     object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
     if let Some(group) = groups.iter().find(|group| group.id == network.default_security_group_id) {
-        let fixed = fixed().map(|rule| wanted(&rule));
-        let mut inward: Vec<String> = Vec::new();
+        let outward = wanted(&outward());
+        let (mut cidrs, mut ssh_from): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for rule in &group.rules {
-            let ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
+            let mut ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
+            ranges.sort();
             let text = line(rule);
-            if text == wanted(&self::rule("INGRESS", "ANY", None, &Whom::Ranges(&ranges))) && !ranges.is_empty() {
-                inward.extend(ranges);
-            } else if !fixed.contains(&text) {
-                inward.push(text);
+            if ranges.is_empty() {
+                cidrs.push(text);
+            } else if text == wanted(&inward(None, &ranges)) {
+                cidrs.extend(ranges);
+            } else if text == wanted(&inward(Some(22), &ranges)) {
+                ssh_from.extend(ranges);
+            } else if text != outward {
+                cidrs.push(text);
             }
         }
-        let there: Vec<String> = group.rules.iter().map(line).collect();
-        inward.extend(fixed.iter().filter(|text| !there.contains(text)).map(|text| format!("not {text}")));
-        inward.sort();
-        object.actual.insert("cidrs".to_owned(), json!(inward));
+        if !group.rules.iter().any(|rule| line(rule) == outward) {
+            cidrs.push(format!("not {outward}"));
+        }
+        cidrs.sort();
+        object.actual.insert("cidrs".to_owned(), json!(cidrs));
+        object.actual.insert("ssh_from".to_owned(), json!(ssh_from));
     }
     Some(object)
 }
