@@ -525,6 +525,9 @@ impl<'a> Run<'a> {
         self.store.confirm().await?;
         let left = left(self.provider, &plan.owner(), planned).await?;
         if left.is_empty() {
+            for kept in self.provider.kept(&plan.owner()).await? {
+                self.events.note(format!("kept, and paid for until someone deletes it: {kept}"));
+            }
             return self.store.remove().await;
         }
         Err(left_over(&left)

@@ -40,8 +40,8 @@ impl DataPolicy {
 /// The data that an object holds: what its kind says, what the state has written down, and what the file keeps on it.
 pub(super) fn held(object: &Object, wanted: Option<&Resource>, known: Known<'_>) -> Vec<String> {
     let address = &object.address;
-    // What is being removed cannot be kept.
-    if object.health == Health::Leaving {
+    // What is being removed cannot be kept, and what is left of a lost service is no data.
+    if matches!(object.health, Health::Leaving | Health::Incomplete) {
         return Vec::new();
     }
     let entry = known.state.and_then(|state| state.resources.get(address)).filter(|entry| entry.id == object.id);
@@ -236,6 +236,18 @@ mod tests {
         assert!(hints(&vm).contains(dump), "{}", hints(&vm));
         let managed = resource("postgres.log", json!({"databases": {"app": {}}}), &[]);
         assert!(!hints(&managed).contains("postgresql-backup"), "{}", hints(&managed));
+    }
+
+    #[test]
+    fn what_is_left_of_a_lost_service_holds_nothing_and_is_completed() {
+        let db = resource("postgres.main", json!({"databases": {"app": {}}}), &[]);
+        let observed = [Object { health: Health::Incomplete, ..object(&db) }];
+        let (state, pending) = (state(std::slice::from_ref(&db)), BTreeMap::new());
+        let known = Known { state: Some(&state), pending: &pending, observed: &observed, policy: Policy::default() };
+        for (wanted, action) in [(std::slice::from_ref(&db), Action::Update), (&[], Action::Delete)] {
+            let plan = plan(wanted, known, DataPolicy::Refuse);
+            assert_eq!((plan.changes[0].action, plan.lost()), (action, Vec::new()));
+        }
     }
 
     #[test]

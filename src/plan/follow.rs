@@ -17,9 +17,14 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&Sta
         .map(|change| change.address.clone())
         .collect();
     loop {
-        let other = |action: Action| matches!(action, Action::Replace | Action::Create);
+        // What is completed may be another object afterwards.
+        let other = |change: &Change| match change.action {
+            Action::Replace | Action::Create => true,
+            Action::Update => change.object.as_ref().is_some_and(|object| object.health == Health::Incomplete),
+            _ => false,
+        };
         let moving: BTreeMap<Address, Action> = (changes.values())
-            .filter(|change| other(change.action))
+            .filter(|change| other(change))
             .map(|change| (change.address.clone(), change.action))
             .collect();
         let replaced = |change: &Change| {
@@ -44,7 +49,11 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&Sta
             let points = |need: &&Address| rules.link(need.kind) == LinkChange::InPlace && moving.contains_key(*need);
             change.follows = change.needs.iter().filter(points).cloned().collect();
             let Some(first) = change.follows.first().filter(|_| change.action != Action::Update) else { continue };
-            let how = if moving[first] == Action::Create { "created" } else { "replaced" };
+            let how = match moving[first] {
+                Action::Create => "created",
+                Action::Update => "completed",
+                _ => "replaced",
+            };
             let adopted = change.action == Action::Adopt;
             change.reason =
                 format!("{}`{first}` is {how}", if adopted { "an interrupted run made it, and " } else { "" });

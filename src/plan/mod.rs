@@ -391,6 +391,7 @@ fn can_go_on(health: Health) -> Option<&'static str> {
         Health::Stopped => Some("it is stopped"),
         Health::Paused => Some("it is paused"),
         Health::Renamed => Some("it was renamed outside of infra"),
+        Health::Incomplete => Some("a part of it is gone"),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ mod dns;
 pub mod docker;
 pub mod fake;
 mod managed_postgres;
+mod openings;
 mod owner;
 pub mod yandex;
 
@@ -123,6 +124,14 @@ pub trait Provider: Send + Sync {
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;
 
+    /// What is kept of an environment after its end on purpose, and costs money: last copies of data.
+    ///
+    /// # Errors
+    /// When the other side does not answer.
+    async fn kept(&self, _owner: &Owner) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// The objects of one environment of one project.
     ///
     /// # Errors
@@ -195,8 +204,8 @@ pub trait Driver: Send + Sync {
     /// Makes an object. Calling it twice with one token makes one object.
     async fn create(&self, request: &Request<'_>) -> Result<Object>;
 
-    /// Changes an object in place, to fields that do not force a replacement, and starts it if it stands still. The token is
-    /// this change's own. A kind whose every field forces a replacement has nothing to do here.
+    /// Changes an object in place, to fields that do not force a replacement, starts it if it is stopped, and creates what is
+    /// missing of it. The token is this change's own. A kind whose every field forces a replacement has nothing to do here.
     async fn update(&self, object: &Object, _request: &Request<'_>) -> Result<Object> {
         Ok(object.clone())
     }
@@ -233,7 +242,7 @@ fn driver(drivers: &[(KindName, Box<dyn Driver>)], kind: KindName) -> Option<&dy
 }
 
 /// What a call that makes or changes an object needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The environment.
     pub environment: &'a Name,
@@ -337,6 +346,8 @@ pub enum Health {
     Unfinished,
     /// Only a part of it is there, or the provider has given it up: it must be made again, whatever the state says.
     Broken,
+    /// Only parts of it are left, and no data: an update creates what is missing.
+    Incomplete,
     /// It is being created, started or changed, and has not come to rest.
     Transient,
     /// It runs, and does not pass its health check.
@@ -358,6 +369,7 @@ impl Health {
             Self::Transient => "it is being created, started or changed, and has not come to rest",
             Self::Unhealthy => "it runs, and does not pass its health check",
             Self::Leaving => "it is being removed",
+            Self::Incomplete => "a part of it is gone",
         })
     }
 }
