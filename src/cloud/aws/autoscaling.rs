@@ -22,10 +22,29 @@ pub struct AutoScalingGroup {
     pub created_time: String,
     /// `Delete in progress`, or nothing.
     pub status: String,
+    /// The least size that it may have.
+    pub min_size: String,
+    /// The largest size that it may have.
+    pub max_size: String,
+    /// The ids of its subnets, with commas between them.
+    #[serde(rename = "VPCZoneIdentifier")]
+    pub subnets: String,
+    /// What its machines are made from.
+    pub launch_template: TemplateVersion,
     /// Its machines.
     pub instances: Vec<Member>,
     /// Its tags.
     pub tags: Vec<Tag>,
+}
+
+/// A version of a template.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TemplateVersion {
+    /// The id of the template.
+    pub launch_template_id: String,
+    /// Its number.
+    pub version: String,
 }
 
 /// A machine of a group.

@@ -103,6 +103,8 @@ calls! {
     CreateVpc = create_vpc No { cidr_block: &str }
     /// Switches a feature of a network on, one a call.
     ModifyVpcAttribute = modify_vpc_attribute Yes { vpc_id: &str, enable_dns_hostnames: Value }
+    /// Gives a network a further range of addresses.
+    AssociateVpcCidrBlock = associate_vpc_cidr_block No { vpc_id: &str, cidr_block: &str }
     /// Removes a network.
     DeleteVpc = delete_vpc Yes { vpc_id: &str }
     /// Makes a gateway to the world.
@@ -121,6 +123,12 @@ calls! {
     CreateRouteTable = create_route_table WithToken { vpc_id: &str, client_token: &str }
     /// Adds a route.
     CreateRoute = create_route Yes { route_table_id: &str, destination_cidr_block: &str, gateway_id: &str, nat_gateway_id: &str }
+    /// Changes a route.
+    ReplaceRoute = replace_route Yes { route_table_id: &str, destination_cidr_block: &str, gateway_id: &str, nat_gateway_id: &str }
+    /// Removes a route.
+    DeleteRoute = delete_route Yes { route_table_id: &str, destination_cidr_block: &str, destination_ipv6_cidr_block: &str }
+    /// Gives a subnet another route table.
+    ReplaceRouteTableAssociation = replace_route_table_association Yes { association_id: &str, route_table_id: &str }
     /// Gives a subnet its route table.
     AssociateRouteTable = associate_route_table Yes { route_table_id: &str, subnet_id: &str }
     /// Takes its route table away from a subnet.
@@ -132,7 +140,11 @@ calls! {
     /// Lets something in.
     AuthorizeSecurityGroupIngress = authorize_ingress Yes { group_id: &str, ip_permissions: Vec<Value> }
     /// Lets something in no more.
-    RevokeSecurityGroupIngress = revoke_ingress Yes { group_id: &str, ip_permissions: Vec<Value> }
+    RevokeSecurityGroupIngress = revoke_ingress Yes { group_id: &str, security_group_rule_id: Vec<String> }
+    /// Lets something out.
+    AuthorizeSecurityGroupEgress = authorize_egress Yes { group_id: &str, ip_permissions: Vec<Value> }
+    /// Lets something out no more.
+    RevokeSecurityGroupEgress = revoke_egress Yes { group_id: &str, security_group_rule_id: Vec<String> }
     /// Removes a security group.
     DeleteSecurityGroup = delete_security_group Yes { group_id: &str }
     /// Reserves a public address.
@@ -153,6 +165,8 @@ calls! {
     ModifyVolume = modify_volume Yes { volume_id: &str, size: u64, volume_type: &str }
     /// Gives a machine a volume.
     AttachVolume = attach_volume Yes { volume_id: &str, instance_id: &str, device: &str }
+    /// Removes a network interface that no machine has.
+    DeleteNetworkInterface = delete_network_interface Yes { network_interface_id: &str }
     /// Removes a volume.
     DeleteVolume = delete_volume Yes { volume_id: &str }
     /// Makes machines.
@@ -208,7 +222,13 @@ macro_rules! objects {
 
 objects! {
     /// A network.
-    Vpc { vpc_id: String, cidr_block: String, state: String, tag_set: Vec<Tag> }
+    Vpc {
+        vpc_id: String, cidr_block: String, cidr_block_association_set: Vec<CidrBlock>, state: String, tag_set: Vec<Tag>,
+    }
+    /// An address range of a network.
+    CidrBlock { association_id: String, cidr_block: String, cidr_block_state: CidrBlockState }
+    /// What it is doing.
+    CidrBlockState { state: String }
     /// A gateway to the world.
     InternetGateway { internet_gateway_id: String, attachment_set: Vec<GatewayAttachment>, tag_set: Vec<Tag> }
     /// The network of a gateway.
@@ -221,19 +241,35 @@ objects! {
         tag_set: Vec<Tag>,
     }
     /// Where packets to a range go.
-    Route { destination_cidr_block: String, gateway_id: String, nat_gateway_id: String }
+    Route {
+        destination_cidr_block: String, destination_ipv6_cidr_block: String, gateway_id: String, nat_gateway_id: String,
+        state: String,
+    }
     /// Who uses a route table.
     RouteTableAssociation { route_table_association_id: String, subnet_id: String, main: String }
     /// A security group.
     SecurityGroup {
-        group_id: String, group_name: String, vpc_id: String, ip_permissions: Vec<Permission>, tag_set: Vec<Tag>,
+        group_id: String, group_name: String, vpc_id: String, ip_permissions: Vec<Permission>,
+        ip_permissions_egress: Vec<Permission>, tag_set: Vec<Tag>,
     }
-    /// What a security group lets in.
-    Permission { ip_protocol: String, from_port: String, to_port: String, ip_ranges: Vec<IpRange> }
+    /// What a security group lets through.
+    Permission {
+        ip_protocol: String, from_port: String, to_port: String, ip_ranges: Vec<IpRange>, ipv6_ranges: Vec<Ipv6Range>,
+        groups: Vec<Group>, prefix_list_ids: Vec<PrefixList>,
+    }
     /// An address range.
     IpRange { cidr_ip: String }
+    /// An address range of version 6.
+    Ipv6Range { cidr_ipv6: String }
+    /// A list of address ranges.
+    PrefixList { prefix_list_id: String }
+    /// One rule of a security group.
+    SecurityGroupRule {
+        security_group_rule_id: String, group_id: String, is_egress: String, ip_protocol: String, from_port: String,
+        to_port: String, cidr_ipv4: String, cidr_ipv6: String, prefix_list_id: String, referenced_group_info: Group,
+    }
     /// A public address.
-    Address { allocation_id: String, public_ip: String, association_id: String, tag_set: Vec<Tag> }
+    Address { allocation_id: String, public_ip: String, association_id: String, instance_id: String, tag_set: Vec<Tag> }
     /// A gateway for machines without a public address.
     NatGateway {
         nat_gateway_id: String, subnet_id: String, state: String, create_time: String,
@@ -261,6 +297,8 @@ objects! {
         network_interface_set: Vec<NetworkInterface>,
         root_device_name: String, block_device_mapping: Vec<Mapping>, state_reason: StateReason,
     }
+    /// A network interface, with or without a machine.
+    Interface { network_interface_id: String, status: String, tag_set: Vec<Tag> }
     /// How a machine is connected.
     NetworkInterface { network_interface_id: String, group_set: Vec<Group> }
     /// What a machine is doing.
@@ -276,6 +314,13 @@ objects! {
 }
 
 impl Instance {
+    /// The id of its first volume.
+    #[must_use]
+    pub fn root_volume(&self) -> Option<&str> {
+        let mut volumes = self.block_device_mapping.iter();
+        volumes.find(|mapping| mapping.device_name == self.root_device_name).map(|root| root.ebs.volume_id.as_str())
+    }
+
     /// The security groups of its first interface.
     #[must_use]
     pub fn groups(&self) -> Vec<&str> {
@@ -307,9 +352,11 @@ listed! {
     Subnet "DescribeSubnets" "subnetSet";
     RouteTable "DescribeRouteTables" "routeTableSet";
     SecurityGroup "DescribeSecurityGroups" "securityGroupInfo";
+    SecurityGroupRule "DescribeSecurityGroupRules" "securityGroupRuleSet";
     Address "DescribeAddresses" "addressesSet";
     NatGateway "DescribeNatGateways" "natGatewaySet";
     Volume "DescribeVolumes" "volumeSet";
+    Interface "DescribeNetworkInterfaces" "networkInterfaceSet";
     Image "DescribeImages" "imagesSet";
     Reservation "DescribeInstances" "reservationSet";
     LaunchTemplate "DescribeLaunchTemplates" "launchTemplates";

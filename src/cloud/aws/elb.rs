@@ -30,17 +30,44 @@ macro_rules! objects {
 
 objects! {
     /// A load balancer.
-    LoadBalancer { load_balancer_arn: String, load_balancer_name: String, d_n_s_name: String, created_time: String, state: State }
+    LoadBalancer {
+        load_balancer_arn: String, load_balancer_name: String, d_n_s_name: String, created_time: String, state: State,
+        availability_zones: Vec<Zone>, vpc_id: String,
+    }
+    /// Where a balancer is in a zone.
+    Zone { zone_name: String, subnet_id: String }
     /// What a balancer is doing.
     State { code: String }
     /// A group of balanced machines, for one port.
-    TargetGroup { target_group_arn: String, target_group_name: String, port: String, load_balancer_arns: Vec<String> }
+    TargetGroup {
+        target_group_arn: String, target_group_name: String, port: String, load_balancer_arns: Vec<String>,
+        health_check_protocol: String, health_check_interval_seconds: String, health_check_port: String,
+    }
+    /// A port that a balancer listens on.
+    Listener { listener_arn: String, port: String, protocol: String, default_actions: Vec<Action> }
+    /// What becomes of a connection.
+    Action { r#type: String, target_group_arn: String }
     /// The tags of an object.
     TagDescription { resource_arn: String, tags: Vec<Tag> }
     /// How a target is.
     TargetHealthDescription { target: Target }
     /// A balanced machine.
     Target { id: String }
+}
+
+/// How a target group asks whether a machine answers.
+fn health_check() -> Value {
+    json!({ "HealthCheckProtocol": "TCP", "HealthCheckPort": "traffic-port", "HealthCheckIntervalSeconds": 10 })
+}
+
+impl TargetGroup {
+    /// Whether it asks its machines as infra lets it.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.health_check_protocol == "TCP"
+            && self.health_check_port == "traffic-port"
+            && self.health_check_interval_seconds == "10"
+    }
 }
 
 /// Tags as this API writes them.
@@ -102,10 +129,13 @@ impl Client {
     /// # Errors
     /// When a group of that name has other settings.
     pub async fn create_target_group(&self, name: &str, port: u16, vpc: &str, tags: &Tags) -> Result<String> {
-        let fields = json!({
-            "Name": name, "Protocol": "TCP", "Port": port, "VpcId": vpc, "TargetType": "instance",
-            "HealthCheckProtocol": "TCP", "HealthCheckIntervalSeconds": 10, "Tags": list(tags),
+        let mut fields = health_check();
+        let own = json!({
+            "Name": name, "Protocol": "TCP", "Port": port, "VpcId": vpc, "TargetType": "instance", "Tags": list(tags),
         });
+        if let (Some(fields), Value::Object(own)) = (fields.as_object_mut(), own) {
+            fields.extend(own);
+        }
         let answer = self.balancing("CreateTargetGroup", fields).await?;
         Ok(answer.pointer("/TargetGroups/0/TargetGroupArn").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
@@ -132,6 +162,54 @@ impl Client {
             "DefaultActions": [{ "Type": "forward", "TargetGroupArn": group }],
         });
         self.balancing("CreateListener", fields).await.map(drop)
+    }
+
+    /// The ports that a balancer listens on.
+    ///
+    /// # Errors
+    /// When the balancer does not exist.
+    pub async fn listeners(&self, balancer: &str) -> Result<Vec<Listener>> {
+        let fields = json!({ "LoadBalancerArn": balancer, "PageSize": 400 });
+        let markers = ["Marker", "NextMarker"];
+        self.call_pages(Service::ElasticLoadBalancing, "DescribeListeners", fields, "Listeners", markers).await
+    }
+
+    /// Lets a listener forward TCP connections to this group.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn modify_listener(&self, listener: &str, group: &str) -> Result<()> {
+        let fields = json!({
+            "ListenerArn": listener, "Protocol": "TCP",
+            "DefaultActions": [{ "Type": "forward", "TargetGroupArn": group }],
+        });
+        self.balancing("ModifyListener", fields).await.map(drop)
+    }
+
+    /// Removes a listener.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub async fn delete_listener(&self, listener: &str) -> Result<Value> {
+        self.balancing("DeleteListener", json!({ "ListenerArn": listener })).await
+    }
+
+    /// Lets a group ask its machines as infra lets it.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn restore_health_check(&self, group: &str) -> Result<()> {
+        let mut fields = health_check();
+        fields["TargetGroupArn"] = group.into();
+        self.balancing("ModifyTargetGroup", fields).await.map(drop)
+    }
+
+    /// Changes the subnets of a balancer.
+    ///
+    /// # Errors
+    /// When the cloud refuses.
+    pub async fn set_subnets(&self, balancer: &str, subnets: &[&str]) -> Result<()> {
+        self.balancing("SetSubnets", json!({ "LoadBalancerArn": balancer, "Subnets": subnets })).await.map(drop)
     }
 
     /// The ids of the machines of a group.

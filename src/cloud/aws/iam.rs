@@ -19,6 +19,16 @@ pub struct Role {
     pub create_date: String,
 }
 
+/// What carries a role into machines.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Profile {
+    /// Its name.
+    pub instance_profile_name: String,
+    /// Its role: one, or none.
+    pub roles: Vec<Role>,
+}
+
 /// A policy of a role.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -100,6 +110,24 @@ impl Client {
     pub async fn create_instance_profile(&self, name: &str, path: &str, tags: &Tags) -> Result<Value> {
         let fields = json!({ "InstanceProfileName": name, "Path": path, "Tags": list(tags) });
         self.iam("CreateInstanceProfile", fields).await
+    }
+
+    /// The profiles below a path.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn instance_profiles(&self, path: &str) -> Result<Vec<Profile>> {
+        let fields = json!({ "PathPrefix": path, "MaxItems": 1000 });
+        self.iam_pages("ListInstanceProfiles", fields, "InstanceProfiles").await
+    }
+
+    /// The tags of a profile: lists of profiles do not have them.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn profile_tags(&self, profile: &str) -> Result<Vec<Tag>> {
+        let mut answer = self.iam("GetInstanceProfile", json!({ "InstanceProfileName": profile })).await?;
+        typed(answer.pointer_mut("/InstanceProfile/Tags").map_or_else(|| json!([]), Value::take))
     }
 
     /// The roles in a profile: one, or none; none either when there is no such profile.

@@ -40,8 +40,39 @@ pub struct DbInstance {
     pub endpoint: Endpoint,
     /// What was asked for, and is not done yet.
     pub pending_modified_values: Value,
+    /// The type of its disk.
+    pub storage_type: String,
+    /// Whether the world may reach it.
+    pub publicly_accessible: String,
+    /// For how many days backups are kept.
+    pub backup_retention_period: String,
+    /// When backups are made, as `03:30-04:00`.
+    pub preferred_backup_window: String,
+    /// Its security groups.
+    pub vpc_security_groups: Vec<SecurityGroupMembership>,
+    /// Its group of settings.
+    #[serde(rename = "DBParameterGroups")]
+    pub parameter_groups: Vec<ParameterGroup>,
     /// Its tags.
     pub tag_list: Vec<Tag>,
+}
+
+/// A security group of a server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SecurityGroupMembership {
+    /// Its id.
+    pub vpc_security_group_id: String,
+}
+
+/// A setting of a group.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Parameter {
+    /// Its name.
+    pub parameter_name: String,
+    /// Its value.
+    pub parameter_value: String,
 }
 
 /// Where a server answers.
@@ -64,6 +95,41 @@ pub struct SubnetGroup {
     /// Its name for calls about tags.
     #[serde(rename = "DBSubnetGroupArn")]
     pub arn: String,
+    /// Its subnets.
+    pub subnets: Vec<GroupedSubnet>,
+}
+
+/// A subnet of such a group.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct GroupedSubnet {
+    /// Its id.
+    pub subnet_identifier: String,
+}
+
+/// A group of settings.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ParameterGroup {
+    /// Its name.
+    #[serde(rename = "DBParameterGroupName")]
+    pub name: String,
+    /// Its name for calls about tags.
+    #[serde(rename = "DBParameterGroupArn")]
+    pub arn: String,
+}
+
+/// A copy of a server's data.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Snapshot {
+    /// Its name.
+    #[serde(rename = "DBSnapshotIdentifier")]
+    pub identifier: String,
+    /// Its size in GiB.
+    pub allocated_storage: String,
+    /// Its tags.
+    pub tag_list: Vec<Tag>,
 }
 
 /// Tags as this API writes them: elements of a list have the list's own name.
@@ -156,6 +222,25 @@ impl Client {
         self.call_pages(Service::Rds, "DescribeDBSubnetGroups", fields, "DBSubnetGroups", ["Marker", "Marker"]).await
     }
 
+    /// All groups of settings.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn db_parameter_groups(&self) -> Result<Vec<ParameterGroup>> {
+        let fields = json!({ "MaxRecords": 100 });
+        let marker = ["Marker", "Marker"];
+        self.call_pages(Service::Rds, "DescribeDBParameterGroups", fields, "DBParameterGroups", marker).await
+    }
+
+    /// The copies of servers that stay until someone deletes them.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn db_snapshots(&self) -> Result<Vec<Snapshot>> {
+        let fields = json!({ "MaxRecords": 100, "SnapshotType": "manual" });
+        self.call_pages(Service::Rds, "DescribeDBSnapshots", fields, "DBSnapshots", ["Marker", "Marker"]).await
+    }
+
     /// The tags of an object of this service.
     ///
     /// # Errors
@@ -183,6 +268,37 @@ impl Client {
             "SubnetIds": { "SubnetIdentifier": subnets }, "Tags": list(tags),
         });
         self.rds("CreateDBSubnetGroup", fields).await
+    }
+
+    /// Changes the subnets of a group.
+    ///
+    /// # Errors
+    /// When a server is in one of those that go.
+    pub async fn modify_db_subnet_group(&self, name: &str, subnets: &[&str]) -> Result<Value> {
+        let fields = json!({ "DBSubnetGroupName": name, "SubnetIds": { "SubnetIdentifier": subnets } });
+        self.rds("ModifyDBSubnetGroup", fields).await
+    }
+
+    /// The settings of a group that someone has set.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn db_parameters(&self, group: &str) -> Result<Vec<Parameter>> {
+        let fields = json!({ "DBParameterGroupName": group, "Source": "user", "MaxRecords": 100 });
+        self.call_pages(Service::Rds, "DescribeDBParameters", fields, "Parameters", ["Marker", "Marker"]).await
+    }
+
+    /// Gives settings of a group their usual values again: at most twenty in a call.
+    ///
+    /// # Errors
+    /// When a name is wrong.
+    pub async fn reset_db_parameters(&self, group: &str, names: &[&str]) -> Result<Value> {
+        let parameter = |name: &&str| json!({ "ParameterName": name, "ApplyMethod": "pending-reboot" });
+        let parameters: Vec<Value> = names.iter().map(parameter).collect();
+        let fields = json!({
+            "DBParameterGroupName": group, "ResetAllParameters": false, "Parameters": { "Parameter": parameters },
+        });
+        self.rds("ResetDBParameterGroup", fields).await
     }
 
     /// Removes a group of subnets.

@@ -70,7 +70,10 @@ impl Element {
         let element = |name: &str| {
             matches!(name, "item" | "member")
                 || self.name.strip_suffix('s') == Some(name)
-                || matches!((self.name.as_str(), name), ("TagList", "Tag"))
+                || matches!(
+                    (self.name.as_str(), name),
+                    ("TagList", "Tag") | ("VpcSecurityGroups", "VpcSecurityGroupMembership")
+                )
         };
         if self.children.iter().all(|(name, _)| element(name)) {
             return Some(self.children.into_iter().map(|(_, value)| value).collect());
