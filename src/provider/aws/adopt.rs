@@ -12,7 +12,7 @@ use crate::{
     config::Cidr,
     error::{Error, Result},
     provider::adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
-    resource::{KindName, NetworkSpec, RouteTableSpec},
+    resource::{KindName, RouteTableSpec, SubnetSpec},
 };
 
 impl Account {
@@ -22,14 +22,7 @@ impl Account {
         let differs = |reason: &str| Err(not_adopted(id, request, reason));
         match request.resource.address.kind {
             KindName::NETWORK => {
-                let vpc: Vpc = self.foreign(id, request).await?;
-                // A wider range has room for all that the file asks for.
-                let wanted: NetworkSpec = request.resource.spec()?;
-                let parsed = |cidr: &str| cidr.parse::<Cidr>().ok();
-                let covers = parsed(&vpc.cidr_block).zip(wanted.cidr.as_deref().and_then(parsed));
-                if !covers.is_some_and(|(there, wanted)| there.covers(wanted)) {
-                    seen.field("cidr", vpc.cidr_block);
-                }
+                self.foreign::<Vpc>(id, request).await?;
                 self.adopt_parts(id, request).await?;
             }
             KindName::GATEWAY => {
@@ -51,6 +44,14 @@ impl Account {
             KindName::SUBNET => {
                 let subnet: Subnet = self.foreign(id, request).await?;
                 stands_in(id, request, &subnet.vpc_id)?;
+                let spec: SubnetSpec = request.resource.spec()?;
+                let (wanted, there) = (spec.cidr.parse::<Cidr>(), subnet.cidr_block.parse::<Cidr>());
+                let fits = wanted.is_ok_and(|wanted| {
+                    there.is_ok_and(|there| there == wanted || spec.prefix.is_some() && wanted.covers(there))
+                });
+                if !fits {
+                    return differs(&format!("its range is {}, not {}", subnet.cidr_block, spec.cidr));
+                }
                 seen.or_usual("zone", &subnet.availability_zone, &self.zone)?;
                 let wanted = request.need(KindName::ROUTE_TABLE).map(|table| table.id.as_str());
                 let tables = self.client.list::<RouteTable>(&[("association.subnet-id", id)]).await?;

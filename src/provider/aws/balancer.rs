@@ -1,12 +1,16 @@
 //! Network load balancers, each with a target group for each of its ports.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::{Account, Driver, Health, Object, PART, PREFIX, READY, Request, explain, needed, object, unique_name};
 use crate::{
     cloud::aws::{
+        AwsError,
         ec2::{Tag, Tags},
-        elb::{TagDescription, TargetGroup},
+        elb::{Action, Listener, TagDescription, TargetGroup},
     },
     error::{Error, Result},
     name::Name,
@@ -19,6 +23,38 @@ const GROUP_PART: &str = "target-group";
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
 
+/// Whether a listener leads to a group and nowhere else.
+fn forwards(listener: &Listener, group: &str) -> bool {
+    let to = |action: &Action| action.r#type == "forward" && action.target_group_arn == group;
+    listener.protocol == "TCP" && !listener.default_actions.is_empty() && listener.default_actions.iter().all(to)
+}
+
+/// The ports that a balancer listens on as its specification has them; in words when they do not lead to the same port of machines
+/// that are asked whether they answer.
+fn shown(listeners: &[Listener], groups: &[TargetGroup]) -> Value {
+    let mut ports: Vec<(Option<u16>, Value)> = listeners
+        .iter()
+        .map(|listener| {
+            let of_port =
+                |group: &&TargetGroup| group.port == listener.port && forwards(listener, &group.target_group_arn);
+            match (groups.iter().find(of_port), listener.port.parse::<u16>().ok()) {
+                (Some(group), Some(port)) if group.is_checked() => (Some(port), port.into()),
+                (Some(_), _) => (None, format!("{}, with another health check", listener.port).into()),
+                (None, _) => (None, format!("{}, leading elsewhere", listener.port).into()),
+            }
+        })
+        .collect();
+    ports.sort_by_key(|(port, _)| (port.is_none(), *port));
+    ports.into_iter().map(|(_, port)| port).collect()
+}
+
+/// The machines of all groups; one that is in some of them only is told by another name.
+fn pointed(groups: &[Vec<String>]) -> BTreeSet<String> {
+    let everywhere = |id: &String| groups.iter().all(|group| group.contains(id));
+    let name = |id: &String| if everywhere(id) { id.clone() } else { format!("{id} (for some ports)") };
+    groups.iter().flatten().map(name).collect()
+}
+
 fn tags_of<'a>(all: &'a [TagDescription], arn: &str) -> &'a [Tag] {
     all.iter().find(|one| one.resource_arn == arn).map_or(&[], |one| one.tags.as_slice())
 }
@@ -30,7 +66,71 @@ fn members<'a>(request: &'a Request<'_>) -> Result<Vec<&'a str>> {
     spec.members.iter().map(machine).collect()
 }
 
+/// The objects of a kind that a request needs.
+fn of<'a>(request: &'a Request<'_>, kind: KindName) -> impl Iterator<Item = &'a Object> {
+    request.needs.iter().filter(move |(address, _)| address.kind == kind).map(|(_, need)| need)
+}
+
 impl LoadBalancerDriver {
+    /// Makes the ports of a balancer, and their target groups, those that are wanted. Their names are made of the balancer's token.
+    async fn settle(&self, balancer: &str, token: &str, request: &Request<'_>) -> Result<()> {
+        let spec: LoadBalancerSpec = request.resource.spec()?;
+        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
+        let network = of(request, KindName::NETWORK).next().ok_or_else(|| Error::new("the balancer has no network"))?;
+        let machines = members(request)?;
+        let mut tags = Account::tags(&Request { token, ..request.clone() });
+        tags.insert(PART.to_owned(), GROUP_PART.to_owned());
+        let present = self.groups_of(balancer).await?;
+        let listeners = client.listeners(balancer).await.map_err(wrong)?;
+        let mut kept = Vec::new();
+        for port in &spec.ports {
+            let name = unique_name(token, Some(*port));
+            let there = present.iter().find(|group| group.target_group_name == name);
+            let group = match there {
+                Some(group) => group.target_group_arn.clone(),
+                None => client.create_target_group(&name, *port, &network.id, &tags).await.map_err(wrong)?,
+            };
+            if there.is_some_and(|group| !group.is_checked()) {
+                client.restore_health_check(&group).await.map_err(wrong)?;
+            }
+            self.fill(&group, &machines).await?;
+            match listeners.iter().find(|listener| listener.port == port.to_string()) {
+                Some(listener) if !forwards(listener, &group) => {
+                    client.modify_listener(&listener.listener_arn, &group).await.map_err(wrong)?;
+                }
+                Some(_) => {}
+                None => match client.create_listener(balancer, *port, &group).await {
+                    Err(error) if error.code() != "DuplicateListener" => return Err(wrong(error)),
+                    _ => {}
+                },
+            }
+            kept.push(group);
+        }
+        let wanted = |listener: &&Listener| spec.ports.iter().any(|port| listener.port == port.to_string());
+        for listener in listeners.iter().filter(|listener| !wanted(listener)) {
+            self.0.remove(|| client.delete_listener(&listener.listener_arn)).await?;
+        }
+        for group in present.iter().filter(|group| !kept.contains(&group.target_group_arn)) {
+            self.0.remove(|| client.delete_target_group(&group.target_group_arn)).await?;
+        }
+        Ok(())
+    }
+
+    /// A balancer is in the subnets of its machines; it stays in those that it has.
+    async fn reach(&self, balancer: &str, request: &Request<'_>) -> Result<(), AwsError> {
+        let wanted: Vec<&str> = of(request, KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
+        let all = self.0.client.load_balancers().await?;
+        let there = all.iter().find(|one| one.load_balancer_arn == balancer);
+        let there = there.map_or(&[][..], |one| &one.availability_zones);
+        let mut all: Vec<&str> = there.iter().map(|zone| zone.subnet_id.as_str()).collect();
+        let missing: Vec<&str> = wanted.into_iter().filter(|subnet| !all.contains(subnet)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        all.extend(missing);
+        self.0.client.set_subnets(balancer, &all).await
+    }
+
     async fn groups_of(&self, balancer: &str) -> Result<Vec<TargetGroup>> {
         let mut groups = self.0.client.target_groups().await?;
         groups.retain(|group| group.load_balancer_arns.iter().any(|arn| arn == balancer));
@@ -53,53 +153,48 @@ impl LoadBalancerDriver {
 impl Driver for LoadBalancerDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let client = &self.0.client;
-        let (mut balancers, mut groups) = tokio::try_join!(client.load_balancers(), client.target_groups())?;
+        let (mut balancers, all) = tokio::try_join!(client.load_balancers(), client.target_groups())?;
         balancers.retain(|one| one.load_balancer_name.starts_with(PREFIX));
         // Groups of balancers go with them; one without was left behind.
-        groups.retain(|one| one.target_group_name.starts_with(PREFIX) && one.load_balancer_arns.is_empty());
+        let is_lonely =
+            |one: &&TargetGroup| one.target_group_name.starts_with(PREFIX) && one.load_balancer_arns.is_empty();
+        let groups: Vec<&TargetGroup> = all.iter().filter(is_lonely).collect();
         let arns: Vec<&str> = balancers.iter().map(|one| one.load_balancer_arn.as_str()).collect();
         let lonely: Vec<&str> = groups.iter().map(|one| one.target_group_arn.as_str()).collect();
         let tags = client.balancing_tags(&[arns, lonely].concat()).await?;
         let kind = KindName::LOAD_BALANCER;
-        let made = balancers.iter().filter_map(|one| {
+        let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());
+        let found = balancers.iter().filter_map(|one| {
             let tags = tags_of(&tags, &one.load_balancer_arn);
             let mut object = object(tags, kind, &one.load_balancer_arn, &one.created_time)?;
             object.attributes.insert("public_address".to_owned(), one.d_n_s_name.as_str().into());
             Some(object)
         });
+        let listened = found.filter(ours).map(async |mut object| {
+            let listeners = client.listeners(&object.id).await?;
+            object.actual.insert("ports".to_owned(), shown(&listeners, &all));
+            let own = all.iter().filter(|group| group.load_balancer_arns.contains(&object.id));
+            let own = own.map(|group| client.targets(&group.target_group_arn));
+            object.links = Some(pointed(&futures::future::try_join_all(own).await?));
+            Ok::<_, Error>(object)
+        });
+        let made = futures::future::try_join_all(listened).await?;
         let left = groups.iter().filter_map(|one| {
             let tags = tags_of(&tags, &one.target_group_arn);
             let object = object(tags, kind, &one.target_group_arn, "")?;
             Some(Object { health: Health::Broken, ..object })
         });
-        let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());
-        Ok(made.chain(left).filter(ours).collect())
+        Ok(made.into_iter().chain(left.filter(ours)).collect())
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let spec: LoadBalancerSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let client = &self.0.client;
-        let of = |kind: KindName| {
-            request.needs.iter().filter(move |(address, _)| address.kind == kind).map(|(_, need)| need)
-        };
-        let network = of(KindName::NETWORK).next().ok_or_else(|| Error::new("the balancer has no network"))?;
-        let subnets: Vec<&str> = of(KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
-        let machines = members(request)?;
+        let subnets: Vec<&str> = of(request, KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
         let tags = Account::tags(request);
-        let mut group_tags = tags.clone();
-        group_tags.insert(PART.to_owned(), GROUP_PART.to_owned());
         let name = unique_name(request.token, None);
         let balancer = client.create_load_balancer(&name, &subnets, &tags).await.map_err(wrong)?;
-        for port in &spec.ports {
-            let name = unique_name(request.token, Some(*port));
-            let group = client.create_target_group(&name, *port, &network.id, &group_tags).await.map_err(wrong)?;
-            self.fill(&group, &machines).await?;
-            match client.create_listener(&balancer, *port, &group).await {
-                Err(error) if error.code() != "DuplicateListener" => return Err(wrong(error)),
-                _ => {}
-            }
-        }
+        self.settle(&balancer, request.token, request).await?;
         let active = self.0.settle("the balancer", || async {
             let all = client.load_balancers().await?;
             let state = all.into_iter().find(|one| one.load_balancer_arn == balancer).map(|one| one.state.code);
@@ -111,10 +206,8 @@ impl Driver for LoadBalancerDriver {
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
-        let machines = members(request)?;
-        for group in self.groups_of(&object.id).await? {
-            self.fill(&group.target_group_arn, &machines).await?;
-        }
+        self.reach(&object.id, request).await.map_err(|error| explain(error, request.resource))?;
+        self.settle(&object.id, &object.token, request).await?;
         Ok(object.clone())
     }
 

@@ -4,36 +4,45 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
-use super::{Account, Driver, Health, Object, Request, explain, needed, network::DEFAULT_GROUP, object};
+use super::{
+    Account, Driver, Health, LABEL_ENV, Object, Request, explain, leftovers, needed, network::DEFAULT_GROUP, object,
+    tag,
+};
 use crate::{
-    cloud::aws::ec2::{Address as PublicAddress, Image, Instance, Volume},
+    cloud::aws::{
+        AwsError,
+        ec2::{Address as PublicAddress, Image, Instance, Volume},
+    },
     error::{Error, Result},
     name::Name,
     provider::cloud_init::{self, Devices},
-    resource::{Address, DiskSpec, KindName, VmSpec},
+    resource::{Address, DiskSpec, KindName, SSH_GROUP, VmSpec},
 };
 
 /// The part of a machine that is its first disk.
 const DISK_PART: &str = "first-disk";
+/// The part of a machine that connects it.
+const INTERFACE_PART: &str = "network-interface";
 /// Where volumes are attached, one after the other.
 const DEVICES: &str = "fghijklmnop";
 
 /// Volumes beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
 
+pub(super) fn describe_disk(volume: &Volume) -> Option<Object> {
+    let mut object = object(&volume.tag_set, KindName::DISK, &volume.volume_id, &volume.create_time)?;
+    object.health = Health::Ready;
+    object.actual.insert("disk_type".to_owned(), volume.volume_type.as_str().into());
+    (volume.status != "deleting").then_some(object)
+}
+
 #[async_trait]
 impl Driver for DiskDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let (name, value) = Account::filter(environment);
         let all = self.0.client.list::<Volume>(&[(&name, &value)]).await?;
-        let objects = all.iter().filter(|volume| volume.status != "deleting").filter_map(|volume| {
-            let mut object = object(&volume.tag_set, KindName::DISK, &volume.volume_id, &volume.create_time)?;
-            object.health = Health::Ready;
-            object.actual.insert("size_gb".to_owned(), volume.size.parse::<u64>().unwrap_or(0).into());
-            object.actual.insert("disk_type".to_owned(), volume.volume_type.as_str().into());
-            Some(object)
-        });
-        Ok(objects.collect())
+        let left = all.iter().filter_map(leftovers::volume);
+        Ok(all.iter().filter_map(describe_disk).chain(left).collect())
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -70,16 +79,13 @@ impl Account {
         self.settle(&format!("the volume `{id}`"), look).await
     }
 
-    /// Makes a volume larger and of another type; making it smaller would lose data, so that is an error.
+    /// Makes a volume larger and of another type.
     async fn reshape(&self, id: &str, size_gb: u64, disk_type: Option<&str>, request: &Request<'_>) -> Result<()> {
         let volume = self.volume(id).await?;
         let present: u64 = volume.size.parse().unwrap_or(0);
         let disk_type = disk_type.unwrap_or(&self.settings.disk_type);
-        if size_gb < present {
-            let place = format!("{} ({})", request.resource.address, request.resource.origin);
-            return Err(Error::usage(format!("{place}: a disk of {present} GB cannot become smaller"))
-                .hint("make a new one under another name, move the data, then remove the old one"));
-        }
+        // It may have grown, and never becomes smaller.
+        let size_gb = size_gb.max(present);
         if size_gb > present || disk_type != volume.volume_type {
             let call = self.client.modify_volume().volume_id(id).size(size_gb).volume_type(disk_type);
             call.send().await.map_err(|error| explain(error, request.resource))?;
@@ -207,12 +213,25 @@ pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Re
     let network = request.need(KindName::NETWORK);
     let mut groups = vec![network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
     for group in &spec.security_groups {
-        groups.push(&needed(request, &KindName::SECURITY_GROUP.named(group))?.id);
+        let own = network.filter(|_| group.as_str() == SSH_GROUP).and_then(|network| network.attribute(SSH_GROUP));
+        groups.push(match own {
+            Some(own) => own,
+            None => &needed(request, &KindName::SECURITY_GROUP.named(group))?.id,
+        });
     }
     Ok(groups)
 }
 
 impl VmDriver {
+    async fn attach(&self, id: &str, volume: &str, letter: char) -> Result<(), AwsError> {
+        let device = format!("/dev/sd{letter}");
+        let call = self.0.client.attach_volume().volume_id(volume).instance_id(id).device(&device);
+        match call.send().await {
+            Err(error) if error.code() != "VolumeInUse" => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives a machine its reserved address, or takes away the one that is not to be its any more.
     async fn readdress(&self, id: &str, request: &Request<'_>, spec: &VmSpec) -> Result<()> {
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
@@ -227,7 +246,8 @@ impl VmDriver {
                 let call = client.associate_address().allocation_id(address).instance_id(id).allow_reassociation(true);
                 call.send().await.map_err(wrong)?;
             }
-            (Some(present), None) if !present.association_id.is_empty() => {
+            // An address that someone else has given it is theirs.
+            (Some(present), None) if tag(&present.tag_set, LABEL_ENV).is_some() => {
                 let call = client.disassociate_address().association_id(&present.association_id);
                 call.send().await.map_err(wrong)?;
             }
@@ -241,8 +261,9 @@ impl VmDriver {
 impl Driver for VmDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let (name, value) = Account::filter(environment);
-        let all = self.0.client.instances(&[(&name, &value)]).await?;
-        Ok(all.iter().filter_map(describe).collect())
+        let filter = [(name.as_str(), value.as_str())];
+        let (all, left) = tokio::try_join!(self.0.client.instances(&filter), self.0.interfaces(environment))?;
+        Ok(all.iter().filter_map(describe).chain(left).collect())
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -258,18 +279,14 @@ impl Driver for VmDriver {
         let tags = Account::tags(request);
         let call = self.0.client.run_instances().min_count(1).max_count(1).client_token(request.token);
         let disk_tags = Account::part_tags(request, DISK_PART);
+        let interface_tags = Account::part_tags(request, INTERFACE_PART);
         let call = call.parameters(fields).tags("instance", &tags).tags("volume", &disk_tags);
+        let call = call.tags("network-interface", &interface_tags);
         let made = call.send().await.map_err(wrong)?;
         let id = made.pointer("/instancesSet/0/instanceId").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.state_is(&id, "running").await?;
         for (volume, letter) in volumes.iter().zip(DEVICES.chars()) {
-            let device = format!("/dev/sd{letter}");
-            let attached =
-                self.0.client.attach_volume().volume_id(volume).instance_id(&id).device(&device).send().await;
-            match attached {
-                Err(error) if error.code() != "VolumeInUse" => return Err(wrong(error)),
-                _ => {}
-            }
+            self.attach(&id, volume, letter).await.map_err(wrong)?;
         }
         self.readdress(&id, request, &spec).await?;
         self.0.finish(&id).await?;
@@ -300,6 +317,13 @@ impl Driver for VmDriver {
         if let Some(root) = root {
             self.0.reshape(&root.ebs.volume_id, spec.disk_gb, spec.disk_type.as_deref(), request).await?;
         }
+        let devices = &instance.block_device_mapping;
+        for (disk, letter) in spec.disks.iter().zip(DEVICES.chars()) {
+            let volume = needed(request, &Address::disk(disk))?.id.as_str();
+            if !devices.iter().any(|mapping| mapping.ebs.volume_id == volume) {
+                self.attach(id, volume, letter).await.map_err(wrong)?;
+            }
+        }
         let mut wanted = security_groups(request, &spec)?;
         let mut present = instance.groups();
         wanted.sort_unstable();
@@ -317,6 +341,9 @@ impl Driver for VmDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
+        if id.starts_with("eni-") {
+            return self.0.remove(|| self.0.client.delete_network_interface().network_interface_id(id).send()).await;
+        }
         self.0.remove(|| self.0.client.terminate_instances().instance_id(vec![id]).send()).await?;
         let look = || async {
             let state = self.instance(id).await?.map_or_else(|| "terminated".to_owned(), |i| i.instance_state.name);

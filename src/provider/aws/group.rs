@@ -33,6 +33,8 @@ const NUMBER: &str = "infra-number";
 
 /// The tag of a group with a digest of what its machines are.
 const DIGEST: &str = "infra-digest";
+/// The tag of a group with the version of the template that its machines are made from.
+const VERSION: &str = "infra-version";
 /// The tag that earlier versions wrote the digest into, although it names the environment's file.
 const OLD_DIGEST: &str = LABEL_TEMPLATE;
 
@@ -84,7 +86,9 @@ fn numbered<'a>(group: &AutoScalingGroup, instances: &'a [Instance]) -> BTreeMap
 fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> {
     let mut object = object(&group.tags, KindName::INSTANCE_GROUP, &group.name, &group.created_time)?;
     if group.status.starts_with("Delete") {
-        return None;
+        // Its template is there until someone removes it.
+        object.health = Health::Broken;
+        return Some(object);
     }
     if tag(&group.tags, DIGEST).is_none() {
         // What stands there is the digest of an earlier version.
@@ -101,7 +105,16 @@ fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> 
         Value::Object(attributes)
     });
     object.attributes.insert(MEMBERS.to_owned(), members.collect());
-    object.actual.insert("count".to_owned(), group.desired_capacity.parse::<u32>().unwrap_or(0).into());
+    let count = group.desired_capacity.parse::<u32>().unwrap_or(0);
+    let fixed = [&group.min_size, &group.max_size].iter().all(|size| **size == group.desired_capacity);
+    let range = || format!("{count}, from {} to {}", group.min_size, group.max_size).into();
+    object.actual.insert("count".to_owned(), if fixed { count.into() } else { range() });
+    if tag(&group.tags, VERSION).is_some_and(|version| version != group.launch_template.version) {
+        let other = format!("version {} of the template", group.launch_template.version);
+        object.actual.insert("machine".to_owned(), other.into());
+    }
+    let subnets = group.subnets.split(',').map(str::trim).filter(|subnet| !subnet.is_empty());
+    object.links = Some(subnets.map(str::to_owned).collect());
     Some(object)
 }
 
@@ -152,8 +165,8 @@ impl InstanceGroupDriver {
             (LABEL_GROUP, name.to_string()),
         ];
         let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
-        data["TagSpecification"] =
-            json!([{ "ResourceType": "instance", "Tag": tags }, { "ResourceType": "volume", "Tag": tags }]);
+        let kinds = ["instance", "volume", "network-interface"];
+        data["TagSpecification"] = kinds.iter().map(|kind| json!({ "ResourceType": kind, "Tag": tags })).collect();
         // The subnets are the group's: they decide about the zones.
         if let Some(interface) = data.pointer_mut("/NetworkInterface/0").and_then(Value::as_object_mut) {
             interface.remove("SubnetId");
@@ -244,6 +257,7 @@ impl Driver for InstanceGroupDriver {
         // It is whole from the moment in which it is made: what is missing are machines, and those come by themselves.
         tags.insert(READY.to_owned(), "yes".to_owned());
         tags.insert(DIGEST.to_owned(), digest(&spec)?);
+        tags.insert(VERSION.to_owned(), "1".to_owned());
         let mut attempts = Attempts::within(super::IN_USE);
         loop {
             match client.create_auto_scaling_group(&name, size.clone(), &tags).await {
@@ -270,14 +284,15 @@ impl Driver for InstanceGroupDriver {
         let call = client.create_launch_template_version().launch_template_id(&template).client_token(request.token);
         let digest = digest(&spec)?;
         let group = client.auto_scaling_groups(Some(name)).await.map_err(wrong)?.into_iter().next().unwrap_or_default();
-        let changed = digest_of(&group) != Some(digest.as_str());
+        let strayed = tag(&group.tags, VERSION).is_some_and(|version| version != group.launch_template.version);
+        let changed = strayed || digest_of(&group) != Some(digest.as_str());
         let version = if changed {
             let data = self.template_data(request, &spec).await?;
             let made = call.launch_template_data(data).send().await.map_err(wrong)?;
             let version = made.pointer("/launchTemplateVersion/versionNumber").and_then(Value::as_str);
-            version.unwrap_or("$Latest").to_owned()
+            version.ok_or_else(|| Error::new("aws: a version of a template without a number"))?.to_owned()
         } else {
-            "$Latest".to_owned()
+            group.launch_template.version.clone()
         };
         let size = self.size(request, &spec, &template, &version)?;
         client.update_auto_scaling_group(name, size).await.map_err(wrong)?;
@@ -287,7 +302,7 @@ impl Driver for InstanceGroupDriver {
         }
         self.refresh(name, &spec).await?;
         // Only now: after a crash the exchange is begun once more.
-        let mut tags = Tags::from([(DIGEST.to_owned(), digest)]);
+        let mut tags = Tags::from([(DIGEST.to_owned(), digest), (VERSION.to_owned(), version)]);
         tags.extend(Account::tags(request).remove_entry(LABEL_TEMPLATE));
         client.tag_auto_scaling_group(name, &tags).await.map_err(wrong)?;
         self.settled(name, request.environment.as_str()).await
@@ -296,7 +311,8 @@ impl Driver for InstanceGroupDriver {
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
         // What is removed may be the template of a group that was never made.
-        if !client.auto_scaling_groups(Some(id)).await?.is_empty() {
+        let groups = client.auto_scaling_groups(Some(id)).await?;
+        if groups.iter().any(|group| !group.status.starts_with("Delete")) {
             self.0.remove(|| client.delete_auto_scaling_group(id)).await?;
         }
         let gone = || async { Ok(client.auto_scaling_groups(Some(id)).await?.is_empty().then_some(())) };

@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::{Account, Driver, Health, Object, READY, Request, explain, needed, object, or_there, unique_name};
 use crate::{
-    cloud::aws::{AwsError, iam::Role},
+    cloud::aws::{
+        AwsError,
+        iam::{Profile, Role},
+    },
     error::Result,
     name::Name,
     resource::{KindName, RoleBindingSpec},
@@ -34,44 +37,75 @@ pub(super) fn policy(role: &str) -> String {
 pub(super) struct ServiceAccountDriver(pub(super) Account);
 
 impl ServiceAccountDriver {
-    async fn roles(&self, environment: Option<&Name>) -> Result<Vec<Role>> {
-        let path = environment.map_or_else(|| "/infra/".to_owned(), |name| path(name.as_str()));
-        Ok(self.0.client.roles(&path).await?)
+    async fn describe(&self, role: &Role, profiles: &[Profile]) -> Result<Option<Object>> {
+        let tags = self.0.client.role_tags(&role.role_name).await?;
+        let mut object = object(&tags, KindName::SERVICE_ACCOUNT, &role.role_name, &role.create_date);
+        let carries = |profile: &Profile| {
+            profile.instance_profile_name == role.role_name
+                && profile.roles.iter().any(|other| other.role_name == role.role_name)
+        };
+        if let Some(object) = &mut object
+            && object.health == Health::Ready
+            && !profiles.iter().any(carries)
+        {
+            object.health = Health::Incomplete;
+        }
+        Ok(object)
     }
 
-    async fn describe(&self, role: &Role) -> Result<Option<Object>> {
-        let tags = self.0.client.role_tags(&role.role_name).await?;
-        Ok(object(&tags, KindName::SERVICE_ACCOUNT, &role.role_name, &role.create_date))
+    /// A profile whose role is gone.
+    async fn lonely(&self, profile: &Profile) -> Result<Option<Object>> {
+        let name = &profile.instance_profile_name;
+        let object = object(&self.0.client.profile_tags(name).await?, KindName::SERVICE_ACCOUNT, name, "");
+        Ok(object.map(|object| Object { health: Health::Incomplete, ..object }))
+    }
+
+    /// The role and its profile, each step such that doing it twice does nothing more.
+    async fn settle(&self, name: &str, request: &Request<'_>) -> Result<(), AwsError> {
+        let (client, path, tags) = (&self.0.client, path(request.environment.as_str()), Account::tags(request));
+        or_there(client.create_role(name, &path, &tags).await)?;
+        or_there(client.create_instance_profile(name, &path, &tags).await)?;
+        match client.add_role_to_instance_profile(name, name).await {
+            // A profile holds one role: ours is there, since nothing else puts one into it.
+            Err(error) if error.code() != "LimitExceeded" => return Err(error),
+            _ => {}
+        }
+        client.tag_role(name, READY, "yes").await.map(drop)
     }
 }
 
 #[async_trait]
 impl Driver for ServiceAccountDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let roles = self.roles(environment).await?;
-        let objects = futures::future::try_join_all(roles.iter().map(|role| self.describe(role))).await?;
-        Ok(objects.into_iter().flatten().collect())
+        let path = environment.map_or_else(|| "/infra/".to_owned(), |name| path(name.as_str()));
+        let client = &self.0.client;
+        let (roles, profiles) = tokio::try_join!(client.roles(&path), client.instance_profiles(&path))?;
+        let of_role = |profile: &Profile| roles.iter().any(|role| role.role_name == profile.instance_profile_name);
+        let lonely = profiles.iter().filter(|profile| !of_role(profile));
+        let (objects, left) = tokio::try_join!(
+            futures::future::try_join_all(roles.iter().map(|role| self.describe(role, &profiles))),
+            futures::future::try_join_all(lonely.map(|profile| self.lonely(profile))),
+        )?;
+        Ok(objects.into_iter().chain(left).flatten().collect())
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
-        let (name, path) = (unique_name(request.token, None), path(request.environment.as_str()));
-        let tags = Account::tags(request);
-        or_there(client.create_role(&name, &path, &tags).await).map_err(wrong)?;
-        or_there(client.create_instance_profile(&name, &path, &tags).await).map_err(wrong)?;
-        match client.add_role_to_instance_profile(&name, &name).await {
-            // A profile holds one role: ours is there, since nobody else puts one into it.
-            Err(error) if error.code() != "LimitExceeded" => return Err(wrong(error)),
-            _ => {}
-        }
-        client.tag_role(&name, READY, "yes").await.map_err(wrong)?;
+        let settled = self.settle(&unique_name(request.token, None), request).await;
+        settled.map_err(|error| explain(error, request.resource))?;
         self.0.made(self, request).await
+    }
+
+    /// Creates what was removed of it: its role, or the profile.
+    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let again = Request { token: &object.token, ..request.clone() };
+        self.settle(&object.id, &again).await.map_err(|error| explain(error, request.resource))?;
+        self.0.made(self, &again).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
-        if !client.profile_roles(id).await?.is_empty() {
-            self.0.remove(|| client.remove_role_from_instance_profile(id, id)).await?;
+        for role in client.profile_roles(id).await? {
+            self.0.remove(|| client.remove_role_from_instance_profile(id, &role.role_name)).await?;
         }
         self.0.remove(|| client.delete_instance_profile(id)).await?;
         // A role that was made anew after a crash may still have its policies.

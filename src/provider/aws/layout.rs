@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{iam, postgres};
+use super::{iam, postgres, ranges};
 use crate::{
     config::{Cidr, Environment},
     error::Diagnostic,
     name::Name,
-    provider::{dns, managed_postgres, second_disks},
+    provider::{dns, managed_postgres, openings, second_disks},
     resource::{
         Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
         Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
@@ -19,7 +19,7 @@ use crate::{
 /// The name of the gateway and of the route table that leads to it.
 const EGRESS: &str = "egress";
 /// The name of the subnet in another zone that a managed database may move to.
-const SPARE: &str = "other-zone";
+const SPARE: &str = "second-zone";
 
 /// Classes of machines, the cheapest first: name, processors, memory in MB.
 const CLASSES: &[(&str, u32, u64)] = &[
@@ -40,9 +40,6 @@ const CLASSES: &[(&str, u32, u64)] = &[
     ("m6i.16xlarge", 64, 256 * 1024),
     ("r6i.16xlarge", 64, 512 * 1024),
 ];
-
-/// The versions of PostgreSQL that there may be settings for.
-pub(super) const POSTGRES_VERSIONS: std::ops::RangeInclusive<u32> = 11..=20;
 
 /// The cheapest class that has as many processors and as much memory, in MB.
 pub(super) fn class_of(cores: u32, memory_mb: u64) -> Option<&'static str> {
@@ -70,43 +67,28 @@ fn public(subnet: &Name) -> Name {
     text.parse().unwrap_or_else(|_| name(&format!("{}-public", subnet.as_str()[..50].trim_end_matches('-'))))
 }
 
-/// Both halves of a range.
-fn halves(cidr: Cidr) -> (String, String) {
-    let prefix = cidr.prefix + 1;
-    let (low, _) = cidr.bounds();
-    let upper = std::net::Ipv4Addr::from(low + (1_u32 << (32 - prefix)));
-    (format!("{}/{prefix}", std::net::Ipv4Addr::from(low)), format!("{upper}/{prefix}"))
-}
-
-/// A small range beside another one, and the range that covers both.
-fn beside(cidr: Cidr) -> (Cidr, Cidr) {
-    let (low, _) = cidr.bounds();
-    let size = 1_u32 << (32 - cidr.prefix);
-    let other = Cidr { base: std::net::Ipv4Addr::from(low ^ size), prefix: 28 };
-    let whole = Cidr { base: std::net::Ipv4Addr::from(low & !size), prefix: cidr.prefix - 1 };
-    (other, whole)
-}
-
 /// Another zone of the same region: every region has an `a` and a `b`.
 fn other_zone(zone: &str) -> String {
     let (region, letter) = zone.split_at(zone.len().saturating_sub(1));
     format!("{region}{}", if letter == "a" { "b" } else { "a" })
 }
 
-/// The smallest range that covers all of these.
-fn cover(cidrs: &[Cidr]) -> Option<Cidr> {
-    let mut whole = *cidrs.first()?;
-    while !cidrs.iter().all(|cidr| whole.covers(*cidr)) {
-        whole.prefix = whole.prefix.checked_sub(1)?;
-        let mask = u32::MAX.checked_shl(32 - u32::from(whole.prefix)).unwrap_or(0);
-        whole.base = std::net::Ipv4Addr::from(u32::from(whole.base) & mask);
-    }
-    Some(whole)
+/// The subnets of the file, with their ranges.
+fn subnets(environment: &Environment) -> impl Iterator<Item = (&Resource, Cidr)> {
+    let subnets = environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET);
+    subnets.filter_map(|subnet| Some((subnet, subnet.spec::<SubnetSpec>().ok()?.cidr.parse().ok()?)))
 }
 
-fn ranges(environment: &Environment) -> Vec<Cidr> {
-    let subnets = environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET);
-    subnets.filter_map(|subnet| subnet.spec::<SubnetSpec>().ok()?.cidr.parse().ok()).collect()
+/// The zones of the subnets of the file.
+fn zones_named(environment: &Environment, usual_zone: &str) -> BTreeSet<String> {
+    let zone = |subnet: &Resource| subnet.spec::<SubnetSpec>().ok()?.zone;
+    subnets(environment).map(|(subnet, _)| zone(subnet).unwrap_or_else(|| usual_zone.to_owned())).collect()
+}
+
+/// Whether a small subnet in another zone is needed: a managed database must be able to be in two zones, and the file names one.
+fn needs_second_zone(environment: &Environment, usual_zone: &str) -> bool {
+    let managed = environment.resources.iter().any(|one| one.address.kind == KindName::POSTGRES);
+    managed && zones_named(environment, usual_zone).len() < 2
 }
 
 fn resource<T: serde::Serialize>(address: Address, spec: &T, needs: Vec<Address>, origin: &str) -> Resource {
@@ -118,23 +100,16 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
     let network = environment.network.clone().unwrap_or_else(|| name("main"));
     let network_address = KindName::NETWORK.named(&network);
     let mut all = Vec::new();
-    let subnets: Vec<&Resource> =
-        environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET).collect();
-    let Some(first) = subnets.first().copied() else { return all };
-    let cidrs = ranges(environment);
-    let covered = cover(&cidrs);
-    // A managed database must be able to stand in two zones: where the file names one, a small subnet beside it is the other.
-    let of_zone = |subnet: &Resource| subnet.spec::<SubnetSpec>().ok()?.zone;
-    let named: BTreeSet<String> =
-        subnets.iter().map(|one| of_zone(one).unwrap_or_else(|| usual_zone.to_owned())).collect();
-    let managed = environment.resources.iter().any(|one| one.address.kind == KindName::POSTGRES);
-    let spare = covered.filter(|_| managed && named.len() < 2).map(beside);
-    let whole = match (&spare, covered) {
-        (Some((_, whole)), _) => Some(whole.to_string()),
-        (None, covered) => covered.map(|cidr| cidr.to_string()),
+    let subnets: Vec<(&Resource, Cidr)> = subnets(environment).collect();
+    let Some((first, first_range)) = subnets.first().copied() else { return all };
+    let mut inside: Vec<String> = subnets.iter().map(|(_, cidr)| cidr.to_string()).collect();
+    inside.sort();
+    let spec = NetworkSpec {
+        name: environment.name.to_string(),
+        cidrs: inside,
+        ssh_from: environment.ssh_ranges(),
+        cidr: None,
     };
-    let inside = cidrs.iter().map(Cidr::to_string).collect();
-    let spec = NetworkSpec { name: environment.name.to_string(), cidrs: inside, cidr: whole };
     all.push(resource(network_address.clone(), &spec, Vec::new(), &first.origin));
     let gateway = KindName::GATEWAY.named(&name(EGRESS));
     let needs = vec![Address::subnet(&public(&first.address.name))];
@@ -143,20 +118,22 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
     let spec = RouteTableSpec { network: network.clone(), gateway: name(EGRESS) };
     all.push(resource(table.clone(), &spec, vec![network_address.clone(), gateway], &first.origin));
     let mut zones = BTreeMap::new();
-    for subnet in subnets {
+    for (subnet, cidr) in subnets {
         let Ok(spec) = subnet.spec::<SubnetSpec>() else { continue };
-        let Ok(cidr) = spec.cidr.parse::<Cidr>() else { continue };
         let zone = spec.zone.unwrap_or_else(|| usual_zone.to_owned());
-        let (lower, upper) = halves(cidr);
-        let half = |cidr: String| SubnetSpec { cidr, zone: Some(zone.clone()) };
+        let (lower, upper) = ranges::halves(cidr);
+        let half = |cidr: Cidr, prefix| SubnetSpec { cidr: cidr.to_string(), prefix, zone: Some(zone.clone()) };
         let inner = vec![network_address.clone(), table.clone()];
-        all.push(resource(subnet.address.clone(), &half(lower), inner, &subnet.origin));
+        all.push(resource(subnet.address.clone(), &half(lower, None), inner, &subnet.origin));
         let outer = Address::subnet(&public(&subnet.address.name));
-        all.push(resource(outer, &half(upper), vec![network_address.clone()], &subnet.origin));
+        let prefix = Some((upper.prefix + 1).min(ranges::SMALLEST));
+        all.push(resource(outer, &half(upper, prefix), vec![network_address.clone()], &subnet.origin));
         zones.insert(subnet.address.name.clone(), zone);
     }
-    if let Some((cidr, _)) = spare {
-        let spec = SubnetSpec { cidr: cidr.to_string(), zone: named.first().map(|zone| other_zone(zone)) };
+    if needs_second_zone(environment, usual_zone) {
+        let (_, upper) = ranges::halves(first_range);
+        let zone = zones_named(environment, usual_zone).first().map(|zone| other_zone(zone));
+        let spec = SubnetSpec { cidr: upper.to_string(), prefix: Some(ranges::SMALLEST), zone };
         let needs = vec![network_address.clone(), table.clone()];
         all.push(resource(Address::subnet(&name(SPARE)), &spec, needs, &first.origin));
     }
@@ -177,7 +154,9 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
         subnets.dedup();
         needs.extend(subnets);
         needs.push(network_address.clone());
-        let spec = LoadBalancerSpec { members: front.nodes.clone(), ports: vec![front.http_port, front.https_port] };
+        let mut ports = vec![front.http_port, front.https_port];
+        ports.sort_unstable();
+        let spec = LoadBalancerSpec { members: front.nodes.clone(), ports };
         all.push(resource(KindName::LOAD_BALANCER.named(name), &spec, needs, &origin));
     }
     all.extend(environment.resources.iter().filter(|one| one.address.kind == KindName::ADDRESS).cloned());
@@ -229,7 +208,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         environment.groups.values().flat_map(|group| group.machine.disks.iter().cloned()).collect();
     let mut openings: BTreeMap<Name, (Vec<u16>, String)> = BTreeMap::new();
     let mut disk_zones: BTreeMap<Name, String> = BTreeMap::new();
-    let mut finished = |spec: &mut VmSpec, origin: &str| {
+    let mut finished = |machines: &[Name], spec: &mut VmSpec, origin: &str| {
         let zone = zones.get(&spec.subnet).cloned().unwrap_or_default();
         disk_zones.extend(spec.disks.iter().map(|disk| (disk.clone(), zone.clone())));
         spec.zone = Some(zone);
@@ -247,12 +226,9 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             // A machine that cannot reach the world at its first boot has missed its packages.
             needs.push(KindName::ROUTE_TABLE.named(&name(EGRESS)));
         }
-        let ports: Vec<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
-        if !ports.is_empty() {
-            let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
-            let group = name(&format!("ports-{}", list.chars().take(50).collect::<String>().trim_end_matches('-')));
+        if let Some(group) = openings::open(environment, machines, spec) {
             needs.push(KindName::SECURITY_GROUP.named(&group));
-            spec.security_groups = vec![group.clone()];
+            let ports = spec.ports.iter().copied().filter(|port| *port != 22).collect();
             openings.entry(group).or_insert_with(|| (ports, origin.to_owned()));
         }
         needs
@@ -261,14 +237,14 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
     let single = |one: &&Resource| one.address.kind == KindName::VM && !grouped.contains(&one.address);
     for one in environment.resources.iter().filter(single) {
         let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
-        let needs = finished(&mut spec, &one.origin);
+        let needs = finished(std::slice::from_ref(&one.address.name), &mut spec, &one.origin);
         made.push(resource(one.address.clone(), &spec, needs, &one.origin));
     }
     for (group, settings) in &environment.groups {
         let mut machine = settings.machine.clone();
         machine.disks.clear();
         let origin = settings.mark.to_string();
-        let mut needs = finished(&mut machine, &origin);
+        let mut needs = finished(&settings.members, &mut machine, &origin);
         if let Some(account) = &settings.service_account {
             needs.extend([KindName::SERVICE_ACCOUNT.named(account), KindName::ROLE_BINDING.named(account)]);
             needs.retain(|need| need.kind != KindName::ROLE_BINDING || all.iter().any(|other| other.address == *need));
@@ -300,7 +276,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
 }
 
 /// What of an environment this cloud does not sell, and what is done otherwise than in other clouds.
-pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
+pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
         if let Ok(spec) = one.spec::<VmSpec>()
@@ -312,16 +288,7 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
         }
     }
     found.extend(unknown_images(environment));
-    if cover(&ranges(environment)).is_some_and(|whole| whole.prefix < 16) {
-        let message = "the ranges of the subnets are too far apart: a network holds 65,536 addresses here (`/16`)";
-        found.push(
-            Diagnostic::error(None, message).hint("choose ranges that begin alike, as 10.5.0.0/24 and 10.5.1.0/24"),
-        );
-    }
-    for subnet in ranges(environment).iter().filter(|cidr| cidr.prefix > 27) {
-        let message = format!("`{subnet}` is too small: this cloud needs two halves of at least 16 addresses (`/27`)");
-        found.push(Diagnostic::error(None, message));
-    }
+    found.extend(check_ranges(environment, usual_zone));
     for (name, group) in &environment.groups {
         let warn = |message: String| Diagnostic::warning(group.mark.location(), message);
         if !group.zones.is_empty() {
@@ -364,6 +331,40 @@ fn unknown_images(environment: &Environment) -> Vec<Diagnostic> {
     found
 }
 
+/// Whether a network of this cloud can have the ranges of the subnets.
+fn check_ranges(environment: &Environment, usual_zone: &str) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let all: Vec<(&Resource, Cidr)> = subnets(environment).collect();
+    let Some((_, first)) = all.first().copied() else { return found };
+    let second_zone = needs_second_zone(environment, usual_zone);
+    for (number, (subnet, cidr)) in all.iter().enumerate() {
+        let mut wrong = |message: String, hint: &str| {
+            let place = environment.subnet_marks.get(&subnet.address.name).map(crate::yaml::Mark::location);
+            found.push(Diagnostic::error(place, message).hint(hint));
+        };
+        let smallest = if second_zone && number == 0 { ranges::SMALLEST - 2 } else { ranges::SMALLEST - 1 };
+        if cidr.prefix < ranges::LARGEST {
+            let message =
+                format!("`{cidr}` is too large: a network has ranges of at most 65,536 addresses here (`/16`)");
+            wrong(message, "divide it into several subnets");
+        } else if cidr.prefix > smallest {
+            let message =
+                format!("`{cidr}` is too small: its parts have at least 16 addresses each here (`/{smallest}`)");
+            let hint = if smallest == ranges::SMALLEST - 1 {
+                "one half is for private machines, one for public ones"
+            } else {
+                "one half is for private machines, one for public ones, and the database needs a part of it in another \
+                 zone; or name a second subnet, in another zone"
+            };
+            wrong(message, hint);
+        } else if ranges::family(*cidr) != ranges::family(first) {
+            let message = format!("a network has not both `{first}` and `{cidr}` here");
+            wrong(message, "choose all ranges from 10.0.0.0/8, or all from 172.16.0.0/12, or all from 192.168.0.0/16");
+        }
+    }
+    found
+}
+
 /// What of a managed database this cloud does otherwise than the file asks.
 fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
     let place = managed_postgres::place(environment, one);
@@ -389,7 +390,7 @@ fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec
 
 #[cfg(test)]
 mod tests {
-    use super::{Cidr, beside, cover, halves, other_zone, unknown_images};
+    use super::{other_zone, unknown_images};
     use crate::{
         config::{LoadOptions, load_source},
         yaml::Source,
@@ -410,28 +411,11 @@ mod tests {
         assert!(found[1].contains("config.yaml:7:") && found[1].contains("`fedora-44`"), "{found:?}");
     }
 
-    fn cidr(text: &str) -> Cidr {
-        text.parse().unwrap()
-    }
-
     #[test]
-    fn a_subnet_has_two_halves() {
-        assert_eq!(halves(cidr("10.5.0.0/24")), ("10.5.0.0/25".to_owned(), "10.5.0.128/25".to_owned()));
-    }
-
-    #[test]
-    fn a_spare_subnet_stands_beside_the_others_in_another_zone() {
-        assert_eq!(beside(cidr("10.5.0.0/24")), (cidr("10.5.1.0/28"), cidr("10.5.0.0/23")));
-        assert_eq!(beside(cidr("10.5.1.0/24")), (cidr("10.5.0.0/28"), cidr("10.5.0.0/23")));
+    fn the_second_zone_is_another_one() {
         assert_eq!(
             (other_zone("eu-central-1a"), other_zone("eu-central-1c")),
             ("eu-central-1b".into(), "eu-central-1a".into())
         );
-    }
-
-    #[test]
-    fn a_network_covers_its_subnets() {
-        assert_eq!(cover(&[cidr("10.5.0.0/24"), cidr("10.5.3.0/24")]).unwrap(), cidr("10.5.0.0/22"));
-        assert_eq!(cover(&[cidr("10.5.0.0/24")]).unwrap(), cidr("10.5.0.0/24"));
     }
 }

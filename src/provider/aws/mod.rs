@@ -3,24 +3,32 @@
 //! Objects carry our labels as tags from the moment in which they are made. What takes several calls is tagged once more at
 //! its end: an object without that last tag was left half made, and is made anew.
 
+mod address;
 mod adopt;
 mod balancer;
 mod compute;
 mod dns;
+mod gateway;
 mod group;
 mod iam;
+mod inventory;
 mod layout;
+mod leftovers;
 mod network;
 mod postgres;
 mod quota;
+mod ranges;
+mod route_table;
 pub(super) mod rules;
+mod security_group;
+mod subnet;
+mod wait;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
 use super::{
     Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
@@ -38,7 +46,7 @@ use crate::{
     config::{AwsSettings, Environment},
     cost::Item,
     error::{Diagnostic, Error, Result},
-    event::{self, Events},
+    event::Events,
     identity,
     name::Name,
     resource::{Address, KindName, LABEL_EXPIRES, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
@@ -126,11 +134,11 @@ impl Aws {
             region,
             drivers: vec![
                 (KindName::NETWORK, Box::new(network::NetworkDriver(account.clone()))),
-                (KindName::GATEWAY, Box::new(network::GatewayDriver(account.clone()))),
-                (KindName::ROUTE_TABLE, Box::new(network::RouteTableDriver(account.clone()))),
-                (KindName::SUBNET, Box::new(network::SubnetDriver(account.clone()))),
-                (KindName::SECURITY_GROUP, Box::new(network::SecurityGroupDriver(account.clone()))),
-                (KindName::ADDRESS, Box::new(network::AddressDriver(account.clone()))),
+                (KindName::GATEWAY, Box::new(gateway::GatewayDriver(account.clone()))),
+                (KindName::ROUTE_TABLE, Box::new(route_table::RouteTableDriver(account.clone()))),
+                (KindName::SUBNET, Box::new(subnet::SubnetDriver(account.clone()))),
+                (KindName::SECURITY_GROUP, Box::new(security_group::SecurityGroupDriver(account.clone()))),
+                (KindName::ADDRESS, Box::new(address::AddressDriver(account.clone()))),
                 (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
                 (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
@@ -196,7 +204,7 @@ impl Provider for Aws {
     }
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
-        layout::check(environment)
+        layout::check(environment, &self.account.zone)
     }
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
@@ -241,23 +249,20 @@ impl Provider for Aws {
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let others = self.drivers.iter().map(|(_, driver)| driver.list(environment));
-        let (name, value) = Account::filter(environment);
-        let filter = [(name.as_str(), value.as_str())];
-        let machines = async {
-            // One list of machines serves both.
-            let instances = self.account.client.instances(&filter).await?;
-            let mut machines: Vec<Object> = instances.iter().filter_map(compute::describe).collect();
-            machines.extend(group::groups(&self.account, environment, &instances).await?);
-            Ok(machines)
-        };
+        let other = |kind: KindName| matches!(kind, KindName::DNS_ZONE | KindName::POSTGRES | KindName::LOAD_BALANCER);
+        let others = self.drivers.iter().filter(|(kind, _)| other(*kind));
+        let others = others.map(|(_, driver)| driver.list(environment));
+        let machines = inventory::objects(&self.account, environment);
         let accounts = async {
             let mut accounts = self.service_account.list(environment).await?;
             accounts.extend(self.role_binding.of(&accounts).await?);
             Ok(accounts)
         };
         let (others, machines, accounts) = tokio::try_join!(futures::future::try_join_all(others), machines, accounts)?;
-        Ok(others.into_iter().flatten().chain(machines).chain(accounts).collect())
+        let mut objects: Vec<Object> = others.into_iter().flatten().chain(machines).chain(accounts).collect();
+        dns::relate(&mut objects);
+        postgres::relate(&mut objects);
+        Ok(objects)
     }
 
     /// The tags of the network say it for the whole environment.
@@ -280,6 +285,10 @@ impl Provider for Aws {
         let mut object = self.account.made(driver, request).await?;
         object.actual.extend(seen);
         Ok(object)
+    }
+
+    async fn kept(&self, owner: &Owner) -> Result<Vec<String>> {
+        self.account.snapshots(owner).await
     }
 
     async fn why_down(&self, id: &str) -> Option<Error> {
@@ -393,18 +402,7 @@ impl Account {
 
     /// Looks at something until it has come to rest.
     async fn settle<T, F: Future<Output = Result<Option<T>>>>(&self, what: &str, look: impl Fn() -> F) -> Result<T> {
-        let end = Instant::now() + SETTLE;
-        event::waits_for(|| what.to_owned());
-        loop {
-            if let Some(found) = look().await? {
-                return Ok(found);
-            }
-            if Instant::now() > end {
-                return Err(Error::new(format!("aws: {what} takes longer than {SETTLE:?}"))
-                    .hint("run the same command again: it goes on from what it finds"));
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        wait::until(what, POLL, SETTLE, look).await
     }
 }
 

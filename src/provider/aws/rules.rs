@@ -2,12 +2,26 @@
 
 use crate::resource::{
     Field,
-    FieldChange::{InPlace, Replace, Restart},
+    FieldChange::{InPlace, Refused, Replace, Restart},
     KindName, Link, LinkChange, Rules,
 };
 
-/// What is only written when the object is created.
-const AT_CREATION: &str = "it is not compared with what exists";
+/// What the cloud itself cannot change.
+const FIXED: &str = "it never changes";
+/// What only a new machine reads.
+const FIRST_BOOT: &str = "it is read at the first boot only";
+/// What the class of machines says.
+const BY_CLASS: &str = "the class says it";
+/// What an object never leaves.
+const STAYS: &str = "it never leaves it";
+/// What is seen by what it points to.
+const BY_LINK: &str = "what it points to is compared";
+/// What to do instead of moving something to another network or zone.
+const BESIDE: &str = "name a new one beside it, move what is on this one, then remove it from the file";
+/// What may be larger than the file says.
+const GROWN: &str = "it may grow outside of infra, and never becomes smaller";
+/// What to do instead of moving data.
+const NEW_SERVICE: &str = "make a new service under another name, move the data, then remove this one from the file";
 
 /// The rules of a kind.
 pub(in crate::provider) fn of(kind: KindName) -> Rules {
@@ -15,6 +29,7 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
         KindName::ADDRESS => ADDRESS,
         KindName::DISK => DISK,
         KindName::DNS_ZONE => DNS_ZONE,
+        KindName::GATEWAY => GATEWAY,
         KindName::INSTANCE_GROUP => INSTANCE_GROUP,
         KindName::LOAD_BALANCER => LOAD_BALANCER,
         KindName::NETWORK => NETWORK,
@@ -28,113 +43,149 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
     }
 }
 
-const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Replace, AT_CREATION)], links: &[] };
+const ADDRESS: Rules =
+    Rules { fields: &[Field::unseen("zone", InPlace, "addresses belong to the whole region")], links: &[] };
 
 const DISK: Rules = Rules {
     fields: &[
-        Field::seen("size_gb", InPlace).growing(),
+        Field::unseen("size_gb", InPlace, GROWN).growing(),
         Field::seen("disk_type", InPlace),
-        Field::unseen("zone", Replace, AT_CREATION),
+        Field::unseen("zone", Refused(BESIDE), FIXED),
     ],
     links: &[],
 };
 
 const DNS_ZONE: Rules = Rules {
     fields: &[
-        Field::unseen("zone", Replace, AT_CREATION),
-        Field::unseen("network", Replace, AT_CREATION),
-        Field::unseen("records", InPlace, AT_CREATION),
+        Field::unseen("zone", Replace, FIXED),
+        Field::unseen("network", Replace, FIXED),
+        Field::seen("records", InPlace),
     ],
     links: &[
-        Link::unseen(KindName::VM, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::INSTANCE_GROUP, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::LOAD_BALANCER, LinkChange::InPlace, AT_CREATION),
-        Link::unseen(KindName::POSTGRES, LinkChange::InPlace, AT_CREATION),
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
+        Link::seen(KindName::VM, LinkChange::InPlace),
+        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, "its address never changes"),
+        Link::unseen(KindName::LOAD_BALANCER, LinkChange::InPlace, "its name never changes"),
     ],
 };
+
+const GATEWAY: Rules = Rules { fields: &[], links: &[Link::unseen(KindName::SUBNET, LinkChange::Replace, STAYS)] };
 
 const INSTANCE_GROUP: Rules = Rules {
     fields: &[
         Field::seen("count", InPlace),
-        Field::unseen("zones", InPlace, AT_CREATION),
-        Field::unseen("max_unavailable", InPlace, AT_CREATION),
-        Field::unseen("max_expansion", InPlace, AT_CREATION),
-        Field::unseen("service_account", Replace, AT_CREATION),
-        Field::unseen("health_check", InPlace, AT_CREATION),
-        Field::unseen("machine", InPlace, AT_CREATION),
+        Field::unseen("zones", InPlace, BY_LINK),
+        Field::unseen("max_unavailable", InPlace, "it is told with each change"),
+        Field::unseen("max_expansion", InPlace, "it is told with each change"),
+        Field::unseen("service_account", InPlace, "the service has its own role"),
+        Field::unseen("health_check", InPlace, "it does nothing here"),
+        Field::seen("machine", InPlace),
     ],
-    links: &[],
+    links: &[
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
+        Link::seen(KindName::SUBNET, LinkChange::InPlace),
+        Link::unseen(KindName::SECURITY_GROUP, LinkChange::InPlace, "the template that names it is compared"),
+        Link::unseen(KindName::SERVICE_ACCOUNT, LinkChange::InPlace, "the template that names it is compared"),
+        Link::unseen(KindName::ROLE_BINDING, LinkChange::Keep, "it belongs to the account"),
+        Link::unseen(KindName::ROUTE_TABLE, LinkChange::Keep, "it belongs to the subnet"),
+    ],
 };
 
 const LOAD_BALANCER: Rules = Rules {
-    fields: &[Field::unseen("members", InPlace, AT_CREATION), Field::unseen("ports", InPlace, AT_CREATION)],
-    links: &[Link::unseen(KindName::VM, LinkChange::InPlace, AT_CREATION)],
+    fields: &[Field::unseen("members", InPlace, BY_LINK), Field::seen("ports", InPlace)],
+    links: &[
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
+        Link::unseen(KindName::SUBNET, LinkChange::InPlace, "a balancer keeps the subnets that it has"),
+        Link::seen(KindName::VM, LinkChange::InPlace),
+    ],
 };
 
 const NETWORK: Rules = Rules {
     fields: &[
-        Field::unseen("name", Replace, AT_CREATION),
+        Field::unseen("name", InPlace, "nothing depends on it"),
         Field::seen("cidrs", InPlace),
-        Field::unseen("cidr", Replace, AT_CREATION),
+        Field::seen("ssh_from", InPlace),
+        Field::unseen("cidr", InPlace, "only earlier versions have it"),
     ],
     links: &[],
 };
 
 const POSTGRES: Rules = Rules {
     fields: &[
-        Field::seen("version", Restart),
-        Field::unseen("cores", Restart, AT_CREATION),
-        Field::unseen("memory_mb", Restart, AT_CREATION),
+        Field::unseen("version", Restart, "it may be upgraded outside of infra, and never goes back").growing(),
+        Field::unseen("cores", Restart, BY_CLASS),
+        Field::unseen("memory_mb", Restart, BY_CLASS),
         Field::seen("class", Restart),
-        Field::seen("disk_gb", Restart).growing(),
-        Field::unseen("disk_type", Restart, AT_CREATION),
-        Field::unseen("subnet", Replace, AT_CREATION),
-        Field::unseen("zone", Replace, AT_CREATION),
-        Field::unseen("public", Restart, AT_CREATION),
-        Field::unseen("settings", Restart, AT_CREATION),
-        Field::unseen("users", Restart, AT_CREATION),
-        Field::unseen("databases", Restart, AT_CREATION),
-        Field::unseen("backup", Restart, AT_CREATION),
+        Field::unseen("disk_gb", InPlace, GROWN).growing(),
+        Field::seen("disk_type", InPlace),
+        Field::unseen("subnet", Refused(NEW_SERVICE), FIXED),
+        Field::unseen("zone", Refused(NEW_SERVICE), FIXED),
+        Field::seen("public", InPlace),
+        Field::seen("settings", Restart),
+        Field::unseen("users", Refused(NEW_SERVICE), "the login that owns everything keeps its name"),
+        Field::unseen("databases", Refused(NEW_SERVICE), "what is in a server is not looked at"),
+        Field::seen("backup", InPlace),
     ],
-    links: &[],
+    links: &[Link::seen(KindName::NETWORK, LinkChange::Replace), Link::seen(KindName::SUBNET, LinkChange::InPlace)],
 };
 
 const ROLE_BINDING: Rules = Rules {
-    fields: &[Field::unseen("service_account", Replace, AT_CREATION), Field::seen("roles", InPlace)],
-    links: &[],
+    fields: &[Field::unseen("service_account", Replace, FIXED), Field::seen("roles", InPlace)],
+    links: &[Link::unseen(KindName::SERVICE_ACCOUNT, LinkChange::Replace, STAYS)],
 };
 
 const ROUTE_TABLE: Rules = Rules {
-    fields: &[Field::unseen("network", Replace, AT_CREATION), Field::unseen("gateway", Replace, AT_CREATION)],
-    links: &[],
+    fields: &[Field::unseen("network", Refused(BESIDE), FIXED), Field::unseen("gateway", InPlace, BY_LINK)],
+    links: &[
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
+        Link::seen(KindName::GATEWAY, LinkChange::InPlace),
+    ],
 };
 
-const SECURITY_GROUP: Rules =
-    Rules { fields: &[Field::unseen("network", Replace, AT_CREATION), Field::seen("ports", InPlace)], links: &[] };
+const SECURITY_GROUP: Rules = Rules {
+    fields: &[Field::unseen("network", Refused(BESIDE), FIXED), Field::seen("ports", InPlace)],
+    links: &[Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS)],
+};
 
-const SUBNET: Rules = Rules { fields: &[Field::seen("cidr", Replace), Field::seen("zone", Replace)], links: &[] };
+const SUBNET: Rules = Rules {
+    fields: &[
+        Field::unseen("cidr", Refused(BESIDE), FIXED),
+        Field::unseen("prefix", InPlace, "it is chosen once"),
+        Field::unseen("zone", Refused(BESIDE), FIXED),
+    ],
+    links: &[
+        Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
+        Link::seen(KindName::ROUTE_TABLE, LinkChange::InPlace),
+    ],
+};
 
 const VM: Rules = Rules {
     fields: &[
-        Field::unseen("image", Replace, AT_CREATION),
-        Field::unseen("cores", InPlace, AT_CREATION),
-        Field::unseen("core_fraction", InPlace, AT_CREATION),
-        Field::unseen("memory_mb", InPlace, AT_CREATION),
-        Field::unseen("disk_gb", InPlace, AT_CREATION).growing(),
-        Field::unseen("subnet", Replace, AT_CREATION),
-        Field::unseen("public", Replace, AT_CREATION),
-        Field::unseen("ports", InPlace, AT_CREATION),
-        Field::unseen("login", Replace, AT_CREATION),
-        Field::unseen("authorized_keys", Replace, AT_CREATION),
-        Field::unseen("disks", Replace, AT_CREATION),
-        Field::unseen("user_data", Replace, AT_CREATION),
-        Field::unseen("compose", Replace, AT_CREATION),
-        Field::unseen("zone", Replace, AT_CREATION),
-        Field::unseen("disk_type", InPlace, AT_CREATION),
+        Field::unseen("image", Replace, "the newest image of a family is another one each week"),
+        Field::unseen("cores", InPlace, BY_CLASS),
+        Field::unseen("core_fraction", InPlace, BY_CLASS),
+        Field::unseen("memory_mb", InPlace, BY_CLASS),
+        Field::unseen("disk_gb", InPlace, GROWN).growing(),
+        Field::unseen("subnet", Replace, FIXED),
+        Field::unseen("public", Replace, "the subnet says it"),
+        Field::unseen("ports", InPlace, "the security groups are compared"),
+        Field::unseen("login", Replace, FIRST_BOOT),
+        Field::unseen("authorized_keys", Replace, FIRST_BOOT),
+        Field::unseen("disks", Replace, BY_LINK),
+        Field::unseen("user_data", Replace, FIRST_BOOT),
+        Field::unseen("compose", Replace, FIRST_BOOT),
+        Field::unseen("zone", Replace, FIXED),
+        Field::seen("disk_type", InPlace),
         Field::seen("class", Restart),
-        Field::unseen("reserved_address", InPlace, AT_CREATION),
-        Field::unseen("security_groups", InPlace, AT_CREATION),
+        Field::seen("reserved_address", InPlace),
+        Field::seen("security_groups", InPlace),
     ],
-    links: &[],
+    links: &[
+        Link::seen(KindName::NETWORK, LinkChange::Replace),
+        Link::unseen(KindName::SUBNET, LinkChange::Replace, FIXED),
+        Link::unseen(KindName::ROUTE_TABLE, LinkChange::Keep, "it belongs to the subnet"),
+        Link::seen(KindName::DISK, LinkChange::Replace),
+        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, "the field is compared"),
+        Link::unseen(KindName::SECURITY_GROUP, LinkChange::InPlace, "the field is compared"),
+    ],
 };
