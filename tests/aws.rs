@@ -98,7 +98,8 @@ async fn aws_the_life_of_an_environment() {
             ("internet gateways", 1),
             // One for the private half of the subnet, and the network's main one for the rest.
             ("route tables", 2),
-            ("security groups", 2),
+            // The network's own, that of the way in, and that of the ports.
+            ("security groups", 3),
             ("addresses", 1),
             ("gateways", 1),
             // The second disk, and the first ones of the three single machines.
@@ -110,6 +111,10 @@ async fn aws_the_life_of_an_environment() {
             ("zones", 0),
             ("databases", 0),
             ("groups of subnets", 0),
+            ("groups of settings", 0),
+            ("profiles", 1),
+            ("balancers", 0),
+            ("groups of targets", 0),
         ]
     );
     // Each says which file it was made from, groups too; and the account is the real one.
@@ -123,13 +128,14 @@ async fn aws_the_life_of_an_environment() {
     assert_eq!(machine(&moto, "dev-db").await.groups().len(), 1);
     assert_eq!(machine(&moto, "dev-web").await.groups().len(), 2);
 
-    // Nothing to do: one list a kind, and one each for the networks' groups, the gateways' addresses, the balancers' groups, the
-    // databases' subnets, the groups' templates, and the tags and the policies of the one role.
+    // Nothing to do: one list a kind, and one each for the networks' groups and gateways, the NAT gateways' addresses, the
+    // balancers' groups, the databases' subnets and settings, the groups' templates, the profiles of roles, the interfaces that
+    // machines have left, and the tags and the policies of the one role.
     moto.actions();
     assert_eq!(apply(project, &moto, FILE).await, tally(0, 0, 0));
     let actions = moto.actions();
 
-    assert!(actions.iter().all(reads) && actions.len() == 20, "{actions:?}");
+    assert!(actions.iter().all(reads) && actions.len() == 22, "{actions:?}");
 
     // In place: a larger class while the machine is stopped, a port more, a larger disk.
     let id = machine(&moto, "dev-db").await.instance_id;
@@ -195,8 +201,8 @@ async fn aws_what_changes_behind_our_back_is_mended() {
     open.send().await.unwrap();
     assert_eq!(apply(project, &moto, FILE).await, tally(1, 2, 0));
     let groups = moto.client().list::<SecurityGroup>(&[("tag:infra-part", "network-group")]).await.unwrap();
-    let ports: Vec<&str> = groups[0].ip_permissions.iter().map(|rule| rule.from_port.as_str()).collect();
-    assert!(ports.contains(&"22") && !ports.contains(&"5432"), "{ports:?}");
+    let ranges: Vec<&str> = groups[0].ip_permissions.iter().map(|rule| rule.ip_ranges[0].cidr_ip.as_str()).collect();
+    assert_eq!(ranges, ["10.1.0.0/24"], "the machines reach each other, and nothing else comes in");
     assert_eq!(machine(&moto, "dev-db").await.instance_state.name, "running");
     assert_eq!(moto.count().await, there);
     // The state is lost: what carries our tags is found, and goes.
@@ -261,7 +267,7 @@ async fn aws_a_crash_anywhere_is_gone_on_from() {
         apply(project, &moto, SMALL).await;
         let there = moto.count().await;
         let machines = there.iter().zip(&before).map(|((_, after), (_, before))| after - before).collect::<Vec<_>>();
-        assert_eq!(machines, [1, 3, 1, 2, 1, 2, 1, 2, 2, 1, 1, 1, 1, 1, 1], "at {nth}: {there:?}");
+        assert_eq!(machines, [1, 3, 1, 2, 2, 2, 1, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0], "at {nth}: {there:?}");
         assert_eq!(apply(project, &moto, SMALL).await, tally(0, 0, 0), "at {nth}");
         destroy(project, &moto).await;
         assert_eq!(moto.count().await, before, "at {nth}");
@@ -360,12 +366,14 @@ async fn aws_a_managed_database() {
     assert_eq!(apply(project, &moto, &larger).await, tally(0, 0, 0));
     // A smaller disk and another login cannot be had; nothing is lost.
     for (file, expected) in [
-        (larger.replace("disk_size: 40", "disk_size: 25"), "the disk of 40 GB cannot become smaller"),
-        (larger.replace("app", "other"), "cannot have other names"),
+        (larger.replace("disk_size: 40", "disk_size: 25"), "`disk_gb` cannot be made smaller: it is 40"),
+        (larger.replace("version: 16", "version: 15"), "`version` cannot be made smaller: it is 16"),
+        (larger.replace("app", "other"), "`databases` cannot be changed"),
     ] {
         let (environment, provider) = load(project, &moto, &file);
-        let error = command(project, &environment, &provider, false).await.unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains("config.yaml:6:3"), "{error}");
+        let error = command(project, &environment, &provider, false).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(format!("{error} {:?}", error.hints()).contains("config.yaml:6:3"), "{error:?}");
     }
     assert_eq!(moto.client().db_instances().await.unwrap().len(), 1);
     // A lost tag is no reason to make it again: the state knows that it was finished.
@@ -440,13 +448,14 @@ async fn aws_what_somebody_else_made_is_taken_over() {
     assert!(again.contains(&format!("`address.fixed` is `{address}` already")), "{again}");
     let plan = run(&["plan", "dev"], 0).out;
     // Its range has room for the subnet; only its security group is to let in what the file's would.
-    let planned: Vec<&str> = plan.lines().filter(|line| !line.is_empty()).take(5).collect();
+    let planned: Vec<&str> = plan.lines().filter(|line| !line.is_empty()).take(6).collect();
     assert_eq!(
         planned,
         [
             "+ gateway.egress  shared egress  (it is new)",
-            "~ network.main  dev  (`cidrs` changed)",
+            "~ network.main  dev  (`cidrs`, `ssh_from` changed)",
             "      cidrs: [] -> [\"172.29.0.0/20\"]",
+            "      ssh_from: [] -> [\"0.0.0.0/0\"]",
             "+ route_table.egress  0.0.0.0/0 through egress  (it is new)",
             "+ subnet.a  172.29.0.0/21  (it is new)",
         ]

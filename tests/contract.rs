@@ -7,7 +7,7 @@ use infra::{
     cloud::{
         aws::{
             self,
-            ec2::{SecurityGroup, Subnet, Tags},
+            ec2::{NatGateway, RouteTable, SecurityGroup, Subnet, Tags, Vpc},
         },
         yandex,
     },
@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::{
     aws as on_aws,
+    aws_fields::stray_all,
     support::{
         aws_model,
         commands::{PROJECT, take_over},
@@ -215,7 +216,7 @@ async fn prolonged_and_not_swept(provider: &dyn Provider) {
 }
 
 /// Everything that a file can ask of AWS, beside what the file of the provider's tests has.
-fn everything() -> String {
+pub(crate) fn everything() -> String {
     let more = "
 addresses: {fixed: }
 nginx:
@@ -299,17 +300,48 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
         ("nat: true, address: fixed", "nat: true"),
         ("memory: 4, secondary_disk_size: 5", "cores: 4, memory: 8, disk_type: gp2, secondary_disk_size: 8"),
         ("roles: [viewer, AmazonS3FullAccess]", "roles: [editor]"),
-        ("nodes: 2", "nodes: 3"),
+        ("nodes: 2", "nodes: 3, listen: {https: 8443}"),
+        ("settings: {work_mem: 64MB}", "settings: {jit: 'off'}"),
         ("disk_size: 20", "disk_size: 30"),
     ];
     let changed = changes.iter().fold(file.clone(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replace(from, to)
     });
+    // Everything was changed outside of infra, and is put right; what a machine has left goes.
+    stray_all(&moto).await;
+    let client = moto.client();
+    let subnet = client.list::<Subnet>(&[("tag:infra-id", "subnet.a")]).await.unwrap().remove(0).subnet_id;
+    let tags = "TagSpecification.1.ResourceType=network-interface&TagSpecification.1.Tag.1.Key=infra-env\
+                &TagSpecification.1.Tag.1.Value=dev&TagSpecification.1.Tag.2.Key=infra-project\
+                &TagSpecification.1.Tag.2.Value=";
+    moto.ask("ec2", &format!("Action=CreateNetworkInterface&SubnetId={subnet}&{tags}{PROJECT}")).await;
+    let own = client.list::<SecurityGroup>(&[("tag:infra-part", "network-group")]).await.unwrap().remove(0).group_id;
+    let rule = json!({ "IpProtocol": "tcp", "FromPort": 23, "ToPort": 23, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
+    client.authorize_egress().group_id(&own).ip_permissions(vec![rule]).send().await.unwrap();
+    // The world is reached by another way than the network's own.
+    let vpc = client.list::<Vpc>(&[("tag:infra-env", "dev")]).await.unwrap().remove(0).vpc_id;
+    let main = client.list::<RouteTable>(&[("vpc-id", &vpc), ("association.main", "true")]).await.unwrap().remove(0);
+    let gateway = client.list::<NatGateway>(&[("state", "available")]).await.unwrap().remove(0).nat_gateway_id;
+    let call = client.replace_route().route_table_id(&main.route_table_id).destination_cidr_block("0.0.0.0/0");
+    call.nat_gateway_id(&gateway).send().await.unwrap();
+    let closed = format!("Action=RevokeSecurityGroupEgress&GroupId={own}&IpPermissions.1.IpProtocol=-1");
+    moto.ask("ec2", &format!("{closed}&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0")).await;
+    on_aws::apply(project, &moto, &file).await;
     on_aws::apply(project, &moto, &changed).await;
     on_aws::apply(project, &moto, &changed.replace("nodes: 3", "nodes: 2")).await;
+    // A network has one subnet more, and loses it again.
+    let named = changed
+        .replace("nodes: 3", "nodes: 2")
+        .replace("[10.1.0.0/24]}}", "[10.1.0.0/24]}, b: {zone: eu-central-1b, v4_cidr_blocks: [10.1.2.0/24]}}")
+        .replace("nat: true}", "nat: true, subnet: a}")
+        .replace("db: {resources", "db: {network: {subnet: a}, resources")
+        .replace("app: {node_count", "app: {network: {subnet: a}, node_count")
+        .replace("front: {nodes", "front: {network: {subnet: a}, nodes")
+        .replace("main: {users", "main: {network: {subnet: a}, users");
+    on_aws::apply(project, &moto, &named).await;
+    on_aws::apply(project, &moto, &named.replace("front: {network: {subnet: a}", "front: {network: {subnet: b}")).await;
     // Somebody opened a port more; and a group of subnets has no server.
-    let client = moto.client();
     let opened = client.list::<SecurityGroup>(&[("tag:infra-id", "security_group.ports-80-8080")]).await.unwrap();
     let rule = json!({ "IpProtocol": "tcp", "FromPort": 23, "ToPort": 23, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
     client.authorize_ingress().group_id(&opened[0].group_id).ip_permissions(vec![rule]).send().await.unwrap();

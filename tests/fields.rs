@@ -42,9 +42,11 @@ fn fields(kind: KindName) -> BTreeSet<String> {
     };
     let all = match kind {
         KindName::VM => spec_fields(&vm),
-        KindName::SUBNET => spec_fields(&SubnetSpec { cidr: String::new(), zone: text() }),
+        KindName::SUBNET => spec_fields(&SubnetSpec { cidr: String::new(), prefix: Some(28), zone: text() }),
         KindName::DISK => spec_fields(&DiskSpec { size_gb: 1, disk_type: text(), zone: text() }),
-        KindName::NETWORK => spec_fields(&NetworkSpec { name: String::new(), cidrs: Vec::new(), cidr: text() }),
+        KindName::NETWORK => {
+            spec_fields(&NetworkSpec { name: String::new(), cidrs: Vec::new(), ssh_from: Vec::new(), cidr: text() })
+        }
         KindName::GATEWAY => spec_fields(&GatewaySpec {}),
         KindName::ROUTE_TABLE => spec_fields(&RouteTableSpec { network: name.clone(), gateway: name }),
         KindName::SECURITY_GROUP => {
@@ -96,6 +98,7 @@ fn unused(provider: ProviderName, kind: KindName) -> &'static [&'static str] {
         (ProviderName::Docker, KindName::VM) => &["zone", "disk_type", "class", "compose"],
         (ProviderName::Yandex, KindName::NETWORK) => &["cidr"],
         (ProviderName::Aws, KindName::SECURITY_GROUP) => &["checked"],
+        (ProviderName::Docker | ProviderName::Yandex, KindName::SUBNET) => &["prefix"],
         _ => &[],
     }
 }

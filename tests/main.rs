@@ -9,6 +9,8 @@
 
 mod arguments;
 mod aws;
+mod aws_fields;
+mod aws_repair;
 mod canaries;
 mod checkouts;
 mod cli;

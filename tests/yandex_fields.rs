@@ -98,6 +98,7 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "b: {v4_cidr_blocks: [10.2.0.0/24], zone: ru-central1-b}",
         "b: {v4_cidr_blocks: [10.2.0.0/24], zone: ru-central1-b}, c: {v4_cidr_blocks: [10.3.0.0/24]}",
     ),
+    ("network", "ssh_from", "  firewall: {web", "  ssh_from: [192.0.2.0/24, 198.51.100.7/32]\n  firewall: {web"),
     ("postgres", "version", "version: 15", "version: 16"),
     ("postgres", "cores", "cores: 2, memory: 8", "cores: 4, memory: 16"),
     ("postgres", "memory_mb", "cores: 2, memory: 8", "cores: 4, memory: 16"),
@@ -235,6 +236,11 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
     ("network", "cidrs", |cloud| open(cloud, &default_group(cloud), json!({ "v6CidrBlocks": ["::/0"] }))),
     ("network", "cidrs", |cloud| {
         cloud.edit(&default_group(cloud), |group| drop(group["rules"].as_array_mut().unwrap().remove(0)))
+    }),
+    ("network", "ssh_from", |cloud| {
+        cloud.edit(&default_group(cloud), |group| {
+            group["rules"][2]["cidrBlocks"]["v4CidrBlocks"] = json!(["192.0.2.0/24"]);
+        })
     }),
     ("postgres", "class", |cloud| {
         cloud.edit("dev-main", |one| config(one)["resources"]["resourcePresetId"] = "c3-c2-m4".into())

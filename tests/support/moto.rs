@@ -58,6 +58,7 @@ struct Seen {
     machines: Option<(Arc<dyn Machines>, String)>,
     /// The machines that are real.
     real: BTreeSet<String>,
+    settings: ResetSettings,
     /// The address of each machine that moto has given a public one, by that.
     public: Vec<(String, String)>,
 }
@@ -150,6 +151,47 @@ impl Moto {
         &self.client
     }
 
+    /// Asks moto itself for what the program has no call for, as `Action=...&Field=...`; the answer is XML.
+    pub(crate) async fn ask(&self, service: &str, query: &str) -> String {
+        let version = match service {
+            "ec2" => "2016-11-15",
+            "rds" => "2014-10-31",
+            "autoscaling" => "2011-01-01",
+            "iam" => "2010-05-08",
+            _ => "2015-12-01",
+        };
+        let answer = self.proxy.ask(service, &format!("{query}&Version={version}")).await;
+        assert!(!answer.contains("<Error>") && !answer.contains("<Errors>"), "{query}: {answer}");
+        answer
+    }
+
+    /// A NAT gateway is deleted behind the program's back; moto leaves its address in use.
+    pub(crate) async fn lose_gateway(&self, gateway: &NatGateway) {
+        self.client.delete_nat_gateway().nat_gateway_id(&gateway.nat_gateway_id).send().await.unwrap();
+        for used in &gateway.nat_gateway_address_set {
+            for address in self.client.list::<Address>(&[("allocation-id", &used.allocation_id)]).await.unwrap() {
+                self.client.disassociate_address().association_id(&address.association_id).send().await.unwrap();
+            }
+        }
+    }
+
+    /// A machine gets these security groups behind the program's back.
+    pub(crate) async fn regroup(&self, id: &str, groups: &[&str]) {
+        let groups: String =
+            groups.iter().enumerate().map(|(at, group)| format!("&GroupId.{}={group}", at + 1)).collect();
+        let request = format!("Action=ModifyInstanceAttribute&InstanceId={id}{groups}");
+        self.ask("ec2", &request).await;
+        self.proxy.regroup(&request).await;
+    }
+
+    /// A group of subnets gets these behind the program's back.
+    pub(crate) async fn change_subnet_group(&self, name: &str, subnets: &[&str]) {
+        let subnets = subnets.iter().enumerate();
+        let subnets: String =
+            subnets.map(|(at, subnet)| format!("&SubnetIds.SubnetIdentifier.{}={subnet}", at + 1)).collect();
+        self.proxy.regroup_subnets(&format!("DBSubnetGroupName={name}{subnets}")).await;
+    }
+
     /// Stops all databases behind the program's back.
     pub(crate) async fn stop_databases(&self) {
         for server in self.client.db_instances().await.unwrap() {
@@ -176,6 +218,12 @@ impl Moto {
     pub(crate) async fn lose(&self, id: &str) {
         self.client.terminate_instances().instance_id(vec![id]).send().await.unwrap();
         self.proxy.reconcile().await;
+    }
+
+    /// The groups of settings; moto makes one by itself for each version.
+    async fn parameter_groups(&self) -> usize {
+        let all = self.client.db_parameter_groups().await.unwrap();
+        all.iter().filter(|group| !group.name.starts_with("default")).count()
     }
 
     async fn all<T: Listed>(&self) -> Vec<T> {
@@ -205,6 +253,10 @@ impl Moto {
             ("zones", self.client.hosted_zones().await.unwrap().len()),
             ("databases", self.client.db_instances().await.unwrap().len()),
             ("groups of subnets", self.client.db_subnet_groups().await.unwrap().len()),
+            ("groups of settings", self.parameter_groups().await),
+            ("profiles", self.client.instance_profiles("/infra/").await.unwrap().len()),
+            ("balancers", self.client.load_balancers().await.unwrap().len()),
+            ("groups of targets", self.client.target_groups().await.unwrap().len()),
         ]
     }
 }
@@ -283,6 +335,40 @@ impl Proxy {
         removed.await.unwrap();
     }
 
+    /// moto adds the groups of a machine to those of its interface; the cloud has one set of them.
+    async fn regroup(&self, request: &str) {
+        let machine = field(request, "InstanceId");
+        let query = format!("Action=DescribeInstances&Version=2016-11-15&InstanceId.1={machine}");
+        let listed = self.ask("ec2", &query).await;
+        let interface = element(&listed, "networkInterfaceId").unwrap();
+        let pairs = request.split('&').filter_map(|pair| pair.split_once('='));
+        let groups =
+            pairs.filter_map(|(key, id)| Some(format!("&SecurityGroupId.{}={id}", key.strip_prefix("GroupId.")?)));
+        let groups: String = groups.collect();
+        let query =
+            format!("Action=ModifyNetworkInterfaceAttribute&Version=2016-11-15&NetworkInterfaceId={interface}{groups}");
+        self.ask("ec2", &query).await;
+    }
+
+    /// moto forgets a group of subnets that is changed: it is made again.
+    async fn regroup_subnets(&self, request: &str) -> String {
+        let name = field(request, "DBSubnetGroupName");
+        let version = "Version=2014-10-31";
+        let arn = format!("arn:aws:rds:{REGION}:123456789012:subgrp:{name}");
+        let listed = self.ask("rds", &format!("Action=ListTagsForResource&{version}&ResourceName={arn}")).await;
+        let tags = listed.split("<Tag>").skip(1).enumerate().map(|(at, tag)| {
+            let of = |name: &str| element(tag, name).unwrap_or_default();
+            let at = at + 1;
+            format!("&Tags.Tag.{at}.Key={}&Tags.Tag.{at}.Value={}", of("Key"), of("Value"))
+        });
+        let tags: String = tags.collect();
+        let pairs = request.split('&').filter(|pair| pair.starts_with("SubnetIds."));
+        let subnets: String = pairs.map(|pair| format!("&{pair}")).collect();
+        self.ask("rds", &format!("Action=DeleteDBSubnetGroup&{version}&DBSubnetGroupName={name}")).await;
+        let query = format!("Action=CreateDBSubnetGroup&{version}&DBSubnetGroupName={name}&DBSubnetGroupDescription=x");
+        self.ask("rds", &format!("{query}{subnets}{tags}")).await
+    }
+
     /// A database that is real, behind the address that moto has told.
     async fn database(&self, request: &str, answer: &str) {
         let Some((machines, range)) = self.seen.lock().unwrap().machines.clone() else { return };
@@ -328,6 +414,49 @@ fn exchange(action: &str) -> Option<&'static str> {
              <Status>Successful</Status></member></InstanceRefreshes></DescribeInstanceRefreshesResult></R>",
         ),
         _ => None,
+    }
+}
+
+/// The settings of databases that have their usual values again: moto cannot take a setting back.
+#[derive(Default)]
+struct ResetSettings(BTreeSet<(String, String)>);
+
+impl ResetSettings {
+    /// What a call does to them; the answer to one that moto does not know.
+    fn change(&mut self, action: &str, request: &str) -> Option<&'static str> {
+        let group = field(request, "DBParameterGroupName");
+        let pairs = request.split('&').filter_map(|pair| pair.split_once('='));
+        let named =
+            pairs.filter(|(key, _)| key.ends_with(".ParameterName")).map(|(_, name)| (group.clone(), decode(name)));
+        match action {
+            "ResetDBParameterGroup" => {
+                self.0.extend(named);
+                Some(
+                    "<R><ResetDBParameterGroupResult><DBParameterGroupName>x</DBParameterGroupName></ResetDBParameterGroupResult></R>",
+                )
+            }
+            "ModifyDBParameterGroup" => {
+                self.0 = &self.0 - &named.collect();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// An answer without them.
+    fn without_reset(&self, group: &str, answer: &str) -> String {
+        let (begin, end) = ("<Parameter>", "</Parameter>");
+        let mut parts = answer.split(begin);
+        let mut text = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (inside, rest) = part.split_once(end).unwrap();
+            let name = element(inside, "ParameterName").unwrap();
+            if !self.0.contains(&(group.to_owned(), name)) {
+                text += &format!("{begin}{inside}{end}");
+            }
+            text += rest;
+        }
+        text
     }
 }
 
@@ -397,6 +526,13 @@ async fn forward(
     if let Some(answer) = exchange(&action) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
     }
+    if let Some(answer) = proxy.seen.lock().unwrap().settings.change(&action, &text) {
+        return Response::builder().status(200).body(Body::from(answer)).unwrap();
+    }
+    if action == "ModifyDBSubnetGroup" {
+        let answer = proxy.regroup_subnets(&text).await.replace("CreateDB", "ModifyDB");
+        return Response::builder().status(200).body(Body::from(answer)).unwrap();
+    }
     let conditional = headers.contains_key("if-match") || headers.contains_key("if-none-match");
     let _one_by_one = if conditional { Some(proxy.conditional.lock().await) } else { None };
     let mut request = proxy.http.request(method, format!("{}{uri}", proxy.target)).body(body);
@@ -409,6 +545,9 @@ async fn forward(
     if status == 200 && headers.get("x-amz-target").is_none() {
         if MOVES_MACHINES.contains(&action.as_str()) {
             proxy.reconcile().await;
+        }
+        if action == "ModifyInstanceAttribute" && text.contains("GroupId.1=") {
+            proxy.regroup(&text).await;
         }
         if action == "CreateDBInstance" {
             proxy.database(&text, &String::from_utf8_lossy(&bytes)).await;
@@ -424,7 +563,11 @@ async fn forward(
             let removed = tokio::task::spawn_blocking(move || machines.inspect(|(m, _)| m.delete_subnet("vpc")));
             drop(removed.await.unwrap());
         }
-        bytes = Bytes::from(proxy.readdressed(String::from_utf8_lossy(&bytes).into_owned()));
+        let mut answer = String::from_utf8_lossy(&bytes).into_owned();
+        if action == "DescribeDBParameters" {
+            answer = proxy.seen.lock().unwrap().settings.without_reset(&field(&text, "DBParameterGroupName"), &answer);
+        }
+        bytes = Bytes::from(proxy.readdressed(answer));
     }
     if fault == Some(Fault::LoseAnswer) {
         return Response::builder().status(502).body(Body::from("<html>bad gateway")).unwrap();

@@ -1,0 +1,412 @@
+//! Each cell of the tables of AWS, tried: a change of the file that is made in place, and a change made outside of infra that is
+//! seen and put right.
+
+use std::{collections::BTreeSet, path::Path};
+
+use infra::{
+    cloud::aws::{
+        ec2::{Address, Instance, InternetGateway, LaunchTemplate, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
+        route53::{Record, RecordSet},
+    },
+    config::ProviderName,
+    plan::{Action, Change, Known, diff},
+    provider::{self, Provider as _},
+    resource::{Drift, FieldChange, KindName},
+    state::Store,
+};
+use serde_json::json;
+
+use crate::{
+    aws::{apply, destroy, load, machine},
+    contract::everything,
+    support::{commands::owner, moto::Moto},
+};
+
+/// Seen fields and links, each with what a plan changes when they differ.
+const DRIFTS: &[(&str, &str, &str)] = &[
+    ("disk", "disk_type", "disk.db-data"),
+    ("dns_zone", "records", "dns_zone.home"),
+    ("dns_zone", "vm", "dns_zone.world"),
+    ("instance_group", "count", "instance_group.app"),
+    ("instance_group", "machine", "instance_group.app"),
+    ("instance_group", "subnet", "instance_group.app"),
+    ("load_balancer", "ports", "load_balancer.front"),
+    ("load_balancer", "vm", "load_balancer.front"),
+    ("network", "cidrs", "network.main"),
+    ("network", "ssh_from", "network.main"),
+    ("postgres", "backup", "postgres.main"),
+    ("postgres", "class", "postgres.main"),
+    ("postgres", "disk_type", "postgres.main"),
+    ("postgres", "network", "postgres.main"),
+    ("postgres", "public", "postgres.main"),
+    ("postgres", "settings", "postgres.main"),
+    ("postgres", "subnet", "postgres.main"),
+    ("role_binding", "roles", "role_binding.robots"),
+    ("route_table", "gateway", "route_table.egress"),
+    ("security_group", "ports", "security_group.ports-80-443"),
+    ("subnet", "route_table", "subnet.a"),
+    ("vm", "class", "vm.nginx-front"),
+    ("vm", "disk", "vm.db"),
+    ("vm", "disk_type", "vm.nginx-front-2"),
+    ("vm", "network", "vm.nginx-front-2"),
+    ("vm", "reserved_address", "vm.bastion"),
+    ("vm", "security_groups", "vm.web"),
+];
+
+/// Fields that are changed in place, each with an edit of the file: several may share one.
+const CHANGES: &[(&[&str], &str, &str)] = &[
+    (
+        &[
+            "disk.size_gb",
+            "disk.disk_type",
+            "vm.cores",
+            "vm.memory_mb",
+            "vm.class",
+            "vm.disk_gb",
+            "vm.disk_type",
+            "vm.core_fraction",
+        ],
+        "db: {resources: {memory: 4, secondary_disk_size: 5}}",
+        "db: {resources: {cores: 4, core_fraction: 50, memory: 8, disk_size: 12, disk_type: gp2, secondary_disk_size: 8}}",
+    ),
+    (&["vm.ports", "vm.security_groups"], "ports: [80, 443]}", "ports: [80, 8080]}"),
+    (&["vm.reserved_address"], "nat: true, address: fixed", "nat: true"),
+    (&["network.ssh_from"], "network: {subnets", "network: {ssh_from: [192.0.2.0/24], subnets"),
+    (&["role_binding.roles"], "roles: [viewer, AmazonS3FullAccess]", "roles: [editor]"),
+    (
+        &[
+            "instance_group.machine",
+            "instance_group.zones",
+            "instance_group.max_unavailable",
+            "instance_group.max_expansion",
+            "instance_group.health_check",
+        ],
+        "app: {node_count: 3, service_account: robots, resources: {memory: 2}}",
+        "app: {node_count: 3, service_account: robots, resources: {memory: 4}, allocation_policy: [eu-central-1a], \
+         deploy_policy: {max_unavailable: 2, max_expansion: 1}, health_check: {port: 80}}",
+    ),
+    (&["load_balancer.members", "load_balancer.ports"], "nodes: 2, ", "nodes: 3, listen: {https: 8443}, "),
+    (
+        &[
+            "postgres.version",
+            "postgres.cores",
+            "postgres.memory_mb",
+            "postgres.class",
+            "postgres.disk_gb",
+            "postgres.disk_type",
+        ],
+        "main: {version: 15, users: {app: }, databases: {app: {owner: app}}, resources: {disk_size: 20}",
+        "main: {version: 16, users: {app: }, databases: {app: {owner: app}}, \
+         resources: {cores: 4, memory: 16, disk_size: 30, disk_type: gp2}",
+    ),
+    (
+        &["postgres.settings", "postgres.backup"],
+        "settings: {work_mem: 64MB}, backup: {schedule: '30 3 * * *', keep: 14d}",
+        "settings: {random_page_cost: 1.1}, backup: {schedule: '45 4 * * *', keep: 7d}",
+    ),
+    (&["dns_zone.records"], "{name: db, to: db}", "{name: store, to: db, ttl: 60}"),
+];
+
+/// Fields that a file cannot change alone.
+const NEVER_ALONE: &[&str] = &[
+    // These are tried by themselves.
+    "network.cidrs",
+    "instance_group.count",
+    "network.name",
+    "network.cidr",
+    "address.zone",
+    "route_table.gateway",
+    "subnet.prefix",
+    // The ports are in the name: others are another group.
+    "security_group.ports",
+    // It goes with the subnet, which is refused.
+    "postgres.public",
+    "instance_group.service_account",
+];
+
+/// The changes of a plan, without what stays.
+async fn changes(project: &Path, moto: &Moto, text: &str) -> Vec<Change> {
+    let (environment, provider) = load(project, moto, text);
+    let observed = provider.list(&owner(&environment)).await.unwrap();
+    let state = Store::new(project, &environment.name).read().await.unwrap();
+    let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
+    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: provider.policy() };
+    let mut changes = diff(&provider.resources(&environment), known).unwrap();
+    changes.retain(|change| change.action != Action::Keep);
+    for change in &changes {
+        println!("{} {}: {} {:?}", change.action.sign(), change.address, change.reason, change.fields());
+    }
+    changes
+}
+
+/// One machine more in a group.
+async fn scaled(project: &Path, moto: &Moto, file: &str) -> String {
+    let scaled = file.replace("app: {node_count: 2", "app: {node_count: 3");
+    let plan = changes(project, moto, &scaled).await;
+    assert!(plan.iter().all(|change| change.address.to_string() == "instance_group.app"));
+    assert!(plan[0].fields().iter().any(|(name, ..)| name == "count") && plan[0].action == Action::Update);
+    apply(project, moto, &scaled).await;
+    assert!(changes(project, moto, &scaled).await.is_empty());
+    assert_eq!(moto.client().auto_scaling_groups(None).await.unwrap()[0].instances.len(), 3);
+    scaled
+}
+
+/// The whole file, with what the tables need.
+fn file() -> String {
+    everything()
+        .replace("main: {users", "main: {version: 15, users")
+        .replace(
+            "settings: {work_mem: 64MB}",
+            "settings: {work_mem: 64MB}, backup: {schedule: '30 3 * * *', keep: 14d}",
+        )
+        .replace("[{name: '@', to: front}]", "[{name: '@', to: front}, {name: web, to: web}]")
+}
+
+#[test]
+fn aws_fields_each_cell_has_its_case() {
+    let (mut seen, mut changed) = (BTreeSet::new(), BTreeSet::new());
+    for kind in KindName::all() {
+        let rules = provider::rules(ProviderName::Aws)(kind);
+        for field in rules.fields {
+            let cell = format!("{}.{}", kind.as_str(), field.name);
+            if matches!(field.change, FieldChange::InPlace | FieldChange::Restart) {
+                changed.insert(cell.clone());
+            }
+            if field.drift == Drift::Seen {
+                seen.insert(cell);
+            }
+        }
+        let links = rules.links.iter().filter(|link| link.drift == Drift::Seen);
+        seen.extend(links.map(|link| format!("{}.{}", kind.as_str(), link.to.as_str())));
+    }
+    let drifts: BTreeSet<String> = DRIFTS.iter().map(|(kind, cell, _)| format!("{kind}.{cell}")).collect();
+    assert_eq!(drifts, seen);
+    let cases = CHANGES.iter().flat_map(|(cells, ..)| cells.iter()).chain(NEVER_ALONE);
+    assert_eq!(cases.map(|cell| (*cell).to_owned()).collect::<BTreeSet<String>>(), changed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_fields_are_changed_in_place() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let first = file();
+    apply(project, &moto, &first).await;
+    // moto makes no machines of the second version of a template: the group is scaled first.
+    let first = scaled(project, &moto, &first).await;
+    let mut second = first.clone();
+    for (_, from, to) in CHANGES {
+        assert!(second.contains(from), "{from}");
+        second = second.replace(from, to);
+    }
+    let plan = changes(project, &moto, &second).await;
+    for cell in CHANGES.iter().flat_map(|(cells, ..)| cells.iter()) {
+        let (kind, field) = cell.split_once('.').unwrap();
+        let updates =
+            plan.iter().filter(|change| change.address.kind.as_str() == kind && change.action == Action::Update);
+        let mut fields = updates.flat_map(Change::fields);
+        assert!(fields.any(|(name, ..)| name == field), "{cell} is not changed in place");
+    }
+    assert!(!plan.iter().any(|change| change.action == Action::Replace), "nothing is replaced");
+    apply(project, &moto, &second).await;
+    // What is seen is as the file says now, in the cloud too.
+    assert!(changes(project, &moto, &second).await.is_empty());
+    let server = moto.client().db_instances().await.unwrap().remove(0);
+    assert!(server.engine_version.starts_with("16") && server.allocated_storage == "30", "{server:?}");
+    let groups = moto.client().db_parameter_groups().await.unwrap();
+    let own = groups.iter().find(|group| group.name.starts_with("infra-")).unwrap();
+    let names: Vec<String> =
+        moto.client().db_parameters(&own.name).await.unwrap().into_iter().map(|one| one.parameter_name).collect();
+    assert_eq!(names, ["random_page_cost", "rds.force_ssl"], "a setting that the file has no more is not set");
+    destroy(project, &moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_fields_changed_outside_are_seen_and_put_right() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let file = file();
+    apply(project, &moto, &file).await;
+    assert!(changes(project, &moto, &file).await.is_empty());
+    for (kind, cell, address) in DRIFTS {
+        stray(&moto, kind, cell).await;
+        let plan = changes(project, &moto, &file).await;
+        let is_there = |change: &Change| change.address.to_string() == *address && change.action == Action::Update;
+        assert!(plan.iter().any(is_there), "{kind}.{cell} is not seen");
+        assert!(plan.iter().all(|change| change.action == Action::Update), "{kind}.{cell}: more than an update");
+        if ONE_BY_ONE.contains(cell) {
+            apply(project, &moto, &file).await;
+            assert!(changes(project, &moto, &file).await.is_empty(), "{kind}.{cell} is not put right");
+        }
+    }
+    apply(project, &moto, &file).await;
+    assert!(changes(project, &moto, &file).await.is_empty());
+    destroy(project, &moto).await;
+}
+
+/// What is put right before the next thing strays: both are about the same object.
+const ONE_BY_ONE: &[&str] = &["machine", "network", "subnet", "class", "vm"];
+
+/// Everything is changed outside of infra.
+pub(crate) async fn stray_all(moto: &Moto) {
+    for (kind, cell, _) in DRIFTS {
+        stray(moto, kind, cell).await;
+    }
+}
+
+async fn stray(moto: &Moto, kind: &str, cell: &str) {
+    let client = moto.client();
+    let group_of =
+        async |filter: (&str, &str)| client.list::<SecurityGroup>(&[filter]).await.unwrap().remove(0).group_id;
+    let subnet_of =
+        async |name: &str| client.list::<Subnet>(&[("tag:infra-id", name)]).await.unwrap().remove(0).subnet_id;
+    let open = json!({ "IpProtocol": "tcp", "FromPort": 1, "ToPort": 9, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
+    let authorize = async |group: String| {
+        client.authorize_ingress().group_id(&group).ip_permissions(vec![open.clone()]).send().await.unwrap();
+    };
+    let root = |instance: &Instance| instance.root_volume().unwrap().to_owned();
+    match (kind, cell) {
+        ("disk", "disk_type") => {
+            let disk = client.list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0);
+            client.modify_volume().volume_id(&disk.volume_id).size(5).volume_type("gp2").send().await.unwrap();
+        }
+        ("dns_zone", "records") => {
+            let zones = client.hosted_zones().await.unwrap();
+            let zone = zones.iter().find(|zone| zone.name == "home.internal.").unwrap();
+            let record = RecordSet {
+                name: "more.home.internal.".into(),
+                r#type: "A".into(),
+                ttl: "60".into(),
+                resource_records: vec![Record { value: "192.0.2.1".into() }],
+            };
+            client.change_record_sets(zone.short_id(), &[], &[record]).await.unwrap();
+        }
+        ("dns_zone", "vm") => {
+            let made = client.allocate_address().domain("vpc").send().await.unwrap();
+            let id = machine(moto, "dev-web").await.instance_id;
+            let call = client.associate_address().allocation_id(made["allocationId"].as_str().unwrap());
+            call.instance_id(&id).allow_reassociation(true).send().await.unwrap();
+        }
+        ("instance_group", cell) => {
+            let group = client.auto_scaling_groups(None).await.unwrap().remove(0);
+            let fields = match cell {
+                "count" => "MinSize=1&MaxSize=4".to_owned(),
+                "subnet" => format!("VPCZoneIdentifier={}", subnet_of("subnet.a-public").await),
+                _ => {
+                    let template = client.list::<LaunchTemplate>(&[]).await.unwrap().remove(0).launch_template_id;
+                    let made =
+                        "Action=CreateLaunchTemplateVersion&SourceVersion=1&LaunchTemplateData.InstanceType=t3.nano";
+                    moto.ask("ec2", &format!("{made}&LaunchTemplateId={template}")).await;
+                    format!("LaunchTemplate.LaunchTemplateId={template}&LaunchTemplate.Version=2")
+                }
+            };
+            let query = format!("Action=UpdateAutoScalingGroup&AutoScalingGroupName={}&{fields}", group.name);
+            moto.ask("autoscaling", &query).await;
+        }
+        ("load_balancer", cell) => {
+            let balancer = client.load_balancers().await.unwrap().remove(0).load_balancer_arn;
+            let group = client.target_groups().await.unwrap().remove(0).target_group_arn;
+            match cell {
+                "ports" => {
+                    let listeners = client.listeners(&balancer).await.unwrap();
+                    client.delete_listener(&listeners[0].listener_arn).await.unwrap();
+                    // The other one leads elsewhere, and is asked otherwise.
+                    let other = listeners[0].default_actions[0].target_group_arn.clone();
+                    client.modify_listener(&listeners[1].listener_arn, &other).await.unwrap();
+                    let fields =
+                        format!("Action=ModifyTargetGroup&TargetGroupArn={other}&HealthCheckIntervalSeconds=30");
+                    moto.ask("elasticloadbalancing", &fields).await;
+                }
+                _ => {
+                    let targets = client.targets(&group).await.unwrap();
+                    client.deregister_targets(&group, &[targets[0].as_str()]).await.unwrap();
+                }
+            }
+        }
+        ("network", "cidrs") => authorize(group_of(("tag:infra-part", "network-group")).await).await,
+        ("network", _) => authorize(group_of(("tag:infra-part", "ssh")).await).await,
+        ("postgres", cell) => {
+            let server = client.db_instances().await.unwrap().remove(0);
+            let name = server.identifier.as_str();
+            let fields = match cell {
+                "backup" => json!({ "BackupRetentionPeriod": 1 }),
+                "class" => json!({ "DBInstanceClass": "db.t3.micro" }),
+                "disk_type" => json!({ "StorageType": "gp2" }),
+                "public" => json!({ "PubliclyAccessible": true }),
+                "network" => {
+                    let other = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+                    json!({ "VpcSecurityGroupIds": { "VpcSecurityGroupId": [other] } })
+                }
+                "settings" => {
+                    let set = [("random_page_cost".to_owned(), "2".to_owned())];
+                    client.modify_db_parameter_group(&server.parameter_groups[0].name, &set).await.unwrap();
+                    return;
+                }
+                _ => {
+                    let subnets = [subnet_of("subnet.a").await, subnet_of("subnet.a-public").await];
+                    let subnets: Vec<&str> = subnets.iter().map(String::as_str).collect();
+                    moto.change_subnet_group(name, &subnets).await;
+                    return;
+                }
+            };
+            let mut all = json!({ "DBInstanceIdentifier": name, "ApplyImmediately": true });
+            all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            client.modify_db_instance(all).await.unwrap();
+        }
+        ("role_binding", _) => {
+            let role = client.roles("/infra/dev/").await.unwrap().remove(0).role_name;
+            client.attach_role_policy(&role, "arn:aws:iam::aws:policy/AdministratorAccess").await.unwrap();
+        }
+        ("route_table", _) => {
+            let table = client.list::<RouteTable>(&[("tag:infra-id", "route_table.egress")]).await.unwrap().remove(0);
+            let world = client.list::<InternetGateway>(&[("tag:infra-env", "dev")]).await.unwrap().remove(0);
+            let call = client.replace_route().route_table_id(&table.route_table_id).destination_cidr_block("0.0.0.0/0");
+            call.gateway_id(&world.internet_gateway_id).send().await.unwrap();
+            for range in ["DestinationCidrBlock=192.0.2.0/24", "DestinationIpv6CidrBlock=2001:db8::/32"] {
+                let (table, world) = (&table.route_table_id, &world.internet_gateway_id);
+                moto.ask("ec2", &format!("Action=CreateRoute&RouteTableId={table}&GatewayId={world}&{range}")).await;
+            }
+        }
+        ("security_group", _) => authorize(group_of(("tag:infra-id", "security_group.ports-80-443")).await).await,
+        ("subnet", _) => {
+            let table = client.list::<RouteTable>(&[("tag:infra-id", "route_table.egress")]).await.unwrap().remove(0);
+            let subnet = subnet_of("subnet.a").await;
+            let own = table.association_set.iter().find(|one| one.subnet_id == subnet).unwrap();
+            let vpc = client.list::<Vpc>(&[("tag:infra-env", "dev")]).await.unwrap().remove(0).vpc_id;
+            let main =
+                client.list::<RouteTable>(&[("vpc-id", &vpc), ("association.main", "true")]).await.unwrap().remove(0);
+            let call = client.replace_route_table_association().association_id(&own.route_table_association_id);
+            call.route_table_id(&main.route_table_id).send().await.unwrap();
+        }
+        ("vm", "class") => {
+            let id = machine(moto, "dev-nginx-front").await.instance_id;
+            client.stop_instances().instance_id(vec![&id]).send().await.unwrap();
+            let nano = json!({ "Value": "t3.nano" });
+            client.modify_instance_attribute().instance_id(&id).instance_type(nano).send().await.unwrap();
+            client.start_instances().instance_id(vec![&id]).send().await.unwrap();
+        }
+        ("vm", "disk") => {
+            let disk = client.list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0);
+            let id = machine(moto, "dev-db").await.instance_id;
+            moto.ask("ec2", &format!("Action=DetachVolume&InstanceId={id}&VolumeId={}", disk.volume_id)).await;
+        }
+        ("vm", "disk_type") => {
+            let root = root(&machine(moto, "dev-nginx-front-2").await);
+            client.modify_volume().volume_id(&root).size(10).volume_type("gp2").send().await.unwrap();
+        }
+        ("vm", "network") => {
+            let id = machine(moto, "dev-nginx-front-2").await.instance_id;
+            let only = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            moto.regroup(&id, &[&only]).await;
+        }
+        ("vm", "reserved_address") => {
+            let fixed = client.list::<Address>(&[("tag:infra-id", "address.fixed")]).await.unwrap().remove(0);
+            client.disassociate_address().association_id(&fixed.association_id).send().await.unwrap();
+        }
+        ("vm", "security_groups") => {
+            let id = machine(moto, "dev-web").await.instance_id;
+            let only = group_of(("tag:infra-part", "network-group")).await;
+            moto.regroup(&id, &[&only]).await;
+        }
+        other => panic!("{other:?} has no case"),
+    }
+}
