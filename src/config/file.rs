@@ -349,7 +349,7 @@ pub(super) struct InstanceGroup {
     /// How many there are.
     #[schemars(range(min = 0, max = 1000))]
     pub node_count: u32,
-    /// The service account that manages the group.
+    /// The service account that its machines have.
     pub service_account: Option<Name>,
     /// The zones that the machines are spread over.
     pub allocation_policy: Vec<String>,
@@ -375,7 +375,7 @@ pub(super) struct HealthCheck {
     /// How long an answer may take.
     #[serde(default = "two_seconds")]
     pub timeout: Span,
-    /// After how many failures the machine is made anew.
+    /// After how many failures the machine is restarted or created again, as the cloud does.
     #[serde(default = "three")]
     #[schemars(range(min = 2, max = 10))]
     pub failures: u32,
