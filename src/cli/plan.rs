@@ -54,10 +54,8 @@ impl Plan {
         if let Some(path) = &self.out {
             SavedPlan::check_writable(path)?;
         }
-        if !self.destroy {
-            if let Some(warning) = life::late_ttl(&session) {
-                ui.say(&warning);
-            }
+        if let Some(warning) = life::late_ttl(&session).filter(|_| !self.destroy) {
+            ui.say(&warning);
         }
         let observed = if self.refresh { session.observe().await? } else { session.remembered() };
         let mut plan = session.plan(&observed, self.destroy, &self.selection.selection())?;
