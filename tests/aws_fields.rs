@@ -253,6 +253,7 @@ pub(crate) async fn stray_all(moto: &Moto) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one case a cell")]
 async fn stray(moto: &Moto, kind: &str, cell: &str) {
     let client = moto.client();
     let group_of =

@@ -19,8 +19,7 @@ impl Scope for Variables {
     fn get(&self, name: &str) -> Option<Var> {
         Some(Var::data(match name {
             "ansible_managed" => json!("Ansible managed"),
-            "postgresql_dumps" => json!(self.dumps),
-            "postgresql_folder" => json!(self.dumps),
+            "postgresql_dumps" | "postgresql_folder" => json!(self.dumps),
             _ => return None,
         }))
     }

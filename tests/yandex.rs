@@ -146,7 +146,7 @@ pub(crate) async fn apply(project: &Path, cloud: &Cloud, text: &str) -> Tally {
 async fn run(project: &Path, cloud: &Cloud, text: &str, destroy: bool) -> Tally {
     let (environment, provider) = load(project, cloud, text);
     let work = command(project, &environment, &provider, destroy);
-    match tokio::time::timeout(Duration::from_secs(60), work).await {
+    match tokio::time::timeout(Duration::from_mins(1), work).await {
         Ok(ended) => ended.unwrap_or_else(|error| panic!("{error}")),
         Err(_) => {
             let calls = cloud.calls();

@@ -171,7 +171,7 @@ fn open(cloud: &Cloud, group: &str, ranges: Value) {
 /// For each field and each link that is compared: what somebody does beside infra. Some are done in several ways.
 const DRIFTS: &[(&str, &str, Edit)] = &[
     ("dns_zone", "records", |cloud| {
-        cloud.edit("dev-world", |zone| zone["records"][1]["data"] = json!(["203.0.113.9"]))
+        cloud.edit("dev-world", |zone| zone["records"][1]["data"] = json!(["203.0.113.9"]));
     }),
     ("dns_zone", "records", |cloud| cloud.edit("dev-home", |zone| drop(zone["records"].as_array_mut().unwrap().pop()))),
     ("dns_zone", "network", |cloud| {
@@ -182,15 +182,15 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
         cloud.edit("dev-app", |group| group["allocationPolicy"]["zones"] = json!([{ "zoneId": "ru-central1-b" }]));
     }),
     ("instance_group", "max_unavailable", |cloud| {
-        cloud.edit("dev-app", |group| group["deployPolicy"]["maxUnavailable"] = "3".into())
+        cloud.edit("dev-app", |group| group["deployPolicy"]["maxUnavailable"] = "3".into());
     }),
     ("instance_group", "max_expansion", |cloud| {
-        cloud.edit("dev-app", |group| group["deployPolicy"]["maxExpansion"] = "3".into())
+        cloud.edit("dev-app", |group| group["deployPolicy"]["maxExpansion"] = "3".into());
     }),
     ("instance_group", "health_check", |cloud| cloud.edit("dev-app", |group| group["healthChecksSpec"] = Value::Null)),
     ("instance_group", "machine", |cloud| {
         cloud.edit("dev-app", |group| {
-            group["instanceTemplate"]["resourcesSpec"]["memory"] = (1_i64 << 30).to_string().into()
+            group["instanceTemplate"]["resourcesSpec"]["memory"] = (1_i64 << 30).to_string().into();
         });
     }),
     ("instance_group", "subnet", |cloud| {
@@ -220,41 +220,41 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
         cloud.edit("dev-app", |group| group["instanceTemplate"]["serviceAccountId"] = Value::Null);
     }),
     ("load_balancer", "ports", |cloud| {
-        cloud.edit("dev-front", |one| drop(one["listeners"].as_array_mut().unwrap().pop()))
+        cloud.edit("dev-front", |one| drop(one["listeners"].as_array_mut().unwrap().pop()));
     }),
     ("load_balancer", "ports", |cloud| {
         cloud.edit("dev-front", |one| {
-            one["attachedTargetGroups"][0]["healthChecks"][0]["tcpOptions"]["port"] = "1".into()
+            one["attachedTargetGroups"][0]["healthChecks"][0]["tcpOptions"]["port"] = "1".into();
         });
     }),
     ("load_balancer", "vm", |cloud| {
         cloud.edit_in("/load-balancer/v1/targetGroups", "dev-front", |one| {
-            drop(one["targets"].as_array_mut().unwrap().pop())
-        })
+            drop(one["targets"].as_array_mut().unwrap().pop());
+        });
     }),
     ("network", "cidrs", |cloud| open(cloud, &default_group(cloud), json!({ "v4CidrBlocks": ["0.0.0.0/0"] }))),
     ("network", "cidrs", |cloud| open(cloud, &default_group(cloud), json!({ "v6CidrBlocks": ["::/0"] }))),
     ("network", "cidrs", |cloud| {
-        cloud.edit(&default_group(cloud), |group| drop(group["rules"].as_array_mut().unwrap().remove(0)))
+        cloud.edit(&default_group(cloud), |group| drop(group["rules"].as_array_mut().unwrap().remove(0)));
     }),
     ("network", "ssh_from", |cloud| {
         cloud.edit(&default_group(cloud), |group| {
             group["rules"][2]["cidrBlocks"]["v4CidrBlocks"] = json!(["192.0.2.0/24"]);
-        })
+        });
     }),
     ("postgres", "class", |cloud| {
-        cloud.edit("dev-main", |one| config(one)["resources"]["resourcePresetId"] = "c3-c2-m4".into())
+        cloud.edit("dev-main", |one| config(one)["resources"]["resourcePresetId"] = "c3-c2-m4".into());
     }),
     ("postgres", "public", |cloud| cloud.edit("dev-main", |one| one["hosts"][0]["assignPublicIp"] = true.into())),
     ("postgres", "settings", |cloud| {
-        cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["workMem"] = "1".into())
+        cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["workMem"] = "1".into());
     }),
     ("postgres", "settings", |cloud| {
-        cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["randomPageCost"] = json!(1.5))
+        cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["randomPageCost"] = json!(1.5));
     }),
     ("postgres", "users", |cloud| {
         cloud.edit("dev-main", |one| {
-            one["users"].as_array_mut().unwrap().push(json!({ "name": "thief", "permissions": [] }))
+            one["users"].as_array_mut().unwrap().push(json!({ "name": "thief", "permissions": [] }));
         });
     }),
     ("postgres", "users", |cloud| cloud.edit("dev-main", |one| one["users"][1]["permissions"] = json!([]))),
@@ -265,34 +265,34 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
     ("route_table", "gateway", |cloud| {
         let route = json!({ "destinationPrefix": "192.0.2.0/24", "nextHopAddress": "10.1.0.7" });
         cloud.edit_in("/vpc/v1/routeTables", "dev-egress", |table| {
-            table["staticRoutes"].as_array_mut().unwrap().push(route)
+            table["staticRoutes"].as_array_mut().unwrap().push(route);
         });
     }),
     ("route_table", "→ gateway", |cloud| {
         cloud.edit_in("/vpc/v1/routeTables", "dev-egress", |table| {
-            table["staticRoutes"][0]["gatewayId"] = "enp-of-another".into()
+            table["staticRoutes"][0]["gatewayId"] = "enp-of-another".into();
         });
     }),
     ("security_group", "ports", |cloud| open(cloud, "dev-ports-80", json!({ "v4CidrBlocks": ["0.0.0.0/0"] }))),
     ("security_group", "ports", |cloud| {
-        cloud.edit("dev-ports-80", |group| group["rules"][0]["ports"]["toPort"] = "65535".into())
+        cloud.edit("dev-ports-80", |group| group["rules"][0]["ports"]["toPort"] = "65535".into());
     }),
     ("security_group", "ports", |cloud| {
-        cloud.edit("dev-ports-80", |group| group["rules"][0]["description"] = "mine".into())
+        cloud.edit("dev-ports-80", |group| group["rules"][0]["description"] = "mine".into());
     }),
     ("security_group", "checked", |cloud| cloud.edit("dev-checks-8080", |group| group["rules"] = json!([]))),
     ("subnet", "route_table", |cloud| cloud.edit("dev-a", |subnet| subnet["routeTableId"] = Value::Null)),
     ("vm", "cores", |cloud| cloud.edit("dev-inner", |machine| machine["resources"]["cores"] = "4".into())),
     ("vm", "core_fraction", |cloud| {
-        cloud.edit("dev-inner", |machine| machine["resources"]["coreFraction"] = "20".into())
+        cloud.edit("dev-inner", |machine| machine["resources"]["coreFraction"] = "20".into());
     }),
     ("vm", "memory_mb", |cloud| {
-        cloud.edit("dev-inner", |machine| machine["resources"]["memory"] = (1_i64 << 30).to_string().into())
+        cloud.edit("dev-inner", |machine| machine["resources"]["memory"] = (1_i64 << 30).to_string().into());
     }),
     ("vm", "class", |cloud| cloud.edit("dev-inner", |machine| machine["platformId"] = "standard-v1".into())),
     ("vm", "public", |cloud| {
         cloud.edit("dev-inner", |machine| {
-            interface(machine)["primaryV4Address"]["oneToOneNat"] = json!({ "address": "198.51.100.200" })
+            interface(machine)["primaryV4Address"]["oneToOneNat"] = json!({ "address": "198.51.100.200" });
         });
     }),
     ("vm", "security_group", |cloud| {
@@ -307,7 +307,7 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
     }),
     ("vm", "address", |cloud| {
         cloud.edit("dev-web", |machine| {
-            interface(machine)["primaryV4Address"]["oneToOneNat"]["address"] = "198.51.100.201".into()
+            interface(machine)["primaryV4Address"]["oneToOneNat"]["address"] = "198.51.100.201".into();
         });
     }),
 ];

@@ -68,7 +68,9 @@ fn tidy(value: &mut Value, names: &BTreeMap<String, String>) {
             }
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| tidy(item, names));
+            for item in items.iter_mut() {
+                tidy(item, names);
+            }
             items.sort_by_key(ToString::to_string);
         }
         Value::Object(fields) => {

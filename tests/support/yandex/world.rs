@@ -282,6 +282,7 @@ impl World {
     }
 
     /// Carries out a call: the metadata and the response of its operation.
+    #[expect(clippy::too_many_lines, reason = "one case a call")]
     fn change(
         &mut self, method: &rules::Method, path: &str, fields: &Map<String, Value>,
     ) -> Result<(Value, Value), Refused> {
