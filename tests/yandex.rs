@@ -199,18 +199,26 @@ async fn yandex_the_life_of_an_environment() {
         "networks dev",
         "routeTables dev-egress",
         "securityGroups dev-ports-80-443",
+        "securityGroups dev-ssh",
         "serviceAccounts dev-app-group",
         "serviceAccounts dev-robots",
         "subnets dev-a",
     ];
     assert_eq!(cloud.names(), everything);
-    // Closed by default: the network's own group lets nothing in but SSH, and only `web` is in another one.
+    // Closed by default: the network's own group lets nothing in, and only `web` is in another one.
     let network = cloud.object("dev")["defaultSecurityGroupId"].as_str().unwrap().to_owned();
     let rules = cloud.object(&format!("default-sg-{}", cloud.object("dev")["id"].as_str().unwrap()))["rules"].clone();
     let inward: Vec<_> = rules.as_array().unwrap().iter().filter(|rule| rule["direction"] == "INGRESS").collect();
-    assert_eq!(inward.len(), 2, "{rules}");
+    assert_eq!(inward.len(), 1, "{rules}");
     assert_eq!(inward[0]["cidrBlocks"]["v4CidrBlocks"], json!(["10.1.0.0/24"]));
-    assert_eq!(inward[1]["ports"], json!({ "fromPort": "22", "toPort": "22" }));
+    // Port 22 is open on the bastion only.
+    let ssh = cloud.object("dev-ssh");
+    assert_eq!(ssh["rules"].as_array().unwrap().len(), 1, "{ssh}");
+    let groups = |name: &str| cloud.object(name)["networkInterfaces"][0]["securityGroupIds"].clone();
+    for (name, is_in) in [("dev-bastion", true), ("dev-web", false), ("dev-db", false)] {
+        assert_eq!(groups(name).as_array().unwrap().contains(&ssh["id"]), is_in, "{name}");
+    }
+    assert_eq!(ssh["rules"][0]["ports"], json!({ "fromPort": "22", "toPort": "22" }));
     assert_eq!(cloud.object("dev-db")["networkInterfaces"][0]["securityGroupIds"], json!([network]));
     assert_eq!(cloud.object("dev-web")["networkInterfaces"][0]["securityGroupIds"].as_array().unwrap().len(), 2);
     assert!(cloud.object("dev-db")["networkInterfaces"][0]["primaryV4Address"].get("oneToOneNat").is_none());
@@ -276,7 +284,7 @@ async fn yandex_what_changes_behind_our_back_is_mended() {
     });
     cloud.lose("dev-web");
     assert_eq!(apply(project, &cloud, FILE).await, tally(1, 4, 0));
-    assert_eq!(cloud.object(&network)["rules"].as_array().unwrap().len(), 3);
+    assert_eq!(cloud.object(&network)["rules"].as_array().unwrap().len(), 2);
     assert_eq!(cloud.object("dev-db")["resources"]["memory"], (4_i64 << 30).to_string());
     assert_eq!(cloud.object("dev-bastion")["status"], "RUNNING");
     // The cloud itself heals its groups: the new machine is known by the second look.
@@ -341,7 +349,7 @@ async fn yandex_faults_that_pass_are_not_noticed() {
     assert_eq!(apply(folder.path(), &cloud, FILE).await, tally(12, 0, 0));
     cloud.no_faults();
     expiring.expire_tokens();
-    assert_eq!(cloud.names().len(), 19);
+    assert_eq!(cloud.names().len(), 20);
     assert_eq!(apply(folder.path(), &cloud, FILE).await, tally(0, 0, 0));
     // Every call of one intent has one key, and no key is used for two.
     let calls: Vec<_> = cloud.calls().into_iter().filter(super::support::yandex::Call::changes).collect();
@@ -384,7 +392,7 @@ async fn yandex_a_crash_or_a_failed_operation_anywhere_is_gone_on_from() {
             tried += 1;
             cloud.no_faults();
             apply(project, &cloud, FILE).await;
-            assert_eq!(cloud.names().len(), 19, "{fault:?} at {nth}: {:?}", cloud.names());
+            assert_eq!(cloud.names().len(), 20, "{fault:?} at {nth}: {:?}", cloud.names());
             // Closed, wherever the program was gone.
             let network = cloud.object("dev")["id"].as_str().unwrap().to_owned();
             let rules = cloud.object(&format!("default-sg-{network}"))["rules"].clone();

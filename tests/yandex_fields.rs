@@ -238,9 +238,7 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
         cloud.edit(&default_group(cloud), |group| drop(group["rules"].as_array_mut().unwrap().remove(0)));
     }),
     ("network", "ssh_from", |cloud| {
-        cloud.edit(&default_group(cloud), |group| {
-            group["rules"][2]["cidrBlocks"]["v4CidrBlocks"] = json!(["192.0.2.0/24"]);
-        });
+        cloud.edit("dev-ssh", |group| group["rules"][0]["cidrBlocks"]["v4CidrBlocks"] = json!(["192.0.2.0/24"]));
     }),
     ("postgres", "class", |cloud| {
         cloud.edit("dev-main", |one| config(one)["resources"]["resourcePresetId"] = "c3-c2-m4".into());
@@ -296,6 +294,9 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
         });
     }),
     ("vm", "security_group", |cloud| {
+        cloud.edit("dev-web", |machine| drop(interface(machine)["securityGroupIds"].as_array_mut().unwrap().remove(1)));
+    }),
+    ("vm", "security_groups", |cloud| {
         cloud.edit("dev-web", |machine| drop(interface(machine)["securityGroupIds"].as_array_mut().unwrap().pop()));
     }),
     ("vm", "network", |cloud| {

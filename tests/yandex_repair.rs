@@ -94,7 +94,7 @@ async fn yandex_a_machine_returns_to_its_balancer_and_its_names() {
 async fn yandex_a_front_grows_and_shrinks_around_its_first_machine() {
     let project = Project::new("").await;
     let (root, cloud) = (project.sandbox.path(""), &project.cloud);
-    let one = NAMED.replace("{nodes: 2,", "{nodes: 1,");
+    let one = NAMED.replace("{nodes: 2,", "{nodes: 1, network: {nat: true},");
     apply(&root, cloud, &one).await;
     let id = cloud.object("dev-nginx-front")["id"].clone();
     apply(&root, cloud, NAMED).await;

@@ -19,7 +19,7 @@ use crate::{
         Boot, Driver, Health, Object, Request,
         cloud_init::{self, Devices},
     },
-    resource::{Address, DiskSpec, KindName, VmSpec},
+    resource::{Address, DiskSpec, KindName, SSH_GROUP, VmSpec},
 };
 
 /// Bytes of a GiB.
@@ -144,10 +144,14 @@ fn public_address(request: &Request<'_>, spec: &VmSpec) -> Result<Value> {
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
     let network = request.need(KindName::NETWORK);
-    let network = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
-    let mut groups = vec![network];
+    let mut groups = vec![network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
     for name in &spec.security_groups {
-        groups.push(&needed(request, &KindName::SECURITY_GROUP.named(name))?.id);
+        // The bastion's group is a part of the network.
+        let own = network.filter(|_| name.as_str() == SSH_GROUP).and_then(|network| network.attribute(SSH_GROUP));
+        groups.push(match own {
+            Some(own) => own,
+            None => &needed(request, &KindName::SECURITY_GROUP.named(name))?.id,
+        });
     }
     Ok(groups)
 }
@@ -189,8 +193,26 @@ pub(super) fn show(instance: &Instance, around: Option<&Around<'_>>, environment
             around.addresses.iter().filter(|one| one.reserved && one.external_ipv4_address.address == public);
         links.extend(reserved.map(|one| one.id.clone()));
         object.links = Some(links);
+        let mut groups = instance.network_interfaces.iter().flat_map(|one| &one.security_group_ids);
+        object.actual.insert("security_groups".to_owned(), groups.any(|id| around.is_of_bastion(id)).into());
     }
     Some(object)
+}
+
+/// Turns what is seen of the bastion's group into a field of the specification, where it differs. The other groups of a machine
+/// are things of their own, and seen as what it points to.
+pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+    let Some(seen) = object.actual.remove("security_groups").and_then(|seen| seen.as_bool()) else { return };
+    let wanted = spec.get("security_groups").and_then(Value::as_array).cloned().unwrap_or_default();
+    if seen != wanted.iter().any(|name| name == SSH_GROUP) {
+        let mut groups = wanted;
+        if seen {
+            groups.push(SSH_GROUP.into());
+        } else {
+            groups.retain(|name| name != SSH_GROUP);
+        }
+        object.actual.insert("security_groups".to_owned(), groups.into());
+    }
 }
 
 /// The addresses of a machine, as attributes of its object.

@@ -154,7 +154,7 @@ fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
         "vpc.routeTables.count" => count(KindName::ROUTE_TABLE) as u64,
         "vpc.gateways.count" => count(KindName::GATEWAY) as u64,
         // The network brings one of its own.
-        "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + count(KindName::NETWORK)) as u64,
+        "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + 2 * count(KindName::NETWORK)) as u64,
         "vpc.externalAddresses.count" => sum(&|spec| u64::from(spec.public)),
         "compute.instances.count" => sum(&|_| 1),
         "compute.instanceCores.count" => sum(&|spec| u64::from(spec.cores)),

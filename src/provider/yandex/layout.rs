@@ -11,8 +11,8 @@ use crate::{
     provider::{dns, managed_postgres, second_disks},
     resource::{
         Address, AddressSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
-        Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
-        spec_fields,
+        Resource, RoleBindingSpec, RouteTableSpec, SSH_GROUP, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec,
+        VmSpec, spec_fields,
     },
 };
 
@@ -117,25 +117,31 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
     let members_disks: BTreeSet<Name> =
         environment.groups.values().flat_map(|g| g.machine.disks.iter().cloned()).collect();
     let mut openings: BTreeMap<Name, (Opening, String)> = BTreeMap::new();
-    let mut finished = |spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>, opening: Opening| {
-        spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
-        spec.core_fraction = fraction(spec);
-        spec.class.get_or_insert_with(|| environment.yandex.platform.clone());
-        spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
-        needs.push(KindName::NETWORK.named(network));
-        // Port 22 is opened by the network's own group.
-        let mut ports: BTreeSet<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
-        ports.extend(opening.ports);
-        let opened = Opening { ports: ports.into_iter().collect(), checked: Vec::new() };
-        // What is open to the world is open to checkers, too.
-        let checked: Vec<u16> = opening.checked.into_iter().filter(|port| !opened.ports.contains(port)).collect();
-        for opening in [opened, Opening { ports: Vec::new(), checked }].into_iter().filter(|one| !one.is_empty()) {
-            let group = opening.group();
-            needs.push(KindName::SECURITY_GROUP.named(&group));
-            spec.security_groups.push(group.clone());
-            openings.entry(group).or_insert_with(|| (opening, origin.to_owned()));
-        }
-    };
+    let mut finished =
+        |machines: &[Name], spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>, opening: Opening| {
+            spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
+            spec.core_fraction = fraction(spec);
+            spec.class.get_or_insert_with(|| environment.yandex.platform.clone());
+            spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
+            needs.push(KindName::NETWORK.named(network));
+            // Port 22 is open on the bastion only, by a group that belongs to the network.
+            let is_bastion = environment.bastion().is_some_and(|bastion| machines.contains(bastion));
+            spec.ports.retain(|port| *port != 22 || is_bastion);
+            let mut ports: BTreeSet<u16> = spec.ports.iter().copied().filter(|port| *port != 22).collect();
+            ports.extend(opening.ports);
+            let opened = Opening { ports: ports.into_iter().collect(), checked: Vec::new() };
+            // What is open to the world is open to checkers, too.
+            let checked: Vec<u16> = opening.checked.into_iter().filter(|port| !opened.ports.contains(port)).collect();
+            for opening in [opened, Opening { ports: Vec::new(), checked }].into_iter().filter(|one| !one.is_empty()) {
+                let group = opening.group();
+                needs.push(KindName::SECURITY_GROUP.named(&group));
+                spec.security_groups.push(group.clone());
+                openings.entry(group).or_insert_with(|| (opening, origin.to_owned()));
+            }
+            if is_bastion {
+                spec.security_groups.push(name(SSH_GROUP));
+            }
+        };
     // Behind a balancer the world reaches machines at their inner addresses.
     let balanced: BTreeMap<&Name, [u16; 2]> = (environment.nginx.values())
         .filter(|front| front.nodes.len() > 1)
@@ -148,7 +154,13 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             KindName::VM if !grouped.contains(&one.address) => {
                 let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
                 let ports = balanced.get(&one.address.name).map(|ports| ports.to_vec()).unwrap_or_default();
-                finished(&mut spec, &one.origin, &mut one.needs, Opening { ports, checked: Vec::new() });
+                finished(
+                    std::slice::from_ref(&one.address.name),
+                    &mut spec,
+                    &one.origin,
+                    &mut one.needs,
+                    Opening { ports, checked: Vec::new() },
+                );
                 one.spec = spec_fields(&spec);
                 made.push(one);
             }
@@ -186,7 +198,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         }
         needs.extend(settings.service_account.as_ref().map(|account| KindName::SERVICE_ACCOUNT.named(account)));
         let checked = settings.health_check.iter().map(|check| check.port).collect();
-        finished(&mut machine, &origin, &mut needs, Opening { ports: Vec::new(), checked });
+        finished(&settings.members, &mut machine, &origin, &mut needs, Opening { ports: Vec::new(), checked });
         let spec = InstanceGroupSpec {
             count: u32::try_from(settings.members.len()).unwrap_or(u32::MAX),
             zones: settings.zones.clone(),

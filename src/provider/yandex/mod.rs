@@ -206,6 +206,7 @@ impl Provider for Yandex {
             KindName::INSTANCE_GROUP => group_drift::compare(spec, object),
             KindName::LOAD_BALANCER => balancer::compare(spec, object),
             KindName::POSTGRES => postgres::compare(spec, attributes, object),
+            KindName::VM => compute::compare(spec, object),
             _ => {}
         }
     }

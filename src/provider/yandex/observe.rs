@@ -16,6 +16,7 @@ use crate::{
 /// What machines, groups and balancers point to.
 pub(super) struct Around<'a> {
     pub(super) networks: &'a [Network],
+    pub(super) security_groups: &'a [SecurityGroup],
     pub(super) addresses: &'a [Address],
     pub(super) disks: &'a [Disk],
     pub(super) machines: &'a [Instance],
@@ -23,15 +24,25 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// Security groups, each by its id; a network's own group is the network.
+    /// Security groups, each by its id; a network's own groups are the network.
     pub(super) fn networks_of(&self, groups: &[String]) -> BTreeSet<String> {
-        networks_of(self.networks, groups)
+        networks_of(self.networks, self.security_groups, groups)
+    }
+
+    /// Whether a security group is that of a network's bastion.
+    pub(super) fn is_of_bastion(&self, id: &str) -> bool {
+        let mut groups = self.security_groups.iter().filter(|group| group.id == id);
+        groups.any(|group| security::is_of_bastion(group, &group.network_id))
     }
 }
 
-/// Security groups, each by its id; a network's own group is the network.
-pub(super) fn networks_of(networks: &[Network], groups: &[String]) -> BTreeSet<String> {
-    let network = |group: &String| networks.iter().find(|one| one.default_security_group_id == *group);
+/// Security groups, each by its id; a network's own groups are the network.
+pub(super) fn networks_of(networks: &[Network], known: &[SecurityGroup], groups: &[String]) -> BTreeSet<String> {
+    let network = |group: &String| {
+        let of_bastion =
+            |one: &Network| known.iter().any(|known| known.id == *group && security::is_of_bastion(known, &one.id));
+        networks.iter().find(|one| one.default_security_group_id == *group || of_bastion(one))
+    };
     groups.iter().map(|group| network(group).map_or(group, |network| &network.id).clone()).collect()
 }
 
@@ -68,6 +79,7 @@ impl Yandex {
         let (groups, accounts, balancers, target_groups, clusters, registries, zones) = above;
         let around = Around {
             networks: &networks,
+            security_groups: &security_groups,
             addresses: &addresses,
             disks: &disks,
             machines: &machines,

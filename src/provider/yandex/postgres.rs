@@ -232,7 +232,7 @@ pub(super) async fn observe(
     let (client, id) = (&account.client, cluster.id.as_str());
     let inside = tokio::try_join!(client.cluster_users(id), client.cluster_databases(id), client.cluster_hosts(id));
     let Some((users, databases, hosts)) = if_there(inside)? else { return Ok(None) };
-    object.links = Some(networks_of(networks, &cluster.security_group_ids));
+    object.links = Some(networks_of(networks, &[], &cluster.security_group_ids));
     postgres_drift::note(&Inside { cluster, users: &users, databases: &databases, hosts: &hosts }, &mut object);
     Ok(Some(object))
 }

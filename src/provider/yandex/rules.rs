@@ -174,7 +174,7 @@ const VM: Rules = Rules {
         Field::unseen("disk_type", Replace, FIXED),
         Field::seen("class", Restart),
         Field::unseen("reserved_address", InPlace, "the address itself is compared"),
-        Field::unseen("security_groups", InPlace, "the security groups themselves are compared"),
+        Field::seen("security_groups", InPlace),
     ],
     links: &[
         Link::seen(KindName::NETWORK, LinkChange::Replace),

@@ -4,19 +4,22 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
+    LABEL_KIND,
     account::{Account, explain, needed, object, object_name, unique_name},
     vpc::ANYWHERE,
 };
 use crate::{
     cloud::yandex::{Network, SecurityGroup, SecurityRule},
-    error::Result,
+    error::{Error, Result},
     name::Name,
     provider::{Driver, Object, Request},
-    resource::{KindName, NetworkSpec, SecurityGroupSpec},
+    resource::{KindName, NetworkSpec, SSH_GROUP, SecurityGroupSpec},
 };
 
 /// The attribute of a network: the security group that all of its machines have.
 pub(super) const DEFAULT_GROUP: &str = "security_group";
+/// What the label of kinds says of the security group of a network's bastion: it is a part of its network.
+const BASTION_GROUP: &str = "network_bastion";
 /// What the machines that check balanced machines and members of groups are called in rules
 /// (<https://yandex.cloud/en/docs/network-load-balancer/concepts/health-check>).
 const CHECKERS: &str = "loadbalancer_healthchecks";
@@ -79,12 +82,37 @@ fn inward(port: Option<u16>, ranges: &[String]) -> Value {
 }
 
 /// Networks. Each has a security group of its own, which every machine is in: it lets the machines reach each other and the
-/// world, and lets port 22 of machines with a public address be reached from where the file says; nothing else comes in.
+/// world. The bastion is in another one, which lets its port 22 be reached from where the file says. Nothing else comes in.
 pub(super) struct NetworkDriver(pub(super) Account);
 
 fn network_rules(spec: &NetworkSpec) -> Vec<Value> {
-    let ssh = (!spec.ssh_from.is_empty()).then(|| inward(Some(22), &spec.ssh_from));
-    [outward(), inward(None, &spec.cidrs)].into_iter().chain(ssh).collect()
+    vec![outward(), inward(None, &spec.cidrs)]
+}
+
+/// What the group of the bastion lets in.
+fn bastion_rules(spec: &NetworkSpec) -> Vec<Value> {
+    if spec.ssh_from.is_empty() { Vec::new() } else { vec![inward(Some(22), &spec.ssh_from)] }
+}
+
+/// Whether a group is that of a network's bastion.
+pub(super) fn is_of_bastion(group: &SecurityGroup, network: &str) -> bool {
+    group.network_id == network && group.labels.get(LABEL_KIND).is_some_and(|kind| kind == BASTION_GROUP)
+}
+
+/// From where the group of a network's bastion lets port 22 be reached. A rule that is not ours shows among that.
+fn reached_from(group: &SecurityGroup) -> Vec<String> {
+    let mut from = Vec::new();
+    for rule in &group.rules {
+        let mut ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
+        ranges.sort();
+        let text = line(rule);
+        if !ranges.is_empty() && text == wanted(&inward(Some(22), &ranges)) {
+            from.extend(ranges);
+        } else {
+            from.push(text);
+        }
+    }
+    from
 }
 
 /// A network with the ranges that its own group lets in. A rule that we did not make, and one of ours that is missing, show
@@ -94,7 +122,7 @@ pub(super) fn show_network(network: &Network, groups: &[SecurityGroup], environm
     object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
     if let Some(group) = groups.iter().find(|group| group.id == network.default_security_group_id) {
         let outward = wanted(&outward());
-        let (mut cidrs, mut ssh_from): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut cidrs: Vec<String> = Vec::new();
         for rule in &group.rules {
             let mut ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
             ranges.sort();
@@ -103,8 +131,6 @@ pub(super) fn show_network(network: &Network, groups: &[SecurityGroup], environm
                 cidrs.push(text);
             } else if text == wanted(&inward(None, &ranges)) {
                 cidrs.extend(ranges);
-            } else if text == wanted(&inward(Some(22), &ranges)) {
-                ssh_from.extend(ranges);
             } else if text != outward {
                 cidrs.push(text);
             }
@@ -114,12 +140,52 @@ pub(super) fn show_network(network: &Network, groups: &[SecurityGroup], environm
         }
         cidrs.sort();
         object.actual.insert("cidrs".to_owned(), json!(cidrs));
-        object.actual.insert("ssh_from".to_owned(), json!(ssh_from));
+        let bastion = groups.iter().find(|group| is_of_bastion(group, &network.id));
+        object.actual.insert("ssh_from".to_owned(), json!(bastion.map(reached_from).unwrap_or_default()));
+        if let Some(group) = bastion {
+            object.attributes.insert(SSH_GROUP.to_owned(), group.id.as_str().into());
+        }
     }
     Some(object)
 }
 
 impl NetworkDriver {
+    async fn groups(&self) -> Result<Vec<SecurityGroup>> {
+        Ok(self.0.client.list::<SecurityGroup>(&self.0.folder).await?)
+    }
+
+    /// The id of the bastion's group, which is created or changed; nothing where no one needs it.
+    async fn admit(&self, network: &str, request: &Request<'_>, spec: &NetworkSpec) -> Result<Option<String>> {
+        let client = &self.0.client;
+        let present = async || {
+            let groups = self.groups().await?;
+            Ok::<_, Error>(groups.into_iter().find(|group| is_of_bastion(group, network)))
+        };
+        if let Some(group) = present().await? {
+            let call = client.update_security_group(&group.id).rule_specs(bastion_rules(spec));
+            call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
+            return Ok(Some(group.id));
+        }
+        if spec.ssh_from.is_empty() {
+            return Ok(None);
+        }
+        let mut labels = Account::labels(request);
+        labels.insert(LABEL_KIND.to_owned(), BASTION_GROUP.to_owned());
+        let name = unique_name(&format!("{}-{SSH_GROUP}", spec.name), &request.owner());
+        let call = client.create_security_group().folder_id(&self.0.folder).name(&name).labels(&labels);
+        let sent = call.network_id(network).rule_specs(bastion_rules(spec)).send(request.token).await;
+        sent.map_err(|error| explain(error, request.resource))?;
+        Ok(present().await?.map(|group| group.id))
+    }
+
+    /// The network with the group of its bastion.
+    async fn admitted(&self, mut object: Object, request: &Request<'_>, spec: &NetworkSpec) -> Result<Object> {
+        if let Some(group) = self.admit(&object.id, request, spec).await? {
+            object.attributes.insert(SSH_GROUP.to_owned(), group.into());
+        }
+        Ok(object)
+    }
+
     async fn close(&self, group: &str, spec: &NetworkSpec, token: &str) -> Result<()> {
         self.0.client.update_security_group(group).rule_specs(network_rules(spec)).send(token).await?;
         Ok(())
@@ -130,11 +196,13 @@ impl NetworkDriver {
 impl Driver for NetworkDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Network>(&self.0.folder).await?;
-        Ok(all.iter().filter_map(|one| show_network(one, &[], environment)).collect())
+        let groups = self.groups().await?;
+        Ok(all.iter().filter_map(|one| show_network(one, &groups, environment)).collect())
     }
 
     async fn read(&self, id: &str) -> Result<Option<Object>> {
-        Ok(self.0.found::<Network>(id).await?.and_then(|one| show_network(&one, &[], None)))
+        let Some(network) = self.0.found::<Network>(id).await? else { return Ok(None) };
+        Ok(show_network(&network, &self.groups().await?, None))
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -147,17 +215,20 @@ impl Driver for NetworkDriver {
         // rules do not show as wanted, and `update` replaces them.
         let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
         self.close(&group, &spec, request.token).await?;
-        Ok(object)
+        self.admitted(object, request, &spec).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
         let network: Network = self.0.client.describe(&object.id).await?;
         self.close(&network.default_security_group_id, &spec, request.token).await?;
-        Ok(object.clone())
+        self.admitted(object.clone(), request, &spec).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
+        for group in self.groups().await?.iter().filter(|group| is_of_bastion(group, id)) {
+            self.0.remove(|| self.0.client.delete_security_group(&group.id).send(&group.id)).await?;
+        }
         self.0.remove(|| self.0.client.delete_network(id).send(id)).await
     }
 }
