@@ -243,11 +243,9 @@ impl<'a> Run<'a> {
     async fn remove_twins(&self, plan: &Plan) -> Result<()> {
         for object in self.provider.list(&plan.owner()).await? {
             let is_twin = {
-                let known = &self.books().state.resources;
-                // `infra state mv` renames what the state knows; labels keep the first name.
-                let is_known =
-                    known.iter().any(|(address, entry)| address.kind == object.address.kind && entry.id == object.id);
-                !is_known && known.contains_key(&object.address)
+                let state = &self.books().state;
+                let is_known = state.known(object.address.kind, &object.id).is_some();
+                !is_known && state.resources.contains_key(&object.address)
             };
             if is_twin {
                 self.store.confirm().await?;

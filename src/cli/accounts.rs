@@ -39,10 +39,7 @@ impl Account {
     pub(super) fn has(&self, listed: &Listed, state: &State, project: Option<&ProjectId>, folder: &Path) -> bool {
         let by_path = || self.provider.path_label(&folder.display().to_string());
         // States of earlier versions do not say what the labels say: what they know by its id is theirs.
-        let knows = |object: &Object| {
-            let mut entries = state.resources.iter();
-            entries.any(|(address, entry)| address.kind == object.address.kind && entry.id == object.id)
-        };
+        let knows = |object: &Object| state.known(object.address.kind, &object.id).is_some();
         let by_id = state.project_label.is_none() && state.project.is_none() && listed.objects.iter().any(knows);
         let label = match (&state.project_label, &state.project) {
             (Some(kept), _) => kept.clone(),

@@ -113,8 +113,8 @@ impl Session {
         self.ownership.others = others.map(|object| object.project.clone()).collect();
         objects.retain(|object| owner.owns(object));
         for object in &mut objects {
-            let mut entries = self.state.iter().flat_map(|state| state.resources.values());
-            if let Some(entry) = entries.find(|entry| entry.id == object.id) {
+            let known = self.state.as_ref().and_then(|state| state.known(object.address.kind, &object.id));
+            if let Some((_, entry)) = known {
                 self.provider.compare(&entry.spec, &entry.attributes, object);
             }
         }

@@ -91,9 +91,7 @@ impl Site {
     #[must_use]
     pub fn kept_label(&self, state: Option<&State>, labelled: &[Object]) -> Option<String> {
         let ours = |label: &str| self.project.as_ref().is_some_and(|id| id.as_str() == label);
-        let known = |state: &State, object: &Object| {
-            state.resources.iter().any(|(address, entry)| address.kind == object.address.kind && entry.id == object.id)
-        };
+        let known = |state: &State, object: &Object| state.known(object.address.kind, &object.id).is_some();
         let by_path =
             || labelled.iter().any(|object| object.project == self.path_label).then(|| self.path_label.clone());
         match state {

@@ -46,7 +46,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     project::ProjectId,
-    resource::{Address, Terms},
+    resource::{Address, KindName, Terms},
 };
 
 /// The backend that the settings of a project's file name.
@@ -154,6 +154,13 @@ impl State {
             fence: 0,
             secrets: String::new(),
         }
+    }
+
+    /// What is known of the object of this kind and id, and under which address: `infra state mv` changes that, and labels
+    /// keep the first one. Ids alone do not tell: those of two kinds may be equal.
+    #[must_use]
+    pub fn known(&self, kind: KindName, id: &str) -> Option<(&Address, &Entry)> {
+        self.resources.iter().find(|(address, entry)| address.kind == kind && entry.id == id)
     }
 
     /// The name that the labels of its objects have.

@@ -99,20 +99,12 @@ pub(super) fn is_of_bastion(group: &SecurityGroup, network: &str) -> bool {
     group.network_id == network && group.labels.get(LABEL_KIND).is_some_and(|kind| kind == BASTION_GROUP)
 }
 
-/// From where the group of a network's bastion lets port 22 be reached. A rule that is not ours shows among that.
-fn reached_from(group: &SecurityGroup) -> Vec<String> {
-    let mut from = Vec::new();
-    for rule in &group.rules {
-        let mut ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
-        ranges.sort();
-        let text = line(rule);
-        if !ranges.is_empty() && text == wanted(&inward(Some(22), &ranges)) {
-            from.extend(ranges);
-        } else {
-            from.push(text);
-        }
-    }
-    from
+/// The ranges that a rule lets in as we would write it, to a port or to all; the whole rule where it says anything else.
+fn lets_in(rule: &SecurityRule, port: Option<u16>) -> Vec<String> {
+    let mut ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
+    ranges.sort();
+    let text = line(rule);
+    if !ranges.is_empty() && text == wanted(&inward(port, &ranges)) { ranges } else { vec![text] }
 }
 
 /// A network with the ranges that its own group lets in. A rule that we did not make, and one of ours that is missing, show
@@ -122,26 +114,17 @@ pub(super) fn show_network(network: &Network, groups: &[SecurityGroup], environm
     object.attributes.insert(DEFAULT_GROUP.to_owned(), network.default_security_group_id.as_str().into());
     if let Some(group) = groups.iter().find(|group| group.id == network.default_security_group_id) {
         let outward = wanted(&outward());
-        let mut cidrs: Vec<String> = Vec::new();
-        for rule in &group.rules {
-            let mut ranges = rule.cidr_blocks.clone().unwrap_or_default().v4_cidr_blocks;
-            ranges.sort();
-            let text = line(rule);
-            if ranges.is_empty() {
-                cidrs.push(text);
-            } else if text == wanted(&inward(None, &ranges)) {
-                cidrs.extend(ranges);
-            } else if text != outward {
-                cidrs.push(text);
-            }
-        }
+        let others = group.rules.iter().filter(|rule| line(rule) != outward);
+        let mut cidrs: Vec<String> = others.flat_map(|rule| lets_in(rule, None)).collect();
         if !group.rules.iter().any(|rule| line(rule) == outward) {
             cidrs.push(format!("not {outward}"));
         }
         cidrs.sort();
         object.actual.insert("cidrs".to_owned(), json!(cidrs));
         let bastion = groups.iter().find(|group| is_of_bastion(group, &network.id));
-        object.actual.insert("ssh_from".to_owned(), json!(bastion.map(reached_from).unwrap_or_default()));
+        let ssh_from: Vec<String> =
+            bastion.iter().flat_map(|group| &group.rules).flat_map(|rule| lets_in(rule, Some(22))).collect();
+        object.actual.insert("ssh_from".to_owned(), json!(ssh_from));
         if let Some(group) = bastion {
             object.attributes.insert(SSH_GROUP.to_owned(), group.id.as_str().into());
         }
