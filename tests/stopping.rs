@@ -52,3 +52,16 @@ async fn stopping_ends_a_command_whose_call_does_not_end() {
     project.run(&["destroy", "dev", "--yes"], 0).silent();
     assert_eq!(project.cloud.names(), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_the_wait_for_what_does_not_come_to_rest() {
+    let database = "postgres: {main: {resources: {cores: 2, memory: 8, disk_size: 20}, users: {app: }, databases: {app: {owner: app}}}}";
+    let project = Project::new(&format!("{FILE}{database}\n")).await;
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    project.cloud.edit("dev-main", |cluster| cluster["status"] = "UPDATING".into());
+    let mut command = project.command(&["apply", "dev", "--yes", "--timeout", "2s"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (ended, said) = end(child).await;
+    assert_eq!(ended, Some(1), "{said}");
+    assert!(said.contains("the next command finds how it ended"), "{said}");
+}

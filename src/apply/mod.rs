@@ -249,7 +249,7 @@ impl<'a> Run<'a> {
             };
             if is_twin {
                 self.store.confirm().await?;
-                self.driver(&object.address)?.delete(&object.id).await?;
+                self.until_stopped(self.driver(&object.address)?.delete(&object.id)).await?;
             }
         }
         Ok(())
@@ -295,7 +295,7 @@ impl<'a> Run<'a> {
         let found = match &change.object {
             // Only what has come to rest has all its addresses, and can be changed.
             Some(object) if object.health == Health::Transient && !change.action.removes() => {
-                let waiting = driver.settled(object);
+                let waiting = self.until_stopped(driver.settled(object));
                 Some(self.events.watch(&subject, "waiting until it is at rest", "at rest", waiting).await?)
             }
             found => found.clone(),
@@ -521,7 +521,7 @@ impl<'a> Run<'a> {
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
         let planned = |object: &Object| plan.changes.iter().any(|change| change.address == object.address);
         self.store.confirm().await?;
-        let left = left(self.provider, &plan.owner(), planned).await?;
+        let left = self.until_stopped(left(self.provider, &plan.owner(), planned)).await?;
         if left.is_empty() {
             for kept in self.provider.kept(&plan.owner()).await? {
                 self.events.note(format!("kept, and paid for until someone deletes it: {kept}"));
