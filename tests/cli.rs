@@ -26,6 +26,7 @@ postgres:
     assert_eq!(
         lines,
         [
+            "envs/dev/config.yaml:4:9: error: `10.5.0.0/25` overlaps `10.5.0.0/24` of the subnet `a`",
             "envs/dev/config.yaml:5:26: error: `10.300.0.0/24` is not an IPv4 range like `10.5.0.0/24`",
             "envs/dev/config.yaml:7:3: error: `App` is not a valid name: use at most 63 lower-case letters, digits and `-`, \
              starting with a letter",
@@ -37,6 +38,51 @@ postgres:
     );
     assert!(told.contains("  = hint: did you mean `network`?"), "{told}");
     assert!(told.contains("10 |     netwrk: {subnet: a}\n    |     ^^^^^^\n"), "{told}");
+}
+
+#[test]
+fn wrong_references_are_reported_beside_mistakes_of_shape() {
+    let sandbox = Sandbox::new().file(
+        "envs/dev/config.yaml",
+        "instances:
+  db:
+    resources: {cores: many}
+    network: {subnet: nowhere}
+  web: [a, list]
+instance_groups:
+  app: {node_count: some}
+postgres:
+  main: {users: {app: {password: [x]}}, databases: {app: {owner: app}, api: {owner: apo}}}
+nginx:
+  front:
+    upstreams:
+      app: {group: app, port: 80}
+      api: {group: apii, port: 80}
+    locations: {/: {upstream: app}, /api: {upstream: apx}}
+dns:
+  names: {zone: example.org, records: [{name: www, to: app-1}, {name: api, to: nothing}]}
+ttl: soon
+",
+    );
+    let printed = sandbox.run(&["validate", "dev"], 2);
+    let printed = printed.err.replace("$PROJECT/envs/dev/config.yaml:", "");
+    let lines: Vec<&str> = printed.lines().filter(|line| line.contains(": error: ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "3:24: error: `cores` must be a whole number, this is a text",
+            "4:23: error: there is no subnet `nowhere`",
+            "5:8: error: `web` must be a mapping, this is a list",
+            "7:21: error: `node_count` must be a whole number, this is a text",
+            "9:34: error: `password` must be a text, this is a list",
+            "9:85: error: there is no user `apo`",
+            "14:20: error: there is no group `apii`",
+            "15:54: error: there is no upstream `apx`",
+            "17:30: error: there is no machine, front or address `nothing`",
+            "18:6: error: `soon` is not a duration: write `90s`, `5m`, `2h`, `7d` or a number of seconds",
+        ],
+        "nothing that is missing only because its own entry is wrong"
+    );
 }
 
 #[test]

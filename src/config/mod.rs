@@ -3,6 +3,7 @@
 
 mod check;
 mod file;
+mod readable;
 mod resolve;
 mod state;
 mod units;
@@ -512,17 +513,33 @@ pub fn load_source(source: &std::sync::Arc<Source>, options: &LoadOptions) -> Re
     let mut checker = check::Checker { schema: &schema, found };
     checker.check(&root, &schema, "the environment");
     let mut found = checker.found;
-    let environment = if has_errors(&found) {
-        None
-    } else {
-        let file = serde_json::from_value(without_nulls(root.to_value()))
-            .context(|| format!("`{}` passed its check but could not be read", source.file.display()))?;
-        Some(resolve::resolve(file, &root, options, &mut found)?)
-    };
-    match environment {
-        Some(environment) if !has_errors(&found) => Ok(Environment { warnings: found, ..environment }),
-        _ => Err(mistakes(&source.file, found)),
+    if has_errors(&found) {
+        found.extend(mistakes_of_the_rest(&root, &schema, options, &found));
+        return Err(mistakes(&source.file, found));
     }
+    let file =
+        read_file(&root).context(|| format!("`{}` passed its check but could not be read", source.file.display()))?;
+    let environment = resolve::resolve(file, &root, options, &mut found)?;
+    if has_errors(&found) {
+        Err(mistakes(&source.file, found))
+    } else {
+        Ok(Environment { warnings: found, ..environment })
+    }
+}
+
+fn read_file(root: &Node) -> serde_json::Result<file::File> {
+    serde_json::from_value(without_nulls(root.to_value()))
+}
+
+/// Wrong references in a file whose shape is wrong elsewhere, so that one run reports all mistakes.
+fn mistakes_of_the_rest(root: &Node, schema: &Value, options: &LoadOptions, found: &[Diagnostic]) -> Vec<Diagnostic> {
+    let Some(readable) = readable::Readable::new(root, schema, found) else { return Vec::new() };
+    let Ok(file) = read_file(&readable.root) else { return Vec::new() };
+    let mut more = Vec::new();
+    // What ends the resolving early is reported when the shape is right.
+    let _ = resolve::resolve(file, &readable.root, options, &mut more);
+    more.retain(|mistake| mistake.severity == Severity::Error && readable.holds(mistake));
+    more
 }
 
 fn has_errors(found: &[Diagnostic]) -> bool {
