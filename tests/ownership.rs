@@ -171,6 +171,11 @@ async fn ownership_another_account_is_refused_with_both_named() {
     project.sandbox.write("envs/dev/config.yaml", &format!("provider: yandex\nfolder_id: b1g\n{FILE}"));
     let said = project.run(&engine, &["destroy", "dev", "--yes"], 2).err;
     assert!(!said.contains("is left") && project.state("dev")["resources"] == state["resources"], "{said}");
+    // What only reads the state says so, too.
+    for command in ["output", "inventory", "ssh-config"] {
+        let said = project.run(&engine, &[command, "dev"], 2).err;
+        assert!(said.contains("`dev` is in docker (engine A), and this command would work in yandex"), "{said}");
+    }
     project.sandbox.write("envs/dev/config.yaml", FILE);
     project.run(&engine, &["destroy", "dev", "--yes"], 0).silent();
     assert_eq!(engine.names(), Vec::<String>::new());
@@ -430,6 +435,7 @@ async fn make(cloud: &Fake, environment: &str, project: &str, address: &str, ter
         boot: None,
         terms,
         secrets: std::collections::BTreeMap::new(),
+        unset: std::collections::BTreeSet::new(),
     };
     cloud.create(&request).await.unwrap();
 }

@@ -39,7 +39,7 @@ impl Inventory {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::open(&self.environment, redactor).await?;
         let inventory =
-            reachable(&session.environment, session.applied()?, &session.vault, &session.store.login_files())?;
+            reachable(&session.environment, session.applied_here()?, &session.vault, &session.store.login_files())?;
         match &self.host {
             None => ui.json(&inventory.to_ansible()),
             Some(host) => {

@@ -69,7 +69,7 @@ impl Output {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
         let session = Session::open(&arguments, redactor).await?;
-        let inventory = configure::inventory(&session.environment, session.applied()?, &session.vault);
+        let inventory = configure::inventory(&session.environment, session.applied_here()?, &session.vault);
         let mut outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
         if let Some(ca) = session.vault.get("ca/certificate")
             && !outputs.iter().any(|(name, _)| name == "ca")

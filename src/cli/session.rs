@@ -216,6 +216,16 @@ impl Session {
         })
     }
 
+    /// The state, for commands that use what it knows without asking the provider.
+    ///
+    /// # Errors
+    /// When there is none, or its objects are at another provider than the file names now.
+    pub(super) fn applied_here(&self) -> Result<&State> {
+        let state = self.applied()?;
+        self.ownership.site.check_account(state, None)?;
+        Ok(state)
+    }
+
     /// Takes the environment's lease, then reads the state again: another command may have written it meanwhile.
     pub(super) async fn lock(
         &mut self, what: &str, wait: Duration, redactor: &Redactor, events: &Events,

@@ -41,7 +41,7 @@ impl Ssh {
     pub(super) async fn run(&self, redactor: &Redactor) -> Result<u8> {
         let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
         let session = Session::open(&arguments, redactor).await?;
-        let state = session.applied()?;
+        let state = session.applied_here()?;
         let pool =
             Pool::new(&session.environment, state, &session.vault, Arc::clone(&session.provider), &Events::ignored())?;
         let connection = pool.ssh(&self.host).await?;

@@ -30,7 +30,7 @@ pub(super) struct SshConfig {
 impl SshConfig {
     pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
         let session = Session::open(&self.environment, redactor).await?;
-        let files = files(&session.environment, session.applied()?, &session.vault, &session.store.login_files())?;
+        let files = files(&session.environment, session.applied_here()?, &session.vault, &session.store.login_files())?;
         ui.result(&files.0);
         Ok(0)
     }
