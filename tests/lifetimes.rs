@@ -1,6 +1,10 @@
 //! Environments that live for a while: who is swept away, and who never is.
 
-use std::{collections::BTreeMap, process::Stdio, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Stdio,
+    time::Instant,
+};
 
 use infra::{
     apply::sweep,
@@ -88,6 +92,7 @@ async fn cloud(seeds: &[Seed]) -> Fake {
             boot,
             terms: &terms,
             secrets: BTreeMap::new(),
+            unset: BTreeSet::new(),
         };
         cloud.create(&request).await.unwrap();
     }

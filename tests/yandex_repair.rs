@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     support::{
         commands::PROJECT,
-        yandex::{Cloud, FOLDER},
+        yandex::{Cloud, FOLDER, Fault},
     },
     yandex::{Project, apply, planned, written},
 };
@@ -160,6 +160,28 @@ async fn yandex_a_database_that_is_found_gets_working_passwords() {
     let after = passwords();
     assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{after:?}");
     assert_eq!(apply(&root, cloud, &later).await, Tally::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_password_that_did_not_reach_the_database_is_set_by_the_next_apply() {
+    let project = Project::new("").await;
+    let file = written(&project.cloud, DATABASE).replace("report: }", "report: {password: chosen}}")
+        + "secrets: {chosen: {file: password.txt}}\n";
+    project.sandbox.write("envs/dev/config.yaml", &file);
+    project.sandbox.write("envs/dev/password.txt", "first-password-of-all");
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    let password = || project.cloud.object("dev-main")["users"][1]["password"].clone();
+    // The new password is in the state when the call to set it fails.
+    project.sandbox.write("envs/dev/password.txt", "second-password-of-all");
+    project.cloud.faults(|call| (call.changes() && call.path.contains("/users/")).then_some(Fault::FailOperation));
+    project.run(&["apply", "dev", "--yes"], 1).silent();
+    project.cloud.no_faults();
+    assert_eq!(password(), "first-password-of-all");
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(plan.contains("~ postgres.main") && plan.contains("the password of `report` was not set"), "{plan}");
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    assert_eq!(password(), "second-password-of-all");
+    assert!(project.run(&["plan", "dev"], 0).out.contains("nothing to do"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

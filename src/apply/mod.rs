@@ -5,7 +5,7 @@ mod host_keys;
 mod sweep;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -29,7 +29,7 @@ use crate::{
     provider::{Boot, Driver, Health, Object, Owner, Provider, Request},
     resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
     secret::Secret,
-    state::{Entry, Intent, State, Store, Vault},
+    state::{Entry, Intent, State, Store, Vault, secret_name},
 };
 
 /// The vault's name for the key that opens all machines of an environment.
@@ -37,12 +37,6 @@ pub const LOGIN_KEY: &str = "ssh";
 
 /// What the key that opens all machines says of itself.
 const LOGIN: &str = "infra";
-
-/// The vault's name for a secret of the environment file.
-#[must_use]
-pub fn secret(name: &str) -> String {
-    format!("secret/{name}")
-}
 
 /// How long a call may go on after the command was asked to stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -323,12 +317,13 @@ impl<'a> Run<'a> {
                 let work = async {
                     let token = token()?;
                     self.keys(resource).await?;
-                    let request = self.request(plan, resource, &token)?;
+                    let unset = users(resource)?.map(|users| self.books().vault.unset_passwords(&object.id, &users));
+                    let request = Request { unset: unset.unwrap_or_default(), ..self.request(plan, resource, &token)? };
                     let _call = self.call().await?;
                     self.until_stopped(driver.update(object, &request)).await
                 };
                 let object = self.events.watch(&subject, "changing", "changed", work).await?;
-                self.record(resource, &object).await?;
+                self.record_with_passwords(resource, &object).await?;
                 Ok(Tally { changed: 1, ..Tally::default() })
             }
             (Action::Create | Action::Replace, _) => {
@@ -388,7 +383,7 @@ impl<'a> Run<'a> {
                 self.events.warn(message);
             }
         }
-        self.record(resource, &made).await
+        self.record_with_passwords(resource, &made).await
     }
 
     /// Makes the keys of a machine, and writes what has changed: a crash never leaves a machine that we cannot trust.
@@ -415,7 +410,16 @@ impl<'a> Run<'a> {
             boot: None,
             terms: &plan.terms,
             secrets: BTreeMap::new(),
+            unset: BTreeSet::new(),
         })
+    }
+
+    /// Writes down what an object is that was created or updated: its logins have the passwords that they should have.
+    async fn record_with_passwords(&self, resource: &Resource, object: &Object) -> Result<()> {
+        if let Some(users) = users(resource)? {
+            self.books().vault.passwords_are_set(&object.id, &users);
+        }
+        self.record(resource, object).await
     }
 
     /// Writes down what an object is; nothing is pending for its address any more.
@@ -496,6 +500,7 @@ impl<'a> Run<'a> {
                     if change.address.kind.boots() {
                         host_keys::forget(&mut self.books().vault, &object.id);
                     }
+                    self.books().vault.forget_passwords(&object.id);
                     self.save(|state| {
                         state.resources.remove(&change.address);
                         state.pending.remove(&change.address);
@@ -566,15 +571,20 @@ fn token() -> Result<String> {
 
 /// The secrets that a resource names.
 fn secrets(vault: &Vault, resource: &Resource) -> Result<BTreeMap<String, Secret>> {
-    if resource.address.kind != KindName::POSTGRES {
-        return Ok(BTreeMap::new());
-    }
-    let spec: PostgresSpec = resource.spec()?;
+    let Some(users) = users(resource)? else { return Ok(BTreeMap::new()) };
     let named = |name: &String| {
-        let value = vault.get(&secret(name)).cloned();
+        let value = vault.get(&secret_name(name)).cloned();
         Ok((name.clone(), value.ok_or_else(|| Error::new(format!("the secret `{name}` was never made")))?))
     };
-    spec.users.values().map(named).collect()
+    users.values().map(named).collect()
+}
+
+/// The logins of a managed database and their secrets.
+fn users(resource: &Resource) -> Result<Option<BTreeMap<String, String>>> {
+    if resource.address.kind != KindName::POSTGRES {
+        return Ok(None);
+    }
+    Ok(Some(resource.spec::<PostgresSpec>()?.users))
 }
 
 /// Removes what a change says, with or without a last copy of the data that it holds.

@@ -47,7 +47,7 @@ impl Prepared {
 
     /// Adds to the plan of an apply which secrets it makes or changes, and leaves only those machines that a play is for.
     pub(super) fn complete(&self, session: &Session, plan: &mut Plan) {
-        plan.add_secrets(configure::review_secrets(&session.environment, &session.vault).0);
+        plan.add_secrets(configure::review_secrets(&session.environment, &session.vault).0, &session.vault);
         let reached = configure::reached(&session.environment, &self.plays);
         plan.configure.hosts.retain(|host| reached.contains(host.as_str()));
     }

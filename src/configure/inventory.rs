@@ -8,14 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::{certificates::AUTHORITY, machine};
 use crate::{
-    apply::secret,
     config::{Environment, Front, PostgresService},
     error::Error,
     name::Name,
     percent::encode,
     playbook::Inventory,
     resource::{Address, KindName, VmSpec},
-    state::{State, Vault},
+    state::{State, Vault, secret_name},
     template::{Authored, Var, Vars},
 };
 
@@ -53,7 +52,7 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
     let secrets: BTreeMap<String, String> = environment
         .secrets
         .keys()
-        .filter_map(|name| Some((name.clone(), vault.get(&secret(name))?.expose().to_owned())))
+        .filter_map(|name| Some((name.clone(), vault.get(&secret_name(name))?.expose().to_owned())))
         .collect();
     vars.insert(
         "secret",
@@ -177,7 +176,7 @@ impl View<'_> {
         let users: Map<String, Value> = service
             .users
             .iter()
-            .map(|(user, name)| (user.clone(), json!({ "password": self.secret(&secret(name)) })))
+            .map(|(user, name)| (user.clone(), json!({ "password": self.secret(&secret_name(name)) })))
             .collect();
         // The first database and its owner are what most applications want.
         let database = service.databases.first();

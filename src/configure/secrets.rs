@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use crate::{
-    apply,
     config::{self, Environment, SecretSource},
     error::{Diagnostic, Result},
     identity,
     plan::{Action, SecretChange},
     secret::Secret,
-    state::Vault,
+    state::{Vault, secret_name},
     yaml::Mark,
 };
 
@@ -62,7 +61,7 @@ pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<V
     for (name, source) in &environment.secrets {
         // What is wrong was said above.
         let Ok(decision) = decide(environment, name, source, vault) else { continue };
-        let key = apply::secret(name);
+        let key = secret_name(name);
         match decision.value {
             None => {}
             Some(New::Given(value)) => vault.put(&key, value),
@@ -79,7 +78,7 @@ pub fn prepare_secrets(environment: &Environment, vault: &mut Vault) -> Result<V
 fn decide(
     environment: &Environment, name: &str, source: &SecretSource, vault: &Vault,
 ) -> Result<Decision, Box<Diagnostic>> {
-    let stored = vault.get(&apply::secret(name));
+    let stored = vault.get(&secret_name(name));
     match source {
         SecretSource::Generate(length) => {
             let length = usize::try_from(*length).unwrap_or_default();

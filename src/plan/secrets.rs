@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Plan};
-use crate::resource::{KindName, PostgresSpec};
+use crate::{
+    resource::{KindName, PostgresSpec},
+    state::Vault,
+};
 
 /// A secret of the environment file that is made or changed. Its value is not here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,16 +20,25 @@ pub struct SecretChange {
 }
 
 impl Plan {
-    /// Adds what becomes of the secrets: a managed database whose password changes is updated, too.
-    pub fn add_secrets(&mut self, secrets: Vec<SecretChange>) {
+    /// Adds what becomes of the secrets: a managed database is updated when a password changes, or has changed and was not set.
+    pub fn add_secrets(&mut self, secrets: Vec<SecretChange>, vault: &Vault) {
         let changed = |name: &String| secrets.iter().any(|one| one.action == Action::Update && one.name == *name);
-        let kept = self.changes.iter_mut().filter(|change| change.action == Action::Keep);
-        for change in kept.filter(|change| change.address.kind == KindName::POSTGRES) {
+        for change in self.changes.iter_mut().filter(|change| change.address.kind == KindName::POSTGRES) {
             let spec = change.after.as_ref().and_then(|resource| resource.spec::<PostgresSpec>().ok());
-            let passwords = spec.map(|spec| spec.users).unwrap_or_default();
-            if let Some(name) = passwords.values().find(|name| changed(name)) {
+            let users = spec.map(|spec| spec.users).unwrap_or_default();
+            let id = change.object.as_ref().map(|object| object.id.as_str()).unwrap_or_default();
+            let unset = match change.action {
+                Action::Keep => vault.outdated_passwords(id, &users),
+                // The command that created it was killed: the secret may have changed since.
+                Action::Adopt => vault.unset_passwords(id, &users),
+                _ => continue,
+            };
+            if let Some(name) = users.values().find(|name| changed(name)) {
                 change.action = Action::Update;
                 change.reason = format!("the secret `{name}` changes");
+            } else if let Some(login) = unset.first() {
+                change.action = Action::Update;
+                change.reason = format!("the password of `{login}` was not set");
             }
         }
         self.secrets = secrets;
@@ -41,6 +53,7 @@ mod tests {
     use crate::{
         plan::{Action, Change, Configure, DataPolicy, Plan, VERSION},
         resource::{Resource, Terms},
+        state::Vault,
     };
 
     fn plan(changed: Action) -> Plan {
@@ -82,7 +95,8 @@ mod tests {
             configure: Configure::default(),
             data: DataPolicy::default(),
         };
-        plan.add_secrets(vec![SecretChange { name: "password".into(), action: changed, reason: "it is new".into() }]);
+        let changes = vec![SecretChange { name: "password".into(), action: changed, reason: "it is new".into() }];
+        plan.add_secrets(changes, &Vault::default());
         plan
     }
 

@@ -260,6 +260,8 @@ pub struct Request<'a> {
     pub terms: &'a Terms,
     /// The secrets that the resource names, by their names.
     pub secrets: BTreeMap<String, Secret>,
+    /// The logins of an existing database that may have another password than they should have.
+    pub unset: BTreeSet<String>,
 }
 
 impl Request<'_> {

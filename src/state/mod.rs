@@ -8,6 +8,7 @@ mod history;
 mod key;
 mod lease;
 mod local;
+mod passwords;
 mod pending;
 pub mod pool;
 mod postgres;
@@ -33,6 +34,7 @@ pub use self::{
     key::{Keys, is_pipeline},
     lease::{Book, Claimant, Lease, Term, is_readable, look, unlock},
     local::LocalBackend,
+    passwords::secret_name,
     pending::Intent,
     postgres::PostgresBackend,
     process::whoami,

@@ -313,9 +313,12 @@ impl Driver for PostgresDriver {
         let group = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
         let mut fields = json!({
             "DBInstanceIdentifier": name, "ApplyImmediately": true, "VpcSecurityGroupIds": { "VpcSecurityGroupId": [group] }, "DBInstanceClass": spec.class,
-            "AllocatedStorage": spec.disk_gb, "StorageType": spec.disk_type, "MasterUserPassword": password, "PubliclyAccessible": spec.public,
+            "AllocatedStorage": spec.disk_gb, "StorageType": spec.disk_type, "PubliclyAccessible": spec.public,
             "DBParameterGroupName": settings,
         });
+        if request.unset.contains(&user) {
+            fields["MasterUserPassword"] = password.into();
+        }
         if upgraded {
             fields["EngineVersion"] = spec.version.to_string().into();
             fields["AllowMajorVersionUpgrade"] = true.into();

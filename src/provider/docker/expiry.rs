@@ -39,6 +39,7 @@ impl ExpiryDriver {
             boot: None,
             terms,
             secrets: std::collections::BTreeMap::new(),
+            unset: std::collections::BTreeSet::new(),
         };
         self.create(&request).await?;
         for old in before {

@@ -205,7 +205,7 @@ impl Provider for Yandex {
             KindName::DNS_ZONE => dns::compare(spec, attributes, object),
             KindName::INSTANCE_GROUP => group_drift::compare(spec, object),
             KindName::LOAD_BALANCER => balancer::compare(spec, object),
-            KindName::POSTGRES => postgres::compare(spec, attributes, object),
+            KindName::POSTGRES => postgres_drift::compare(spec, object),
             KindName::VM => compute::compare(spec, object),
             _ => {}
         }

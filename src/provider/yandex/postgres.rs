@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     account::{Account, explain, if_there, needed, object, object_name},
@@ -17,14 +16,11 @@ use super::{
 use crate::{
     cloud::yandex::{Cluster, Network},
     error::{Error, Result},
-    identity,
     name::Name,
     provider::{Driver, Health, Object, Request},
     resource::{Address, KindName, PostgresSpec},
 };
 
-/// The attribute of a cluster: for each login, a mark of the password that it was given last.
-const PASSWORDS: &str = "passwords";
 /// The port of the connection pooler, through which clusters are reached.
 const PORT: u16 = 6432;
 /// The smallest disk, in GiB.
@@ -139,7 +135,7 @@ impl PostgresDriver {
 
     /// Makes the logins and databases what they should be. A login that the file no longer names goes; a database stays: data is
     /// not lost because a line is gone.
-    async fn furnish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec, known: &Value) -> Result<()> {
+    async fn furnish(&self, cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Result<()> {
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
         let token = request.token;
         let (users, databases) =
@@ -177,8 +173,8 @@ impl PostgresDriver {
                 let call = client.update_user(cluster, name).permissions(wanted["permissions"].clone());
                 call.send(token).await.map_err(wrong)?;
             }
-            let password = wanted["password"].as_str().unwrap_or_default();
-            if present.is_some() && known[name] != mark(cluster, name, password).as_str() {
+            if present.is_some() && request.unset.contains(name) {
+                let password = wanted["password"].as_str().unwrap_or_default();
                 client.update_user(cluster, name).password(password).send(token).await.map_err(wrong)?;
             }
         }
@@ -210,20 +206,6 @@ impl PostgresDriver {
     }
 }
 
-/// A mark of a password: whether it is another one is all that it tells.
-fn mark(cluster: &str, user: &str, password: &str) -> String {
-    identity::hex(&Sha256::digest(format!("{cluster}/{user}/{password}"))[..4])
-}
-
-/// The marks of the passwords that the logins of a cluster have now.
-fn marks(cluster: &str, request: &Request<'_>, spec: &PostgresSpec) -> Value {
-    let secret = |(name, secret): (&String, &String)| {
-        let password = request.secrets.get(secret).map(|password| password.expose().to_owned()).unwrap_or_default();
-        (name.clone(), Value::from(mark(cluster, name, &password)))
-    };
-    Value::Object(spec.users.iter().map(secret).collect())
-}
-
 /// A cluster with what is in it; nothing when it has just vanished, or is not ours.
 pub(super) async fn observe(
     account: &Account, cluster: &Cluster, networks: &[Network], environment: Option<&Name>,
@@ -235,14 +217,6 @@ pub(super) async fn observe(
     object.links = Some(networks_of(networks, &[], &cluster.security_group_ids));
     postgres_drift::note(&Inside { cluster, users: &users, databases: &databases, hosts: &hosts }, &mut object);
     Ok(Some(object))
-}
-
-/// Compares a cluster with what it should be; what only we know of it is kept.
-pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
-    if let Some(marks) = attributes.get(PASSWORDS) {
-        object.attributes.insert(PASSWORDS.to_owned(), marks.clone());
-    }
-    postgres_drift::compare(spec, object);
 }
 
 #[async_trait]
@@ -288,9 +262,7 @@ impl Driver for PostgresDriver {
         let call = call.host_specs(vec![json!({
             "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
         })]);
-        let mut object = self.0.create(self, request, call.send(request.token)).await?;
-        object.attributes.insert(PASSWORDS.to_owned(), marks(&object.id, request, &spec));
-        Ok(object)
+        self.0.create(self, request, call.send(request.token)).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -319,12 +291,10 @@ impl Driver for PostgresDriver {
             client.update_cluster(id).security_group_ids(vec![group]).send(token).await.map_err(wrong)?;
         }
         self.publish(id, request, &spec).await?;
-        self.furnish(id, request, &spec, object.attributes.get(PASSWORDS).unwrap_or(&Value::Null)).await?;
+        self.furnish(id, request, &spec).await?;
         let cluster: Cluster = client.describe(id).await.map_err(wrong)?;
-        let mut described = Self::describe(&cluster, None)
-            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))?;
-        described.attributes.insert(PASSWORDS.to_owned(), marks(id, request, &spec));
-        Ok(described)
+        Self::describe(&cluster, None)
+            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
