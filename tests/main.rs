@@ -9,6 +9,7 @@
 
 mod arguments;
 mod aws;
+mod aws_account;
 mod aws_fields;
 mod aws_repair;
 mod canaries;

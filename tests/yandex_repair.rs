@@ -194,12 +194,13 @@ async fn yandex_what_the_account_does_not_have_is_found_before_the_first_write()
     project.sandbox.write("envs/dev/config.yaml", &file);
     let printed = project.run(&["apply", "dev", "--yes"], 1);
     for expected in [
-        "zone `ru-central1-x`: does not exist; asked for at",
-        "config.yaml:4:",
-        "disk type `network-ssdd`: does not exist; asked for at",
+        "yandex lacks what this plan needs; nothing was changed",
+        "zone `ru-central1-x`: does not exist",
+        "config.yaml:4:62: error: zone",
+        "disk type `network-ssdd`: does not exist",
         "did you mean `network-ssd`?",
-        "role `viewr`: does not exist; asked for at",
-        "class of databases `s3-c2-m9`: does not exist; asked for at",
+        "role `viewr`: does not exist",
+        "class of databases `s3-c2-m9`: does not exist",
     ] {
         assert!(printed.err.contains(expected), "{expected}: {}", printed.err);
     }

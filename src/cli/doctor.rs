@@ -5,7 +5,7 @@ use clap::Args;
 use super::session::{EnvironmentArgs, OverlayArgs, Session};
 use crate::{
     cloud::docker::{Client, Endpoint},
-    config::DockerSettings,
+    config::{DockerSettings, Environment},
     error::{Error, Result},
     provider::{Finding, docker},
     secret::Redactor,
@@ -40,7 +40,8 @@ impl Doctor {
                 if session.provider.name() == "docker" {
                     machine().await?
                 } else {
-                    session.provider.diagnose(&session.owner(), &session.resources()).await
+                    let found = session.provider.diagnose(&session.owner(), &session.resources(), &[]).await;
+                    found.into_iter().map(|finding| placed(&session.environment, finding)).collect()
                 }
             }
         };
@@ -65,6 +66,18 @@ impl Doctor {
     }
 }
 
+/// A finding whose detail says which places of the file ask for what is missing.
+fn placed(environment: &Environment, finding: Finding) -> Finding {
+    let asked = finding.asked.as_ref().filter(|_| !finding.ok);
+    let places = asked.map(|asked| environment.places_of(&asked.sections, &asked.value)).unwrap_or_default();
+    if places.is_empty() {
+        return finding;
+    }
+    let places: Vec<String> =
+        places.iter().map(|at| format!("{}:{}:{}", at.file.display(), at.line, at.column)).collect();
+    Finding { detail: format!("{}; asked for at {}", finding.detail, places.join(", ")), ..finding }
+}
+
 /// What this machine needs for the local provider.
 async fn machine() -> Result<Vec<Finding>> {
     let missing = docker::missing_tools();
@@ -76,6 +89,7 @@ async fn machine() -> Result<Vec<Finding>> {
             needed: false,
             detail: "builds the base image where no image registry answers".to_owned(),
             mend: docker::INSTALL_TOOLS.to_owned(),
+            asked: None,
         },
         inotify(),
     ])
@@ -119,5 +133,6 @@ fn inotify() -> Finding {
         needed: false,
         detail: format!("{limit} a user, enough for about {} machines", limit / 5),
         mend: "sudo sysctl fs.inotify.max_user_instances=1024".to_owned(),
+        asked: None,
     }
 }

@@ -4,10 +4,10 @@ use super::session::Session;
 use crate::{
     config::{self, Environment},
     configure,
-    error::{Diagnostic, Error, Result, Severity},
-    plan::{Action, Plan},
+    error::{Diagnostic, Error, Location, Result, Severity},
+    plan::{Action, Change, Plan},
     playbook::{Loader, Play},
-    provider::Provider,
+    provider::{Finding, Provider},
     resource::Resource,
     state::{Keys, Vault},
     template::Engine,
@@ -62,24 +62,42 @@ fn report(environment: &Environment, found: Vec<Diagnostic>, ui: &Ui) -> Result<
     if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
 }
 
-/// Asks the provider for what is to be made: quotas, names that are taken, room. What a plan keeps needs nothing more.
+/// The fields that name something of the account, which a change may name too.
+const NAMING: &[&str] =
+    &["class", "cores", "memory_mb", "disk_type", "image", "zone", "zones", "roles", "version", "machine"];
+
+/// Asks the provider for what a plan needs: quotas, names that are taken, room, and what its resources name. What a plan keeps
+/// needs nothing more.
 pub(super) async fn account(session: &Session, plan: &Plan) -> Result<()> {
-    let made = plan.changes.iter().filter(|change| change.action == Action::Create);
-    let wanted: Vec<Resource> = made.filter_map(|change| change.after.clone()).collect();
-    if wanted.is_empty() {
+    let names = |change: &&Change| change.fields().iter().any(|(field, ..)| NAMING.contains(&field.as_str()));
+    let after = |change: &Change| change.after.clone();
+    let of = |action: Action| plan.changes.iter().filter(move |change| change.action == action);
+    let created: Vec<Resource> = of(Action::Create).filter_map(after).collect();
+    let changed = of(Action::Replace).chain(of(Action::Update)).filter(names);
+    let changed: Vec<Resource> = changed.filter_map(after).collect();
+    if created.is_empty() && changed.is_empty() {
         return Ok(());
     }
-    let findings = session.provider.diagnose(&plan.owner(), &wanted).await;
-    let missing: Vec<_> = findings.iter().filter(|finding| finding.needed && !finding.ok).collect();
+    let findings = session.provider.diagnose(&plan.owner(), &created, &changed).await;
+    let missing = findings.iter().filter(|finding| finding.needed && !finding.ok);
+    let mut missing: Vec<Diagnostic> = missing.flat_map(|finding| mistakes(&session.environment, finding)).collect();
+    missing.sort_by(|a, b| a.location.cmp(&b.location));
     if missing.is_empty() {
         return Ok(());
     }
-    let mut lines = String::new();
-    for finding in &missing {
-        lines += &format!("\n  {}: {}", finding.check, finding.detail);
-    }
-    let error =
-        Error::new(format!("{} lacks what this plan needs; nothing was changed{lines}", session.provider.name()));
-    let mends = missing.iter().map(|finding| finding.mend.clone()).filter(|mend| !mend.is_empty());
-    Err(mends.fold(error, Error::hint))
+    let summary = format!("{} lacks what this plan needs; nothing was changed", session.provider.name());
+    // Nothing is wrong with the command: the same file may be applied in another account.
+    Err(Error::from_diagnostics(summary, missing).begun())
+}
+
+/// What an account does not have, at each place that asks for it.
+fn mistakes(environment: &Environment, finding: &Finding) -> Vec<Diagnostic> {
+    let hint = Some(finding.mend.clone()).filter(|mend| !mend.is_empty());
+    let mistake = |location: Option<Location>| Diagnostic {
+        hint: hint.clone(),
+        ..Diagnostic::error(location, format!("{}: {}", finding.check, finding.detail))
+    };
+    let asked = finding.asked.as_ref();
+    let places = asked.map(|asked| environment.places_of(&asked.sections, &asked.value)).unwrap_or_default();
+    if places.is_empty() { vec![mistake(None)] } else { places.into_iter().map(|place| mistake(Some(place))).collect() }
 }

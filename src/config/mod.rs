@@ -3,6 +3,7 @@
 
 mod check;
 mod file;
+mod places;
 mod readable;
 mod resolve;
 mod state;
@@ -102,6 +103,8 @@ pub struct Environment {
     pub cloud_only: Vec<(String, yaml::Mark)>,
     /// What the user should know about the file.
     pub warnings: Vec<Diagnostic>,
+    /// The file as it is written.
+    pub text: Node,
 }
 
 impl Environment {

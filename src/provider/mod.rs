@@ -2,6 +2,7 @@
 //! in-memory cloud for tests. May import `cloud`, `config`, `resource` and the vocabulary.
 
 mod adopt;
+mod asked;
 pub mod aws;
 mod bill;
 mod cloud_init;
@@ -101,8 +102,9 @@ pub trait Provider: Send + Sync {
         Vec::new()
     }
 
-    /// What making these resources needs of the account: credentials, permissions, quotas, free names, room.
-    async fn diagnose(&self, _owner: &Owner, _wanted: &[Resource]) -> Vec<Finding> {
+    /// What creating these resources needs of the account: credentials, permissions, quotas, free names, room. What the others
+    /// name, which exist and change, such as a class, it must have too.
+    async fn diagnose(&self, _owner: &Owner, _created: &[Resource], _changed: &[Resource]) -> Vec<Finding> {
         Vec::new()
     }
 
@@ -167,17 +169,29 @@ pub struct Finding {
     pub detail: String,
     /// What mends it.
     pub mend: String,
+    /// Who asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// A value that sections of the environment's file ask for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asked {
+    /// The value, as the file writes it.
+    pub value: String,
+    /// Where the sections begin.
+    pub sections: BTreeSet<String>,
 }
 
 impl Finding {
-    /// Something that is needed, from the call that asked for it.
+    /// Something that is needed, from the answer of the account.
     #[must_use]
-    pub fn of(check: &str, asked: Result<String>) -> Self {
-        let (ok, detail, mend) = match asked {
+    pub fn of(check: &str, answer: Result<String>) -> Self {
+        let (ok, detail, mend) = match answer {
             Ok(detail) => (true, detail, String::new()),
             Err(error) => (false, error.to_string(), error.hints().join("; ")),
         };
-        Self { check: check.to_owned(), ok, needed: true, detail, mend }
+        Self { check: check.to_owned(), ok, needed: true, detail, mend, asked: None }
     }
 }
 

@@ -417,6 +417,30 @@ fn exchange(action: &str) -> Option<&'static str> {
     }
 }
 
+/// What moto does not have: the classes of PostgreSQL servers.
+fn database_offerings(request: &str) -> String {
+    let classes =
+        ["t3.micro", "t3.small", "t3.medium", "t3.large", "r6i.large", "t3.xlarge", "r6i.xlarge", "m6i.4xlarge"];
+    let class = field(request, "DBInstanceClass");
+    let mut options = String::new();
+    let asked = classes.iter().filter(|known| class.is_empty() || class == format!("db.{known}"));
+    for (version, disk) in
+        asked.flat_map(|_| ["13.4", "14.9", "15.4", "16.1", "17.2"]).flat_map(|v| [(v, "gp2"), (v, "gp3")])
+    {
+        let zones =
+            ["a", "b", "c"].map(|zone| format!("<AvailabilityZone><Name>{REGION}{zone}</Name></AvailabilityZone>"));
+        options += &format!(
+            "<OrderableDBInstanceOption><EngineVersion>{version}</EngineVersion><StorageType>{disk}</StorageType>\
+             <AvailabilityZones>{}</AvailabilityZones></OrderableDBInstanceOption>",
+            zones.concat()
+        );
+    }
+    format!(
+        "<R><DescribeOrderableDBInstanceOptionsResult><OrderableDBInstanceOptions>{options}</OrderableDBInstanceOptions>\
+         </DescribeOrderableDBInstanceOptionsResult></R>"
+    )
+}
+
 /// The settings of databases that have their usual values again: moto cannot take a setting back.
 #[derive(Default)]
 struct ResetSettings(BTreeSet<(String, String)>);
@@ -525,6 +549,9 @@ async fn forward(
     }
     if let Some(answer) = exchange(&action) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
+    }
+    if action == "DescribeOrderableDBInstanceOptions" {
+        return Response::builder().status(200).body(Body::from(database_offerings(&text))).unwrap();
     }
     if let Some(answer) = proxy.seen.lock().unwrap().settings.change(&action, &text) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     clock::Clock,
-    error::{Context, Error, Result},
+    error::{Context, Error, Result, did_you_mean},
     files, identity,
     secret::Secret,
 };
@@ -41,6 +41,9 @@ pub struct Keys {
     pub expires: Option<i64>,
 }
 
+/// Profiles by name, with their settings.
+type Profiles = BTreeMap<String, BTreeMap<String, String>>;
+
 /// The variables and files that tell who calls; tests give their own.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -50,6 +53,8 @@ pub struct Sources {
     pub home: Option<PathBuf>,
     /// The profile, when the file names one.
     pub profile: Option<String>,
+    /// Where the file names it, for messages.
+    pub place: Option<String>,
 }
 
 /// The variables that matter.
@@ -81,7 +86,12 @@ impl Sources {
     pub fn of_process(profile: Option<String>) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the variables that every tool of this cloud honours")]
         let read = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok().filter(|v| !v.is_empty())?));
-        Self { variables: VARIABLES.iter().filter_map(read).collect(), home: std::env::home_dir(), profile }
+        Self {
+            variables: VARIABLES.iter().filter_map(read).collect(),
+            home: std::env::home_dir(),
+            profile,
+            place: None,
+        }
     }
 
     /// A variable.
@@ -94,17 +104,46 @@ impl Sources {
         self.profile.as_deref().or_else(|| self.variable("AWS_PROFILE")).unwrap_or("default")
     }
 
+    /// The profile that the file or AWS_PROFILE names, and where; nobody has to name one.
+    fn named_profile(&self) -> Option<(&str, &str)> {
+        let place = self.place.as_deref().unwrap_or("`aws.profile`");
+        let own = self.profile.as_deref().map(|name| (name, place));
+        own.or_else(|| Some((self.variable("AWS_PROFILE")?, "AWS_PROFILE")))
+    }
+
+    /// The files that hold profiles, each with what stands before the name of a profile there.
+    fn files(&self) -> Vec<(PathBuf, &'static str)> {
+        let files = [("AWS_CONFIG_FILE", "config", "profile "), ("AWS_SHARED_CREDENTIALS_FILE", "credentials", "")];
+        let path = |(variable, usual, prefix): (&str, &str, &'static str)| match (self.variable(variable), &self.home) {
+            (Some(path), _) => Some((PathBuf::from(path), prefix)),
+            (None, Some(home)) => Some((home.join(".aws").join(usual), prefix)),
+            (None, None) => None,
+        };
+        files.into_iter().filter_map(path).collect()
+    }
+
+    /// A profile that is named and that no file has.
+    fn unknown_profile(&self, name: &str, place: &str, profiles: &Profiles) -> Error {
+        let shown = |path: &Path| match self.home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
+            Some(rest) => format!("`~/{}`", rest.display()),
+            None => format!("`{}`", path.display()),
+        };
+        let files: Vec<String> = self.files().iter().map(|(path, _)| shown(path)).collect();
+        let known = profiles.keys().filter(|name| !name.starts_with("sso-session ")).map(String::as_str);
+        let hint = match did_you_mean(name, known.clone()) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None if known.clone().next().is_none() => {
+                format!("there is none at all; `aws configure --profile {name}` makes one")
+            }
+            None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
+        };
+        Error::usage(format!("aws: the profile `{name}` ({place}) is not in {}", files.join(" or "))).hint(hint)
+    }
+
     /// Profiles of both files, by name: keys of the credentials file win over those of the configuration.
-    fn profiles(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
-        let mut profiles: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for (variable, usual, prefix) in
-            [("AWS_CONFIG_FILE", "config", "profile "), ("AWS_SHARED_CREDENTIALS_FILE", "credentials", "")]
-        {
-            let path = match (self.variable(variable), &self.home) {
-                (Some(path), _) => PathBuf::from(path),
-                (None, Some(home)) => home.join(".aws").join(usual),
-                (None, None) => continue,
-            };
+    fn profiles(&self) -> Result<Profiles> {
+        let mut profiles = Profiles::new();
+        for (path, prefix) in self.files() {
             if path.is_file() {
                 for (section, pairs) in sections(&files::read_text(&path)?) {
                     let name = section.strip_prefix(prefix).unwrap_or(&section).trim().to_owned();
@@ -196,6 +235,11 @@ impl Chain {
             return Ok(Keys { id: id.to_owned(), secret: Secret::new(secret), session, expires: None });
         }
         let profiles = sources.profiles()?;
+        if let Some((name, place)) = sources.named_profile()
+            && !profiles.contains_key(name)
+        {
+            return Err(sources.unknown_profile(name, place, &profiles));
+        }
         if profiles.contains_key(sources.profile_name())
             && let Some(keys) = Box::pin(self.of_profile(client, &profiles, sources.profile_name(), DEPTH)).await?
         {
@@ -228,7 +272,7 @@ impl Chain {
 
     /// The keys of a profile: its own, those of a role that another profile assumes, or those of single sign-on.
     async fn of_profile(
-        &self, client: &super::Client, profiles: &BTreeMap<String, BTreeMap<String, String>>, name: &str, depth: u32,
+        &self, client: &super::Client, profiles: &Profiles, name: &str, depth: u32,
     ) -> Result<Option<Keys>> {
         let profile = profiles.get(name).ok_or_else(|| Error::usage(format!("aws: there is no profile `{name}`")))?;
         let value = |key: &str| profile.get(key).map(String::as_str);
@@ -257,8 +301,7 @@ impl Chain {
 
     /// Keys for the token that `aws sso login` has left in its cache.
     async fn of_sign_on(
-        &self, client: &super::Client, profiles: &BTreeMap<String, BTreeMap<String, String>>, name: &str,
-        account: &str, role: &str,
+        &self, client: &super::Client, profiles: &Profiles, name: &str, account: &str, role: &str,
     ) -> Result<Keys> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -335,6 +378,23 @@ mod tests {
         assert_eq!(sources.setting("aws_access_key_id").unwrap().as_deref(), Some("A"));
         let default = Sources { home: Some(folder.path().to_owned()), ..Sources::default() };
         assert_eq!(default.setting("region").unwrap().as_deref(), Some("eu-central-1"));
+    }
+
+    #[test]
+    fn a_profile_that_no_file_has_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(".aws")).unwrap();
+        std::fs::write(folder.path().join(".aws/config"), "[profile work]\nregion = x\n[sso-session all]\n").unwrap();
+        let home = Some(folder.path().to_owned());
+        let sources =
+            Sources { home, profile: Some("wrok".into()), place: Some("config.yaml:2:7".into()), ..Sources::default() };
+        let (name, place) = sources.named_profile().unwrap();
+        let error = sources.unknown_profile(name, place, &sources.profiles().unwrap());
+        assert_eq!(
+            error.to_string(),
+            "aws: the profile `wrok` (config.yaml:2:7) is not in `~/.aws/config` or `~/.aws/credentials`"
+        );
+        assert_eq!(error.hints(), ["did you mean `work`?"]);
     }
 
     #[test]

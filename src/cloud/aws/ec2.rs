@@ -311,6 +311,10 @@ objects! {
     Mapping { device_name: String, ebs: Ebs }
     /// That volume.
     Ebs { volume_id: String }
+    /// A zone of the region that the account may use.
+    AvailabilityZone { zone_name: String, zone_state: String }
+    /// A class of machines in a zone that has it.
+    InstanceTypeOffering { instance_type: String, location: String }
 }
 
 impl Instance {
@@ -360,6 +364,8 @@ listed! {
     Image "DescribeImages" "imagesSet";
     Reservation "DescribeInstances" "reservationSet";
     LaunchTemplate "DescribeLaunchTemplates" "launchTemplates";
+    AvailabilityZone "DescribeAvailabilityZones" "availabilityZoneInfo";
+    InstanceTypeOffering "DescribeInstanceTypeOfferings" "instanceTypeOfferingSet";
 }
 
 /// Kinds whose objects have tags, and are found by their id.
@@ -405,12 +411,18 @@ impl Client {
         if !filters.is_empty() {
             fields.insert("Filter".to_owned(), filters.into());
         }
-        // Addresses come all at once: that action knows no pages.
-        if T::ACTION != "DescribeAddresses" {
+        match T::ACTION {
+            // These come all at once: their actions know no pages.
+            "DescribeAddresses" | "DescribeAvailabilityZones" => {}
             // Templates come in smaller pages than the rest.
-            let most = if T::ACTION == "DescribeLaunchTemplates" { 200 } else { 1000 };
-            fields.insert("MaxResults".to_owned(), most.into());
+            "DescribeLaunchTemplates" => drop(fields.insert("MaxResults".to_owned(), 200.into())),
+            _ => drop(fields.insert("MaxResults".to_owned(), 1000.into())),
         }
+        self.pages(fields).await
+    }
+
+    /// All objects that the pages of a list have.
+    pub(super) async fn pages<T: Listed>(&self, mut fields: Map<String, Value>) -> Result<Vec<T>> {
         let mut all = Vec::new();
         loop {
             let mut page = self.query(Service::Ec2, T::ACTION, &fields, true).await?;

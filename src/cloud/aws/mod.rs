@@ -4,6 +4,7 @@
 //! botocore ships; the rules of retries follow <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>.
 
 pub mod autoscaling;
+pub mod catalogue;
 pub mod credentials;
 pub mod ec2;
 pub mod elb;

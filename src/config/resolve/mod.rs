@@ -135,6 +135,7 @@ pub(super) fn resolve(
         state_marks,
         cloud_only,
         warnings: Vec::new(),
+        text: root.clone(),
         folder,
     };
     check_var_files(&environment, found);

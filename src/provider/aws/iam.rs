@@ -33,6 +33,11 @@ pub(super) fn policy(role: &str) -> String {
     }
 }
 
+/// The role of the file that a policy is: the name of one of Amazon's, or a full name.
+pub(super) fn role(policy: &str) -> &str {
+    policy.strip_prefix(OWN).unwrap_or(policy)
+}
+
 /// Service accounts.
 pub(super) struct ServiceAccountDriver(pub(super) Account);
 

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{iam, postgres, ranges};
 use crate::{
     config::{Cidr, Environment},
-    error::Diagnostic,
     name::Name,
-    provider::{dns, managed_postgres, openings, second_disks},
+    provider::{dns, openings},
     resource::{
         Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
         Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
@@ -41,6 +40,11 @@ const CLASSES: &[(&str, u32, u64)] = &[
     ("r6i.16xlarge", 64, 512 * 1024),
 ];
 
+/// The names of the classes that infra chooses from.
+pub(super) fn class_names() -> impl Iterator<Item = &'static str> {
+    CLASSES.iter().map(|(name, ..)| *name)
+}
+
 /// The cheapest class that has as many processors and as much memory, in MB.
 pub(super) fn class_of(cores: u32, memory_mb: u64) -> Option<&'static str> {
     let fits = |(_, has, memory): &&(&str, u32, u64)| *has >= cores && *memory >= memory_mb;
@@ -53,7 +57,7 @@ pub(super) fn cores_of(class: &str) -> u32 {
 }
 
 /// The cheapest class that has what a machine asks for.
-fn class(spec: &VmSpec) -> Option<&'static str> {
+pub(super) fn class(spec: &VmSpec) -> Option<&'static str> {
     class_of(spec.cores, spec.memory_mb)
 }
 
@@ -74,7 +78,7 @@ fn other_zone(zone: &str) -> String {
 }
 
 /// The subnets of the file, with their ranges.
-fn subnets(environment: &Environment) -> impl Iterator<Item = (&Resource, Cidr)> {
+pub(super) fn subnets(environment: &Environment) -> impl Iterator<Item = (&Resource, Cidr)> {
     let subnets = environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET);
     subnets.filter_map(|subnet| Some((subnet, subnet.spec::<SubnetSpec>().ok()?.cidr.parse().ok()?)))
 }
@@ -86,7 +90,7 @@ fn zones_named(environment: &Environment, usual_zone: &str) -> BTreeSet<String> 
 }
 
 /// Whether a small subnet in another zone is needed: a managed database must be able to be in two zones, and the file names one.
-fn needs_second_zone(environment: &Environment, usual_zone: &str) -> bool {
+pub(super) fn needs_second_zone(environment: &Environment, usual_zone: &str) -> bool {
     let managed = environment.resources.iter().any(|one| one.address.kind == KindName::POSTGRES);
     managed && zones_named(environment, usual_zone).len() < 2
 }
@@ -275,141 +279,9 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
     all.extend(made);
 }
 
-/// What of an environment this cloud does not sell, and what is done otherwise than in other clouds.
-pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
-        if let Ok(spec) = one.spec::<VmSpec>()
-            && class(&spec).is_none()
-        {
-            let message = format!("no class of machines has {} cores and {} MB", spec.cores, spec.memory_mb);
-            let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
-            found.push(Diagnostic::error(place, message).hint("take fewer cores or less memory"));
-        }
-    }
-    found.extend(unknown_images(environment));
-    found.extend(check_ranges(environment, usual_zone));
-    for (name, group) in &environment.groups {
-        let warn = |message: String| Diagnostic::warning(group.mark.location(), message);
-        if !group.zones.is_empty() {
-            found.push(warn(format!("`{name}` is in the zone of its subnet: `allocation_policy` does nothing here")));
-        }
-        if group.health_check.is_some() {
-            found.push(warn(format!(
-                "`{name}` is healed when a machine does not run: `health_check` does nothing here"
-            )));
-        }
-    }
-    found.extend(second_disks(environment));
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::REGISTRY) {
-        let message = format!("`{}` at {}: provider `aws` makes no registries", one.address, one.origin);
-        found.push(Diagnostic::error(None, message).hint("make one by hand, or take `provider: yandex`"));
-    }
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
-        if let Ok(spec) = one.spec::<PostgresSpec>() {
-            check_postgres(environment, one, &spec, &mut found);
-        }
-    }
-    found
-}
-
-/// Image families that no vendor publishes and for which the file names no image; the members of a group have one place.
-fn unknown_images(environment: &Environment) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
-        let Ok(VmSpec { image: family, .. }) = one.spec::<VmSpec>() else { continue };
-        if environment.aws.images.contains_key(&family) || super::compute::parameter(&family).is_some() {
-            continue;
-        }
-        let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
-        let mistake = Diagnostic::error(place, format!("provider `aws` knows no image of the family `{family}`"))
-            .hint(super::compute::name_the_image(&family));
-        if !found.contains(&mistake) {
-            found.push(mistake);
-        }
-    }
-    found
-}
-
-/// Whether a network of this cloud can have the ranges of the subnets.
-fn check_ranges(environment: &Environment, usual_zone: &str) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let all: Vec<(&Resource, Cidr)> = subnets(environment).collect();
-    let Some((_, first)) = all.first().copied() else { return found };
-    let second_zone = needs_second_zone(environment, usual_zone);
-    for (number, (subnet, cidr)) in all.iter().enumerate() {
-        let mut wrong = |message: String, hint: &str| {
-            let place = environment.subnet_marks.get(&subnet.address.name).map(crate::yaml::Mark::location);
-            found.push(Diagnostic::error(place, message).hint(hint));
-        };
-        let smallest = if second_zone && number == 0 { ranges::SMALLEST - 2 } else { ranges::SMALLEST - 1 };
-        if cidr.prefix < ranges::LARGEST {
-            let message =
-                format!("`{cidr}` is too large: a network has ranges of at most 65,536 addresses here (`/16`)");
-            wrong(message, "divide it into several subnets");
-        } else if cidr.prefix > smallest {
-            let message =
-                format!("`{cidr}` is too small: its parts have at least 16 addresses each here (`/{smallest}`)");
-            let hint = if smallest == ranges::SMALLEST - 1 {
-                "one half is for private machines, one for public ones"
-            } else {
-                "one half is for private machines, one for public ones, and the database needs a part of it in another \
-                 zone; or name a second subnet, in another zone"
-            };
-            wrong(message, hint);
-        } else if ranges::family(*cidr) != ranges::family(first) {
-            let message = format!("a network has not both `{first}` and `{cidr}` here");
-            wrong(message, "choose all ranges from 10.0.0.0/8, or all from 172.16.0.0/12, or all from 192.168.0.0/16");
-        }
-    }
-    found
-}
-
-/// What of a managed database this cloud does otherwise than the file asks.
-fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
-    let place = managed_postgres::place(environment, one);
-    let mut completed = spec.clone();
-    postgres::complete(&mut completed);
-    found.extend(managed_postgres::adjusted(place.as_ref(), spec, &completed));
-    // The service's API makes one login and one database; all else is SQL.
-    let extensions = spec.databases.values().any(|database| !database.extensions.is_empty());
-    if spec.users.len() != 1 || spec.databases.len() > 1 || extensions {
-        let message = "a managed database has one login here, at most one database, and no extensions from the start";
-        found.push(
-            Diagnostic::error(place.clone(), message).hint(
-                "`managed: false` runs it on a machine; or make the rest with `community.postgresql` in a playbook",
-            ),
-        );
-    }
-    for (name, value) in &spec.settings {
-        if let Err(why) = postgres::setting(name, value) {
-            found.push(Diagnostic::error(place.clone(), format!("the setting `{name}`: {why}")));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{other_zone, unknown_images};
-    use crate::{
-        config::{LoadOptions, load_source},
-        yaml::Source,
-    };
-
-    #[test]
-    fn an_image_family_has_an_image() {
-        let text = "provider: aws\ninstances:\n  a: {image_family: windows-11}\n  b: {image_family: mine}\n  c: {}\n\
-                    instance_groups:\n  d: {node_count: 2, image_family: fedora-44}\naws: {images: {mine: ami-1}}\n";
-        let environment = load_source(&Source::new("/p/envs/dev/config.yaml", text), &LoadOptions::default()).unwrap();
-        let found: Vec<String> = unknown_images(&environment).iter().map(ToString::to_string).collect();
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(
-            found[0].contains("config.yaml:3:") && found[0].contains("no image of the family `windows-11`"),
-            "{found:?}"
-        );
-        assert!(found[0].contains("aws: {images: {windows-11: ami-...}}"), "{found:?}");
-        assert!(found[1].contains("config.yaml:7:") && found[1].contains("`fedora-44`"), "{found:?}");
-    }
+    use super::other_zone;
 
     #[test]
     fn the_second_zone_is_another_one() {

@@ -6,7 +6,9 @@
 mod address;
 mod adopt;
 mod balancer;
+mod check;
 mod compute;
+mod diagnose;
 mod dns;
 mod gateway;
 mod group;
@@ -97,6 +99,9 @@ impl Aws {
     pub fn open(environment: &Environment) -> Result<Self> {
         let settings = environment.aws.clone();
         let mut sources = Sources::of_process(settings.profile.clone());
+        let profile = settings.profile.as_ref();
+        let places = profile.map(|name| environment.places_of(&std::collections::BTreeSet::new(), name));
+        sources.place = places.and_then(|places| places.first().map(ToString::to_string));
         if let Some(file) = &settings.shared_credentials_file {
             let path = environment.folder.join(file).display().to_string();
             sources.variables.insert("AWS_SHARED_CREDENTIALS_FILE".to_owned(), path);
@@ -204,7 +209,7 @@ impl Provider for Aws {
     }
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
-        layout::check(environment, &self.account.zone)
+        check::check(environment, &self.account.zone)
     }
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {
@@ -221,31 +226,8 @@ impl Provider for Aws {
         items
     }
 
-    async fn diagnose(&self, _owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
-        let client = &self.account.client;
-        let caller = client.caller_identity().await.map_err(Error::from);
-        let mut findings = vec![Finding::of("credentials", caller.map(|caller| caller.name))];
-        if !findings[0].ok {
-            return findings;
-        }
-        let networks = client.list::<crate::cloud::aws::ec2::Vpc>(&[]).await.map_err(Error::from);
-        findings.push(Finding::of("networks can be read", networks.map(|all| format!("{} in the region", all.len()))));
-        let mut families: Vec<String> = quota::machines(wanted).into_iter().map(|(_, machine)| machine.image).collect();
-        families.sort();
-        families.dedup();
-        for family in families {
-            findings.push(Finding::of(&format!("image family `{family}`"), self.account.image(&family).await));
-        }
-        match self.account.used().await {
-            Ok(used) => {
-                for quota in quota::QUOTAS {
-                    let limit = client.service_quota(quota.service, quota.code).await.map_err(Error::from);
-                    findings.extend(quota.finding(limit, &used, wanted));
-                }
-            }
-            Err(error) => findings.push(Finding { needed: false, ..Finding::of("quotas", Err(error)) }),
-        }
-        findings
+    async fn diagnose(&self, _owner: &Owner, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
+        diagnose::findings(&self.account, created, changed).await
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {

@@ -110,6 +110,11 @@ impl Account {
 }
 
 impl Quota {
+    /// How much of it an environment takes.
+    pub(super) fn takes(&self, wanted: &[Resource]) -> u32 {
+        (self.taken)(wanted)
+    }
+
     /// Whether there is room; nothing when the environment takes nothing of it.
     pub(super) fn finding(&self, limit: Result<f64>, used: &Used, wanted: &[Resource]) -> Option<Finding> {
         let (used, taken) = ((self.used)(used), (self.taken)(wanted));
@@ -128,6 +133,7 @@ impl Quota {
             needed: true,
             detail: format!("{used} of {limit} are used, and this environment takes {taken}"),
             mend: "ask for more in the console (Service Quotas), or remove what uses it up".to_owned(),
+            asked: None,
         })
     }
 }

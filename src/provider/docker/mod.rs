@@ -185,8 +185,8 @@ impl Provider for Docker {
         Ok(())
     }
 
-    async fn diagnose(&self, owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
-        self.lacks(owner, wanted).await
+    async fn diagnose(&self, owner: &Owner, created: &[Resource], _changed: &[Resource]) -> Vec<Finding> {
+        self.lacks(owner, created).await
     }
 
     async fn mark(&self, owner: &Owner, terms: &Terms, _objects: &[Object]) -> Result<()> {

@@ -1,22 +1,21 @@
 //! What making resources needs of the account: the folder, roles, images, zones, types of disks, quotas.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::account::Account;
 use crate::{
     cloud::yandex::{Catalogue, Quota},
     error::Error,
-    provider::Finding,
+    provider::{
+        Asked, Finding,
+        asked::{Names, collect, disk_types, images, known, machine},
+    },
     resource::{
         AddressSpec, DiskSpec, InstanceGroupSpec, KindName, PostgresSpec, Resource, RoleBindingSpec, SubnetSpec, VmSpec,
     },
 };
 
-/// Names that resources ask for, each with the places that ask for it.
-type Asked = BTreeMap<String, BTreeSet<String>>;
-
 /// All findings.
-pub(super) async fn findings(account: &Account, wanted: &[Resource]) -> Vec<Finding> {
+pub(super) async fn findings(account: &Account, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
+    let wanted: &[Resource] = &[created, changed].concat();
     let (client, folder) = (&account.client, &account.folder);
     let found = client.folder(folder).await.map_err(|error| account.no_folder(error));
     let cloud = found.as_ref().map(|folder| folder.cloud_id.clone()).unwrap_or_default();
@@ -31,8 +30,8 @@ pub(super) async fn findings(account: &Account, wanted: &[Resource]) -> Vec<Find
     findings.push(Finding::of("roles can be read", bindings.map(|all| format!("{} in the folder", all.len()))));
     for (family, places) in images(wanted) {
         let image = account.image(&family).await;
-        let image = image.map_err(|error| error.context(format!("asked for at {}", list(&places))));
-        findings.push(Finding::of(&format!("image family `{family}`"), image));
+        let asked = Some(Asked { value: family.clone(), sections: places });
+        findings.push(Finding { asked, ..Finding::of(&format!("image family `{family}`"), image) });
     }
     let sections = [
         ("zone", Catalogue::Zones, zones(wanted)),
@@ -50,7 +49,7 @@ pub(super) async fn findings(account: &Account, wanted: &[Resource]) -> Vec<Find
     }
     for service in ["vpc", "compute"] {
         match client.quotas(&cloud, service).await {
-            Ok(quotas) => findings.extend(quotas.iter().filter_map(|quota| self::quota(quota, wanted))),
+            Ok(quotas) => findings.extend(quotas.iter().filter_map(|quota| self::quota(quota, created))),
             Err(error) => findings
                 .push(Finding { needed: false, ..Finding::of(&format!("quotas of `{service}`"), Err(error.into())) }),
         }
@@ -58,52 +57,7 @@ pub(super) async fn findings(account: &Account, wanted: &[Resource]) -> Vec<Find
     findings
 }
 
-fn list(places: &BTreeSet<String>) -> String {
-    places.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether a name is in a catalogue of the cloud.
-fn known(what: &str, name: &str, places: &BTreeSet<String>, there: &[String]) -> Finding {
-    let ok = there.iter().any(|one| one == name);
-    let close = crate::error::did_you_mean(name, there.iter().map(String::as_str));
-    let mend = match close {
-        Some(close) => format!("did you mean `{close}`?"),
-        None if there.len() <= 20 => format!("there are: {}", there.join(", ")),
-        None => format!("the cloud has no {what} `{name}`"),
-    };
-    Finding {
-        check: format!("{what} `{name}`"),
-        ok,
-        needed: true,
-        detail: if ok { "exists".to_owned() } else { format!("does not exist; asked for at {}", list(places)) },
-        mend: if ok { String::new() } else { mend },
-    }
-}
-
-fn collect(wanted: &[Resource], of: impl Fn(&Resource) -> Vec<Option<String>>) -> Asked {
-    let mut asked = Asked::new();
-    for one in wanted {
-        for name in of(one).into_iter().flatten().filter(|name| !name.is_empty()) {
-            asked.entry(name).or_default().insert(one.origin.clone());
-        }
-    }
-    asked
-}
-
-/// The machines that a resource is.
-fn machine(one: &Resource) -> Option<VmSpec> {
-    match one.address.kind {
-        KindName::VM => one.spec().ok(),
-        KindName::INSTANCE_GROUP => Some(one.spec::<InstanceGroupSpec>().ok()?.machine),
-        _ => None,
-    }
-}
-
-fn images(wanted: &[Resource]) -> Asked {
-    collect(wanted, |one| vec![machine(one).map(|machine| machine.image)])
-}
-
-fn zones(wanted: &[Resource]) -> Asked {
+fn zones(wanted: &[Resource]) -> Names {
     collect(wanted, |one| match one.address.kind {
         KindName::SUBNET => vec![one.spec::<SubnetSpec>().ok().and_then(|spec| spec.zone)],
         KindName::ADDRESS => vec![one.spec::<AddressSpec>().ok().and_then(|spec| spec.zone)],
@@ -117,14 +71,7 @@ fn zones(wanted: &[Resource]) -> Asked {
     })
 }
 
-fn disk_types(wanted: &[Resource]) -> Asked {
-    collect(wanted, |one| match one.address.kind {
-        KindName::DISK => vec![one.spec::<DiskSpec>().ok().and_then(|spec| spec.disk_type)],
-        _ => vec![machine(one).and_then(|machine| machine.disk_type)],
-    })
-}
-
-fn roles(wanted: &[Resource]) -> Asked {
+fn roles(wanted: &[Resource]) -> Names {
     let of = |one: &Resource| one.spec::<RoleBindingSpec>().map(|spec| spec.roles).unwrap_or_default();
     collect(wanted, |one| match one.address.kind {
         KindName::ROLE_BINDING => of(one).into_iter().map(Some).collect(),
@@ -132,7 +79,7 @@ fn roles(wanted: &[Resource]) -> Asked {
     })
 }
 
-fn classes(wanted: &[Resource]) -> Asked {
+fn classes(wanted: &[Resource]) -> Names {
     collect(wanted, |one| match one.address.kind {
         KindName::POSTGRES => vec![one.spec::<PostgresSpec>().ok().and_then(|spec| spec.class)],
         _ => Vec::new(),
@@ -174,5 +121,6 @@ fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
         needed: true,
         detail: format!("{} of {} are used, and this environment takes {needed}", quota.usage, quota.limit),
         mend: "ask for more in the console (Quotas), or remove what uses it up".to_owned(),
+        asked: None,
     })
 }

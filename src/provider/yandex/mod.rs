@@ -192,8 +192,8 @@ impl Provider for Yandex {
         })
     }
 
-    async fn diagnose(&self, _owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
-        diagnose::findings(&self.account, wanted).await
+    async fn diagnose(&self, _owner: &Owner, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
+        diagnose::findings(&self.account, created, changed).await
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
