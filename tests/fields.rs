@@ -151,6 +151,7 @@ fn fields_have_a_page() {
             for link in rules.links {
                 let becomes = match link.change {
                     LinkChange::InPlace => "is pointed to the new one",
+                    LinkChange::Restart => "is pointed to the new one; it is stopped for that and started again",
                     LinkChange::Replace => "is replaced, too",
                     LinkChange::Keep => "stays as it is",
                 };

@@ -46,7 +46,7 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&Sta
         }
         for change in changes.values_mut().filter(|change| exists(change)) {
             let rules = (policy.rules)(change.address.kind);
-            let points = |need: &&Address| rules.link(need.kind) == LinkChange::InPlace && moving.contains_key(*need);
+            let points = |need: &&Address| rules.link(need.kind).is_in_place() && moving.contains_key(*need);
             change.follows = change.needs.iter().filter(points).cloned().collect();
             let Some(first) = change.follows.first().filter(|_| change.action != Action::Update) else { continue };
             let how = match moving[first] {
@@ -55,8 +55,12 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&Sta
                 _ => "replaced",
             };
             let adopted = change.action == Action::Adopt;
-            change.reason =
-                format!("{}`{first}` is {how}", if adopted { "an interrupted run made it, and " } else { "" });
+            let restarts = change.follows.iter().any(|need| rules.link(need.kind) == LinkChange::Restart);
+            change.reason = format!(
+                "{}`{first}` is {how}{}",
+                if adopted { "an interrupted run made it, and " } else { "" },
+                if restarts { "; it is stopped for that and started again" } else { "" },
+            );
             change.action = Action::Update;
         }
         for change in changes.values_mut().filter(|change| change.address.kind == KindName::DNS_ZONE && exists(change))
@@ -90,8 +94,15 @@ fn exists(change: &Change) -> bool {
     matches!(change.action, Action::Keep | Action::Update | Action::Adopt)
 }
 
-/// How what an object points to differs from what it needs, in words: it was changed outside of infra.
-pub(super) fn strayed(object: &Object, resource: &Resource, known: Known<'_>) -> Option<String> {
+/// How what an object points to differs from what it needs: it was changed outside of infra.
+pub(super) struct Strayed {
+    pub(super) reason: String,
+    /// Whether it is stopped to be pointed to what it needs.
+    pub(super) restarts: bool,
+}
+
+/// How what an object points to differs from what it needs.
+pub(super) fn strayed(object: &Object, resource: &Resource, known: Known<'_>) -> Option<Strayed> {
     let links = object.links.as_ref()?;
     let rules = (known.policy.rules)(object.address.kind);
     let mut needed = BTreeSet::new();
@@ -113,11 +124,19 @@ pub(super) fn strayed(object: &Object, resource: &Resource, known: Known<'_>) ->
     let gone: Vec<&str> =
         links.iter().map(String::as_str).filter(|id| former.contains(id) && !needed.contains(id)).collect();
     let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
-    if !foreign.is_empty() {
-        return Some(format!("it points to {} outside of infra", list(&foreign)));
-    }
-    if !lost.is_empty() {
-        return Some(format!("it does not point to {}", list(&lost)));
-    }
-    (!gone.is_empty()).then(|| format!("it no longer needs {}", list(&gone)))
+    let reason = if !foreign.is_empty() {
+        format!("it points to {} outside of infra", list(&foreign))
+    } else if !lost.is_empty() {
+        format!("it does not point to {}", list(&lost))
+    } else if !gone.is_empty() {
+        format!("it no longer needs {}", list(&gone))
+    } else {
+        return None;
+    };
+    let needs = was.into_iter().flatten().chain(&resource.needs);
+    let differs = |need: &Address| {
+        known.find(need).is_some_and(|there| links.contains(&there.id) != needed.contains(there.id.as_str()))
+    };
+    let restarts = needs.into_iter().any(|need| rules.link(need.kind) == LinkChange::Restart && differs(need));
+    Some(Strayed { reason, restarts })
 }

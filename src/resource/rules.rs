@@ -57,6 +57,8 @@ pub struct Link {
 pub enum LinkChange {
     /// It is pointed to the new one.
     InPlace,
+    /// It is pointed to the new one; it is stopped for that and started again.
+    Restart,
     /// It is replaced, too.
     Replace,
     /// Nothing: what it needs must only exist before it.
@@ -70,6 +72,14 @@ pub enum Drift {
     Seen,
     /// It is not, and why.
     Unseen(&'static str),
+}
+
+impl LinkChange {
+    /// Whether the object stays and is pointed to the new one.
+    #[must_use]
+    pub fn is_in_place(self) -> bool {
+        matches!(self, Self::InPlace | Self::Restart)
+    }
 }
 
 impl Field {

@@ -18,7 +18,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, LinkChange, Resource, Terms},
+    resource::{Address, KindName, Resource, Terms},
 };
 
 /// A call, as the hook sees it.
@@ -171,7 +171,7 @@ impl Fake {
             (&other.project, &other.environment) == (&object.project, &object.environment)
                 && needs.contains(&object.address)
                 // What is only pointed to can go: whatever pointed to it is pointed to the next one.
-                && other.address.kind.kind().rules().link(object.address.kind) != LinkChange::InPlace
+                && !other.address.kind.kind().rules().link(object.address.kind).is_in_place()
         });
         if let Some((dependent, _)) = dependent {
             return Err(Error::new(format!("fake: `{}` is in use by `{}`", object.address, dependent.address)));

@@ -180,7 +180,7 @@ const VM: Rules = Rules {
         Link::seen(KindName::NETWORK, LinkChange::Replace),
         Link::unseen(KindName::SUBNET, LinkChange::Replace, FIXED),
         Link::seen(KindName::SECURITY_GROUP, LinkChange::InPlace),
-        Link::seen(KindName::DISK, LinkChange::InPlace),
+        Link::seen(KindName::DISK, LinkChange::Restart),
         Link::seen(KindName::ADDRESS, LinkChange::InPlace),
     ],
 };
