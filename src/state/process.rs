@@ -29,7 +29,7 @@ impl Process {
     pub(super) fn is_gone(&self) -> bool {
         let (boot, namespace) = here();
         let comparable = !boot.is_empty() && self.boot == boot && self.namespace == namespace;
-        comparable && self.has_ended(started(self.id), || exists(self.id))
+        comparable && (has_exited(self.id) || self.has_ended(started(self.id), || exists(self.id)))
     }
 
     /// What follows from the start time that `/proc` shows for its number. Where `/proc` is mounted with `hidepid`, it shows
@@ -52,10 +52,21 @@ fn here() -> (String, String) {
     (boot.trim().to_owned(), namespace.display().to_string())
 }
 
-/// The 22nd field of `/proc/<id>/stat`, counted behind the name in parentheses (proc(5)).
+/// Whether there is nothing left of it but its number: a zombie, whose parent has not asked how it ended. The first process of
+/// many containers never does.
+fn has_exited(id: u32) -> bool {
+    matches!(stat(id, 0).as_deref(), Some("Z" | "X"))
+}
+
+/// When a process was started.
 fn started(id: u32) -> Option<u64> {
+    stat(id, 19)?.parse().ok()
+}
+
+/// A field of `/proc/<id>/stat`, counted behind the name in parentheses (proc(5)).
+fn stat(id: u32, field: usize) -> Option<String> {
     let text = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    text.rsplit_once(')')?.1.split_whitespace().nth(field).map(str::to_owned)
 }
 
 /// `user@machine`, as far as the machine tells.
@@ -78,6 +89,19 @@ mod tests {
         assert!(Process { started: own.started + 1, ..own.clone() }.is_gone());
         assert!(!Process { started: 1, boot: "another machine".into(), ..own.clone() }.is_gone());
         assert!(!Process { started: 1, namespace: "another container".into(), ..own }.is_gone());
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_reaped_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let (own, deadline) = (Process::current(), std::time::Instant::now() + std::time::Duration::from_secs(10));
+        let child_process = Process { id: child.id(), started: super::started(child.id()).unwrap(), ..own };
+        while !child_process.is_gone() {
+            assert!(std::time::Instant::now() < deadline, "it is a zombie");
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(child_process.is_gone());
     }
 
     #[test]
