@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Asked, Finding};
 use crate::{
     error::did_you_mean,
-    resource::{DiskSpec, InstanceGroupSpec, KindName, Resource, VmSpec},
+    resource::{DiskSpec, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
 };
 
 /// How many names of a catalogue a message shows.
@@ -34,10 +34,17 @@ pub(super) fn machine(one: &Resource) -> Option<VmSpec> {
     }
 }
 
-/// The types of disks that machines and disks ask for.
+/// The type of disks that managed databases have and machines do not: the machines of the service have them.
+const OF_THE_SERVICE: &str = "local-ssd";
+
+/// The types of disks that machines, disks and managed databases ask for.
 pub(super) fn disk_types(wanted: &[Resource]) -> Names {
     collect(wanted, |one| match one.address.kind {
         KindName::DISK => vec![one.spec::<DiskSpec>().ok().and_then(|spec| spec.disk_type)],
+        KindName::POSTGRES => {
+            let asked = one.spec::<PostgresSpec>().ok().and_then(|spec| spec.disk_type);
+            vec![asked.filter(|disk_type| disk_type != OF_THE_SERVICE)]
+        }
         _ => vec![machine(one).and_then(|machine| machine.disk_type)],
     })
 }
