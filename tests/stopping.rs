@@ -54,6 +54,22 @@ async fn stopping_ends_a_command_whose_call_does_not_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_the_wait_for_a_machine_that_cannot_be_reached() {
+    let machine = "instances: {gate: {network: {nat: true}, resources: {memory: 2}}}";
+    for playbooks in ["", "playbooks: [site.yml]\n"] {
+        let project = Project::new(&format!("{FILE}{machine}\n{playbooks}")).await;
+        project.sandbox.write("envs/dev/site.yml", "- hosts: all\n  tasks:\n    - ping:\n");
+        let mut command = project.command(&["apply", "dev", "--yes"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let there = || async { project.cloud.names().iter().any(|name| name.contains("dev-gate")) };
+        eventually("the machine is created", 60, there).await;
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let (ended, said) = end(child).await;
+        assert_eq!(ended, Some(143), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_ends_the_wait_for_what_does_not_come_to_rest() {
     let database = "postgres: {main: {resources: {cores: 2, memory: 8, disk_size: 20}, users: {app: }, databases: {app: {owner: app}}}}";
     let project = Project::new(&format!("{FILE}{database}\n")).await;

@@ -227,7 +227,7 @@ impl Apply {
             let provider = Arc::clone(&session.provider);
             let (keeper, notes) = apply::keeper();
             let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
-            let pool = pool.with_keeper(Some(keeper));
+            let pool = pool.with_keeper(Some(keeper)).until(cancel.clone());
             phase(events, "connect", run.keeping(notes, pool.connect_all())).await?;
         } else {
             let options = Options {
@@ -266,7 +266,12 @@ impl Apply {
         if let Some(time) = self.wait_healthy.filter(|_| recap.succeeded()) {
             let provider = Arc::clone(&session.provider);
             let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
-            let waiting = configure::wait_until_healthy(&session.environment, &inventory, &pool, time, events);
+            let waiting = async {
+                tokio::select! {
+                    healthy = configure::wait_until_healthy(&session.environment, &inventory, &pool, time, events) => healthy,
+                    () = cancel.cancelled() => Err(Error::interrupted("stopped before all machines were healthy")),
+                }
+            };
             phase(events, "health", waiting).await?;
         }
         let outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;

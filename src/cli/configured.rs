@@ -58,7 +58,7 @@ impl Prepared {
         cancel: CancellationToken, keeper: Option<Keeper>,
     ) -> Result<Recap> {
         let pool = Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?;
-        let pool = Arc::new(pool.with_keeper(keeper));
+        let pool = Arc::new(pool.with_keeper(keeper).until(cancel.clone()));
         let project = state.project.as_ref().map(ToString::to_string);
         let notified = Notified::of(project.as_deref(), state.label().as_str());
         let options = Options { notified: Some(notified), complete: self.complete, ..options };

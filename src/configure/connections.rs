@@ -8,6 +8,7 @@ use tokio::{
     sync::{Mutex, OnceCell},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{host_keys, machine};
 use crate::{
@@ -44,6 +45,7 @@ pub struct Pool {
     local: Mutex<Arc<Local>>,
     open: Mutex<HashMap<(String, Reach), Arc<Opened>>>,
     events: Events,
+    cancel: CancellationToken,
 }
 
 struct Host {
@@ -99,6 +101,7 @@ impl Pool {
             local: Mutex::default(),
             open: Mutex::default(),
             events: events.clone(),
+            cancel: CancellationToken::new(),
         })
     }
 
@@ -107,6 +110,12 @@ impl Pool {
     #[must_use]
     pub fn with_keeper(self, keeper: Option<Keeper>) -> Self {
         Self { keeper, ..self }
+    }
+
+    /// The same connections; those that are being opened are given up when the command is asked to stop.
+    #[must_use]
+    pub fn until(self, cancel: CancellationToken) -> Self {
+        Self { cancel, ..self }
     }
 
     /// Waits until every machine has been logged in to.
@@ -144,7 +153,14 @@ impl Pool {
             let mut pins = target.pins.lock().await;
             let reached = Target { host_keys: pins.accepted.clone(), known: pins.own, ..reached.clone() };
             let why_down = || self.provider.why_down(&target.id);
-            let connect = Ssh::connect(&reached, via.clone(), Instant::now() + BOOT, why_down);
+            let connect = async {
+                tokio::select! {
+                    connected = Ssh::connect(&reached, via.clone(), Instant::now() + BOOT, why_down) => connected,
+                    () = self.cancel.cancelled() => {
+                        Err(Error::interrupted(format!("`{host}` was not reached before the command was stopped")))
+                    }
+                }
+            };
             let connect = self.events.watch(host, "connecting", "connected", connect);
             let Some(keeper) = self.keeper.as_ref().filter(|_| !pins.own) else {
                 drop(pins);
