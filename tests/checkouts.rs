@@ -107,6 +107,21 @@ async fn checkouts_a_member_of_a_pool_has_an_end_even_when_the_answer_is_no() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn checkouts_values_of_an_earlier_apply_are_said_and_can_be_left_out() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    let set = ["apply", "dev", "--yes", "--set", "network.subnets.c.v4_cidr_blocks=[10.93.0.0/24]"];
+    project.run(&engine, &set, 0).silent();
+    let planned = project.run(&engine, &["plan", "dev"], 0);
+    let says = "warning: `--set network.subnets.c.v4_cidr_blocks=[10.93.0.0/24]` of an earlier apply is used";
+    assert!(planned.err.contains(says) && planned.err.contains("`--unset` uses the file as it is"), "{}", planned.err);
+    assert!(planned.out.contains("nothing to do"), "{}", planned.out);
+    project.run(&engine, &["apply", "dev", "--yes", "--unset"], 0).silent();
+    let planned = project.run(&engine, &["plan", "dev"], 0);
+    assert!(!planned.err.contains("--set"), "{}", planned.err);
+    assert_eq!(engine.names().len(), 2, "{:?}", engine.names());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn checkouts_who_waited_plans_with_the_values_that_hold_now() {
     let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
     project.run(&engine, &["apply", "dev", "--yes"], 0).silent();

@@ -105,6 +105,7 @@ impl Plan {
                 environment: session.environment.folder.clone(),
                 name: session.environment.name.to_string(),
                 set: self.environment.overlay.set.clone(),
+                unset: self.environment.overlay.unset,
                 var: self.environment.overlay.var.clone(),
                 files_root: self.environment.overlay.files_root.clone().map(std::path::absolute).transpose()?,
                 selection: self.selection.selection(),
@@ -124,6 +125,9 @@ pub(super) struct SavedPlan {
     environment: PathBuf,
     name: String,
     set: Vec<String>,
+    /// Whether the file is used as it is.
+    #[serde(default)]
+    unset: bool,
     var: Vec<String>,
     files_root: Option<PathBuf>,
     /// The part that was asked for.
@@ -201,6 +205,7 @@ impl SavedPlan {
             overlay: OverlayArgs {
                 name: self.name.parse().ok(),
                 set: self.set.clone(),
+                unset: self.unset,
                 var: self.var.clone(),
                 files_root: self.files_root.clone(),
             },

@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     cloud::retry,
     config::{self, Environment, LoadOptions},
-    error::{Context, Error, Result},
+    error::{Context, Diagnostic, Error, Result},
     event::Events,
     name::Name,
     plan::{self, Action, Change, Configure, DataPolicy, Known, Plan, Selection},
@@ -44,15 +44,25 @@ pub(super) struct OverlayArgs {
     /// Another name, for an independent environment from the same file
     #[arg(long)]
     pub(super) name: Option<Name>,
-    /// Lay a value over the file, as `instances.app.resources.cores=4`
+    /// Set a value over that of the file, as `instances.app.resources.cores=4`; later commands use the values of the last apply
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub(super) set: Vec<String>,
+    /// Use the file as it is, without the `--set` and `--files-root` values of earlier applies
+    #[arg(long, conflicts_with_all = ["set", "files_root"])]
+    pub(super) unset: bool,
     /// Set a variable of playbooks and templates, over all others
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) var: Vec<String>,
     /// Where relative file paths in the file start, instead of its own folder
     #[arg(long, value_name = "DIR")]
     pub(super) files_root: Option<PathBuf>,
+}
+
+impl OverlayArgs {
+    /// Whether this command line says what is set over the file, so that an earlier apply does not.
+    fn is_given(&self) -> bool {
+        !self.set.is_empty() || self.files_root.is_some() || self.unset
+    }
 }
 
 /// Which part of a plan is wanted.
@@ -78,7 +88,7 @@ impl SelectionArgs {
 impl EnvironmentArgs {
     /// The environment of a name, with nothing laid over its file.
     pub(super) fn named(environment: &str) -> Self {
-        let overlay = OverlayArgs { name: None, set: Vec::new(), var: Vec::new(), files_root: None };
+        let overlay = OverlayArgs { name: None, set: Vec::new(), unset: false, var: Vec::new(), files_root: None };
         Self { environment: environment.to_owned(), overlay }
     }
 
@@ -139,8 +149,15 @@ impl EnvironmentArgs {
 
     fn load_with(&self, folder: &Path, name: Option<Name>, remembered: Option<state::Overlay>) -> Result<Environment> {
         let given = state::Overlay { set: self.overlay.set.clone(), files_root: self.overlay.files_root.clone() };
+        let earlier: Vec<Diagnostic> = (remembered.iter().flat_map(|overlay| &overlay.set))
+            .map(|value| {
+                Diagnostic::warning(None, format!("`--set {value}` of an earlier apply is used"))
+                    .hint("`--unset` uses the file as it is")
+            })
+            .collect();
         let state::Overlay { set, files_root } = remembered.unwrap_or(given);
-        config::load(folder, &LoadOptions { name, set, vars: self.overlay.var.clone(), files_root })
+        let loaded = config::load(folder, &LoadOptions { name, set, vars: self.overlay.var.clone(), files_root })?;
+        Ok(Environment { warnings: earlier.into_iter().chain(loaded.warnings).collect(), ..loaded })
     }
 
     /// What an earlier apply laid over the file; `None` where this command line says it.
@@ -148,7 +165,7 @@ impl EnvironmentArgs {
     /// # Errors
     /// When the state cannot be read: without what it says, the file would mean something else.
     async fn remembered(&self, folder: &Path, name: Option<&Name>) -> Result<Option<state::Overlay>> {
-        if !self.overlay.set.is_empty() || self.overlay.files_root.is_some() {
+        if self.overlay.is_given() {
             return Ok(None);
         }
         let own = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -262,7 +279,7 @@ impl Session {
     /// What this command line, or the one before it, laid over the file.
     pub(super) fn overlay(&self, arguments: &EnvironmentArgs) -> Result<state::Overlay> {
         let given = &arguments.overlay;
-        if given.set.is_empty() && given.files_root.is_none() {
+        if !given.is_given() {
             return Ok(self.state.as_ref().map(|state| state.overlay.clone()).unwrap_or_default());
         }
         let files_root = given.files_root.as_ref().map(std::path::absolute).transpose()?;
