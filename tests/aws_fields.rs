@@ -26,7 +26,6 @@ use crate::{
 const DRIFTS: &[(&str, &str, &str)] = &[
     ("disk", "disk_type", "disk.db-data"),
     ("dns_zone", "records", "dns_zone.home"),
-    ("dns_zone", "vm", "dns_zone.world"),
     ("instance_group", "count", "instance_group.app"),
     ("instance_group", "machine", "instance_group.app"),
     ("instance_group", "subnet", "instance_group.app"),
@@ -278,14 +277,9 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                 r#type: "A".into(),
                 ttl: "60".into(),
                 resource_records: vec![Record { value: "192.0.2.1".into() }],
+                ..RecordSet::default()
             };
             client.change_record_sets(zone.short_id(), &[], &[record]).await.unwrap();
-        }
-        ("dns_zone", "vm") => {
-            let made = client.allocate_address().domain("vpc").send().await.unwrap();
-            let id = machine(moto, "dev-web").await.instance_id;
-            let call = client.associate_address().allocation_id(made["allocationId"].as_str().unwrap());
-            call.instance_id(&id).allow_reassociation(true).send().await.unwrap();
         }
         ("instance_group", cell) => {
             let group = client.auto_scaling_groups(None).await.unwrap().remove(0);

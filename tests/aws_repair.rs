@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use infra::{
-    cloud::aws::ec2::{Address, NatGateway, SecurityGroup, Subnet, Tags, Vpc},
+    cloud::aws::{
+        ec2::{Address, NatGateway, SecurityGroup, Subnet, Tags, Vpc},
+        route53::{AliasTarget, RecordSet},
+    },
     plan::{Action, Known, diff},
     provider::Provider as _,
     state::Store,
@@ -262,6 +265,49 @@ async fn aws_the_ports_of_a_front_are_those_of_its_balancer() {
     apply(project, &moto, &moved).await;
     assert_eq!(ports().await, [pair("80"), pair("8443")]);
     assert_eq!(planned(project, &moto, &moved).await, Vec::<String>::new());
+    destroy(project, &moto).await;
+    assert_eq!(moto.count().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_every_kind_of_record_comes_to_rest_and_none_of_others_is_in_the_way() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let before = moto.count().await;
+    let file = format!(
+        "{FILE}dns:\n  world:\n    zone: example.org\n    records:\n\
+         \x20     - {{name: Web, to: web}}\n\
+         \x20     - {{name: '*', values: [192.0.2.1]}}\n\
+         \x20     - {{name: sub, type: NS, values: [ns.example.net.]}}\n"
+    );
+    apply(project, &moto, &file).await;
+    assert_eq!(planned(project, &moto, &file).await, Vec::<String>::new());
+    let client = moto.client();
+    let zone = client.hosted_zones().await.unwrap().remove(0);
+    let kinds = |records: &[RecordSet]| {
+        let mut kinds: Vec<String> = records.iter().map(|one| format!("{} {}", one.r#type, one.name)).collect();
+        kinds.sort();
+        kinds
+    };
+    let ours = client.record_sets(zone.short_id()).await.unwrap();
+    // Someone adds an alias and takes the delegation away.
+    let alias = RecordSet {
+        name: "alias.example.org.".to_owned(),
+        r#type: "A".to_owned(),
+        alias_target: Some(AliasTarget {
+            hosted_zone_id: "Z2P70J7EXAMPLE".to_owned(),
+            dns_name: "x.elb.amazonaws.com.".to_owned(),
+            evaluate_target_health: "false".to_owned(),
+        }),
+        ..RecordSet::default()
+    };
+    let sub = ours.iter().find(|one| one.name == "sub.example.org.").unwrap().clone();
+    client.change_record_sets(zone.short_id(), &[sub], &[alias.clone()]).await.unwrap();
+    assert_eq!(planned(project, &moto, &file).await, ["~ dns_zone.world"]);
+    apply(project, &moto, &file).await;
+    assert_eq!(kinds(&client.record_sets(zone.short_id()).await.unwrap()), kinds(&ours));
+    // It does not keep the zone from being destroyed, either.
+    client.change_record_sets(zone.short_id(), &[], &[alias]).await.unwrap();
     destroy(project, &moto).await;
     assert_eq!(moto.count().await, before);
 }

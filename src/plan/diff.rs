@@ -8,7 +8,7 @@ use super::{Action, Change, data, follow, list};
 use crate::{
     error::{Diagnostic, Error, Result, count},
     graph::Graph,
-    provider::{Health, Object},
+    provider::{self, Health, Object},
     resource::{Address, FieldChange, KindName, Policy, Resource, Rules},
     state::{Intent, State},
 };
@@ -49,7 +49,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
         let error = Error::usage(one.message);
         return Err(one.hint.into_iter().fold(error, Error::hint));
     }
-    follow::follow(&mut changes, known.state, known.policy);
+    follow::follow(&mut changes, known.policy);
     for object in known.observed {
         // Terms that were laid over an environment last as long as it does.
         let terms = object.address.kind == KindName::EXPIRY && !desired.is_empty();
@@ -185,6 +185,9 @@ fn compared(
         let outside = differing.iter().all(|field| moved.iter().any(|moved| moved == field));
         reasons.push(format!("{} changed{}", list(&differing), if outside { " outside of infra" } else { "" }));
     }
+    if !differing.contains(&"records") {
+        reasons.extend(outdated_records(object, resource, known));
+    }
     let strayed = follow::strayed(object, resource, known);
     let is_restarted =
         needs(FieldChange::Restart).is_some() || strayed.as_ref().is_some_and(|strayed| strayed.restarts);
@@ -206,6 +209,12 @@ fn compared(
     reasons.splice(..0, Some(change.reason).filter(|reason| !reason.is_empty()));
     change.reason = reasons.join("; ");
     change
+}
+
+/// How the records of a zone differ from what they should say now.
+fn outdated_records(object: &Object, resource: &Resource, known: Known<'_>) -> Option<String> {
+    let spec = Some(resource).filter(|one| one.address.kind == KindName::DNS_ZONE)?.spec().ok()?;
+    provider::outdated_records(object, &spec, |address| known.find(address))
 }
 
 /// Why an object is replaced as it is.

@@ -6,16 +6,12 @@ use super::{Action, Change, Known, list};
 use crate::{
     provider::{Health, Object},
     resource::{Address, FieldChange, KindName, LinkChange, Policy, Resource},
-    state::State,
 };
 
 /// What is in a replaced thing is replaced with it; what points to something that is created again is pointed to the new one.
-pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&State>, policy: Policy) {
-    let elsewhere: BTreeSet<Address> = changes
-        .values()
-        .filter(|change| readdressed(change, state, policy))
-        .map(|change| change.address.clone())
-        .collect();
+pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
+    let elsewhere: BTreeSet<Address> =
+        changes.values().filter(|change| readdressed(change, policy)).map(|change| change.address.clone()).collect();
     loop {
         // What is completed may be another object afterwards.
         let other = |change: &Change| match change.action {
@@ -65,28 +61,27 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, state: Option<&Sta
         }
         for change in changes.values_mut().filter(|change| change.address.kind == KindName::DNS_ZONE && exists(change))
         {
-            let Some(need) = change.needs.iter().find(|need| elsewhere.contains(*need)) else { continue };
+            let moved: Vec<Address> = change.needs.iter().filter(|need| elsewhere.contains(*need)).cloned().collect();
+            let Some(need) = moved.first() else { continue };
             if change.action != Action::Update {
                 change.reason = format!("`{need}` may have another address");
                 change.action = Action::Update;
             }
+            let others = moved.into_iter().filter(|need| !change.follows.contains(need)).collect::<Vec<_>>();
+            change.follows.extend(others);
         }
         return;
     }
 }
 
-/// Whether something that stays has another address than before, or may get one: it is started again.
-fn readdressed(change: &Change, state: Option<&State>, policy: Policy) -> bool {
+/// Whether something that stays may get another address: it is started again, or its public address changes.
+fn readdressed(change: &Change, policy: Policy) -> bool {
     let Some(object) = change.object.as_ref().filter(|_| exists(change)) else { return false };
-    let entry = state.and_then(|state| state.resources.get(&change.address));
-    let entry = entry.filter(|entry| entry.id == object.id);
-    let other = |name: &&str| entry.is_some_and(|entry| entry.attributes.get(*name) != object.attributes.get(*name));
     let rules = (policy.rules)(change.address.kind);
     let restarts =
         |field: &str| rules.change(field) == FieldChange::Restart || ["public", "reserved_address"].contains(&field);
-    ["address", "public_address"].iter().any(other)
-        || change.action == Action::Update
-            && (object.health == Health::Stopped || change.fields().iter().any(|(field, ..)| restarts(field)))
+    change.action == Action::Update
+        && (object.health == Health::Stopped || change.fields().iter().any(|(field, ..)| restarts(field)))
 }
 
 /// Whether a change is about something that exists and stays.

@@ -55,7 +55,7 @@ impl Selection {
             change.follows.clear();
             "you asked for it".clone_into(&mut change.reason);
         }
-        follow(&mut changes, state, policy);
+        follow(&mut changes, policy);
         if !self.targets.is_empty() {
             let asked = self.targets.iter().chain(&self.replaced).cloned().collect();
             let wanted = reach(&changes, asked, Direction::Down);

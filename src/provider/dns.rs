@@ -1,8 +1,8 @@
-//! Zones of names, as both clouds have them: what they need, and what their records say.
+//! Zones of names, as both clouds have them: what they need, what their records say, and whether they still say it.
 
 use std::collections::BTreeSet;
 
-use super::Request;
+use super::{Object, Request};
 use crate::{
     config::{Environment, Target, Zone},
     error::{Error, Result},
@@ -48,39 +48,83 @@ fn resolve(environment: &Environment, target: &Target) -> Address {
     }
 }
 
-/// A record as it is written into a zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    /// Its name, with a dot at the end.
-    pub(super) name: String,
-    /// Its type.
-    pub(super) kind: String,
-    /// How long others may remember it, in seconds.
-    pub(super) ttl: u64,
-    /// What it says.
-    pub(super) values: Vec<String>,
+/// What a zone's records are now: the attribute of a zone, as a list of [`RecordSpec`].
+pub(super) const RECORDS: &str = "records";
+
+/// Whether a record is one that every zone has by itself: who answers for the zone.
+pub(super) fn is_own(zone: &str, name: &str, kind: &str) -> bool {
+    kind == "SOA" || (kind == "NS" && name == zone)
 }
 
 /// What the records of a zone say, now that there is what they point to: its public address, or the inner one in a zone that
-/// only the network sees. A balancer that has a name instead of an address gets an alias.
-pub(super) fn said(request: &Request<'_>, spec: &DnsZoneSpec) -> Result<Vec<Said>> {
-    let say = |record: &RecordSpec| {
-        let (mut kind, mut values) = (record.kind.clone(), record.values.clone());
-        if let Some(to) = &record.to {
-            let object = request.needs.get(to).ok_or_else(|| Error::new(format!("`{to}` does not exist")))?;
-            let field = if spec.network.is_some() { "address" } else { "public_address" };
-            let address = object.attribute(field).or_else(|| object.attribute("public_address"));
-            let address = address.ok_or_else(|| {
-                Error::usage(format!("the record `{}` points to `{to}`, which has no public address", record.name))
-                    .hint("give the machine `nat: true`, or make the zone `private: true`")
-            })?;
-            let is_name = address.parse::<std::net::IpAddr>().is_err();
-            if is_name {
-                "CNAME".clone_into(&mut kind);
-            }
-            values = vec![if is_name { format!("{address}.") } else { address.to_owned() }];
-        }
-        Ok(Said { name: record.name.clone(), kind, ttl: record.ttl, values })
+/// only the network sees. A balancer that has a name instead of an address gets a `CNAME`.
+///
+/// # Errors
+/// When what a record points to does not exist, or has no address that the zone may show.
+pub(super) fn resolved(request: &Request<'_>, spec: &DnsZoneSpec) -> Result<Vec<RecordSpec>> {
+    let resolve = |record: &RecordSpec| {
+        let Some(to) = &record.to else { return Ok(record.clone()) };
+        let object = request.needs.get(to).ok_or_else(|| Error::new(format!("`{to}` does not exist")))?;
+        pointed(record, object, spec).ok_or_else(|| {
+            Error::usage(format!("the record `{}` points to `{to}`, which has no public address", record.name))
+                .hint("give the machine `nat: true`, or make the zone `private: true`")
+        })
     };
-    spec.records.iter().map(say).collect()
+    spec.records.iter().map(resolve).collect()
+}
+
+/// A record with the address of what it points to; nothing when that has none.
+fn pointed(record: &RecordSpec, object: &Object, spec: &DnsZoneSpec) -> Option<RecordSpec> {
+    let field = if spec.network.is_some() { "address" } else { "public_address" };
+    let address = object.attribute(field).or_else(|| object.attribute("public_address"))?;
+    let is_name = address.parse::<std::net::IpAddr>().is_err();
+    let kind = if is_name { "CNAME" } else { &record.kind };
+    let values = vec![if is_name { format!("{address}.") } else { address.to_owned() }];
+    Some(RecordSpec { kind: kind.to_owned(), values, to: None, ..record.clone() })
+}
+
+/// How the records of a zone differ from what they should say now: a reason for a plan.
+///
+/// What a record points to and cannot be found by `find`, or has no address now, is not compared: the plan creates or starts it,
+/// and the zone follows.
+#[must_use]
+pub fn outdated<'a>(
+    zone: &Object, spec: &DnsZoneSpec, find: impl Fn(&Address) -> Option<&'a Object>,
+) -> Option<String> {
+    let seen: Vec<RecordSpec> = serde_json::from_value(zone.attributes.get(RECORDS)?.clone()).ok()?;
+    let mut unseen: Vec<&RecordSpec> = seen.iter().collect();
+    let mut reason = None;
+    for record in &spec.records {
+        let wanted = match &record.to {
+            None => Some(record.clone()),
+            Some(to) => find(to).and_then(|object| pointed(record, object, spec)),
+        };
+        // A name that stands for an address has another type than the file says.
+        let kinds = [Some(record.kind.as_str()), wanted.as_ref().map(|wanted| wanted.kind.as_str())];
+        let there = unseen.iter().position(|one| one.name == record.name && kinds.contains(&Some(one.kind.as_str())));
+        let there = there.map(|at| unseen.swap_remove(at));
+        let Some(wanted) = wanted else { continue };
+        let same = there.is_some_and(|there| is_same(there, &wanted));
+        if !same && reason.is_none() {
+            reason = Some(match &record.to {
+                Some(to) => format!("the record `{}` does not have the address of `{to}`", record.name),
+                None => format!("the record `{}` changed outside of infra", record.name),
+            });
+        }
+    }
+    reason.or_else(|| unseen.first().map(|one| format!("the record `{}` was added outside of infra", one.name)))
+}
+
+/// Whether a record says what is wanted. Values have no order, names in them no case and perhaps no dot at the end, and an alias
+/// has no time.
+fn is_same(seen: &RecordSpec, wanted: &RecordSpec) -> bool {
+    let values = |record: &RecordSpec| -> BTreeSet<String> {
+        let plain = |value: &String| match record.kind.as_str() {
+            "CNAME" => value.trim_end_matches('.').to_ascii_lowercase(),
+            _ => value.clone(),
+        };
+        record.values.iter().map(plain).collect()
+    };
+    let is_timed = seen.ttl == wanted.ttl || (seen.ttl == 0 && seen.kind == "CNAME");
+    seen.kind == wanted.kind && is_timed && values(seen) == values(wanted)
 }

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::owner::Owner;
+pub use self::{dns::outdated as outdated_records, owner::Owner};
 use crate::{
     config::{Environment, Group, ProviderName},
     cost::Item,

@@ -31,7 +31,7 @@ macro_rules! objects {
 objects! {
     /// A load balancer.
     LoadBalancer {
-        load_balancer_arn: String, load_balancer_name: String, d_n_s_name: String, created_time: String, state: State,
+        load_balancer_arn: String, load_balancer_name: String, d_n_s_name: String, canonical_hosted_zone_id: String, created_time: String, state: State,
         availability_zones: Vec<Zone>, vpc_id: String,
     }
     /// Where a balancer is in a zone.

@@ -3,7 +3,7 @@
 use quick_xml::escape::escape;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Client, Exchange, Result, Service,
@@ -48,6 +48,102 @@ pub struct RecordSet {
     pub ttl: String,
     /// What they say.
     pub resource_records: Vec<Record>,
+    /// What they stand for, instead of saying something themselves: such records have no TTL.
+    pub alias_target: Option<AliasTarget>,
+    /// What else records of somebody's routing policy have: identifiers, weights, regions, places, health checks.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
+}
+
+/// The elements of a record set in the order in which the API takes them.
+const ELEMENTS: &[&str] = &[
+    "SetIdentifier",
+    "Weight",
+    "Region",
+    "GeoLocation",
+    "Failover",
+    "MultiValueAnswer",
+    "TTL",
+    "ResourceRecords",
+    "AliasTarget",
+    "HealthCheckId",
+    "TrafficPolicyInstanceId",
+    "CidrRoutingConfig",
+    "GeoProximityLocation",
+];
+
+/// What a record stands for: a balancer, which has a name and no fixed address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AliasTarget {
+    /// The zone that the service keeps the target's name in.
+    pub hosted_zone_id: String,
+    /// The target's name, with a dot at the end.
+    #[serde(rename = "DNSName")]
+    pub dns_name: String,
+    /// Whether an unhealthy target is left out: `true` or `false`.
+    pub evaluate_target_health: String,
+}
+
+impl RecordSet {
+    /// The set as the API takes it.
+    fn written(&self) -> String {
+        let text = |name: &str, value: &Value| nested(name, value);
+        let element_of = |name: &&str| match *name {
+            "TTL" if !self.ttl.is_empty() => element("TTL", &self.ttl),
+            "ResourceRecords" if !self.resource_records.is_empty() => {
+                let record =
+                    |one: &Record| format!("<ResourceRecord>{}</ResourceRecord>", element("Value", &one.value));
+                let records: String = self.resource_records.iter().map(record).collect();
+                format!("<ResourceRecords>{records}</ResourceRecords>")
+            }
+            "AliasTarget" => self.alias_target.as_ref().map_or_else(String::new, |alias| {
+                let inside = [
+                    element("HostedZoneId", &alias.hosted_zone_id),
+                    element("DNSName", &alias.dns_name),
+                    element("EvaluateTargetHealth", &alias.evaluate_target_health),
+                ];
+                format!("<AliasTarget>{}</AliasTarget>", inside.concat())
+            }),
+            name => self.others.get(name).map_or_else(String::new, |value| text(name, value)),
+        };
+        let rest: String = ELEMENTS.iter().map(element_of).collect();
+        let inside = [element("Name", &self.name), element("Type", &self.r#type), rest];
+        format!("<ResourceRecordSet>{}</ResourceRecordSet>", inside.concat())
+    }
+}
+
+/// An element with others in it, or with a text.
+fn nested(name: &str, value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let inside: String = fields.iter().map(|(name, value)| nested(name, value)).collect();
+            format!("<{name}>{inside}</{name}>")
+        }
+        Value::String(text) => element(name, text),
+        other => element(name, &other.to_string()),
+    }
+}
+
+/// A name as people write it. The service writes other signs than letters, digits, `-`, `_` and `.` as `\052`: that is `*`.
+/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DomainNameFormat.html>
+fn plain(name: &str) -> String {
+    let mut parts = name.split('\\');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let sign = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match sign {
+            Some(sign) => {
+                text.push(char::from(sign));
+                text += &part[3..];
+            }
+            None => {
+                text.push('\\');
+                text += part;
+            }
+        }
+    }
+    text
 }
 
 /// What a record says.
@@ -85,7 +181,8 @@ impl Client {
             headers: Vec::new(),
             body,
         };
-        // A zone has the reference of its maker, and records are set to what they should be: every call may be repeated.
+        // A zone has the reference of its maker, and records are set to what they should be: every call may be repeated. The
+        // caller of `change_record_sets` looks again when a repeated removal is refused.
         let answer = self.retried(&exchange, path, true, Self::keys).await?;
         Ok(xml::parse(&answer)?)
     }
@@ -170,19 +267,24 @@ impl Client {
     /// When it does not exist.
     pub async fn record_sets(&self, id: &str) -> Result<Vec<RecordSet>> {
         let mut all = Vec::new();
-        let mut from: Option<(String, String)> = None;
+        let mut from: Option<[(&str, String); 3]> = None;
         loop {
             let mut query = vec![("maxitems", "300")];
-            if let Some((name, kind)) = &from {
-                query.extend([("name", name.as_str()), ("type", kind.as_str())]);
+            for (name, value) in from.iter().flatten().filter(|(_, value)| !value.is_empty()) {
+                query.push((name, value));
             }
             let mut page = self.names(Method::GET, &format!("/hostedzone/{id}/rrset"), &query, String::new()).await?;
             if let Some(items) = page.get_mut("ResourceRecordSets") {
-                all.extend(typed::<Vec<RecordSet>>(items.take())?);
+                let mut sets = typed::<Vec<RecordSet>>(items.take())?;
+                sets.iter_mut().for_each(|one| one.name = plain(&one.name));
+                all.extend(sets);
             }
             let text = |name: &str| page.get(name).and_then(Value::as_str).map(str::to_owned);
             match (text("NextRecordName"), text("NextRecordType")) {
-                (Some(name), Some(kind)) => from = Some((name, kind)),
+                (Some(name), Some(kind)) => {
+                    let identifier = text("NextRecordIdentifier").unwrap_or_default();
+                    from = Some([("name", name), ("type", kind), ("identifier", identifier)]);
+                }
                 _ => return Ok(all),
             }
         }
@@ -191,22 +293,11 @@ impl Client {
     /// Removes records and sets others, all at once or none.
     ///
     /// # Errors
-    /// When one of those that go does not exist as it is told.
+    /// When one of those that go does not exist as it is described: `InvalidChangeBatch`, also where an earlier call removed it
+    /// and its answer was lost.
     pub async fn change_record_sets(&self, id: &str, gone: &[RecordSet], set: &[RecordSet]) -> Result<Value> {
         let change = |action: &str, records: &RecordSet| {
-            let values: String = records
-                .resource_records
-                .iter()
-                .map(|record| format!("<ResourceRecord>{}</ResourceRecord>", element("Value", &record.value)))
-                .collect();
-            let inside = [
-                element("Name", &records.name),
-                element("Type", &records.r#type),
-                element("TTL", &records.ttl),
-                format!("<ResourceRecords>{values}</ResourceRecords>"),
-            ];
-            let set = format!("<ResourceRecordSet>{}</ResourceRecordSet>", inside.concat());
-            format!("<Change>{}{set}</Change>", element("Action", action))
+            format!("<Change>{}{}</Change>", element("Action", action), records.written())
         };
         let changes: String = gone
             .iter()
@@ -216,5 +307,46 @@ impl Client {
         let content = format!("<ChangeBatch><Changes>{changes}</Changes></ChangeBatch>");
         let body = document("ChangeResourceRecordSetsRequest", &content);
         self.names(Method::POST, &format!("/hostedzone/{id}/rrset/"), &[], body).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{RecordSet, plain, typed};
+
+    #[test]
+    fn names_are_read_as_people_write_them() {
+        assert_eq!(plain("\\052.example.org."), "*.example.org.");
+        assert_eq!(plain("a\\100b.example.org."), "a@b.example.org.");
+        assert_eq!(plain("www.example.org."), "www.example.org.");
+    }
+
+    #[test]
+    fn records_of_others_are_written_as_they_were_read() {
+        let alias: RecordSet = typed(json!({
+            "Name": "a.example.org.", "Type": "A", "SetIdentifier": "one", "Weight": "10",
+            "AliasTarget": { "HostedZoneId": "Z2", "DNSName": "x.elb.amazonaws.com.", "EvaluateTargetHealth": "false" },
+        }))
+        .unwrap();
+        assert_eq!(
+            alias.written(),
+            "<ResourceRecordSet><Name>a.example.org.</Name><Type>A</Type><SetIdentifier>one</SetIdentifier><Weight>10</Weight>\
+             <AliasTarget><HostedZoneId>Z2</HostedZoneId><DNSName>x.elb.amazonaws.com.</DNSName>\
+             <EvaluateTargetHealth>false</EvaluateTargetHealth></AliasTarget></ResourceRecordSet>"
+        );
+        let plain: RecordSet = typed(json!({
+            "Name": "b.example.org.", "Type": "TXT", "TTL": "300",
+            "ResourceRecords": [{ "Value": "\"one\"" }, { "Value": "\"two\"" }],
+        }))
+        .unwrap();
+        assert!(plain.others.is_empty());
+        assert_eq!(
+            plain.written(),
+            "<ResourceRecordSet><Name>b.example.org.</Name><Type>TXT</Type><TTL>300</TTL><ResourceRecords>\
+             <ResourceRecord><Value>&quot;one&quot;</Value></ResourceRecord>\
+             <ResourceRecord><Value>&quot;two&quot;</Value></ResourceRecord></ResourceRecords></ResourceRecordSet>"
+        );
     }
 }

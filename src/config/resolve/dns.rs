@@ -28,7 +28,8 @@ impl Resolver<'_> {
                 let to = record.to.as_ref().and_then(|to| self.target(file, &section, to));
                 let full = match record.name.trim_end_matches('.') {
                     "@" => format!("{domain}."),
-                    name => format!("{name}.{domain}."),
+                    // Names have no case; services show small letters.
+                    name => format!("{}.{domain}.", name.to_ascii_lowercase()),
                 };
                 let kind = record.kind.to_ascii_uppercase();
                 records.push(Record {

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Account, Driver, Health, Object, PART, PREFIX, READY, Request, explain, needed, object, unique_name};
+use super::{
+    Account, Driver, Health, Object, PART, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, needed, object,
+    unique_name,
+};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -168,6 +171,7 @@ impl Driver for LoadBalancerDriver {
             let tags = tags_of(&tags, &one.load_balancer_arn);
             let mut object = object(tags, kind, &one.load_balancer_arn, &one.created_time)?;
             object.attributes.insert("public_address".to_owned(), one.d_n_s_name.as_str().into());
+            object.attributes.insert(ALIAS_ZONE.to_owned(), one.canonical_hosted_zone_id.as_str().into());
             Some(object)
         });
         let listened = found.filter(ours).map(async |mut object| {

@@ -2,19 +2,14 @@
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{Account, Driver, Health, LABEL_TOKEN, Object, READY, Request, explain, needed, object, tag};
 use crate::{
-    cloud::aws::{
-        ec2::Tags,
-        route53::{HostedZone, Record, RecordSet},
-    },
+    cloud::aws::route53::{AliasTarget, HostedZone, Record, RecordSet},
     error::{Error, Result},
-    identity,
     name::Name,
-    provider::dns::said,
-    resource::{DnsZoneSpec, KindName, Terms},
+    provider::dns::{RECORDS, is_own, resolved},
+    resource::{DnsZoneSpec, KindName, RecordSpec, Terms},
 };
 
 /// What the references of our zones begin with.
@@ -22,66 +17,59 @@ const REFERENCE: &str = "infra:";
 /// How long a reference may be.
 const REFERENCE_LENGTH: usize = 128;
 
-/// The tag of a zone with a digest of the records that it was given.
-const RECORDS: &str = "infra-records";
-/// The tags of a zone that name what its records point to begin so.
-const TARGETS: &str = "infra-to";
-/// How many names one such tag has: a name has 63 letters and a tag 256, with the names of kinds before them.
-const TARGETS_IN_A_TAG: usize = 3;
-/// The attribute with what the records of a zone say, until everything is listed.
-const VALUES: &str = "values";
+/// The attribute of a balancer: the zone in which the service keeps its name.
+pub(super) const ALIAS_ZONE: &str = "alias_zone";
 
-/// A digest of records.
-fn digest(records: &[RecordSet]) -> Result<String> {
-    let text = |one: &RecordSet| {
-        let mut values: Vec<&str> = one.resource_records.iter().map(|record| record.value.as_str()).collect();
-        values.sort_unstable();
-        format!("{} {} {} {}", one.name, one.r#type, one.ttl, values.join(" "))
+/// The records of a zone as a file would have them, without those that it has by itself. An alias is shown as the `CNAME` that
+/// it stands for; it has no time of its own.
+fn specs(zone: &str, present: &[RecordSet]) -> Value {
+    let spec = |one: &RecordSet| {
+        let alias = one.alias_target.as_ref().map(|alias| alias.dns_name.to_ascii_lowercase());
+        let values = one.resource_records.iter().map(|record| record.value.clone());
+        RecordSpec {
+            name: one.name.clone(),
+            kind: if alias.is_some() { "CNAME".to_owned() } else { one.r#type.clone() },
+            ttl: one.ttl.parse().unwrap_or(0),
+            values: alias.into_iter().chain(values).collect(),
+            to: None,
+        }
     };
-    let mut texts: Vec<String> = records.iter().map(text).collect();
-    texts.sort();
-    Ok(identity::hex(&Sha256::digest(serde_json::to_string(&texts)?)[..10]))
+    present.iter().filter(|one| !is_own(zone, &one.name, &one.r#type)).map(|one| json!(spec(one))).collect()
 }
 
-/// Records that are not those that the zone was given, as a file would have them.
-fn shown(records: &RecordSet) -> Value {
-    let values: Vec<&str> = records.resource_records.iter().map(|record| record.value.as_str()).collect();
-    json!({ "name": records.name, "kind": records.r#type, "ttl": records.ttl, "values": values })
-}
-
-/// The zones among these objects point to the machines that have the addresses that their records say.
-pub(super) fn relate(objects: &mut [Object]) {
-    let answers = |object: &Object, value: &str| {
-        ["address", "public_address"].iter().any(|field| object.attribute(field).is_some_and(|own| own == value))
+/// The records as they are written. A zone's own name cannot be a `CNAME`: it stands for the balancer itself.
+fn written(request: &Request<'_>, spec: &DnsZoneSpec) -> Result<Vec<RecordSet>> {
+    let record = |one: RecordSpec| {
+        let is_target =
+            |object: &&Object| one.values == [format!("{}.", object.attribute("public_address").unwrap_or_default())];
+        let target = request.needs.values().find(is_target).filter(|_| one.kind == "CNAME" && one.name == spec.zone);
+        if let Some(target) = target {
+            let zone =
+                target.attribute(ALIAS_ZONE).ok_or_else(|| Error::new("aws: the balancer does not say its zone"))?;
+            return Ok(RecordSet {
+                name: one.name,
+                r#type: "A".to_owned(),
+                alias_target: Some(AliasTarget {
+                    hosted_zone_id: zone.to_owned(),
+                    dns_name: one.values.concat(),
+                    evaluate_target_health: "false".to_owned(),
+                }),
+                ..RecordSet::default()
+            });
+        }
+        Ok(RecordSet {
+            resource_records: one.values.into_iter().map(|value| Record { value }).collect(),
+            name: one.name,
+            r#type: one.kind,
+            ttl: one.ttl.to_string(),
+            ..RecordSet::default()
+        })
     };
-    let zones: Vec<usize> = (0..objects.len()).filter(|at| objects[*at].address.kind == KindName::DNS_ZONE).collect();
-    for at in zones {
-        let Some(values) = objects[at].attributes.remove(VALUES) else { continue };
-        let values: Vec<String> = serde_json::from_value(values).unwrap_or_default();
-        let (environment, project) = (&objects[at].environment, &objects[at].project);
-        let named = objects[at].links.iter().flatten().filter_map(|target| {
-            let is = |object: &&Object| {
-                object.address.to_string() == *target
-                    && object.environment == *environment
-                    && object.project == *project
-            };
-            let found = objects.iter().find(is)?;
-            // Addresses of their own and balancers keep the addresses that they have.
-            let moves = found.address.kind == KindName::VM;
-            (moves && values.iter().any(|value| answers(found, value))).then(|| found.id.clone())
-        });
-        let links = named.collect();
-        objects[at].links = Some(links);
-    }
+    resolved(request, spec)?.into_iter().map(record).collect()
 }
 
 /// Zones.
 pub(super) struct DnsZoneDriver(pub(super) Account);
-
-/// What every zone has by itself.
-fn is_own(records: &RecordSet) -> bool {
-    matches!(records.r#type.as_str(), "NS" | "SOA")
-}
 
 /// The reference of a zone: it is there from the moment in which the zone is made, and tells whose it is.
 fn reference(request: &Request<'_>) -> String {
@@ -92,21 +80,21 @@ fn reference(request: &Request<'_>) -> String {
     if fits { format!("{reference}:{project}") } else { reference }
 }
 
+/// What was found, or nothing when its zone has just vanished.
+fn if_there<T>(found: crate::cloud::aws::Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(error) if error.code() == "NoSuchHostedZone" => Ok(None),
+        found => Ok(Some(found?)),
+    }
+}
+
 impl DnsZoneDriver {
+    /// A zone of ours with its records; nothing when it is another's, or has just vanished.
     async fn describe(&self, zone: &HostedZone) -> Result<Option<Object>> {
-        let tags = self.0.client.zone_tags(zone.short_id()).await?;
+        let Some(tags) = if_there(self.0.client.zone_tags(zone.short_id()).await)? else { return Ok(None) };
         if let Some(mut object) = object(&tags, KindName::DNS_ZONE, zone.short_id(), "") {
-            let mut present = self.0.client.record_sets(zone.short_id()).await?;
-            present.retain(|records| !is_own(records));
-            if tag(&tags, RECORDS) != Some(&digest(&present)?) {
-                object.actual.insert("records".to_owned(), present.iter().map(shown).collect());
-            }
-            // What its records say; who that is, is told once everything is listed.
-            let values = present.iter().flat_map(|records| &records.resource_records);
-            let values = values.map(|record| record.value.trim_end_matches('.').to_owned());
-            object.attributes.insert(VALUES.to_owned(), values.collect());
-            let targets = tags.iter().filter(|tag| tag.key.starts_with(TARGETS));
-            object.links = Some(targets.flat_map(|tag| tag.value.split(' ')).map(str::to_owned).collect());
+            let present = if_there(self.0.client.record_sets(zone.short_id()).await)?;
+            object.attributes.insert(RECORDS.to_owned(), specs(&zone.name, &present.unwrap_or_default()));
             return Ok(Some(object));
         }
         // It was made, but not tagged before the program was gone.
@@ -130,40 +118,39 @@ impl DnsZoneDriver {
         }))
     }
 
-    /// Makes the records of a zone those that are wanted, and writes down what they are and what they point to.
+    /// Makes the records of a zone those that are wanted.
     async fn settle(&self, zone: &str, request: &Request<'_>, spec: &DnsZoneSpec) -> Result<()> {
-        let wrong = |error| explain(error, request.resource);
-        let wanted: Vec<RecordSet> = said(request, spec)?
-            .into_iter()
-            .map(|one| RecordSet {
-                resource_records: one.values.into_iter().map(|value| Record { value }).collect(),
-                name: one.name,
-                r#type: one.kind,
-                ttl: one.ttl.to_string(),
-            })
-            .collect();
-        let present = self.0.client.record_sets(zone).await.map_err(wrong)?;
-        let same = |a: &RecordSet, b: &RecordSet| a.name == b.name && a.r#type == b.r#type;
-        let gone = present.iter().filter(|present| !is_own(present));
-        let gone: Vec<RecordSet> =
-            gone.filter(|present| !wanted.iter().any(|wanted| same(wanted, present))).cloned().collect();
-        let set: Vec<RecordSet> = wanted.iter().filter(|wanted| !present.contains(wanted)).cloned().collect();
-        if !gone.is_empty() || !set.is_empty() {
-            self.0.client.change_record_sets(zone, &gone, &set).await.map_err(wrong)?;
+        let wanted = written(request, spec)?;
+        self.change(zone, |present| {
+            let same = |a: &RecordSet, b: &RecordSet| a.name == b.name && a.r#type == b.r#type;
+            let is_plain = |one: &RecordSet| one.others.is_empty();
+            let gone = present.iter().filter(|one| !is_own(&spec.zone, &one.name, &one.r#type));
+            // Records of a routing policy are in the way of a plain one of their name.
+            let gone = gone.filter(|one| !is_plain(one) || !wanted.iter().any(|wanted| same(wanted, one)));
+            let set = wanted.iter().filter(|wanted| !present.contains(wanted));
+            (gone.cloned().collect(), set.cloned().collect())
+        })
+        .await
+        .map_err(|error| explain(error, request.resource))
+    }
+
+    /// Changes the records of a zone, given those that it has.
+    async fn change(
+        &self, zone: &str, decide: impl Fn(&[RecordSet]) -> (Vec<RecordSet>, Vec<RecordSet>),
+    ) -> crate::cloud::aws::Result<()> {
+        let mut looked_again = false;
+        loop {
+            let present = self.0.client.record_sets(zone).await?;
+            let (gone, set) = decide(&present);
+            if gone.is_empty() && set.is_empty() {
+                return Ok(());
+            }
+            match self.0.client.change_record_sets(zone, &gone, &set).await {
+                // The answer to the first call was lost: what it has removed cannot be removed again.
+                Err(error) if error.code() == "InvalidChangeBatch" && !looked_again => looked_again = true,
+                changed => return changed.map(drop),
+            }
         }
-        let mut tags = Tags::from([(RECORDS.to_owned(), digest(&wanted)?)]);
-        let mut targets: Vec<String> =
-            spec.records.iter().filter_map(|one| Some(one.to.as_ref()?.to_string())).collect();
-        targets.sort();
-        targets.dedup();
-        for (number, targets) in targets.chunks(TARGETS_IN_A_TAG).enumerate() {
-            tags.insert(format!("{TARGETS}-{number}"), targets.join(" "));
-        }
-        let known = self.0.client.zone_tags(zone).await.map_err(wrong)?;
-        for stale in known.iter().filter(|tag| tag.key.starts_with(TARGETS)) {
-            tags.entry(stale.key.clone()).or_default();
-        }
-        self.0.client.tag_zone(zone, &tags).await.map(drop).map_err(wrong)
     }
 
     async fn ours(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -203,25 +190,30 @@ impl Driver for DnsZoneDriver {
         let mut tags = Account::tags(request);
         tags.insert(READY.to_owned(), "yes".to_owned());
         client.tag_zone(&id, &tags).await.map_err(wrong)?;
-        let mut object = self.0.made(self, request).await?;
-        object.attributes.remove(VALUES);
-        Ok(object)
+        self.0.made(self, request).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
-        self.settle(&object.id, request, &request.resource.spec()?).await?;
-        Ok(object.clone())
+        let spec: DnsZoneSpec = request.resource.spec()?;
+        self.settle(&object.id, request, &spec).await?;
+        let present = self.0.client.record_sets(&object.id).await.map_err(|error| explain(error, request.resource))?;
+        let mut updated = object.clone();
+        updated.attributes.insert(RECORDS.to_owned(), specs(&spec.zone, &present));
+        Ok(updated)
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
-        let present = match client.record_sets(id).await {
+        // The zone's own records are those of its name that say who answers for it: it cannot be deleted with others.
+        let own = |present: &[RecordSet]| present.iter().find(|one| one.r#type == "SOA").map(|soa| soa.name.clone());
+        let removed = self.change(id, |present| {
+            let zone = own(present).unwrap_or_default();
+            let gone = present.iter().filter(|one| !is_own(&zone, &one.name, &one.r#type));
+            (gone.cloned().collect(), Vec::new())
+        });
+        match removed.await {
             Err(error) if error.code() == "NoSuchHostedZone" => return Ok(()),
-            present => present?,
-        };
-        let gone: Vec<RecordSet> = present.into_iter().filter(|records| !is_own(records)).collect();
-        if !gone.is_empty() {
-            client.change_record_sets(id, &gone, &[]).await?;
+            removed => removed?,
         }
         match client.delete_hosted_zone(id).await {
             Err(error) if error.code() != "NoSuchHostedZone" => Err(error.into()),

@@ -242,7 +242,6 @@ impl Provider for Aws {
         };
         let (others, machines, accounts) = tokio::try_join!(futures::future::try_join_all(others), machines, accounts)?;
         let mut objects: Vec<Object> = others.into_iter().flatten().chain(machines).chain(accounts).collect();
-        dns::relate(&mut objects);
         postgres::relate(&mut objects);
         Ok(objects)
     }

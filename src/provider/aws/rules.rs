@@ -63,9 +63,9 @@ const DNS_ZONE: Rules = Rules {
     ],
     links: &[
         Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
-        Link::seen(KindName::VM, LinkChange::InPlace),
-        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, "its address never changes"),
-        Link::unseen(KindName::LOAD_BALANCER, LinkChange::InPlace, "its name never changes"),
+        Link::unseen(KindName::VM, LinkChange::InPlace, "the records are compared"),
+        Link::unseen(KindName::ADDRESS, LinkChange::InPlace, "the records are compared"),
+        Link::unseen(KindName::LOAD_BALANCER, LinkChange::InPlace, "the records are compared"),
     ],
 };
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     account::{Account, beside, explain, needed},
-    dns::{is_own, record},
+    dns::record,
 };
 use crate::{
     cloud::yandex::{
@@ -15,6 +15,7 @@ use crate::{
     provider::{
         LABEL_ENV, LABEL_PROJECT, Request,
         adopt::{SEVERAL, Seen, belongs, not_adopted, stands_in},
+        dns::is_own,
     },
     resource::{DnsZoneSpec, KindName, RouteTableSpec},
 };
@@ -78,7 +79,7 @@ impl Account {
                 self.is_seen_by(&zone, request)?;
                 seen.field("zone", zone.zone.as_str());
                 let records = client.record_sets(id).await?;
-                let records = records.iter().filter(|record| !is_own(record)).map(record);
+                let records = records.iter().filter(|one| !is_own(&zone.zone, &one.name, &one.r#type)).map(record);
                 seen.field("records", json!(records.collect::<Vec<_>>()));
                 client.update_dns_zone(id).labels(&labels).send(request.token).await
             }

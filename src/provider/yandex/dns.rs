@@ -1,27 +1,22 @@
 //! Zones of names.
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::account::{Account, explain, if_there, needed, object, object_name};
 use crate::{
     cloud::yandex::{DnsZone, RecordSet},
     error::Result,
     name::Name,
-    provider::{Driver, Object, Request, dns::said},
+    provider::{
+        Driver, Object, Request,
+        dns::{RECORDS, is_own, resolved},
+    },
     resource::{DnsZoneSpec, KindName, RecordSpec},
 };
 
-/// The attribute of a zone: its records.
-const RECORDS: &str = "records";
-
 /// Zones.
 pub(super) struct DnsZoneDriver(pub(super) Account);
-
-/// What every zone has by itself.
-pub(super) fn is_own(record: &RecordSet) -> bool {
-    matches!(record.r#type.as_str(), "NS" | "SOA")
-}
 
 fn written(record: &RecordSet) -> Value {
     json!({ "name": record.name, "type": record.r#type, "ttl": record.ttl.to_string(), "data": record.data })
@@ -32,9 +27,7 @@ fn show(one: &DnsZone, records: Option<&[RecordSet]>, environment: Option<&Name>
     let visible = one.private_visibility.as_ref().map(|private| private.network_ids.clone());
     object.links = Some(visible.unwrap_or_default().into_iter().collect());
     if let Some(records) = records {
-        let records: Vec<RecordSpec> = records.iter().filter(|record| !is_own(record)).map(record).collect();
-        object.attributes.insert(RECORDS.to_owned(), json!(records));
-        object.actual.insert(RECORDS.to_owned(), json!(records));
+        object.attributes.insert(RECORDS.to_owned(), specs(&one.zone, records));
     }
     Some(object)
 }
@@ -48,33 +41,15 @@ pub(super) async fn observe(account: &Account, one: &DnsZone, environment: Optio
     Ok(records.and_then(|records| show(one, Some(&records), environment)))
 }
 
+/// The records of a zone, without those that it has by itself.
+fn specs(zone: &str, records: &[RecordSet]) -> Value {
+    records.iter().filter(|one| !is_own(zone, &one.name, &one.r#type)).map(|one| json!(record(one))).collect()
+}
+
 /// A record as a specification has it.
 pub(super) fn record(record: &RecordSet) -> RecordSpec {
     let (name, kind) = (record.name.clone(), record.r#type.clone());
     RecordSpec { name, kind, ttl: u64::try_from(record.ttl).unwrap_or(0), values: record.data.clone(), to: None }
-}
-
-/// Whether the records of a zone are those that were written into it. What they say of a machine is known only since then.
-pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
-    let Some(seen) = object.attributes.get(RECORDS) else { return };
-    let set = |records: &Value| -> Vec<RecordSpec> { serde_json::from_value(records.clone()).unwrap_or_default() };
-    let (seen, wanted) = (set(seen), set(spec.get(RECORDS).unwrap_or(&Value::Null)));
-    let same = match attributes.get(RECORDS) {
-        Some(written) => {
-            let written = set(written);
-            written.len() == seen.len() && written.iter().all(|record| seen.contains(record))
-        }
-        // An earlier version did not note what it wrote.
-        None => {
-            let fits = |record: &RecordSpec| {
-                let mut there = seen.iter().filter(|one| one.name == record.name);
-                there.any(|one| record.to.is_some() || one == record)
-            };
-            wanted.len() == seen.len() && wanted.iter().all(fits)
-        }
-    };
-    let shown = if same { json!(wanted) } else { json!(seen) };
-    object.actual.insert(RECORDS.to_owned(), shown);
 }
 
 /// Who sees a zone: a network, or the world.
@@ -90,22 +65,21 @@ fn visibility(request: &Request<'_>, spec: &DnsZoneSpec) -> Result<(Value, Value
 
 impl DnsZoneDriver {
     /// A zone with the records that it has now.
-    async fn written(&self, mut object: Object) -> Result<Object> {
+    async fn written(&self, mut object: Object, zone: &str) -> Result<Object> {
         let records = self.0.client.record_sets(&object.id).await?;
-        let records: Vec<RecordSpec> = records.iter().filter(|record| !is_own(record)).map(record).collect();
-        object.attributes.insert(RECORDS.to_owned(), json!(records));
+        object.attributes.insert(RECORDS.to_owned(), specs(zone, &records));
         Ok(object)
     }
 
     /// Makes the records of a zone those that are wanted.
     async fn settle(&self, zone: &str, request: &Request<'_>, spec: &DnsZoneSpec) -> Result<()> {
         let wrong = |error| explain(error, request.resource);
-        let wanted = said(request, spec)?;
+        let wanted = resolved(request, spec)?;
         let present = self.0.client.record_sets(zone).await.map_err(wrong)?;
         let same = |record: &RecordSet, name: &str, kind: &str| record.name == name && record.r#type == kind;
         let gone: Vec<Value> = present
             .iter()
-            .filter(|record| !is_own(record))
+            .filter(|record| !is_own(&spec.zone, &record.name, &record.r#type))
             .filter(|record| !wanted.iter().any(|wanted| same(record, &wanted.name, &wanted.kind)))
             .map(written)
             .collect();
@@ -147,7 +121,7 @@ impl Driver for DnsZoneDriver {
         let call = if private.is_null() { call.public_visibility(public) } else { call.private_visibility(private) };
         let object = self.0.create(self, request, call.send(request.token)).await?;
         self.settle(&object.id, request, &spec).await?;
-        self.written(object).await
+        self.written(object, &spec.zone).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -160,7 +134,7 @@ impl Driver for DnsZoneDriver {
             call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
         }
         self.settle(&object.id, request, &spec).await?;
-        self.written(object.clone()).await
+        self.written(object.clone(), &spec.zone).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

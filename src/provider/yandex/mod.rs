@@ -200,9 +200,8 @@ impl Provider for Yandex {
         Box::pin(self.observe(environment)).await
     }
 
-    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+    fn compare(&self, spec: &Map<String, Value>, _: &Map<String, Value>, object: &mut Object) {
         match object.address.kind {
-            KindName::DNS_ZONE => dns::compare(spec, attributes, object),
             KindName::INSTANCE_GROUP => group_drift::compare(spec, object),
             KindName::LOAD_BALANCER => balancer::compare(spec, object),
             KindName::POSTGRES => postgres_drift::compare(spec, object),
