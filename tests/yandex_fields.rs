@@ -247,9 +247,6 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
     ("postgres", "settings", |cloud| {
         cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["workMem"] = "1".into());
     }),
-    ("postgres", "settings", |cloud| {
-        cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["randomPageCost"] = json!(1.5));
-    }),
     ("postgres", "users", |cloud| {
         cloud.edit("dev-main", |one| {
             one["users"].as_array_mut().unwrap().push(json!({ "name": "thief", "permissions": [] }));
@@ -407,6 +404,66 @@ async fn yandex_fields_that_drift_are_put_right() {
         }
         assert_eq!(apply(folder.path(), &cloud, FILE).await, Tally::default(), "{kind} {field}: again");
     }
+}
+
+/// What the simulator shows of an object although nothing asked for it, as the service does: a collection, a name, a path.
+const FILLED_IN: &[(&str, &str, &str)] = &[
+    ("/vpc/v1/securityGroups", "dev-ports-80", "/rules/0/protocolNumber"),
+    ("/vpc/v1/subnets", "dev-a", "/dhcpOptions/domainName"),
+    ("/vpc/v1/routeTables", "dev-egress", "/staticRoutes/0/labels"),
+    ("/vpc/v1/addresses", "dev-fixed", "/ipVersion"),
+    ("/compute/v1/disks", "dev-db-data", "/blockSize"),
+    ("/compute/v1/instances", "dev-web", "/schedulingPolicy"),
+    ("/compute/v1/instances", "dev-web", "/metadataOptions/gceHttpEndpoint"),
+    ("/compute/v1/instances", "dev-web", "/networkInterfaces/0/macAddress"),
+    ("/compute/v1/instanceGroups", "dev-app", "/deployPolicy/startupDuration"),
+    ("/compute/v1/instanceGroups", "dev-app", "/deployPolicy/strategy"),
+    ("/compute/v1/instanceGroups", "dev-app", "/instanceTemplate/networkSettings/type"),
+    ("/compute/v1/instanceGroups", "dev-app", "/instanceTemplate/labels/managed-by"),
+    ("/load-balancer/v1/networkLoadBalancers", "dev-front", "/listeners/0/ipVersion"),
+    ("/load-balancer/v1/networkLoadBalancers", "dev-front", "/sessionAffinity"),
+    ("/managed-postgresql/v1/clusters", "dev-main", "/maintenanceWindow/anytime"),
+    ("/managed-postgresql/v1/clusters", "dev-main", "/config/poolerConfig/poolingMode"),
+    ("/managed-postgresql/v1/clusters", "dev-main", "/config/postgresqlConfig_15/userConfig/maxConnections"),
+    ("/managed-postgresql/v1/clusters", "dev-main", "/config/postgresqlConfig_15/effectiveConfig/sharedBuffers"),
+    ("/managed-postgresql/v1/clusters", "dev-main", "/config/postgresqlConfig_15/defaultConfig/workMem"),
+];
+
+/// What the service fills in by itself is no difference, and no call takes it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_fields_that_the_service_fills_in_are_no_drift() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    apply(folder.path(), &cloud, FILE).await;
+    for (collection, name, path) in FILLED_IN {
+        let (asked, shown) = (cloud.object_in(collection, name), cloud.shown_in(collection, name));
+        assert!(asked.pointer(path).is_none() && shown.pointer(path).is_some(), "{name} {path}: {asked} {shown}");
+    }
+    // Users, databases and hosts of a cluster have such fields too: limits and settings, sort orders, priorities.
+    assert_eq!(apply(folder.path(), &cloud, FILE).await, Tally::default());
+    // Without a check and without backups that the file asks for, the service has its own.
+    let plain = FILE
+        .replace("    backup: {schedule: '30 3 * * *', keep: 14d}\n", "")
+        .replace("    health_check: {port: 8080, path: /ping}\n", "")
+        .replace("    deploy_policy: {max_unavailable: 1, max_expansion: 0}\n", "");
+    apply(folder.path(), &cloud, &plain).await;
+    assert_eq!(apply(folder.path(), &cloud, &plain).await, Tally::default());
+    // A server setting that the file never named is not ours; one that it named and names no more is cleared.
+    cloud.edit("dev-main", |one| config(one)["postgresqlConfig_15"]["randomPageCost"] = json!(1.5));
+    assert_eq!(apply(folder.path(), &cloud, &plain).await, Tally::default());
+    let less = plain.replace("settings: {work_mem: 64MB, jit: 'off'}", "settings: {work_mem: 64MB}");
+    cloud.forget_calls();
+    assert_eq!(apply(folder.path(), &cloud, &less).await.changed, 1);
+    let calls = cloud.calls();
+    let masks: Vec<&Value> =
+        calls.iter().filter(|call| call.method == "PATCH").map(|call| &call.body["updateMask"]).collect();
+    assert_eq!(masks, ["configSpec.postgresqlConfig_15.jit"]);
+    let settings = cloud.object("dev-main")["config"]["postgresqlConfig_15"].clone();
+    assert_eq!(settings, json!({ "workMem": (64_i64 << 20).to_string(), "randomPageCost": 1.5 }));
+    // Nor is anything cleared once the state is lost.
+    std::fs::remove_dir_all(folder.path().join(".infra")).unwrap();
+    cloud.forget_calls();
+    apply(folder.path(), &cloud, &less).await;
+    assert!(!cloud.calls().iter().any(|call| call.body.to_string().contains("postgresqlConfig")));
 }
 
 /// Disks that somebody made larger stay as they are, and are no reason to fail.

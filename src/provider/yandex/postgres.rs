@@ -262,7 +262,9 @@ impl Driver for PostgresDriver {
         let call = call.host_specs(vec![json!({
             "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
         })]);
-        self.0.create(self, request, call.send(request.token)).await
+        let mut object = self.0.create(self, request, call.send(request.token)).await?;
+        object.attributes.insert(postgres_drift::SETTINGS.to_owned(), postgres_drift::named(&spec));
+        Ok(object)
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -280,7 +282,8 @@ impl Driver for PostgresDriver {
             call.also(mask("configSpec.version".to_owned())).send(token).await.map_err(wrong)?;
         }
         let present: Cluster = client.describe(id).await.map_err(wrong)?;
-        let (config, paths) = changes(&spec, &present);
+        let former = object.attributes.get(postgres_drift::SETTINGS).unwrap_or(&Value::Null);
+        let (config, paths) = changes(&spec, &present, former);
         if !paths.is_empty() {
             let call = client.update_cluster(id).config_spec(config.into()).also(mask(paths.join(",")));
             call.send(token).await.map_err(wrong)?;
@@ -293,8 +296,10 @@ impl Driver for PostgresDriver {
         self.publish(id, request, &spec).await?;
         self.furnish(id, request, &spec).await?;
         let cluster: Cluster = client.describe(id).await.map_err(wrong)?;
-        Self::describe(&cluster, None)
-            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))
+        let mut described = Self::describe(&cluster, None)
+            .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))?;
+        described.attributes.insert(postgres_drift::SETTINGS.to_owned(), postgres_drift::named(&spec));
+        Ok(described)
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
@@ -310,7 +315,7 @@ impl Driver for PostgresDriver {
 
 /// The settings of a cluster that differ from what they should be, and their paths in a mask: single settings are named each, so
 /// that the others stay as they are, and one that the file no longer has is cleared.
-fn changes(spec: &PostgresSpec, present: &Cluster) -> (Map<String, Value>, Vec<String>) {
+fn changes(spec: &PostgresSpec, present: &Cluster, former: &Value) -> (Map<String, Value>, Vec<String>) {
     let (mut config, mut paths) = (Map::new(), Vec::new());
     let seen = &present.config;
     let size = u64::try_from(seen.resources.disk_size >> 30).unwrap_or(0);
@@ -323,7 +328,7 @@ fn changes(spec: &PostgresSpec, present: &Cluster) -> (Map<String, Value>, Vec<S
         hardware.insert("diskSize".to_owned(), (spec.disk_gb << 30).to_string().into());
     }
     let field = config_field(spec.version);
-    for (name, fields) in [("resources", hardware), (field.as_str(), changed_settings(spec, present))] {
+    for (name, fields) in [("resources", hardware), (field.as_str(), changed_settings(spec, present, former))] {
         if !fields.is_empty() {
             paths.extend(fields.keys().map(|field| format!("configSpec.{name}.{field}")));
             config.insert(name.to_owned(), fields.into());

@@ -17,6 +17,10 @@ use crate::{
 /// What the service shows, before it is compared with a specification.
 const SERVICE: &str = "service";
 
+/// The attribute of a cluster: the server settings that were set by us, by the names of the API. Only these are cleared when the
+/// file has them no more: the service fills in others by itself, and shows them in the same place.
+pub(super) const SETTINGS: &str = "settings";
+
 /// What is in a cluster.
 pub(super) struct Inside<'a> {
     pub(super) cluster: &'a Cluster,
@@ -25,12 +29,18 @@ pub(super) struct Inside<'a> {
     pub(super) hosts: &'a [ClusterHost],
 }
 
-/// The server settings that somebody has given a cluster, by the names of the API.
-fn given(cluster: &Cluster) -> Map<String, Value> {
+/// The server settings of a cluster, by the names of the API: those that hold, and over them those that it was given.
+fn shown(cluster: &Cluster) -> Map<String, Value> {
     let version = cluster.config.version.parse().unwrap_or(0);
     let config = cluster.config.others.get(&config_field(version));
-    let given = config.and_then(|config| config.get("userConfig")?.as_object()).cloned().unwrap_or_default();
-    given.into_iter().filter(|(name, value)| is_known(name) && !value.is_null()).collect()
+    let part = |name: &str| config.and_then(|config| config.get(name)?.as_object()).cloned().unwrap_or_default();
+    let all = part("effectiveConfig").into_iter().chain(part("userConfig"));
+    all.filter(|(name, value)| is_known(name) && !value.is_null()).collect()
+}
+
+/// The names of the server settings that a service is given, for [`SETTINGS`].
+pub(super) fn named(spec: &PostgresSpec) -> Value {
+    postgres_settings::config(&spec.settings).keys().cloned().collect()
 }
 
 /// Notes what the service shows of a cluster.
@@ -50,7 +60,7 @@ pub(super) fn note(inside: &Inside<'_>, object: &mut Object) {
         .collect();
     let start = &cluster.config.backup_window_start;
     let noted = json!({
-        "settings": given(cluster), "users": users, "databases": databases,
+        "settings": shown(cluster), "users": users, "databases": databases,
         "public": inside.hosts.iter().any(|host| host.assign_public_ip),
         "backup": {
             "hour": start.hours, "minute": start.minutes, "keep_days": cluster.config.backup_retain_period_days,
@@ -65,11 +75,14 @@ fn same(one: &Value, other: &Value) -> bool {
     one == other || text(one) == text(other) || one.as_f64().is_some_and(|number| Some(number) == other.as_f64())
 }
 
-/// The server settings of a cluster that must be changed, with `null` for those that the file no longer has.
-pub(super) fn changed_settings(spec: &PostgresSpec, present: &Cluster) -> Map<String, Value> {
-    let (wanted, given) = (postgres_settings::config(&spec.settings), given(present));
-    let set = wanted.iter().filter(|(name, value)| given.get(*name).is_none_or(|given| !same(given, value)));
-    let gone = given.keys().filter(|name| !wanted.contains_key(*name)).map(|name| (name.clone(), Value::Null));
+/// The server settings of a cluster that must be changed, with `null` for those of the former ones that the file no longer has.
+pub(super) fn changed_settings(spec: &PostgresSpec, present: &Cluster, former: &Value) -> Map<String, Value> {
+    let (wanted, shown) = (postgres_settings::config(&spec.settings), shown(present));
+    let set = wanted.iter().filter(|(name, value)| shown.get(*name).is_none_or(|shown| !same(shown, value)));
+    let former = former.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let gone = former
+        .filter(|name| !wanted.contains_key(*name) && shown.contains_key(*name))
+        .map(|name| (name.to_owned(), Value::Null));
     set.map(|(name, value)| (name.clone(), value.clone())).chain(gone).collect()
 }
 
@@ -77,6 +90,7 @@ pub(super) fn changed_settings(spec: &PostgresSpec, present: &Cluster) -> Map<St
 pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
     let Some(noted) = object.actual.remove(SERVICE) else { return };
     let Ok(believed) = serde_json::from_value::<PostgresSpec>(Value::Object(spec.clone())) else { return };
+    object.attributes.insert(SETTINGS.to_owned(), named(&believed));
     let mut seen = believed.clone();
     seen.public = noted["public"] == true;
     seen.settings = settings(&believed, noted["settings"].as_object().unwrap_or(&Map::new()));
@@ -113,10 +127,9 @@ pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
     }
 }
 
-/// Server settings as the file writes them, where they are what it says; otherwise as the service shows them.
-fn settings(believed: &PostgresSpec, given: &Map<String, Value>) -> Map<String, Value> {
+/// The server settings that the file names: as it writes them, where they are what it says; otherwise as the service shows them.
+fn settings(believed: &PostgresSpec, there: &Map<String, Value>) -> Map<String, Value> {
     let mut shown = Map::new();
-    let mut rest = given.clone();
     for (name, value) in &believed.settings {
         let single = Map::from_iter([(name.clone(), value.clone())]);
         let Some((field, wanted)) = postgres_settings::config(&single).into_iter().next() else {
@@ -124,12 +137,11 @@ fn settings(believed: &PostgresSpec, given: &Map<String, Value>) -> Map<String, 
             shown.insert(name.clone(), value.clone());
             continue;
         };
-        match rest.remove(&field) {
-            Some(there) if same(&there, &wanted) => drop(shown.insert(name.clone(), value.clone())),
-            Some(there) => drop(shown.insert(name.clone(), there)),
+        match there.get(&field) {
+            Some(there) if same(there, &wanted) => drop(shown.insert(name.clone(), value.clone())),
+            Some(there) => drop(shown.insert(name.clone(), there.clone())),
             None => {}
         }
     }
-    shown.extend(rest);
     shown
 }

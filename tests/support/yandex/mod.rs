@@ -1,6 +1,8 @@
 //! A strict simulator of Yandex Cloud's REST API. What a request may hold comes from the service descriptors; names are unique,
 //! references must exist, what is in use cannot be removed, calls begin operations that take time, and faults come on demand.
 
+mod addresses;
+mod defaults;
 mod postgres;
 pub(crate) mod rules;
 mod view;
@@ -96,6 +98,12 @@ impl Cloud {
         self.world().delay = delay;
     }
 
+    /// Operations take this long, on machines twice as long, and the cloud does not say when to ask for them again.
+    pub(crate) fn answers_in_its_own_time(&self, delay: Duration) {
+        let mut world = self.world();
+        (world.delay, world.own_time) = (delay, true);
+    }
+
     /// Pages of lists hold this many objects at most.
     pub(crate) fn page(&self, size: usize) {
         self.world().page = size;
@@ -175,6 +183,13 @@ impl Cloud {
         objects.find(|object| is_named(&object.value, name)).unwrap().value.clone()
     }
 
+    /// An object as an answer shows it, with what the service fills in.
+    pub(crate) fn shown_in(&self, collection: &str, name: &str) -> Value {
+        let world = self.world();
+        let mut objects = world.objects.values().filter(|object| object.collection == collection);
+        world.shown(objects.find(|object| is_named(&object.value, name)).unwrap())
+    }
+
     /// Gives a group another size beside the program.
     pub(crate) fn resize(&self, group: &str, size: u64) {
         let mut value = self.object_in("/compute/v1/instanceGroups", group);
@@ -229,8 +244,17 @@ impl Cloud {
 
     /// Removes an object behind the program's back.
     pub(crate) fn lose(&self, name: &str) {
+        self.lose_where(|object| is_named(&object.value, name));
+    }
+
+    /// Removes an object of a collection outside of infra.
+    pub(crate) fn lose_in(&self, collection: &str, name: &str) {
+        self.lose_where(|object| object.collection == collection && is_named(&object.value, name));
+    }
+
+    fn lose_where(&self, is_it: impl Fn(&world::Object) -> bool) {
         let mut world = self.world();
-        let id = world.objects.iter().find(|(_, object)| is_named(&object.value, name)).unwrap().0.clone();
+        let id = world.objects.iter().find(|(_, object)| is_it(object)).unwrap().0.clone();
         let object = world.objects.remove(&id).unwrap();
         world.destroyed(&id, &object);
         if let Some(group) = object.value["groupOf"].as_str().map(str::to_owned) {
@@ -245,6 +269,7 @@ async fn answer(
     State(cloud): State<Cloud>, method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes,
 ) -> Response<Body> {
     // What runs real machines may take its time: not on a thread that serves others.
+    let hint = !cloud.world().own_time;
     let result = tokio::task::spawn_blocking(move || cloud.respond(&method, &uri, &headers, &bytes)).await.unwrap();
     let (status, value) = match result {
         Some(Ok(value)) => (200, value),
@@ -259,12 +284,9 @@ async fn answer(
             return Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::from("<html>bad gateway")).unwrap();
         }
     };
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/json")
-        .header("x-operation-poll-interval", "0")
-        .body(Body::from(value.to_string()))
-        .unwrap()
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    let response = if hint { response.header("x-operation-poll-interval", "0") } else { response };
+    response.body(Body::from(value.to_string())).unwrap()
 }
 
 impl Cloud {

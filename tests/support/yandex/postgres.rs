@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Machines, rules,
+    Machines, defaults, rules,
     world::{Answer, Refused, World, invalid, not_found, precondition},
 };
 use crate::support::containers::database_server;
@@ -95,6 +95,7 @@ impl World {
         for item in items.as_array_mut().into_iter().flatten() {
             // Passwords are never told.
             item.as_object_mut().unwrap().remove("password");
+            defaults::fill_inner(list, item);
         }
         Some(Ok(json!({ list: items })))
     }

@@ -50,7 +50,7 @@ fn names(world: &World) -> BTreeMap<String, String> {
         names.insert(id.clone(), name);
     }
     // A reserved address is its own, whoever has it.
-    for object in world.objects.values().filter(|object| object.collection == "/vpc/v1/addresses") {
+    for object in world.objects.values().filter(|object| object.collection == super::world::ADDRESSES) {
         let address = object.value["externalIpv4Address"]["address"].as_str().unwrap();
         names.insert(address.to_owned(), format!("reserved {}", named(&object.value)));
     }

@@ -23,6 +23,8 @@ pub(super) struct Object {
 pub(super) struct Operation {
     pub(super) value: Value,
     pub(super) begun: Instant,
+    /// How many delays it takes.
+    pub(super) delays: u32,
     /// The group whose machines must be healthy before it ends.
     pub(super) judges: Option<String>,
 }
@@ -38,6 +40,8 @@ pub(super) struct World {
     pub(super) calls: Vec<Call>,
     pub(super) next: u64,
     pub(super) delay: Duration,
+    /// Whether machines take twice as long as all else, and answers say nothing about when to ask again.
+    pub(super) own_time: bool,
     pub(super) page: usize,
     pub(super) quotas: BTreeMap<String, usize>,
     pub(super) faults: Option<Faults>,
@@ -64,6 +68,9 @@ pub(super) fn precondition(message: impl Into<String>) -> Refused {
     Refused(400, 9, message.into())
 }
 
+/// The collection of public addresses.
+pub(super) const ADDRESSES: &str = "/vpc/v1/addresses";
+
 /// Collections, with the kind of id that their objects have and the field of the metadata that names it.
 const COLLECTIONS: &[(&str, &str, &str)] = &[
     ("/vpc/v1/networks", "enp", "networkId"),
@@ -71,7 +78,7 @@ const COLLECTIONS: &[(&str, &str, &str)] = &[
     ("/vpc/v1/securityGroups", "enpsg", "securityGroupId"),
     ("/vpc/v1/gateways", "enpgw", "gatewayId"),
     ("/vpc/v1/routeTables", "enprt", "routeTableId"),
-    ("/vpc/v1/addresses", "e9bad", "addressId"),
+    (ADDRESSES, "e9bad", "addressId"),
     ("/compute/v1/disks", "fhmdisk", "diskId"),
     ("/compute/v1/instances", "fhm", "instanceId"),
     ("/compute/v1/instanceGroups", "cl1", "instanceGroupId"),
@@ -107,7 +114,7 @@ impl World {
         if let Some(id) = path.strip_prefix("/operations/") {
             let operation = self.operations.get(id).ok_or_else(|| not_found("Operation", id))?;
             let mut value = operation.value.clone();
-            if Instant::now() < operation.begun + self.delay
+            if Instant::now() < operation.begun + self.delay * operation.delays
                 || operation.judges.as_ref().is_some_and(|group| self.is_sick(group))
             {
                 let fields = value.as_object_mut().unwrap();
@@ -152,9 +159,12 @@ impl World {
         }
         if path.starts_with("/compute/") {
             let now = Instant::now();
-            let running =
-                self.operations.values().filter(|o| o.begun + self.delay > now && o.value["compute"] == true).count()
-                    + 1;
+            let running = self
+                .operations
+                .values()
+                .filter(|o| o.begun + self.delay * o.delays > now && o.value["compute"] == true)
+                .count()
+                + 1;
             self.most_at_once = self.most_at_once.max(running);
             if running > 15 {
                 let message = "The limit on maximum number of active operations has exceeded.";
@@ -177,7 +187,7 @@ impl World {
         let group = value["metadata"]["instanceGroupId"].as_str().map(str::to_owned);
         let judges = group.filter(|group| call.method != "DELETE" && self.is_sick(group));
         let unfinished = !self.delay.is_zero() || judges.is_some();
-        let operation = Operation { value: value.clone(), begun: Instant::now(), judges };
+        let operation = Operation { value: value.clone(), begun: Instant::now(), delays: self.delays(path), judges };
         self.operations.insert(id.clone(), operation);
         self.keys.insert(key, (id, signature));
         if unfinished {
@@ -185,6 +195,11 @@ impl World {
             fields.retain(|name, _| !matches!(name.as_str(), "done" | "response" | "error"));
         }
         Ok(value)
+    }
+
+    /// How many delays a call takes.
+    fn delays(&self, path: &str) -> u32 {
+        if self.own_time && path == "/compute/v1/instances" { 2 } else { 1 }
     }
 
     /// Whether the machines of a group are asked whether they work, and do not.
@@ -241,15 +256,14 @@ impl World {
         }
         if method.rpc == "Get" {
             let id = &method.parts[0].1;
+            if path.starts_with(ADDRESSES)
+                && let Some(address) = self.dynamic_addresses().into_iter().find(|address| address["id"] == **id)
+            {
+                return Ok(address);
+            }
             let object = self.objects.get(id).filter(|object| path.starts_with(&object.collection));
             let object = object.ok_or_else(|| not_found("Object", id))?;
-            let used = object.collection == "/vpc/v1/addresses"
-                && self.has_nat(&object.value["externalIpv4Address"]["address"]);
-            let mut value = public(&object.value);
-            if used {
-                value["used"] = true.into();
-            }
-            return Ok(value);
+            return Ok(self.viewed(object, query));
         }
         // A list, page by page; an empty one has no field at all.
         if query.get("folderId").map(String::as_str) != Some(FOLDER) {
@@ -257,17 +271,20 @@ impl World {
         }
         let size: usize = query.get("pageSize").and_then(|size| size.parse().ok()).unwrap_or(100);
         let from: usize = query.get("pageToken").and_then(|token| token.parse().ok()).unwrap_or(0);
-        let all: Vec<Value> = self
+        let mut all: Vec<Value> = self
             .objects
             .values()
             .filter(|object| object.collection == path)
             .map(|object| {
-                let mut value = public(&object.value);
-                // Lists never show metadata.
+                let mut value = self.viewed(object, query);
+                // Lists of machines never show metadata.
                 value.as_object_mut().unwrap().remove("metadata");
                 value
             })
             .collect();
+        if path == ADDRESSES {
+            all.extend(self.dynamic_addresses());
+        }
         let size = size.min(self.page);
         let page: Vec<Value> = all.iter().skip(from).take(size).cloned().collect();
         let mut value = json!({});
@@ -329,6 +346,15 @@ impl World {
             return changed;
         }
         let id = method.parts[0].1.clone();
+        if path.starts_with(ADDRESSES)
+            && let Some(address) = self.dynamic_addresses().into_iter().find(|address| address["id"] == *id)
+        {
+            // What is reserved stays when nothing has it any more.
+            if fields.get("reserved") != Some(&json!(true)) {
+                return Err(precondition("the address goes with what has it"));
+            }
+            self.objects.insert(id.clone(), Object { collection: ADDRESSES.to_owned(), value: address });
+        }
         let object = self.objects.get(&id).filter(|object| path.starts_with(&object.collection)).cloned();
         let object = object.ok_or_else(|| not_found("Object", &id))?;
         let (_, _, field) = COLLECTIONS.iter().find(|(collection, ..)| *collection == object.collection).unwrap();
@@ -361,6 +387,14 @@ impl World {
                         let own = interface["primaryV4Address"]["address"].clone();
                         interface["primaryV4Address"]["oneToOneNat"] =
                             self.nat(&fields["oneToOneNatSpec"], &own, &zone)?;
+                    }
+                    "RemoveListener" => {
+                        let listeners = value["listeners"].as_array_mut().unwrap();
+                        let before = listeners.len();
+                        listeners.retain(|listener| listener["name"] != fields["listenerName"]);
+                        if listeners.len() == before {
+                            return Err(not_found("Listener", &fields["listenerName"].to_string()));
+                        }
                     }
                     "ResumeProcesses" => value["status"] = "ACTIVE".into(),
                     "AttachDisk" => {
@@ -461,7 +495,7 @@ impl World {
                     self.exists("Gateway", &route["gatewayId"])?;
                 }
             }
-            "/vpc/v1/addresses" => {
+            ADDRESSES => {
                 let zone = value["externalIpv4AddressSpec"].take()["zoneId"].clone();
                 let address = format!("203.0.113.{}", self.next % 250 + 1);
                 value["externalIpv4Address"] = json!({ "address": address, "zoneId": zone });
@@ -501,7 +535,8 @@ impl World {
         Ok(value)
     }
 
-    /// The listeners of a balancer. Those that ask for no address get a new one, also in an update.
+    /// The listeners of a balancer. Those that ask for no address get a new one, also in an update; otherwise it is one that the
+    /// balancer has, or a reserved one that nothing has.
     fn listeners(&mut self, specs: &Value, present: &Value) -> Result<Value, Refused> {
         self.next += 1;
         let new = format!("198.51.100.{}", self.next % 250 + 1);
@@ -509,7 +544,10 @@ impl World {
         let listeners = specs.as_array().into_iter().flatten().map(|listener| {
             let asked = &listener["externalAddressSpec"]["address"];
             if !asked.is_null() && !own(asked) {
-                return Err(not_found("Address", &asked.to_string()));
+                self.reserved(asked)?;
+                if self.is_used(asked) {
+                    return Err(precondition(format!("address {asked} is in use")));
+                }
             }
             let address = if asked.is_null() { json!(new) } else { asked.clone() };
             Ok(json!({ "name": listener["name"], "address": address, "port": listener["port"],
@@ -603,27 +641,28 @@ impl World {
         }))
     }
 
-    /// A public address: any, which is the machine's own one here, or a reserved one of the folder.
-    fn nat(&self, spec: &Value, own: &Value, zone: &Value) -> Result<Value, Refused> {
-        let asked = spec.get("address");
-        if let Some(asked) = asked {
-            let mut known = self.objects.values().filter(|object| object.collection == "/vpc/v1/addresses");
-            let address = known.find(|object| object.value["externalIpv4Address"]["address"] == *asked);
-            let address = address.ok_or_else(|| not_found("Address", &asked.to_string()))?;
+    /// A public address: any, or a reserved one of the folder. Real machines are reached at their own addresses only.
+    fn nat(&mut self, spec: &Value, own: &Value, zone: &Value) -> Result<Value, Refused> {
+        let mut given = own.clone();
+        if let Some(asked) = spec.get("address") {
+            let address = self.reserved(asked)?;
             if address.value["externalIpv4Address"]["zoneId"] != *zone {
                 return Err(invalid("the address is in another zone than the machine"));
             }
-            if self.has_nat(asked) {
+            if self.is_used(asked) {
                 return Err(precondition(format!("address {asked} is in use")));
             }
+            if self.machines.is_none() {
+                given = asked.clone();
+            } else {
+                let id = address.value["id"].as_str().unwrap();
+                self.objects.get_mut(id).unwrap().value["externalIpv4Address"]["address"] = given.clone();
+            }
+        } else if self.machines.is_none() {
+            self.next += 1;
+            given = format!("198.51.100.{}", self.next % 250 + 1).into();
         }
-        Ok(json!({ "address": asked.unwrap_or(own), "ipVersion": "IPV4" }))
-    }
-
-    /// Whether a machine has this public address.
-    pub(super) fn has_nat(&self, address: &Value) -> bool {
-        let pointer = "/networkInterfaces/0/primaryV4Address/oneToOneNat/address";
-        self.objects.values().any(|object| object.value.pointer(pointer) == Some(address))
+        Ok(json!({ "address": given, "ipVersion": "IPV4" }))
     }
 
     fn group(&self, value: &mut Value) -> Result<(), Refused> {
@@ -775,7 +814,7 @@ impl World {
             let kind = object.collection.rsplit('/').next().unwrap();
             return Err(precondition(format!("{kind} {id} is not empty: it is used by {user}")));
         }
-        if object.collection == "/vpc/v1/addresses" && self.has_nat(&object.value["externalIpv4Address"]["address"]) {
+        if object.collection == ADDRESSES && self.is_used(&object.value["externalIpv4Address"]["address"]) {
             return Err(precondition(format!("address {id} is in use")));
         }
         if object.value["groupOf"].is_string() {
@@ -865,7 +904,7 @@ fn refers(value: &Value, id: &str) -> bool {
 }
 
 /// An object as an answer shows it: without what only the simulator knows.
-fn public(value: &Value) -> Value {
+pub(super) fn public(value: &Value) -> Value {
     let mut value = value.clone();
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, value| {
@@ -884,13 +923,6 @@ fn public(value: &Value) -> Value {
             ];
             !hidden.contains(&name.as_str()) && *value != json!(false) && !value.is_null()
         });
-    }
-    for (name, settings) in value.get_mut("config").and_then(Value::as_object_mut).into_iter().flatten() {
-        if name.starts_with("postgresqlConfig_") {
-            // Beside what was asked for there is what holds.
-            let asked = settings.take();
-            *settings = json!({ "userConfig": asked, "effectiveConfig": { "maxConnections": "400" } });
-        }
     }
     value
 }
