@@ -169,7 +169,10 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     let foreign = cloud.make("/compute/v1/disks", json!({ "zoneId": "ru-central1-a", "size": "4194304" }));
     cloud.edit("dev-db-data", |disk| disk["instanceIds"] = json!([]));
     cloud.edit("dev-db", |machine| machine["secondaryDisks"] = json!([{ "diskId": foreign, "deviceName": "other" }]));
+    // A front's address becomes a reserved one, and moves from its balancer to its machine.
+    cloud.lose_in("/vpc/v1/addresses", "dev-nginx-front");
     on_yandex::apply(project, &cloud, &back).await;
+    on_yandex::apply(project, &cloud, &back.replace("nodes: 2", "nodes: 1, network: {nat: true}")).await;
     on_yandex::destroy(project, &cloud).await;
     let calls = cloud.calls();
     let mut missing = Vec::new();

@@ -55,7 +55,7 @@ fn fields(kind: KindName) -> BTreeSet<String> {
         KindName::SERVICE_ACCOUNT => spec_fields(&ServiceAccountSpec {}),
         KindName::ROLE_BINDING => spec_fields(&RoleBindingSpec { service_account: name, roles: Vec::new() }),
         KindName::LOAD_BALANCER => spec_fields(&LoadBalancerSpec { members: Vec::new(), ports: Vec::new() }),
-        KindName::ADDRESS => spec_fields(&AddressSpec { zone: text() }),
+        KindName::ADDRESS => spec_fields(&AddressSpec { zone: text(), front: Some(name) }),
         KindName::REGISTRY => spec_fields(&RegistrySpec {}),
         KindName::DNS_ZONE => {
             let record =
@@ -98,6 +98,7 @@ fn unused(provider: ProviderName, kind: KindName) -> &'static [&'static str] {
         (ProviderName::Docker, KindName::VM) => &["zone", "disk_type", "class", "compose"],
         (ProviderName::Yandex, KindName::NETWORK) => &["cidr"],
         (ProviderName::Aws, KindName::SECURITY_GROUP) => &["checked"],
+        (ProviderName::Aws, KindName::ADDRESS) => &["front"],
         (ProviderName::Docker | ProviderName::Yandex, KindName::SUBNET) => &["prefix"],
         _ => &[],
     }

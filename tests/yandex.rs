@@ -629,7 +629,7 @@ async fn yandex_a_front_of_several_machines_has_a_balancer() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     let project = folder.path();
     let file = format!("{FILE}{BALANCED}");
-    assert_eq!(apply(project, &cloud, &file).await, tally(15, 0, 0));
+    assert_eq!(apply(project, &cloud, &file).await, tally(16, 0, 0));
     let balancer = cloud.object("dev-front");
     assert!(cloud.names().contains(&"targetGroups dev-front".to_owned()), "{:?}", cloud.names());
     assert_eq!(balancer["labels"]["infra-name"], "front");
@@ -849,7 +849,7 @@ async fn yandex_the_shipped_production_environment_plans() {
     let printed = project.run(&["plan", "dev"], 0);
     assert!(printed.out.contains("+ load_balancer.front  ports 80, 443 over 2 machines"), "{}", printed.out);
     assert!(printed.out.contains("+ instance_group.bingo  3 of debian-12, 2 cores, 4096 MB"), "{}", printed.out);
-    assert!(printed.out.contains("resources: 14 to create"), "{}", printed.out);
+    assert!(printed.out.contains("resources: 15 to create"), "{}", printed.out);
     assert!(!printed.err.contains("warning"), "{}", printed.err);
 }
 

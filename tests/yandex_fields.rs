@@ -227,6 +227,13 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
             one["attachedTargetGroups"][0]["healthChecks"][0]["tcpOptions"]["port"] = "1".into();
         });
     }),
+    ("load_balancer", "address", |cloud| {
+        cloud.edit_in("/load-balancer/v1/networkLoadBalancers", "dev-front", |one| {
+            for listener in one["listeners"].as_array_mut().unwrap() {
+                listener["address"] = "198.51.100.202".into();
+            }
+        });
+    }),
     ("load_balancer", "vm", |cloud| {
         cloud.edit_in("/load-balancer/v1/targetGroups", "dev-front", |one| {
             drop(one["targets"].as_array_mut().unwrap().pop());

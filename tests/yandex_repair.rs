@@ -8,7 +8,7 @@ use crate::{
         commands::{PROJECT, command},
         yandex::{Cloud, FOLDER, Fault},
     },
-    yandex::{Project, apply, load, planned, written},
+    yandex::{Project, apply, destroy_file, load, planned, written},
 };
 
 /// A front of several machines, and names of it and of a machine.
@@ -35,9 +35,9 @@ fn pointed(cloud: &Cloud) -> (Vec<Value>, Vec<Value>) {
 
 /// Everything points to where the machines are now.
 fn check(cloud: &Cloud) {
-    let inner = |name: &str| cloud.object(name)["networkInterfaces"][0]["primaryV4Address"]["address"].clone();
-    let public =
-        |name: &str| cloud.object(name)["networkInterfaces"][0]["primaryV4Address"]["oneToOneNat"]["address"].clone();
+    let inner =
+        |name: &str| cloud.object_in(MACHINES, name)["networkInterfaces"][0]["primaryV4Address"]["address"].clone();
+    let public = |name: &str| nat(cloud, name);
     let (targets, records) = pointed(cloud);
     let mut machines = vec![inner("dev-nginx-front"), inner("dev-nginx-front-2")];
     machines.sort_by_key(ToString::to_string);
@@ -133,10 +133,29 @@ async fn yandex_a_front_grows_and_shrinks_around_its_first_machine() {
     let (root, cloud) = (project.sandbox.path(""), &project.cloud);
     let one = NAMED.replace("{nodes: 2,", "{nodes: 1, network: {nat: true},");
     apply(&root, cloud, &one).await;
-    let id = cloud.object("dev-nginx-front")["id"].clone();
+    let id = cloud.object_in(MACHINES, "dev-nginx-front")["id"].clone();
+    let address = nat(cloud, "dev-nginx-front");
+    assert!(address.is_string());
+    assert_eq!(said(cloud, "www"), address);
+    cloud.forget_calls();
     apply(&root, cloud, NAMED).await;
-    assert_eq!(cloud.object("dev-nginx-front")["id"], id);
+    assert_eq!(cloud.object_in(MACHINES, "dev-nginx-front")["id"], id);
     check(cloud);
+    // The first machine answers at it until the others are there, too.
+    let calls = cloud.calls();
+    let at = |part: &str| calls.iter().position(|call| call.changes() && call.path.ends_with(part)).unwrap();
+    assert_eq!(at("/networkLoadBalancers"), at("/removeOneToOneNat") + 1);
+    assert!(at("/instances") < at("/removeOneToOneNat"));
+    // Machines that are to be public themselves are so at other addresses.
+    apply(&root, cloud, &one).await;
+    apply(&root, cloud, &one.replace("nodes: 1", "nodes: 2")).await;
+    assert_eq!(listeners(cloud), [address.clone(), address.clone()]);
+    assert!(nat(cloud, "dev-nginx-front").is_string() && nat(cloud, "dev-nginx-front") != address);
+    apply(&root, cloud, NAMED).await;
+    // The address has moved to the balancer, and what a registrar says is right still.
+    assert_eq!((listeners(cloud), nat(cloud, "dev-nginx-front")), (vec![address.clone(); 2], Value::Null));
+    assert_eq!(said(cloud, "www"), address);
+    assert_eq!(apply(&root, cloud, NAMED).await, Tally::default());
     // An earlier version called it `nginx-front-1`.
     project.sandbox.write("envs/dev/config.yaml", &written(cloud, NAMED));
     project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
@@ -148,9 +167,87 @@ async fn yandex_a_front_grows_and_shrinks_around_its_first_machine() {
     assert!(plan.contains("resources: nothing to do"), "{plan}");
     std::fs::write(&state, text).unwrap();
     apply(&root, cloud, &one).await;
-    assert_eq!(cloud.object("dev-nginx-front")["id"], id);
+    assert_eq!(cloud.object_in(MACHINES, "dev-nginx-front")["id"], id);
     assert!(
         !cloud.names().iter().any(|name| name.contains("dev-nginx-front-2") || name.contains("networkLoadBalancers"))
+    );
+    // And back again.
+    assert_eq!(nat(cloud, "dev-nginx-front"), address);
+    assert_eq!(said(cloud, "www"), address);
+    assert_eq!(apply(&root, cloud, &one).await, Tally::default());
+}
+
+const MACHINES: &str = "/compute/v1/instances";
+
+/// The public address of a machine.
+fn nat(cloud: &Cloud, name: &str) -> Value {
+    let machine = cloud.object_in(MACHINES, name);
+    machine["networkInterfaces"][0]["primaryV4Address"]["oneToOneNat"]["address"].clone()
+}
+
+/// The addresses of the listeners of the front's balancer.
+fn listeners(cloud: &Cloud) -> Vec<Value> {
+    let balancer = cloud.object_in("/load-balancer/v1/networkLoadBalancers", "dev-front");
+    balancer["listeners"].as_array().unwrap().iter().map(|listener| listener["address"].clone()).collect()
+}
+
+/// What a record of the public zone says.
+fn said(cloud: &Cloud, name: &str) -> Value {
+    let records = cloud.object("dev-world")["records"].as_array().unwrap().clone();
+    records.iter().find(|record| record["name"] == format!("{name}.example.org.")).unwrap()["data"][0].clone()
+}
+
+/// A front that an earlier version made has an address that belongs to its machine or to its balancer: it becomes the front's.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_front_keeps_the_address_that_it_has() {
+    for nodes in ["{nodes: 1, network: {nat: true},", "{nodes: 2,"] {
+        let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+        let file = NAMED.replace("{nodes: 2,", nodes);
+        apply(folder.path(), &cloud, &file).await;
+        // As the earlier version left it: the address is not reserved, and the state knows nothing of it.
+        let address = cloud.object_in("/vpc/v1/addresses", "dev-nginx-front")["externalIpv4Address"]["address"].clone();
+        cloud.lose_in("/vpc/v1/addresses", "dev-nginx-front");
+        let tally = apply(folder.path(), &cloud, &file).await;
+        assert_eq!((tally.created, tally.destroyed), (1, 0), "{nodes}");
+        let reserved = cloud.object_in("/vpc/v1/addresses", "dev-nginx-front");
+        assert_eq!((&reserved["externalIpv4Address"]["address"], &reserved["reserved"]), (&address, &json!(true)));
+        let had = if nodes.contains('1') { nat(&cloud, "dev-nginx-front") } else { listeners(&cloud)[0].clone() };
+        assert_eq!(had, address);
+        assert_eq!(apply(folder.path(), &cloud, &file).await, Tally::default());
+        // Every address goes with the environment.
+        destroy_file(folder.path(), &cloud, &file).await;
+        assert_eq!(cloud.names(), Vec::<String>::new());
+    }
+}
+
+/// An address that the file names is the front's, whatever that consists of; it is only one front's.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_front_has_the_address_that_the_file_names() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let named = "{nodes: 1, network: {nat: true, address: fixed},";
+    let one = NAMED.replace("{nodes: 2,", named) + "addresses: {fixed: }\n";
+    apply(folder.path(), &cloud, &one).await;
+    let fixed = cloud.object_in("/vpc/v1/addresses", "dev-fixed")["externalIpv4Address"]["address"].clone();
+    assert_eq!(nat(&cloud, "dev-nginx-front"), fixed);
+    let many = one
+        .replace("{nodes: 1, network: {nat: true, address: fixed}", "{nodes: 2, network: {nat: false, address: fixed}");
+    apply(folder.path(), &cloud, &many).await;
+    assert_eq!(listeners(&cloud), [fixed.clone(), fixed.clone()]);
+    apply(folder.path(), &cloud, &one).await;
+    assert_eq!(nat(&cloud, "dev-nginx-front"), fixed);
+    assert_eq!(cloud.names().iter().filter(|name| name.starts_with("addresses ")).count(), 1);
+    // Two cannot have it, and the front's own is called as its machine.
+    let twice = many.replace(
+        "web: {ansible_groups: [web], network: {nat: true}",
+        "web: {ansible_groups: [web], network: {nat: true, address: fixed}",
+    );
+    let (_, printed) = planned(&twice, 2).await;
+    assert!(printed.err.contains("`fixed` is the address of `vm.web` already"), "{}", printed.err);
+    let (_, printed) = planned(&(NAMED.to_owned() + "addresses: {nginx-front: }\n"), 2).await;
+    assert!(
+        printed.err.contains("the front `front` has an address of its own that is called `nginx-front`"),
+        "{}",
+        printed.err
     );
 }
 

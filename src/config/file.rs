@@ -522,7 +522,7 @@ pub(super) struct Nginx {
     pub resources: Resources,
     /// The image family of each.
     pub image_family: Option<String>,
-    /// How each is connected. One machine has a public address with `nat: true`; several are reached through their balancer.
+    /// How each is connected. One machine has a public address with `nat: true`; several are reached through their balancer, which has the `address`.
     pub network: Option<Nic>,
     /// Groups of its machines in playbooks, beside `nginx` and the front's name.
     pub ansible_groups: Vec<String>,

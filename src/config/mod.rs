@@ -247,6 +247,9 @@ pub struct Front {
     /// Whether the world can reach it.
     #[serde(skip)]
     pub public: bool,
+    /// The reserved address of the balancer before several machines; a single machine has its own.
+    #[serde(skip)]
+    pub address: Option<Name>,
     /// The HTTP port on the machine.
     pub http_port: u16,
     /// The HTTPS port on the machine.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Field, FieldChange, Kind, Rules};
+use crate::name::Name;
 
 /// What an address should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,9 +12,15 @@ pub struct AddressSpec {
     /// The availability zone, where addresses belong to one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub zone: Option<String>,
+    /// The front whose address it is. One that its machine or its balancer has already is kept: it is only reserved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub front: Option<Name>,
 }
 
-const RULES: Rules = Rules { fields: &[Field::seen("zone", FieldChange::Replace)], links: &[] };
+const RULES: Rules = Rules {
+    fields: &[Field::seen("zone", FieldChange::Replace), Field::seen("front", FieldChange::InPlace)],
+    links: &[],
+};
 
 pub(super) struct ReservedAddress;
 

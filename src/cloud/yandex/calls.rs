@@ -165,7 +165,8 @@ calls! {
     CreateAddress = create_address() POST Vpc "/vpc/v1/addresses" within 30 min
     { folder_id: &str, name: &str, labels: &Labels, external_ipv4_address_spec: Value }
     /// Changes an address; its labels are replaced as a whole.
-    UpdateAddress = update_address(id) PATCH Vpc "/vpc/v1/addresses/{id}" within 30 min { labels: &Labels }
+    UpdateAddress = update_address(id) PATCH Vpc "/vpc/v1/addresses/{id}" within 30 min
+    { name: &str, labels: &Labels, reserved: bool }
     /// Gives an address back.
     DeleteAddress = delete_address(id) DELETE Vpc "/vpc/v1/addresses/{id}" within 30 min {}
     /// Makes a disk; its size is in bytes.
@@ -241,6 +242,9 @@ calls! {
     /// Changes a network load balancer; listeners and groups are replaced as a whole.
     UpdateLoadBalancer = update_load_balancer(id) PATCH LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}" within 10 min
     { listener_specs: Vec<Value>, attached_target_groups: Vec<Value> }
+    /// Takes a listener off a network load balancer.
+    RemoveListener = remove_listener(id) POST LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}:removeListener" within 10 min
+    { listener_name: &str }
     /// Starts a network load balancer that is stopped.
     StartLoadBalancer = start_load_balancer(id) POST LoadBalancer "/load-balancer/v1/networkLoadBalancers/{id}:start" within 10 min {}
     /// Removes a network load balancer.

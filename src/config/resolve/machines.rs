@@ -214,25 +214,36 @@ impl Resolver<'_> {
         self.hosts.insert(machine.name, Host { groups: machine.groups, public: spec.public, login, mark });
     }
 
-    /// The reserved address of a machine, when it exists and nobody else has it.
+    /// The reserved address of a machine, when it exists and nothing else has it.
     fn reserved(&mut self, machine: &Machine<'_>) -> Option<Name> {
         let wanted = machine.network.address.clone()?;
         let section = machine.section;
         let path = [section[0], section[1], "network", "address"];
-        let addresses = self.resources.iter().filter(|one| one.address.kind == KindName::ADDRESS);
-        let known: Vec<String> = addresses.map(|one| one.address.name.to_string()).collect();
-        if !known.contains(&wanted.to_string()) {
-            self.unknown(&path, "address", wanted.as_str(), &known);
+        if !self.check_address(&path, &wanted) {
             return None;
         }
         if !machine.network.nat {
             self.mistake(&path, format!("`{}` has a reserved address, but no `nat: true`", machine.name));
         }
-        let taken = self.resources.iter().find(|one| one.needs.contains(&KindName::ADDRESS.named(&wanted)));
-        if let Some(other) = taken.map(|one| one.address.to_string()) {
-            self.mistake(&path, format!("`{wanted}` is the address of `{other}` already"));
-        }
         Some(wanted)
+    }
+
+    /// Whether a reserved address exists; that something else has it already is a mistake.
+    pub(super) fn check_address(&mut self, path: &[&str], wanted: &Name) -> bool {
+        let addresses = self.resources.iter().filter(|one| one.address.kind == KindName::ADDRESS);
+        let known: Vec<String> = addresses.map(|one| one.address.name.to_string()).collect();
+        if !known.contains(&wanted.to_string()) {
+            self.unknown(path, "address", wanted.as_str(), &known);
+            return false;
+        }
+        let taken = self.resources.iter().find(|one| one.needs.contains(&KindName::ADDRESS.named(wanted)));
+        let taken = taken.map(|one| one.address.to_string());
+        let before = self.balanced.iter().find(|(address, _)| address == wanted);
+        let before = before.map(|(_, front)| KindName::LOAD_BALANCER.named(front).to_string());
+        if let Some(other) = taken.or(before) {
+            self.mistake(path, format!("`{wanted}` is the address of `{other}` already"));
+        }
+        true
     }
 
     pub(super) fn subnet_of(&mut self, machine: &Machine<'_>) -> Option<Name> {

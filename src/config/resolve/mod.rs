@@ -57,6 +57,7 @@ pub(super) fn resolve(
         groups: IndexMap::new(),
         subnets: Vec::new(),
         firewall: Vec::new(),
+        balanced: Vec::new(),
     };
     if file.ttl.as_ref().is_some_and(|ttl| ttl.0 > LONGEST_LIFE) {
         let hint = "an environment without `ttl` lives until it is destroyed";
@@ -184,6 +185,8 @@ struct Resolver<'a> {
     groups: IndexMap<Name, Group>,
     subnets: Vec<Name>,
     firewall: Vec<(Vec<String>, Vec<u16>)>,
+    /// The reserved addresses of balancers, with their fronts.
+    balanced: Vec<(Name, Name)>,
 }
 
 impl Resolver<'_> {
@@ -221,7 +224,7 @@ impl Resolver<'_> {
     /// Reserved addresses and registries: they need nothing.
     fn addresses(&mut self, file: &File) {
         for (name, address) in &file.addresses {
-            let spec = AddressSpec { zone: address.zone.clone() };
+            let spec = AddressSpec { zone: address.zone.clone(), front: None };
             self.add(KindName::ADDRESS.named(name), &spec, Vec::new(), &["addresses", name.as_str()]);
         }
         for name in file.registries.keys() {

@@ -23,7 +23,10 @@ impl Resolver<'_> {
             };
             let mut groups = vec!["nginx".to_owned(), format!("nginx_{}", group_name(name))];
             groups.extend(front.ansible_groups.iter().cloned());
-            let network = front.network.clone().unwrap_or_default();
+            let mut network = front.network.clone().unwrap_or_default();
+            // Behind a balancer the address is the balancer's.
+            let address = if front.nodes > 1 { network.address.take() } else { None };
+            let address = address.and_then(|address| self.balancer_address(name, address));
             if front.network.is_none() && front.nodes == 1 {
                 let message = format!("`nginx.{name}` has no public address: only the network reaches it");
                 let place = self.mark(&section).location();
@@ -49,14 +52,24 @@ impl Resolver<'_> {
                 });
                 nodes.push(node);
             }
-            fronts.insert(name.clone(), self.front(name, nodes, front));
+            fronts.insert(name.clone(), self.front(name, nodes, front, address));
         }
         // All machines are known now.
         self.firewall(file);
         fronts
     }
 
-    fn front(&mut self, name: &Name, nodes: Vec<Name>, front: &Nginx) -> Front {
+    /// The reserved address of the balancer before a front, when it exists and nothing else has it.
+    fn balancer_address(&mut self, front: &Name, address: Name) -> Option<Name> {
+        let path = ["nginx", front.as_str(), "network", "address"];
+        let known = self.check_address(&path, &address);
+        if known {
+            self.balanced.push((address.clone(), front.clone()));
+        }
+        known.then_some(address)
+    }
+
+    fn front(&mut self, name: &Name, nodes: Vec<Name>, front: &Nginx, address: Option<Name>) -> Front {
         let known: Vec<String> = front.upstreams.keys().map(Name::to_string).collect();
         for (path, location) in &front.locations {
             if !front.upstreams.contains_key(&location.upstream) {
@@ -79,6 +92,7 @@ impl Resolver<'_> {
         Front {
             nodes,
             public: front.nodes > 1 || front.network.as_ref().is_some_and(|network| network.nat),
+            address,
             http_port: front.listen.http,
             https_port: front.listen.https,
             names: front.tls.names.clone(),

@@ -44,6 +44,12 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
         }
     }
     found.extend(second_disks(environment));
+    for (name, address) in environment.nginx.iter().filter_map(|(name, front)| Some((name, front.address.as_ref()?))) {
+        let place = environment.hosts.get(&environment.nginx[name].nodes[0]).map(|host| host.mark.location());
+        let message = format!("the balancer of the front `{name}` cannot have the reserved address `{address}` here");
+        let hint = "let a `CNAME` record lead to its name, which stays the same: `infra output ENV` shows it";
+        found.push(Diagnostic::error(place, message).hint(hint));
+    }
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::REGISTRY) {
         let message = format!("`{}` at {}: provider `aws` makes no registries", one.address, one.origin);
         found.push(Diagnostic::error(None, message).hint("make one by hand, or take `provider: yandex`"));

@@ -27,16 +27,12 @@ const SETTLE: Duration = Duration::from_mins(5);
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
 
-/// The listeners of a balancer; `address` is the one that it has already.
+/// The listeners of a balancer at its address.
 fn listeners(spec: &LoadBalancerSpec, address: &str) -> Vec<Value> {
     let listener = |port: &u16| {
-        let mut external = json!({ "ipVersion": "IPV4" });
-        if !address.is_empty() {
-            external["address"] = address.into();
-        }
         json!({
             "name": format!("tcp-{port}"), "port": port.to_string(), "targetPort": port.to_string(), "protocol": "TCP",
-            "externalAddressSpec": external,
+            "externalAddressSpec": { "ipVersion": "IPV4", "address": address },
         })
     };
     spec.ports.iter().map(listener).collect()
@@ -104,6 +100,7 @@ pub(super) fn show(one: &LoadBalancer, around: Option<&Around<'_>>, environment:
                 None => drop(links.insert(attached.target_group_id.clone())),
             }
         }
+        links.extend(one.listeners.iter().flat_map(|listener| around.reserved(&listener.address)));
         object.links = Some(links);
     }
     Some(object)
@@ -142,6 +139,14 @@ impl LoadBalancerDriver {
     fn region(&self) -> &str {
         let zone = self.0.settings.zone.as_str();
         zone.rsplit_once('-').map_or(zone, |(region, _)| region)
+    }
+
+    /// The address that the listeners are to have: what else has it now gives it away.
+    async fn address(&self, request: &Request<'_>, balancer: &str) -> Result<String> {
+        let address = request.need(KindName::ADDRESS).ok_or_else(|| Error::new("the balancer has no address"))?;
+        let freed = self.0.free(&address.id, balancer, request.token).await;
+        freed.map_err(|error| explain(error, request.resource))?;
+        Ok(address.attribute("public_address").unwrap_or_default().to_owned())
     }
 
     /// Where machines are, as a target group names them.
@@ -216,8 +221,9 @@ impl Driver for LoadBalancerDriver {
         let group = self.group(request, &spec).await?;
         let name = object_name(request);
         let labels = Account::labels(request);
+        let address = self.address(request, "").await?;
         let call = self.0.client.create_load_balancer().folder_id(&self.0.folder).name(&name).labels(&labels);
-        let call = call.region_id(self.region()).r#type("EXTERNAL").listener_specs(listeners(&spec, ""));
+        let call = call.region_id(self.region()).r#type("EXTERNAL").listener_specs(listeners(&spec, &address));
         let call = call.attached_target_groups(attached(&group, &spec));
         self.0.create(self, request, call.send(request.token)).await
     }
@@ -232,10 +238,12 @@ impl Driver for LoadBalancerDriver {
         compare(&request.resource.spec, &mut shown);
         let groups: Vec<&str> =
             balancer.attached_target_groups.iter().map(|one| one.target_group_id.as_str()).collect();
-        if shown.actual.get("ports") != request.resource.spec.get("ports") || groups != [group.as_str()] {
-            // The address stays, whatever the listeners are.
-            let address = balancer.listeners.first().map(|listener| listener.address.as_str()).unwrap_or_default();
-            let call = client.update_load_balancer(&object.id).listener_specs(listeners(&spec, address));
+        let address = self.address(request, &object.id).await?;
+        if shown.actual.get("ports") != request.resource.spec.get("ports")
+            || groups != [group.as_str()]
+            || balancer.listeners.iter().any(|listener| listener.address != address)
+        {
+            let call = client.update_load_balancer(&object.id).listener_specs(listeners(&spec, &address));
             let call = call.attached_target_groups(attached(&group, &spec));
             call.send(request.token).await.map_err(wrong)?;
         }

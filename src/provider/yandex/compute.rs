@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     account::{Account, explain, if_there, needed, object, object_name},
     observe::Around,
+    public,
     security::DEFAULT_GROUP,
     wait::{Asked, until},
 };
@@ -29,7 +30,7 @@ const SETTLE: Duration = Duration::from_mins(10);
 /// The states of a machine that passes to another one by itself, and has not all that it will have.
 const IN_TRANSITION: [&str; 4] = ["PROVISIONING", "STARTING", "RESTARTING", "UPDATING"];
 /// A machine's one network interface.
-const INTERFACE: &str = "0";
+pub(super) const INTERFACE: &str = "0";
 
 /// Disks beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
@@ -189,9 +190,7 @@ pub(super) fn show(instance: &Instance, around: Option<&Around<'_>>, environment
         let mut links: BTreeSet<String> = instance.secondary_disks.iter().map(|disk| disk.disk_id.clone()).collect();
         links.extend(instance.network_interfaces.iter().flat_map(|one| around.networks_of(&one.security_group_ids)));
         let public = object.attribute("public_address").unwrap_or_default();
-        let reserved =
-            around.addresses.iter().filter(|one| one.reserved && one.external_ipv4_address.address == public);
-        links.extend(reserved.map(|one| one.id.clone()));
+        links.extend(around.reserved(public));
         object.links = Some(links);
         let mut groups = instance.network_interfaces.iter().flat_map(|one| &one.security_group_ids);
         object.actual.insert("security_groups".to_owned(), groups.any(|id| around.is_of_bastion(id)).into());
@@ -275,6 +274,7 @@ impl Driver for VmDriver {
         let mut address = json!({});
         if spec.public {
             address["oneToOneNatSpec"] = public_address(request, &spec)?;
+            self.take(request, &spec, "").await?;
         }
         let metadata = Account::metadata(&spec, boot, &devices);
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&settings.zone);
@@ -384,6 +384,14 @@ fn attached(device: &str, disk: &str) -> Value {
 }
 
 impl VmDriver {
+    /// Takes the reserved address of a machine from what else has it.
+    async fn take(&self, request: &Request<'_>, spec: &VmSpec, machine: &str) -> Result<()> {
+        let Some(reserved) = &spec.reserved_address else { return Ok(()) };
+        let address = &needed(request, &KindName::ADDRESS.named(reserved))?.id;
+        let freed = self.0.free(address, machine, request.token).await;
+        freed.map_err(|error| explain(error, request.resource))
+    }
+
     /// Gives a machine the public address that it should have, or none.
     async fn readdress(&self, instance: &Instance, spec: &VmSpec, request: &Request<'_>) -> Result<()> {
         let (client, id) = (&self.0.client, instance.id.as_str());
@@ -392,20 +400,24 @@ impl VmDriver {
         let present = interface.and_then(|interface| interface.primary_v4_address.one_to_one_nat.as_ref());
         let wanted = public_address(request, spec)?;
         // A reserved address takes the place of another one; and one that is not to be the machine's any more is given back.
-        let other = match (present, wanted["address"].as_str()) {
-            (Some(present), Some(wanted)) => present.address != wanted,
+        let (other, waits) = match (present, wanted["address"].as_str()) {
+            (Some(present), Some(wanted)) => (present.address != wanted, false),
             (Some(present), None) => {
-                let reserved = client.list::<ReservedAddress>(&self.0.folder).await.map_err(wrong)?;
-                reserved.iter().any(|one| one.reserved && one.external_ipv4_address.address == present.address)
+                let all = client.list::<ReservedAddress>(&self.0.folder).await.map_err(wrong)?;
+                let reserved =
+                    all.iter().find(|one| one.reserved && one.external_ipv4_address.address == present.address);
+                // A front's address is taken by its balancer once that is created, so that something answers at it until then.
+                (reserved.is_some(), !spec.public && reserved.is_some_and(|one| public::is_of_front(one, request)))
             }
-            (None, _) => false,
+            (None, _) => (false, false),
         };
-        let leaves = present.filter(|_| !spec.public || other);
+        let leaves = present.filter(|_| (!spec.public || other) && !waits);
         if leaves.is_some() {
             let call = client.remove_one_to_one_nat(id).network_interface_index(INTERFACE);
             call.send(request.token).await.map_err(wrong)?;
         }
         if spec.public && (present.is_none() || other) {
+            self.take(request, spec, id).await?;
             let call = client.add_one_to_one_nat(id).network_interface_index(INTERFACE);
             if let Err(error) = call.one_to_one_nat_spec(wanted).send(request.token).await {
                 // A machine is not left without an address because it cannot have another one.

@@ -102,7 +102,10 @@ fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
         "vpc.gateways.count" => count(KindName::GATEWAY) as u64,
         // The network brings one of its own.
         "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + 2 * count(KindName::NETWORK)) as u64,
-        "vpc.externalAddresses.count" => sum(&|spec| u64::from(spec.public)),
+        "vpc.externalAddresses.count" => {
+            sum(&|spec| u64::from(spec.public && spec.reserved_address.is_none())) + count(KindName::ADDRESS) as u64
+        }
+        "vpc.externalStaticAddresses.count" => count(KindName::ADDRESS) as u64,
         "compute.instances.count" => sum(&|_| 1),
         "compute.instanceCores.count" => sum(&|spec| u64::from(spec.cores)),
         "compute.instanceMemory.size" => sum(&|spec| spec.memory_mb << 20),

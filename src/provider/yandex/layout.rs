@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{postgres, postgres_settings};
 use crate::{
-    config::Environment,
+    config::{Environment, Front},
     error::{Diagnostic, Location, did_you_mean},
     name::Name,
     provider::{dns, managed_postgres, second_disks},
@@ -84,17 +84,43 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
         all.push(subnet);
     }
     accounts(environment, &mut all);
+    front_addresses(environment, &zones, &mut all);
     machines(environment, &network, &zones, &mut all);
     // A front of several machines is reached through a balancer before them.
     for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
-        let needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
+        let mut needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
         let origin =
             all.iter().find(|one| needs.contains(&one.address)).map_or_else(String::new, |one| one.origin.clone());
+        needs
+            .extend(front.address.as_ref().or(own_address(environment, front)).map(|one| KindName::ADDRESS.named(one)));
         let spec = LoadBalancerSpec { members: front.nodes.clone(), ports: vec![front.http_port, front.https_port] };
         all.push(resource(KindName::LOAD_BALANCER.named(name), &spec, needs, &origin));
     }
     all.extend(dns::zones(environment, &network));
     all
+}
+
+/// The name of the address that a front has of its own: it moves between the front's first machine and its balancer, so that
+/// names at a registrar stay right when the front grows or shrinks. None where the file names an address, or the world does not
+/// reach the front.
+fn own_address<'a>(environment: &Environment, front: &'a Front) -> Option<&'a Name> {
+    let first = front.nodes.first()?;
+    let named = |one: &Resource| one.spec::<VmSpec>().is_ok_and(|spec| spec.reserved_address.is_some());
+    let mut machines = environment.resources.iter().filter(|one| one.address == Address::vm(first));
+    let has_another = front.address.is_some() || front.nodes.len() == 1 && machines.any(named);
+    (front.public && !has_another).then_some(first)
+}
+
+/// The address that each front has of its own.
+fn front_addresses(environment: &Environment, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
+    for (name, front) in &environment.nginx {
+        let Some(own) = own_address(environment, front) else { continue };
+        let Some(machine) = environment.resources.iter().find(|one| one.address == Address::vm(own)) else { continue };
+        let Ok(spec) = machine.spec::<VmSpec>() else { continue };
+        let zone = spec.zone.or_else(|| zones.get(&spec.subnet).cloned());
+        let spec = AddressSpec { zone, front: Some(name.clone()) };
+        all.push(resource(KindName::ADDRESS.named(own), &spec, Vec::new(), &machine.origin));
+    }
 }
 
 fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
@@ -147,12 +173,20 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         .filter(|front| front.nodes.len() > 1)
         .flat_map(|front| front.nodes.iter().map(|node| (node, [front.http_port, front.https_port])))
         .collect();
+    let single: BTreeSet<&Name> = (environment.nginx.values())
+        .filter(|front| front.nodes.len() == 1)
+        .filter_map(|front| own_address(environment, front))
+        .collect();
     let mut made = Vec::new();
     for one in &environment.resources {
         let mut one = one.clone();
         match one.address.kind {
             KindName::VM if !grouped.contains(&one.address) => {
                 let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
+                if single.contains(&one.address.name) {
+                    spec.reserved_address = Some(one.address.name.clone());
+                    one.needs.push(KindName::ADDRESS.named(&one.address.name));
+                }
                 let ports = balanced.get(&one.address.name).map(|ports| ports.to_vec()).unwrap_or_default();
                 finished(
                     std::slice::from_ref(&one.address.name),
@@ -331,12 +365,26 @@ pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     }
     found.extend(warnings);
     found.extend(check_zones(environment));
+    found.extend(check_addresses(environment));
     found.extend(second_disks(environment));
     let services = environment.resources.iter().filter_map(|one| Some((one, one.spec::<PostgresSpec>().ok()?)));
     for (one, spec) in services.filter(|(one, _)| one.address.kind == KindName::POSTGRES) {
         check_postgres(environment, one, &spec, &mut found);
     }
     found
+}
+
+/// Addresses of the file that are called as a front's own.
+fn check_addresses(environment: &Environment) -> Vec<Diagnostic> {
+    let own = environment.nginx.iter().filter_map(|(name, front)| Some((name, own_address(environment, front)?)));
+    let same = |own: &Name| environment.resources.iter().any(|one| one.address == KindName::ADDRESS.named(own));
+    let mistake = |(front, own): (&Name, &Name)| {
+        let message =
+            format!("the front `{front}` has an address of its own that is called `{own}`, as one of `addresses`");
+        let hint = format!("give the front that one: `nginx.{front}.network.address: {own}`, or call it otherwise");
+        Diagnostic::error(place(environment, own), message).hint(hint)
+    };
+    own.filter(|(_, own)| same(own)).map(mistake).collect()
 }
 
 /// Zones that do not go together: those of a group without a subnet there, and that of a reserved address of another zone than

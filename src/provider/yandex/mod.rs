@@ -17,6 +17,7 @@ mod observe;
 mod postgres;
 mod postgres_drift;
 mod postgres_settings;
+mod public;
 mod registry;
 pub(super) mod rules;
 mod security;
@@ -89,7 +90,7 @@ impl Yandex {
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
                 (KindName::ROUTE_TABLE, Box::new(vpc::RouteTableDriver(account.clone()))),
                 (KindName::SUBNET, Box::new(vpc::SubnetDriver(account.clone()))),
-                (KindName::ADDRESS, Box::new(vpc::AddressDriver(account.clone()))),
+                (KindName::ADDRESS, Box::new(public::AddressDriver(account.clone()))),
                 (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
                 (KindName::REGISTRY, Box::new(registry::RegistryDriver(account.clone()))),
                 (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Yandex, balancer, compute, dns, iam, postgres, registry, security, vpc};
+use super::{Yandex, balancer, compute, dns, iam, postgres, public, registry, security, vpc};
 use crate::{
     cloud::yandex::{
         Address, Cluster, Disk, DnsZone, Gateway, Instance, InstanceGroup, LoadBalancer, Network, Registry, RouteTable,
@@ -24,6 +24,12 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
+    /// The reserved addresses of the folder that are this one.
+    pub(super) fn reserved(&self, public: &str) -> impl Iterator<Item = String> {
+        let same = move |one: &&Address| one.reserved && one.external_ipv4_address.address == public;
+        self.addresses.iter().filter(same).map(|one| one.id.clone())
+    }
+
     /// Security groups, each by its id; a network's own groups are the network.
     pub(super) fn networks_of(&self, groups: &[String]) -> BTreeSet<String> {
         networks_of(self.networks, self.security_groups, groups)
@@ -91,7 +97,7 @@ impl Yandex {
         objects.extend(gateways.iter().filter_map(|one| vpc::show_gateway(one, environment)));
         objects.extend(tables.iter().filter_map(|one| vpc::show_table(one, environment)));
         objects.extend(subnets.iter().filter_map(|one| vpc::show_subnet(one, environment)));
-        objects.extend(addresses.iter().filter_map(|one| vpc::show_address(one, environment)));
+        objects.extend(addresses.iter().filter_map(|one| public::show_address(one, environment)));
         objects.extend(disks.iter().filter_map(|one| compute::show_disk(one, environment)));
         objects.extend(machines.iter().filter_map(|one| compute::show(one, Some(&around), environment)));
         objects.extend(balancers.iter().filter_map(|one| balancer::show(one, Some(&around), environment)));

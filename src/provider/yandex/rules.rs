@@ -2,7 +2,7 @@
 
 use crate::resource::{
     Field,
-    FieldChange::{InPlace, Refused, Replace, Restart},
+    FieldChange::{Ignored, InPlace, Refused, Replace, Restart},
     KindName, Link, LinkChange, Rules,
 };
 
@@ -34,7 +34,13 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
     }
 }
 
-const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Replace, FIXED)], links: &[] };
+const ADDRESS: Rules = Rules {
+    fields: &[
+        Field::unseen("zone", Replace, FIXED),
+        Field::unseen("front", Ignored("whose it is decides only how it is created"), "infra alone knows it"),
+    ],
+    links: &[],
+};
 
 const DISK: Rules = Rules {
     fields: &[
@@ -85,7 +91,7 @@ const INSTANCE_GROUP: Rules = Rules {
 
 const LOAD_BALANCER: Rules = Rules {
     fields: &[Field::unseen("members", InPlace, "the machines themselves are compared"), Field::seen("ports", InPlace)],
-    links: &[Link::seen(KindName::VM, LinkChange::InPlace)],
+    links: &[Link::seen(KindName::VM, LinkChange::InPlace), Link::seen(KindName::ADDRESS, LinkChange::InPlace)],
 };
 
 const NETWORK: Rules = Rules {

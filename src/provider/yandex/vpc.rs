@@ -1,17 +1,17 @@
-//! What belongs to networks: gateways, route tables, subnets and reserved addresses.
+//! What belongs to networks: gateways, route tables and subnets.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::account::{Account, explain, if_there, needed, object, object_name};
+use super::account::{Account, explain, needed, object, object_name};
 use crate::{
-    cloud::yandex::{Address, Gateway, Instance, RouteTable, Subnet},
+    cloud::yandex::{Gateway, RouteTable, Subnet},
     error::{Error, Result},
     name::Name,
     provider::{Driver, Object, Request},
-    resource::{AddressSpec, KindName, RouteTableSpec, SubnetSpec},
+    resource::{KindName, RouteTableSpec, SubnetSpec},
 };
 
 /// The world.
@@ -155,54 +155,5 @@ impl Driver for SubnetDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         self.0.remove(|| self.0.client.delete_subnet(id).send(id)).await
-    }
-}
-
-/// Reserved public addresses.
-pub(super) struct AddressDriver(pub(super) Account);
-
-pub(super) fn show_address(one: &Address, environment: Option<&Name>) -> Option<Object> {
-    let mut object = object(&one.labels, KindName::ADDRESS, environment, &one.id, &one.created_at)?;
-    let address = one.external_ipv4_address.address.as_str();
-    object.attributes.insert("public_address".to_owned(), address.into());
-    object.actual.insert("zone".to_owned(), one.external_ipv4_address.zone_id.as_str().into());
-    Some(object)
-}
-
-#[async_trait]
-impl Driver for AddressDriver {
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let all = self.0.client.list::<Address>(&self.0.folder).await?;
-        Ok(all.iter().filter_map(|one| show_address(one, environment)).collect())
-    }
-
-    async fn read(&self, id: &str) -> Result<Option<Object>> {
-        Ok(self.0.found::<Address>(id).await?.and_then(|one| show_address(&one, None)))
-    }
-
-    async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let spec: AddressSpec = request.resource.spec()?;
-        let name = object_name(request);
-        let labels = Account::labels(request);
-        let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
-        let call = self.0.client.create_address().folder_id(&self.0.folder).name(&name).labels(&labels);
-        let call = call.external_ipv4_address_spec(json!({ "zoneId": zone }));
-        self.0.create(self, request, call.send(request.token)).await
-    }
-
-    async fn delete(&self, id: &str) -> Result<()> {
-        // An address that is replaced leaves its machine, which gets the new one.
-        if let Some(address) = self.0.found::<Address>(id).await?.filter(|address| address.used) {
-            let public = address.external_ipv4_address.address;
-            for machine in self.0.client.list::<Instance>(&self.0.folder).await? {
-                let mut nats =
-                    machine.network_interfaces.iter().filter_map(|one| one.primary_v4_address.one_to_one_nat.as_ref());
-                if nats.any(|nat| nat.address == public) {
-                    let call = self.0.client.remove_one_to_one_nat(&machine.id).network_interface_index("0");
-                    if_there(call.send(id).await)?;
-                }
-            }
-        }
-        self.0.remove(|| self.0.client.delete_address(id).send(id)).await
     }
 }
