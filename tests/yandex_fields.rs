@@ -193,6 +193,14 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
             group["instanceTemplate"]["resourcesSpec"]["memory"] = (1_i64 << 30).to_string().into();
         });
     }),
+    ("instance_group", "machine", |cloud| {
+        cloud.edit("dev-app", |group| group["instanceTemplate"]["metadata"]["serial-port-enable"] = "1".into());
+    }),
+    ("instance_group", "machine", |cloud| {
+        cloud.edit("dev-app", |group| {
+            group["instanceTemplate"]["metadata"]["ssh-keys"] = "mallory:ssh-ed25519 A".into()
+        });
+    }),
     ("instance_group", "subnet", |cloud| {
         let other = cloud.object("dev-b")["id"].clone();
         cloud.edit("dev-app", |group| {
@@ -399,9 +407,11 @@ async fn yandex_fields_that_drift_are_put_right() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     apply(folder.path(), &cloud, FILE).await;
     let before = cloud.view();
+    let metadata = || cloud.object_in("/compute/v1/instanceGroups", "dev-app")["instanceTemplate"]["metadata"].clone();
+    let keys = metadata();
     for (kind, field, edit) in DRIFTS {
         edit(&cloud);
-        assert_ne!(cloud.view(), before, "{kind} {field}: nothing was edited");
+        assert!(cloud.view() != before || metadata() != keys, "{kind} {field}: nothing was edited");
         let tally = apply(folder.path(), &cloud, FILE).await;
         // The names of a machine that is started again are looked at, too.
         assert!(tally.changed >= 1 && (tally.created, tally.destroyed) == (0, 0), "{kind} {field}: {tally:?}");
@@ -409,6 +419,7 @@ async fn yandex_fields_that_drift_are_put_right() {
         for (name, value) in &before {
             assert_eq!(after.get(name), Some(value), "{kind} {field}: {name}");
         }
+        assert_eq!(metadata(), keys, "{kind} {field}");
         assert_eq!(apply(folder.path(), &cloud, FILE).await, Tally::default(), "{kind} {field}: again");
     }
 }

@@ -328,6 +328,8 @@ pub trait Listed: serde::de::DeserializeOwned {
     const PATH: &'static str;
     /// The field of a page that holds the objects.
     const KEY: &'static str;
+    /// What an answer shows, where that is not everything that it can: metadata of machines is left out otherwise.
+    const VIEW: Option<&'static str>;
 
     /// Its id.
     fn id(&self) -> &str;
@@ -337,11 +339,12 @@ pub trait Listed: serde::de::DeserializeOwned {
 }
 
 macro_rules! listed {
-    ($($type:ident $service:ident $path:literal $key:literal;)+) => {
+    ($($type:ident $service:ident $path:literal $key:literal $view:expr;)+) => {
         $(impl Listed for $type {
             const SERVICE: Service = Service::$service;
             const PATH: &'static str = $path;
             const KEY: &'static str = $key;
+            const VIEW: Option<&'static str> = $view;
 
             fn id(&self) -> &str {
                 &self.id
@@ -355,21 +358,21 @@ macro_rules! listed {
 }
 
 listed! {
-    Network Vpc "/vpc/v1/networks" "networks";
-    Subnet Vpc "/vpc/v1/subnets" "subnets";
-    SecurityGroup Vpc "/vpc/v1/securityGroups" "securityGroups";
-    Gateway Vpc "/vpc/v1/gateways" "gateways";
-    RouteTable Vpc "/vpc/v1/routeTables" "routeTables";
-    Address Vpc "/vpc/v1/addresses" "addresses";
-    Disk Compute "/compute/v1/disks" "disks";
-    Instance Compute "/compute/v1/instances" "instances";
-    InstanceGroup Compute "/compute/v1/instanceGroups" "instanceGroups";
-    ServiceAccount Iam "/iam/v1/serviceAccounts" "serviceAccounts";
-    LoadBalancer LoadBalancer "/load-balancer/v1/networkLoadBalancers" "networkLoadBalancers";
-    TargetGroup LoadBalancer "/load-balancer/v1/targetGroups" "targetGroups";
-    Cluster ManagedPostgresql "/managed-postgresql/v1/clusters" "clusters";
-    Registry ContainerRegistry "/container-registry/v1/registries" "registries";
-    DnsZone Dns "/dns/v1/zones" "dnsZones";
+    Network Vpc "/vpc/v1/networks" "networks" None;
+    Subnet Vpc "/vpc/v1/subnets" "subnets" None;
+    SecurityGroup Vpc "/vpc/v1/securityGroups" "securityGroups" None;
+    Gateway Vpc "/vpc/v1/gateways" "gateways" None;
+    RouteTable Vpc "/vpc/v1/routeTables" "routeTables" None;
+    Address Vpc "/vpc/v1/addresses" "addresses" None;
+    Disk Compute "/compute/v1/disks" "disks" None;
+    Instance Compute "/compute/v1/instances" "instances" None;
+    InstanceGroup Compute "/compute/v1/instanceGroups" "instanceGroups" Some("FULL");
+    ServiceAccount Iam "/iam/v1/serviceAccounts" "serviceAccounts" None;
+    LoadBalancer LoadBalancer "/load-balancer/v1/networkLoadBalancers" "networkLoadBalancers" None;
+    TargetGroup LoadBalancer "/load-balancer/v1/targetGroups" "targetGroups" None;
+    Cluster ManagedPostgresql "/managed-postgresql/v1/clusters" "clusters" None;
+    Registry ContainerRegistry "/container-registry/v1/registries" "registries" None;
+    DnsZone Dns "/dns/v1/zones" "dnsZones" None;
 }
 
 impl Client {
@@ -378,7 +381,9 @@ impl Client {
     /// # Errors
     /// When the cloud refuses or does not answer.
     pub async fn list<T: Listed>(&self, folder: &str) -> Result<Vec<T>> {
-        self.pages(T::SERVICE, T::PATH, T::KEY, &[("folderId", folder.to_owned())]).await
+        let mut query = vec![("folderId", folder.to_owned())];
+        query.extend(T::VIEW.map(|view| ("view", view.to_owned())));
+        self.pages(T::SERVICE, T::PATH, T::KEY, &query).await
     }
 
     /// One object.
@@ -386,7 +391,8 @@ impl Client {
     /// # Errors
     /// When it does not exist, or the cloud refuses.
     pub async fn describe<T: Listed>(&self, id: &str) -> Result<T> {
-        self.get(T::SERVICE, format!("{}/{id}", T::PATH), Vec::new()).await
+        let query = T::VIEW.map(|view| ("view", view.to_owned())).into_iter().collect();
+        self.get(T::SERVICE, format!("{}/{id}", T::PATH), query).await
     }
 
     /// The ids in a catalogue of the cloud.

@@ -269,7 +269,11 @@ impl Driver for InstanceGroupDriver {
         let wanted = self.wanted(request, &spec, Some(&present)).await?;
         // New machines have nothing installed: their group is not judged before they are configured.
         let size = present.pointer("/scalePolicy/fixedScale/size").and_then(|size| size.as_str()?.parse().ok());
-        let new_machines = !is_within(&wanted.template, &present["instanceTemplate"])
+        // What was added to the metadata outside of infra goes again; what the service adds by itself was noted with the rest.
+        let known = object.attribute(group_drift::METADATA);
+        let strayed = known.is_some_and(|known| known != group_drift::mark(&present["instanceTemplate"]["metadata"]));
+        let new_machines = strayed
+            || !is_within(&wanted.template, &present["instanceTemplate"])
             || size.unwrap_or(0) < spec.count
             || !is_within(&wanted.allocation, &present["allocationPolicy"]);
         let checks = spec.health_check.as_ref().map(health_checks);

@@ -1,6 +1,7 @@
 //! What was done to an instance group beside infra.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     compute::GIB,
@@ -8,15 +9,25 @@ use super::{
 };
 use crate::{
     cloud::yandex::InstanceGroup,
+    identity,
     provider::Object,
     resource::{HealthCheck, InstanceGroupSpec, spec_fields},
 };
 
+/// The attribute of a group: a mark of the metadata that its machines get, which holds keys.
+pub(super) const METADATA: &str = "metadata";
+
 /// What the service shows, before it is compared with a specification.
 const SERVICE: &str = "service";
 
+/// A mark of metadata: whether it is other metadata is all that it says.
+pub(super) fn mark(metadata: &Value) -> String {
+    identity::hex(&Sha256::digest(metadata.to_string())[..8])
+}
+
 /// Notes what a list shows of a group.
 pub(super) fn note(group: &InstanceGroup, object: &mut Object) {
+    object.attributes.insert(METADATA.to_owned(), mark(&group.instance_template["metadata"]).into());
     let zones: Vec<&str> = group.allocation_policy.zones.iter().map(|zone| zone.zone_id.as_str()).collect();
     let noted = json!({
         "template": group.instance_template, "zones": zones, "check": group.health_checks_spec,
@@ -49,7 +60,11 @@ fn check(spec: &Value) -> Option<HealthCheck> {
 }
 
 /// Turns what was noted into fields of the specification, where they differ from it.
-pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+    // An earlier version did not note it.
+    let known = attributes.get(METADATA);
+    let other_metadata = known.is_some_and(|known| object.attributes.get(METADATA) != Some(known));
+    object.attributes.extend(known.map(|known| (METADATA.to_owned(), known.clone())));
     let Some(noted) = object.actual.remove(SERVICE) else { return };
     let Ok(believed) = serde_json::from_value::<InstanceGroupSpec>(Value::Object(spec.clone())) else { return };
     let mut seen = believed.clone();
@@ -89,6 +104,9 @@ pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
         image.clone_into(&mut machine.image);
     }
     let address = &template["networkInterfaceSpecs"][0]["primaryV4AddressSpec"];
+    if other_metadata {
+        machine.user_data = Some("changed outside of infra".to_owned());
+    }
     machine.public = address.get("oneToOneNatSpec").is_some_and(|nat| !nat.is_null());
     for (field, value) in spec_fields(&seen) {
         if field != "count" && spec.get(&field).unwrap_or(&Value::Null) != &value {

@@ -201,9 +201,9 @@ impl Provider for Yandex {
         Box::pin(self.observe(environment)).await
     }
 
-    fn compare(&self, spec: &Map<String, Value>, _: &Map<String, Value>, object: &mut Object) {
+    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
         match object.address.kind {
-            KindName::INSTANCE_GROUP => group_drift::compare(spec, object),
+            KindName::INSTANCE_GROUP => group_drift::compare(spec, attributes, object),
             KindName::LOAD_BALANCER => balancer::compare(spec, object),
             KindName::POSTGRES => postgres_drift::compare(spec, object),
             KindName::VM => compute::compare(spec, object),

@@ -9,7 +9,8 @@ use crate::resource::{
 /// What nothing outside can change.
 const FIXED: &str = "it cannot be changed";
 /// What cloud-init reads.
-const FIRST_BOOT: &str = "it is read at the first boot only, and lists do not show it";
+const FIRST_BOOT: &str =
+    "machines read it at their first boot only, so that a later change has no effect; lists do not show it";
 /// What the service derives something else from.
 const BY_CLASS: &str = "it chooses the class, which is compared";
 /// What another object holds.
