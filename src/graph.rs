@@ -4,6 +4,7 @@
 //! skipped and not reported as failures themselves: the user should see the cause only (`OpenTofu` does the same).
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     future::Future,
 };
@@ -64,20 +65,39 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
         Self { needs }
     }
 
-    /// Walks all nodes, at most `limit` at a time, each after the nodes it needs.
+    /// How many nodes there are in the longest chain of those that depend on each node, one on the other.
+    fn chains<'a>(&'a self, dependents: &'a Self) -> BTreeMap<&'a K, usize> {
+        let mut chains: BTreeMap<&K, usize> = self.needs.keys().map(|node| (node, 0)).collect();
+        let mut waiting = Waiting::of(dependents, &self.needs);
+        let mut free: Vec<&K> = waiting.free().collect();
+        while let Some(node) = free.pop() {
+            let own = chains[node] + 1;
+            for need in &self.needs[node] {
+                let chain = chains.get_mut(need).expect("needs outside of the graph were left out");
+                *chain = own.max(*chain);
+            }
+            free.extend(waiting.done(node));
+        }
+        chains
+    }
+
+    /// Walks all nodes, at most `limit` at a time, each after the nodes it needs. Of those that can be walked, what most others
+    /// wait for comes first.
     pub async fn walk<T, F, Fut>(&self, limit: usize, work: F) -> BTreeMap<K, Outcome<K, T>>
     where
         F: Fn(K) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
         let mut outcomes: BTreeMap<K, Outcome<K, T>> = BTreeMap::new();
-        let dependents = self.reversed().needs;
-        let mut waiting = Waiting::of(self, &dependents);
-        let mut ready: BTreeSet<&K> = waiting.free().collect();
+        let reversed = self.reversed();
+        let (chains, dependents) = (self.chains(&reversed), &reversed.needs);
+        let in_order = |node| (Reverse(chains[node]), node);
+        let mut waiting = Waiting::of(self, dependents);
+        let mut ready: BTreeSet<(Reverse<usize>, &K)> = waiting.free().map(in_order).collect();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < limit.max(1)
-                && let Some(node) = ready.pop_first()
+                && let Some((_, node)) = ready.pop_first()
             {
                 let task = work(node.clone());
                 running.push(async move { (node, task.await) });
@@ -86,7 +106,7 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
             let done = result.is_ok();
             outcomes.insert(node.clone(), result.map_or_else(Outcome::Failed, Outcome::Done));
             if done {
-                ready.extend(waiting.done(node));
+                ready.extend(waiting.done(node).into_iter().map(in_order));
                 continue;
             }
             // What stands on it cannot be walked, nor what stands on that.
@@ -182,6 +202,13 @@ mod tests {
     async fn walks_needs_first_and_reversed_last() {
         assert_eq!(order(&diamond()).await, ["a", "b", "c", "d"]);
         assert_eq!(order(&diamond().reversed()).await, ["d", "b", "c", "a"]);
+    }
+
+    #[tokio::test]
+    async fn what_most_others_wait_for_is_walked_first() {
+        let graph =
+            Graph::new([("a", vec![]), ("b", vec![]), ("y", vec!["z"]), ("x", vec!["y"]), ("z", vec![])]).unwrap();
+        assert_eq!(order(&graph).await, ["z", "y", "a", "b", "x"]);
     }
 
     #[tokio::test]

@@ -197,15 +197,18 @@ impl Driver for NetworkDriver {
         // The group's first rules let everything in: they are replaced before there is a machine. After a crash in between the
         // rules do not show as wanted, and `update` replaces them.
         let group = object.attribute(DEFAULT_GROUP).unwrap_or_default().to_owned();
-        self.close(&group, &spec, request.token).await?;
-        self.admitted(object, request, &spec).await
+        let (closed, admitted) =
+            tokio::join!(self.close(&group, &spec, request.token), self.admitted(object, request, &spec));
+        closed.and(admitted)
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
         let network: Network = self.0.client.describe(&object.id).await?;
-        self.close(&network.default_security_group_id, &spec, request.token).await?;
-        self.admitted(object.clone(), request, &spec).await
+        let group = &network.default_security_group_id;
+        let (closed, admitted) =
+            tokio::join!(self.close(group, &spec, request.token), self.admitted(object.clone(), request, &spec));
+        closed.and(admitted)
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
