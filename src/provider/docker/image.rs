@@ -344,6 +344,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_without_the_shared_cache_installs_what_it_has_downloaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::new(&folder.path().join("not-there"), "genuine");
+        std::fs::write(machine.archive(), "genuine").unwrap();
+        for what in ["take", "check", "give"] {
+            let output = machine.run(what);
+            assert!(output.status.success() && output.stderr.is_empty(), "{what}: {output:?}");
+            assert_eq!(std::fs::read_to_string(machine.archive()).unwrap(), "genuine");
+        }
+        assert!(!folder.path().join("not-there").exists());
+    }
+
+    #[test]
     fn what_another_machine_puts_into_the_shared_cache_is_neither_followed_nor_waited_for() {
         use std::os::unix::fs::symlink;
 
