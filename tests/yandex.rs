@@ -317,6 +317,17 @@ async fn yandex_two_projects_have_an_environment_of_one_name_in_one_folder() {
     assert!(first.run(&["plan", "dev"], 0).out.contains("resources: nothing to do"));
     second.run(&["destroy", "dev", "--yes"], 0).silent();
     assert_eq!(first.cloud.names(), once);
+    // Another checkout of the first one that does not say so is told what to do; then it can plan and destroy.
+    let checkout = Project { cloud: first.cloud.clone(), ..Project::new(&subnets).await };
+    let id = infra::project::read(first.sandbox.folder.path()).unwrap().unwrap().to_string();
+    let said = checkout.run(&["destroy", "dev", "--yes"], 0).err;
+    let whose = format!("there is a `dev` of the project `{id}`, and this folder has no `.infra-project`");
+    assert!(said.contains(&whose) && said.contains("write its id into that file"), "{said}");
+    checkout.sandbox.write(infra::project::FILE, &id);
+    assert!(!checkout.run(&["plan", "dev"], 0).out.contains("to create"));
+    checkout.run(&["destroy", "dev", "--yes", "--by-label"], 0);
+    assert_eq!(first.cloud.names(), Vec::<String>::new());
+    first.run(&["apply", "dev", "--yes", "--forget"], 0);
     assert!(first.run(&["plan", "dev"], 0).out.contains("resources: nothing to do"));
     first.run(&["destroy", "dev", "--yes"], 0).silent();
     assert_eq!(first.cloud.names(), Vec::<String>::new());

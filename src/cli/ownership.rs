@@ -145,7 +145,7 @@ impl Session {
     pub(super) fn namesakes(&self) -> Option<String> {
         let others: Vec<String> = self.ownership.others.iter().map(|project| format!("`{project}`")).collect();
         let here = self.ownership.site.project.as_ref().map_or_else(
-            || format!("this folder has no `{}`", project::FILE),
+            || format!("this folder has no `{}`: if it is that project, write its id into that file", project::FILE),
             |id| format!("this is the project `{id}`"),
         );
         let name = &self.environment.name;
