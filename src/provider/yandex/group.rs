@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     account::{Account, explain, if_there, needed, object, object_name},
-    compute::{GIB, addresses, security_groups},
+    compute::GIB,
     group_drift,
+    interface::{addresses, security_groups},
     observe::Around,
     wait::{Asked, until},
 };

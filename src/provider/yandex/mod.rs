@@ -6,12 +6,14 @@
 mod account;
 mod adopt;
 mod balancer;
+mod check;
 mod compute;
 mod diagnose;
 mod dns;
 mod group;
 mod group_drift;
 mod iam;
+mod interface;
 mod layout;
 mod observe;
 mod postgres;
@@ -176,7 +178,7 @@ impl Provider for Yandex {
     }
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
-        layout::check(environment)
+        check::check(environment)
     }
 
     async fn prepare(&self, _resources: &[&Resource], _events: &Events) -> Result<()> {

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{
     account::{Account, if_there, object, object_name},
-    balancer,
-    compute::{self, INTERFACE},
+    balancer, compute,
+    interface::INTERFACE,
 };
 use crate::{
     cloud::yandex::{Address, Instance, LoadBalancer, YandexError},
