@@ -198,7 +198,7 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
     }),
     ("instance_group", "machine", |cloud| {
         cloud.edit("dev-app", |group| {
-            group["instanceTemplate"]["metadata"]["ssh-keys"] = "mallory:ssh-ed25519 A".into()
+            group["instanceTemplate"]["metadata"]["ssh-keys"] = "mallory:ssh-ed25519 A".into();
         });
     }),
     ("instance_group", "subnet", |cloud| {

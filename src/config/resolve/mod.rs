@@ -47,18 +47,8 @@ pub(super) fn resolve(
         (None, Some(_)) => ProviderName::Yandex,
         (None, None) => ProviderName::Docker,
     };
-    let mut resolver = Resolver {
-        provider,
-        root,
-        files_root: options.files_root.clone().unwrap_or_else(|| folder.clone()),
-        found,
-        resources: Vec::new(),
-        hosts: IndexMap::new(),
-        groups: IndexMap::new(),
-        subnets: Vec::new(),
-        firewall: Vec::new(),
-        balanced: Vec::new(),
-    };
+    let files_root = options.files_root.clone().unwrap_or_else(|| folder.clone());
+    let mut resolver = Resolver::new(provider, root, files_root, found);
     if file.ttl.as_ref().is_some_and(|ttl| ttl.0 > LONGEST_LIFE) {
         let hint = "an environment without `ttl` lives until it is destroyed";
         resolver.mistake(&["ttl"], "`ttl` is longer than ten years").hint = Some(hint.to_owned());
@@ -187,6 +177,23 @@ struct Resolver<'a> {
     firewall: Vec<(Vec<String>, Vec<u16>)>,
     /// The reserved addresses of balancers, with their fronts.
     balanced: Vec<(Name, Name)>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(provider: ProviderName, root: &'a Node, files_root: PathBuf, found: &'a mut Vec<Diagnostic>) -> Self {
+        Self {
+            provider,
+            root,
+            files_root,
+            found,
+            resources: Vec::new(),
+            hosts: IndexMap::new(),
+            groups: IndexMap::new(),
+            subnets: Vec::new(),
+            firewall: Vec::new(),
+            balanced: Vec::new(),
+        }
+    }
 }
 
 impl Resolver<'_> {

@@ -83,8 +83,8 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
         all.push(subnet);
     }
     accounts(environment, &mut all);
-    front_addresses(environment, &zones, &mut all);
     machines(environment, &network, &zones, &mut all);
+    front_addresses(environment, &mut all);
     // A front of several machines is reached through a balancer before them.
     for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
         let mut needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
@@ -110,15 +110,20 @@ pub(super) fn own_address<'a>(environment: &Environment, front: &'a Front) -> Op
     (front.public && !has_another).then_some(first)
 }
 
-/// The address that each front has of its own.
-fn front_addresses(environment: &Environment, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
+/// The address that each front has of its own; a front of one machine gives it to that.
+fn front_addresses(environment: &Environment, all: &mut Vec<Resource>) {
     for (name, front) in &environment.nginx {
         let Some(own) = own_address(environment, front) else { continue };
-        let Some(machine) = environment.resources.iter().find(|one| one.address == Address::vm(own)) else { continue };
-        let Ok(spec) = machine.spec::<VmSpec>() else { continue };
-        let zone = spec.zone.or_else(|| zones.get(&spec.subnet).cloned());
-        let spec = AddressSpec { zone, front: Some(name.clone()) };
-        all.push(resource(KindName::ADDRESS.named(own), &spec, Vec::new(), &machine.origin));
+        let Some(machine) = all.iter_mut().find(|one| one.address == Address::vm(own)) else { continue };
+        let Ok(mut spec) = machine.spec::<VmSpec>() else { continue };
+        let (address, origin) = (KindName::ADDRESS.named(own), machine.origin.clone());
+        let reserved = AddressSpec { zone: spec.zone.clone(), front: Some(name.clone()) };
+        if front.nodes.len() == 1 {
+            spec.reserved_address = Some(own.clone());
+            machine.spec = spec_fields(&spec);
+            machine.needs.push(address.clone());
+        }
+        all.push(resource(address, &reserved, Vec::new(), &origin));
     }
 }
 
@@ -172,20 +177,12 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         .filter(|front| front.nodes.len() > 1)
         .flat_map(|front| front.nodes.iter().map(|node| (node, [front.http_port, front.https_port])))
         .collect();
-    let single: BTreeSet<&Name> = (environment.nginx.values())
-        .filter(|front| front.nodes.len() == 1)
-        .filter_map(|front| own_address(environment, front))
-        .collect();
     let mut made = Vec::new();
     for one in &environment.resources {
         let mut one = one.clone();
         match one.address.kind {
             KindName::VM if !grouped.contains(&one.address) => {
                 let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
-                if single.contains(&one.address.name) {
-                    spec.reserved_address = Some(one.address.name.clone());
-                    one.needs.push(KindName::ADDRESS.named(&one.address.name));
-                }
                 let ports = balanced.get(&one.address.name).map(|ports| ports.to_vec()).unwrap_or_default();
                 finished(
                     std::slice::from_ref(&one.address.name),
