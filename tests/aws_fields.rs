@@ -27,6 +27,7 @@ const DRIFTS: &[(&str, &str, &str)] = &[
     ("disk", "disk_type", "disk.db-data"),
     ("dns_zone", "records", "dns_zone.home"),
     ("instance_group", "count", "instance_group.app"),
+    ("instance_group", "health_check", "instance_group.app"),
     ("instance_group", "machine", "instance_group.app"),
     ("instance_group", "subnet", "instance_group.app"),
     ("load_balancer", "ports", "load_balancer.front"),
@@ -80,7 +81,7 @@ const CHANGES: &[(&[&str], &str, &str)] = &[
             "instance_group.max_expansion",
             "instance_group.health_check",
         ],
-        "app: {node_count: 3, service_account: robots, resources: {memory: 2}}",
+        "app: {node_count: 3, health_check: {port: 81}, service_account: robots, resources: {memory: 2}}",
         "app: {node_count: 3, service_account: robots, resources: {memory: 4}, allocation_policy: [eu-central-1a], \
          deploy_policy: {max_unavailable: 2, max_expansion: 1}, health_check: {port: 80}}",
     ),
@@ -243,7 +244,7 @@ async fn aws_fields_changed_outside_are_seen_and_put_right() {
 }
 
 /// What is put right before the next thing strays: both are about the same object.
-const ONE_BY_ONE: &[&str] = &["machine", "network", "subnet", "class", "vm"];
+const ONE_BY_ONE: &[&str] = &["health_check", "machine", "network", "subnet", "class", "vm"];
 
 /// Everything is changed outside of infra.
 pub(crate) async fn stray_all(moto: &Moto) {
@@ -286,6 +287,11 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
             let fields = match cell {
                 "count" => "MinSize=1&MaxSize=4".to_owned(),
                 "subnet" => format!("VPCZoneIdentifier={}", subnet_of("subnet.a-public").await),
+                "health_check" => {
+                    let target_group = client.target_groups_of(&[&group.target_groups[0]]).await.unwrap().remove(0);
+                    let other = json!({ "UnhealthyThresholdCount": 9 });
+                    return client.modify_health_check(&target_group.target_group_arn, other).await.unwrap();
+                }
                 _ => {
                     let template = client.list::<LaunchTemplate>(&[]).await.unwrap().remove(0).launch_template_id;
                     let made =

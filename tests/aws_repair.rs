@@ -32,7 +32,7 @@ pub(crate) async fn planned(project: &Path, moto: &Moto, text: &str) -> Vec<Stri
 }
 
 /// A managed database, and as little as it needs.
-const DATABASE: &str = "
+pub(crate) const DATABASE: &str = "
 provider: aws
 aws: {region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials, images: {debian-12: IMAGE}}
 network: {subnets: {a: {v4_cidr_blocks: [10.40.0.0/24]}}}

@@ -230,7 +230,10 @@ dns:
   world: {zone: example.org, records: [{name: '@', to: front}]}
   home: {zone: home.internal, private: true, records: [{name: db, to: db}]}
 ";
-    on_aws::FILE.replace("bastion: {network: {nat: true}", "bastion: {network: {nat: true, address: fixed}") + more
+    on_aws::FILE
+        .replace("bastion: {network: {nat: true}", "bastion: {network: {nat: true, address: fixed}")
+        .replace("app: {node_count: 2,", "app: {node_count: 2, health_check: {port: 81},")
+        + more
 }
 
 /// `snake_case` as EC2 writes it.
@@ -256,7 +259,7 @@ fn contract_aws_every_name_is_in_the_service_models() {
 /// The actions of the services that have no table of calls, as the source names them.
 fn actions() -> Vec<String> {
     let mut found = Vec::new();
-    for file in ["autoscaling", "elb", "iam", "rds"] {
+    for file in ["autoscaling", "catalogue", "elb", "iam", "rds"] {
         let text = std::fs::read_to_string(repository().join(format!("src/cloud/aws/{file}.rs"))).unwrap();
         for part in text.split('"').skip(1).step_by(2) {
             let verbs = [
@@ -298,12 +301,17 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     let kinds: Vec<KindName> = TAKEN_OVER.iter().copied().filter(|kind| !ONLY_THERE.contains(kind)).collect();
     take_over(project, &environment, &provider, &kinds, async |id| moto.strip_tags(id).await).await;
     prolonged_and_not_swept(&provider).await;
+    // What the account offers is asked for; a policy that there is not, with all that there are.
+    let (wrong, _) = on_aws::load(project, &moto, &file.replace("AmazonS3FullAccess", "AmazonS3FullAcces"));
+    let owner = Owner { environment: wrong.name.clone(), project: PROJECT.to_owned() };
+    assert!(provider.diagnose(&owner, &provider.resources(&wrong), &[]).await.iter().any(|finding| !finding.ok));
     let changes = [
         ("ports: [80, 443]", "ports: [80, 8080]"),
         ("nat: true, address: fixed", "nat: true"),
         ("memory: 4, secondary_disk_size: 5", "cores: 4, memory: 8, disk_type: gp2, secondary_disk_size: 8"),
         ("roles: [viewer, AmazonS3FullAccess]", "roles: [editor]"),
         ("nodes: 2", "nodes: 3, listen: {https: 8443}"),
+        ("health_check: {port: 81}, ", ""),
         ("settings: {work_mem: 64MB}", "settings: {jit: 'off'}"),
         ("disk_size: 20", "disk_size: 30"),
     ];

@@ -355,7 +355,7 @@ pub(super) struct InstanceGroup {
     pub allocation_policy: Vec<String>,
     /// How many may be missing or surplus while the group is changed.
     pub deploy_policy: DeployPolicy,
-    /// How the cloud checks that a machine works; one that does not is recreated. Without it a machine works while it runs.
+    /// How the cloud checks that a machine works; one that does not is restarted or recreated. Without it a machine works while it runs.
     pub health_check: Option<HealthCheck>,
 }
 

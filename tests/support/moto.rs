@@ -59,6 +59,12 @@ struct Seen {
     /// The machines that are real.
     real: BTreeSet<String>,
     settings: ResetSettings,
+    /// Whether no machine answers the balancers.
+    unhealthy: bool,
+    /// What of requests is written otherwise than the program does.
+    rewritten: Vec<(String, String)>,
+    /// The passwords that database servers were given.
+    passwords: Vec<String>,
     /// The address of each machine that moto has given a public one, by that.
     public: Vec<(String, String)>,
 }
@@ -120,6 +126,26 @@ impl Moto {
 
     pub(crate) fn faults(&self, faults: impl FnMut(&str) -> Option<Fault> + Send + 'static) {
         self.seen().faults = Some(Box::new(faults));
+    }
+
+    /// From now on machines answer the balancers that ask them, or do not: moto takes them all for healthy.
+    pub(crate) fn unhealthy(&self, unhealthy: bool) {
+        self.seen().unhealthy = unhealthy;
+    }
+
+    /// From now on requests say something else, as those of another version did: `from` and `to` as they are encoded.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        self.seen().rewritten.push((from.to_owned(), to.to_owned()));
+    }
+
+    /// Requests are sent as they are again.
+    pub(crate) fn rewrite_nothing(&self) {
+        self.seen().rewritten.clear();
+    }
+
+    /// The passwords that database servers were given since the last time.
+    pub(crate) fn passwords(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen().passwords)
     }
 
     /// Machines are real from now on, in one network of this range.
@@ -513,6 +539,9 @@ async fn forward(
     State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes,
 ) -> Response<Body> {
     let text = String::from_utf8_lossy(&body).into_owned();
+    let rewritten = proxy.seen.lock().unwrap().rewritten.clone();
+    let other = rewritten.iter().fold(text.clone(), |text, (from, to)| text.replace(from.as_str(), to));
+    let (text, body) = if other == text { (text, body) } else { (other.clone(), Bytes::from(other)) };
     let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned();
     let action = headers
         .get("x-amz-target")
@@ -532,6 +561,8 @@ async fn forward(
             let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
             seen.parameters.extend(pairs.iter().map(|(name, _)| format!("{action}.{}", first(name))));
             seen.mistakes.extend(aws_model::check(&pairs));
+            let passwords = pairs.iter().filter(|(name, _)| name == "MasterUserPassword");
+            seen.passwords.extend(passwords.map(|(_, value)| value.clone()));
         }
         seen.faults.as_mut().and_then(|faults| faults(&action))
     };
@@ -593,6 +624,9 @@ async fn forward(
         let mut answer = String::from_utf8_lossy(&bytes).into_owned();
         if action == "DescribeDBParameters" {
             answer = proxy.seen.lock().unwrap().settings.without_reset(&field(&text, "DBParameterGroupName"), &answer);
+        }
+        if action == "DescribeTargetHealth" && proxy.seen.lock().unwrap().unhealthy {
+            answer = answer.replace("<State>healthy</State>", "<State>unhealthy</State>");
         }
         bytes = Bytes::from(proxy.readdressed(answer));
     }

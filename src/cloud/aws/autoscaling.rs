@@ -31,6 +31,13 @@ pub struct AutoScalingGroup {
     pub subnets: String,
     /// What its machines are made from.
     pub launch_template: TemplateVersion,
+    /// What says that a machine is broken: `EC2`, when it does not run, or `ELB`, when it does not answer either.
+    pub health_check_type: String,
+    /// For how many seconds a new machine is not judged.
+    pub health_check_grace_period: String,
+    /// The target groups that its machines are in.
+    #[serde(rename = "TargetGroupARNs")]
+    pub target_groups: Vec<String>,
     /// Its machines.
     pub instances: Vec<Member>,
     /// Its tags.
@@ -123,6 +130,24 @@ impl Client {
     /// When it does not exist.
     pub async fn tag_auto_scaling_group(&self, name: &str, tags: &Tags) -> Result<Value> {
         self.scaling("CreateOrUpdateTags", json!({ "Tags": list(name, tags) })).await
+    }
+
+    /// Puts the machines of a group into a target group, those that it will have too.
+    ///
+    /// # Errors
+    /// When one of the two does not exist.
+    pub async fn attach_target_group(&self, name: &str, target_group: &str) -> Result<Value> {
+        let fields = json!({ "AutoScalingGroupName": name, "TargetGroupARNs": [target_group] });
+        self.scaling("AttachLoadBalancerTargetGroups", fields).await
+    }
+
+    /// Takes the machines of a group out of a target group.
+    ///
+    /// # Errors
+    /// When the group does not exist.
+    pub async fn detach_target_group(&self, name: &str, target_group: &str) -> Result<Value> {
+        let fields = json!({ "AutoScalingGroupName": name, "TargetGroupARNs": [target_group] });
+        self.scaling("DetachLoadBalancerTargetGroups", fields).await
     }
 
     /// Begins to exchange the machines of a group for new ones: as many must be there meanwhile, in percent.

@@ -42,6 +42,7 @@ objects! {
     TargetGroup {
         target_group_arn: String, target_group_name: String, port: String, load_balancer_arns: Vec<String>,
         health_check_protocol: String, health_check_interval_seconds: String, health_check_port: String,
+        health_check_path: String, health_check_timeout_seconds: String, unhealthy_threshold_count: String,
     }
     /// A port that a balancer listens on.
     Listener { listener_arn: String, port: String, protocol: String, default_actions: Vec<Action> }
@@ -50,7 +51,9 @@ objects! {
     /// The tags of an object.
     TagDescription { resource_arn: String, tags: Vec<Tag> }
     /// How a target is.
-    TargetHealthDescription { target: Target }
+    TargetHealthDescription { target: Target, target_health: TargetHealth }
+    /// Whether it answers: `initial`, `healthy`, `unhealthy`, `unused`, `draining`, ...
+    TargetHealth { state: String, description: String }
     /// A balanced machine.
     Target { id: String }
 }
@@ -124,12 +127,34 @@ impl Client {
         self.balancing("AddTags", json!({ "ResourceArns": [arn], "Tags": list(tags) })).await.map(drop)
     }
 
-    /// Makes a group for one TCP port of machines, or finds it by its name.
+    /// The target groups of these names; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn target_groups_of(&self, arns: &[&str]) -> Result<Vec<TargetGroup>> {
+        let fields = json!({ "TargetGroupArns": arns });
+        let markers = ["Marker", "NextMarker"];
+        let found =
+            self.call_pages(Service::ElasticLoadBalancing, "DescribeTargetGroups", fields, "TargetGroups", markers);
+        found.await.or_else(|error| if error.is_not_found() { Ok(Vec::new()) } else { Err(error) })
+    }
+
+    /// Creates a group for one TCP port of machines, or finds it by its name.
     ///
     /// # Errors
     /// When a group of that name has other settings.
     pub async fn create_target_group(&self, name: &str, port: u16, vpc: &str, tags: &Tags) -> Result<String> {
-        let mut fields = health_check();
+        self.create_checked_group(name, port, vpc, health_check(), tags).await
+    }
+
+    /// The same with a health check of one's own; its fields are those of `CreateTargetGroup`.
+    ///
+    /// # Errors
+    /// When a group of that name has other settings.
+    pub async fn create_checked_group(
+        &self, name: &str, port: u16, vpc: &str, check: Value, tags: &Tags,
+    ) -> Result<String> {
+        let mut fields = check;
         let own = json!({
             "Name": name, "Protocol": "TCP", "Port": port, "VpcId": vpc, "TargetType": "instance", "Tags": list(tags),
         });
@@ -140,13 +165,16 @@ impl Client {
         Ok(answer.pointer("/TargetGroups/0/TargetGroupArn").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
-    /// Makes a network load balancer that the world can reach, or finds it by its name.
+    /// Creates a network load balancer, which the world can reach (`internet-facing`) or only its network (`internal`), or finds
+    /// it by its name.
     ///
     /// # Errors
     /// When a balancer of that name has other settings.
-    pub async fn create_load_balancer(&self, name: &str, subnets: &[&str], tags: &Tags) -> Result<String> {
+    pub async fn create_load_balancer(
+        &self, name: &str, scheme: &str, subnets: &[&str], tags: &Tags,
+    ) -> Result<String> {
         let fields = json!({
-            "Name": name, "Type": "network", "Scheme": "internet-facing", "Subnets": subnets, "Tags": list(tags),
+            "Name": name, "Type": "network", "Scheme": scheme, "Subnets": subnets, "Tags": list(tags),
         });
         let answer = self.balancing("CreateLoadBalancer", fields).await?;
         Ok(answer.pointer("/LoadBalancers/0/LoadBalancerArn").and_then(Value::as_str).unwrap_or_default().to_owned())
@@ -199,7 +227,15 @@ impl Client {
     /// # Errors
     /// When it does not exist.
     pub async fn restore_health_check(&self, group: &str) -> Result<()> {
-        let mut fields = health_check();
+        self.modify_health_check(group, health_check()).await
+    }
+
+    /// Gives a group another health check; its fields are those of `ModifyTargetGroup`.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn modify_health_check(&self, group: &str, check: Value) -> Result<()> {
+        let mut fields = check;
         fields["TargetGroupArn"] = group.into();
         self.balancing("ModifyTargetGroup", fields).await.map(drop)
     }
@@ -217,9 +253,16 @@ impl Client {
     /// # Errors
     /// When the group does not exist.
     pub async fn targets(&self, group: &str) -> Result<Vec<String>> {
+        Ok(self.target_health(group).await?.into_iter().map(|one| one.target.id).collect())
+    }
+
+    /// The machines of a group, and whether they answer.
+    ///
+    /// # Errors
+    /// When the group does not exist.
+    pub async fn target_health(&self, group: &str) -> Result<Vec<TargetHealthDescription>> {
         let mut answer = self.balancing("DescribeTargetHealth", json!({ "TargetGroupArn": group })).await?;
-        let items = answer.get_mut("TargetHealthDescriptions").map_or(Value::Array(Vec::new()), Value::take);
-        Ok(typed::<Vec<TargetHealthDescription>>(items)?.into_iter().map(|one| one.target.id).collect())
+        typed(answer.get_mut("TargetHealthDescriptions").map_or(Value::Array(Vec::new()), Value::take))
     }
 
     /// Adds machines to a group.

@@ -197,7 +197,7 @@ impl Driver for LoadBalancerDriver {
         let subnets: Vec<&str> = of(request, KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
         let tags = Account::tags(request);
         let name = unique_name(request.token, None);
-        let balancer = client.create_load_balancer(&name, &subnets, &tags).await.map_err(wrong)?;
+        let balancer = client.create_load_balancer(&name, "internet-facing", &subnets, &tags).await.map_err(wrong)?;
         self.settle(&balancer, request.token, request).await?;
         let active = self.0.settle("the balancer", || async {
             let all = client.load_balancers().await?;

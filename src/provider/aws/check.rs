@@ -1,15 +1,18 @@
 //! What of an environment this cloud does not sell, found without a call.
 
+use std::collections::BTreeMap;
+
 use super::{
     compute,
-    layout::{class, needs_second_zone, resources, subnets},
+    layout::{class, needs_second_zone, resources, subnet_in, subnets},
     postgres, ranges,
 };
 use crate::{
-    config::{Cidr, Environment},
+    config::{Cidr, Environment, Group},
     error::{Diagnostic, did_you_mean},
+    name::Name,
     provider::{asked, managed_postgres, second_disks},
-    resource::{KindName, PostgresSpec, Resource, VmSpec},
+    resource::{KindName, PostgresSpec, Resource, SubnetSpec, VmSpec},
 };
 
 /// The types of volumes. The cloud has no list of them.
@@ -33,15 +36,7 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
     found.extend(check_volumes(environment, usual_zone));
     found.extend(check_ranges(environment, usual_zone));
     for (name, group) in &environment.groups {
-        let warn = |message: String| Diagnostic::warning(group.mark.location(), message);
-        if !group.zones.is_empty() {
-            found.push(warn(format!("`{name}` is in the zone of its subnet: `allocation_policy` does nothing here")));
-        }
-        if group.health_check.is_some() {
-            found.push(warn(format!(
-                "`{name}` is healed when a machine does not run: `health_check` does nothing here"
-            )));
-        }
+        found.extend(check_group(environment, usual_zone, name, group));
     }
     found.extend(second_disks(environment));
     for (name, address) in environment.nginx.iter().filter_map(|(name, front)| Some((name, front.address.as_ref()?))) {
@@ -142,6 +137,40 @@ fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec
             found.push(Diagnostic::error(place.clone(), format!("the setting `{name}`: {why}")));
         }
     }
+}
+
+/// Zones of a group in which it has no subnet, and a health check that the service does not make.
+fn check_group(environment: &Environment, usual_zone: &str, name: &Name, group: &Group) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let zone = |subnet: &Resource| subnet.spec::<SubnetSpec>().ok()?.zone;
+    let zones: BTreeMap<Name, String> = subnets(environment)
+        .map(|(one, _)| (one.address.name.clone(), zone(one).unwrap_or_else(|| usual_zone.to_owned())))
+        .collect();
+    let sections = [group.mark.to_string()].into();
+    for zone in group.zones.iter().filter(|zone| subnet_in(zone, &group.machine.subnet, &zones).is_none()) {
+        let message = format!("the group `{name}` has machines in zone `{zone}`, and no subnet is there");
+        let hint = format!("add one: `network.subnets.NAME: {{zone: {zone}, v4_cidr_blocks: [...]}}`");
+        let places = environment.places_of(&sections, zone).into_iter();
+        found.extend(places.map(|place| Diagnostic::error(place, message.clone()).hint(hint.clone())));
+    }
+    let Some(check) = &group.health_check else { return found };
+    let place = environment.places_of(&sections, "health_check").into_iter().next();
+    let limits = [
+        ("interval", check.interval, 5, 300),
+        ("timeout", check.timeout, 2, 120),
+        ("patience", check.patience, 1, 48 * 3600),
+    ];
+    for (field, value, least, most) in
+        limits.into_iter().filter(|(_, value, least, most)| value < least || value > most)
+    {
+        let message = format!("`health_check`: `{field}` is {value} seconds, and is from {least} to {most} here");
+        found.push(Diagnostic::error(place.clone(), message));
+    }
+    if check.timeout >= check.interval {
+        let message = "`health_check`: `timeout` is not shorter than `interval`";
+        found.push(Diagnostic::error(place, message).hint("a machine is asked again after its answer"));
+    }
+    found
 }
 
 /// Types of volumes that there are not, or that infra cannot create.

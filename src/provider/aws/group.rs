@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, READY, Request, compute::machine_fields, explain,
-    needed, object, or_there, tag, unique_name,
+    health::CHECKED, needed, object, or_there, tag, unique_name,
 };
 use crate::{
     cloud::{
@@ -23,7 +23,7 @@ use crate::{
     identity,
     name::Name,
     provider::MEMBERS,
-    resource::{Address, InstanceGroupSpec, KindName, LABEL_TEMPLATE},
+    resource::{InstanceGroupSpec, KindName, LABEL_TEMPLATE},
 };
 
 /// The tag of a member that names its group.
@@ -35,6 +35,8 @@ const NUMBER: &str = "infra-number";
 const DIGEST: &str = "infra-digest";
 /// The tag of a group with the version of the template that its machines are made from.
 const VERSION: &str = "infra-version";
+/// For how many seconds a new machine is not judged, where the file does not say it.
+const GRACE: u64 = 60;
 /// The tag that earlier versions wrote the digest into, although it names the environment's file.
 const OLD_DIGEST: &str = LABEL_TEMPLATE;
 
@@ -128,6 +130,7 @@ pub(super) async fn groups(
     let (groups, templates) = tokio::try_join!(client.auto_scaling_groups(None), client.list::<LaunchTemplate>(&ours))?;
     let mut objects: Vec<Object> = groups.iter().filter_map(|group| describe(group, instances)).collect();
     objects.retain(|object| environment.is_none_or(|name| object.environment == name.as_str()));
+    account.with_health(&groups, &mut objects).await?;
     // A template whose group was never made, or is gone already.
     let lonely = templates.iter().filter(|one| !groups.iter().any(|group| group.name == one.launch_template_name));
     objects.extend(lonely.filter_map(|one| {
@@ -135,6 +138,14 @@ pub(super) async fn groups(
         Some(Object { health: Health::Broken, ..object })
     }));
     Ok(objects)
+}
+
+/// The subnets that the machines of a group may be in: one in each of its zones.
+pub(super) fn subnets_of<'a>(request: &'a Request<'_>) -> Vec<&'a str> {
+    let subnets = request.needs.iter().filter(|(address, _)| address.kind == KindName::SUBNET);
+    let mut subnets: Vec<&str> = subnets.map(|(_, subnet)| subnet.id.as_str()).collect();
+    subnets.sort_unstable();
+    subnets
 }
 
 impl InstanceGroupDriver {
@@ -174,13 +185,16 @@ impl InstanceGroupDriver {
         Ok(data)
     }
 
-    fn size(&self, request: &Request<'_>, spec: &InstanceGroupSpec, template: &str, version: &str) -> Result<Value> {
-        let subnet = &needed(request, &Address::subnet(&spec.machine.subnet))?.id;
-        Ok(json!({
+    /// How many machines a group has, where, and from what. It is not judged by whether they answer until they are configured:
+    /// [`Driver::finish`] says so.
+    fn size(request: &Request<'_>, spec: &InstanceGroupSpec, template: &str, version: &str) -> Value {
+        let grace = spec.health_check.as_ref().map_or(GRACE, |check| check.patience);
+        json!({
             "LaunchTemplate": { "LaunchTemplateId": template, "Version": version },
-            "MinSize": spec.count, "MaxSize": spec.count, "DesiredCapacity": spec.count, "VPCZoneIdentifier": subnet,
-            "HealthCheckType": "EC2", "HealthCheckGracePeriod": 60,
-        }))
+            "MinSize": spec.count, "MaxSize": spec.count, "DesiredCapacity": spec.count,
+            "VPCZoneIdentifier": subnets_of(request).join(","),
+            "HealthCheckType": "EC2", "HealthCheckGracePeriod": grace,
+        })
     }
 
     /// Waits until as many machines are in service as are wanted, and gives each its number.
@@ -253,7 +267,7 @@ impl Driver for InstanceGroupDriver {
             let gone = || Error::new(format!("aws: the template of the group `{name}` vanished while it was made"));
             template.ok_or_else(gone)?.launch_template_id
         };
-        let size = self.size(request, &spec, &template, "1")?;
+        let size = Self::size(request, &spec, &template, "1");
         // It is whole from the moment in which it is made: what is missing are machines, and those come by themselves.
         tags.insert(READY.to_owned(), "yes".to_owned());
         tags.insert(DIGEST.to_owned(), digest(&spec)?);
@@ -294,8 +308,14 @@ impl Driver for InstanceGroupDriver {
         } else {
             group.launch_template.version.clone()
         };
-        let size = self.size(request, &spec, &template, &version)?;
+        let size = Self::size(request, &spec, &template, &version);
         client.update_auto_scaling_group(name, size).await.map_err(wrong)?;
+        if spec.health_check.is_some() {
+            let tags = Tags::from([(CHECKED.to_owned(), "no".to_owned())]);
+            client.tag_auto_scaling_group(name, &tags).await.map_err(wrong)?;
+        } else if !group.target_groups.is_empty() {
+            self.0.uncheck(name, &group.target_groups).await?;
+        }
         let object = self.settled(name, request.environment.as_str()).await?;
         if !changed {
             return Ok(object);
@@ -308,8 +328,18 @@ impl Driver for InstanceGroupDriver {
         self.settled(name, request.environment.as_str()).await
     }
 
+    async fn finish(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let spec: InstanceGroupSpec = request.resource.spec()?;
+        if let Some(check) = &spec.health_check {
+            self.0.check_health(&object.id, check, request).await?;
+        }
+        Ok(object.clone())
+    }
+
     async fn delete(&self, id: &str) -> Result<()> {
         let client = &self.0.client;
+        // The template goes last: as long as it is there, the group is listed with all that it may still have.
+        self.0.uncheck(id, &[]).await?;
         // What is removed may be the template of a group that was never made.
         let groups = client.auto_scaling_groups(Some(id)).await?;
         if groups.iter().any(|group| !group.status.starts_with("Delete")) {

@@ -204,6 +204,14 @@ fn databases(environment: &Environment, network: &Name, zones: &BTreeMap<Name, S
     all.extend(made);
 }
 
+/// The subnet of a group's machines in a zone: the one that the file names, or another one that is there.
+pub(super) fn subnet_in<'a>(zone: &str, named: &'a Name, zones: &'a BTreeMap<Name, String>) -> Option<&'a Name> {
+    if zones.get(named).is_some_and(|own| own == zone) {
+        return Some(named);
+    }
+    zones.iter().find(|(_, own)| *own == zone).map(|(subnet, _)| subnet)
+}
+
 fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
     let grouped: BTreeSet<Address> =
         environment.groups.values().flat_map(|group| group.members.iter().map(Address::vm)).collect();
@@ -248,7 +256,17 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         let mut machine = settings.machine.clone();
         machine.disks.clear();
         let origin = settings.mark.to_string();
+        // One subnet a zone: that which the file names is the first.
+        let mut subnets: Vec<Name> =
+            settings.zones.iter().filter_map(|zone| subnet_in(zone, &machine.subnet, zones)).cloned().collect();
+        if let Some(first) = subnets.first().filter(|_| !subnets.contains(&machine.subnet)) {
+            machine.subnet = first.clone();
+        }
+        subnets.retain(|subnet| *subnet != machine.subnet);
         let mut needs = finished(&settings.members, &mut machine, &origin);
+        needs.extend(
+            subnets.iter().map(|name| Address::subnet(&if machine.public { public(name) } else { name.clone() })),
+        );
         if let Some(account) = &settings.service_account {
             needs.extend([KindName::SERVICE_ACCOUNT.named(account), KindName::ROLE_BINDING.named(account)]);
             needs.retain(|need| need.kind != KindName::ROLE_BINDING || all.iter().any(|other| other.address == *need));

@@ -12,6 +12,7 @@ mod diagnose;
 mod dns;
 mod gateway;
 mod group;
+mod health;
 mod iam;
 mod inventory;
 mod layout;
@@ -89,6 +90,8 @@ struct Account {
     client: Client,
     settings: AwsSettings,
     zone: String,
+    /// Whether playbooks install something on the machines.
+    configured: bool,
 }
 
 impl Aws {
@@ -134,7 +137,8 @@ impl Aws {
         let endpoint = settings.endpoint.clone().or_else(|| sources.variable("AWS_ENDPOINT_URL").map(str::to_owned));
         let zone = settings.zone.clone().unwrap_or_else(|| format!("{region}a"));
         let client = Client::new(Settings { region: region.clone(), endpoint, endpoints }, sources)?;
-        let account = Account { client, settings, zone };
+        let configured = !environment.playbooks.is_empty();
+        let account = Account { client, settings, zone, configured };
         Ok(Self {
             region,
             drivers: vec![

@@ -75,10 +75,10 @@ const INSTANCE_GROUP: Rules = Rules {
     fields: &[
         Field::seen("count", InPlace),
         Field::unseen("zones", InPlace, BY_LINK),
-        Field::unseen("max_unavailable", InPlace, "it is told with each change"),
-        Field::unseen("max_expansion", InPlace, "it is told with each change"),
+        Field::unseen("max_unavailable", InPlace, "it is sent with each change"),
+        Field::unseen("max_expansion", InPlace, "it is sent with each change"),
         Field::unseen("service_account", InPlace, "the service has its own role"),
-        Field::unseen("health_check", InPlace, "it does nothing here"),
+        Field::seen("health_check", InPlace),
         Field::seen("machine", InPlace),
     ],
     links: &[
