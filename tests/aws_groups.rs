@@ -60,7 +60,7 @@ async fn aws_a_group_is_judged_once_it_is_configured() {
     assert_eq!(zones, wanted);
     assert_eq!((there.health_check_type.as_str(), there.health_check_grace_period.as_str()), ("ELB", "300"));
     let target_group = client.target_groups().await.unwrap().remove(0);
-    assert_eq!(there.target_groups, [target_group.target_group_arn.clone()]);
+    assert_eq!(there.target_groups, std::slice::from_ref(&target_group.target_group_arn));
     assert_eq!(
         (target_group.health_check_protocol.as_str(), target_group.health_check_path.as_str()),
         ("HTTP", "/ping")
@@ -109,6 +109,9 @@ async fn aws_a_group_is_judged_once_it_is_configured() {
     apply(project, &moto, GROUP).await;
     destroy(project, &moto).await;
     assert_eq!(moto.count().await, before);
+    let (environment, provider) = load(project, &moto, GROUP);
+    let bill = provider.bill(&provider.resources(&environment));
+    assert!(bill.iter().any(|item| item.name == "load-balancer"), "what asks is paid for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ async fn aws_a_database_that_the_state_does_not_know_gets_passwords_that_open_it
     let project = folder.path();
     apply(project, &moto, DATABASE).await;
     let first = password(project, "postgres_main_app").await;
-    assert_eq!(moto.passwords(), [first.clone()]);
+    assert_eq!(moto.passwords(), std::slice::from_ref(&first));
     let server = moto.client().db_instances().await.unwrap().remove(0).identifier;
     // The state is lost, and the password with it.
     std::fs::remove_dir_all(project.join(".infra")).unwrap();

@@ -395,6 +395,16 @@ impl Proxy {
         self.ask("rds", &format!("{query}{subnets}{tags}")).await
     }
 
+    /// A request as it is sent on.
+    fn rewritten(&self, text: String, body: Bytes) -> (String, Bytes) {
+        let pairs = self.seen.lock().unwrap().rewritten.clone();
+        if !pairs.iter().any(|(from, _)| text.contains(from.as_str())) {
+            return (text, body);
+        }
+        let text = pairs.iter().fold(text, |text, (from, to)| text.replace(from.as_str(), to));
+        (text.clone(), Bytes::from(text))
+    }
+
     /// A database that is real, behind the address that moto has told.
     async fn database(&self, request: &str, answer: &str) {
         let Some((machines, range)) = self.seen.lock().unwrap().machines.clone() else { return };
@@ -441,6 +451,14 @@ fn exchange(action: &str) -> Option<&'static str> {
         ),
         _ => None,
     }
+}
+
+/// The answer to a call that moto does not know.
+fn unknown_to_moto(action: &str, request: &str) -> Option<String> {
+    if action == "DescribeOrderableDBInstanceOptions" {
+        return Some(database_offerings(request));
+    }
+    exchange(action).map(str::to_owned)
 }
 
 /// What moto does not have: the classes of PostgreSQL servers.
@@ -539,9 +557,7 @@ async fn forward(
     State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes,
 ) -> Response<Body> {
     let text = String::from_utf8_lossy(&body).into_owned();
-    let rewritten = proxy.seen.lock().unwrap().rewritten.clone();
-    let other = rewritten.iter().fold(text.clone(), |text, (from, to)| text.replace(from.as_str(), to));
-    let (text, body) = if other == text { (text, body) } else { (other.clone(), Bytes::from(other)) };
+    let (text, body) = proxy.rewritten(text, body);
     let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned();
     let action = headers
         .get("x-amz-target")
@@ -578,11 +594,8 @@ async fn forward(
         Some(Fault::Refuse) => return refuse(400, "UnauthorizedOperation"),
         _ => {}
     }
-    if let Some(answer) = exchange(&action) {
+    if let Some(answer) = unknown_to_moto(&action, &text) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
-    }
-    if action == "DescribeOrderableDBInstanceOptions" {
-        return Response::builder().status(200).body(Body::from(database_offerings(&text))).unwrap();
     }
     if let Some(answer) = proxy.seen.lock().unwrap().settings.change(&action, &text) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();

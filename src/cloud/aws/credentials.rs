@@ -104,7 +104,7 @@ impl Sources {
         self.profile.as_deref().or_else(|| self.variable("AWS_PROFILE")).unwrap_or("default")
     }
 
-    /// The profile that the file or AWS_PROFILE names, and where; nobody has to name one.
+    /// The profile that the file or `AWS_PROFILE` names, and where. It may be none.
     fn named_profile(&self) -> Option<(&str, &str)> {
         let place = self.place.as_deref().unwrap_or("`aws.profile`");
         let own = self.profile.as_deref().map(|name| (name, place));

@@ -80,7 +80,6 @@ pub(super) fn resolve(
     });
     let service_accounts = accounts.collect();
     resolver.passwords(&file);
-    let state_marks = state_marks(root);
     let marked = |name: &Name| (name.clone(), resolver.mark(&["network", "subnets", name.as_str()]));
     let subnet_marks = file.network.subnets.keys().map(marked).collect();
     let Resolver { resources, hosts, groups, .. } = resolver;
@@ -123,7 +122,7 @@ pub(super) fn resolve(
         ttl: file.ttl.map(|span| span.0),
         pool: file.pool.map(|pool| pool.min as usize),
         state: file.state.settings(&folder),
-        state_marks,
+        state_marks: state_marks(root),
         cloud_only,
         warnings: Vec::new(),
         text: root.clone(),

@@ -13,7 +13,7 @@ use crate::{
         elb::{TargetGroup, TargetHealthDescription},
     },
     error::{Error, Result},
-    resource::{HealthCheck, KindName},
+    resource::{HealthCheck, InstanceGroupSpec, KindName, Resource},
 };
 
 /// The part of a group that asks its machines: the balancer and its target group.
@@ -22,6 +22,12 @@ const PART: &str = "health-check";
 pub(super) const CHECKED: &str = "infra-checked";
 /// After how many answers a machine is healthy.
 const HEALTHY: u32 = 2;
+
+/// Whether a resource is a group that has a balancer of its own, which asks its machines.
+pub(super) fn is_checked(resource: &Resource) -> bool {
+    resource.address.kind == KindName::INSTANCE_GROUP
+        && resource.spec::<InstanceGroupSpec>().is_ok_and(|group| group.health_check.is_some())
+}
 
 /// The name of the balancer and of the target group of a group.
 fn check_name(group: &str) -> String {

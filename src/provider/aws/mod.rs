@@ -227,6 +227,13 @@ impl Provider for Aws {
         // A gateway has a public address of its own.
         let addresses: Vec<Item> = items.iter().filter(|item| item.name == "gateway").cloned().collect();
         items.extend(addresses.into_iter().map(|item| Item { name: "public-address".to_owned(), ..item }));
+        let checked = resources.iter().filter(|one| health::is_checked(one));
+        items.extend(checked.map(|one| Item {
+            address: one.address.clone(),
+            name: "load-balancer".to_owned(),
+            region: self.region.clone(),
+            quantity: 1.0,
+        }));
         items
     }
 

@@ -59,7 +59,11 @@ pub(super) const QUOTAS: &[Quota] = &[
         service: "elasticloadbalancing",
         code: "L-69A177A2",
         used: |used| used.balancers,
-        taken: |wanted| count(wanted, KindName::LOAD_BALANCER),
+        // A group whose machines are asked has one of its own.
+        taken: |wanted| {
+            count(wanted, KindName::LOAD_BALANCER)
+                + total(wanted.iter().filter(|one| super::health::is_checked(one)).count())
+        },
     },
 ];
 
