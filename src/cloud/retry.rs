@@ -10,6 +10,10 @@ const FIRST: Duration = Duration::from_millis(200);
 /// No pause is longer, unless the server asks for it.
 const LONGEST: Duration = Duration::from_secs(20);
 
+/// How long a host is asked for that no name server knows: it is mostly a typing error, and sometimes a network that has just
+/// been switched on.
+const UNKNOWN_HOST: Duration = Duration::from_secs(20);
+
 /// When the command must have ended, whatever its calls would still try.
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
 
@@ -28,6 +32,7 @@ pub(crate) fn deadline() -> Option<Instant> {
 #[derive(Debug)]
 pub struct Attempts {
     made: u32,
+    begun: Instant,
     deadline: Instant,
 }
 
@@ -35,8 +40,16 @@ impl Attempts {
     /// Attempts that may go on for this long.
     #[must_use]
     pub fn within(budget: Duration) -> Self {
-        let own = Instant::now() + budget;
-        Self { made: 0, deadline: deadline().map_or(own, |deadline| own.min(deadline)) }
+        let begun = Instant::now();
+        let own = begun + budget;
+        Self { made: 0, begun, deadline: deadline().map_or(own, |deadline| own.min(deadline)) }
+    }
+
+    /// Notes why the last attempt failed: a host that no name server knows is not asked for as long as one that does not answer.
+    pub fn failed(&mut self, error: &reqwest::Error) {
+        if is_unknown_host(error) {
+            self.deadline = self.deadline.min(self.begun + UNKNOWN_HOST);
+        }
     }
 
     /// Waits before the next attempt, for as long as the server asked or for a random time; `false` when the budget is used
@@ -53,6 +66,13 @@ impl Attempts {
         tokio::time::sleep(pause).await;
         true
     }
+}
+
+/// Whether a call failed because no name server knows its host. The HTTP library says so in words only.
+#[must_use]
+pub fn is_unknown_host(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    error.is_connect() && causes.into_iter().any(|cause| cause.to_string().contains("dns error"))
 }
 
 /// The whole seconds of a `Retry-After` header; dates are not used by the clouds we talk to.
@@ -79,6 +99,22 @@ mod tests {
         }
         assert!(made >= 4, "{made} attempts in a minute");
         assert!(!attempts.pause(Some(Duration::from_mins(5))).await);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_no_name_server_knows_is_not_asked_for_long() {
+        let client = crate::cloud::builder().no_proxy().build().unwrap();
+        // RFC 6761: this name is never given to anyone.
+        let error = client.get("http://nowhere.invalid/").send().await.unwrap_err();
+        assert!(super::is_unknown_host(&error), "{error:?}");
+        let mut attempts = Attempts::within(Duration::from_mins(5));
+        attempts.failed(&error);
+        assert!(attempts.deadline <= Instant::now() + super::UNKNOWN_HOST);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = client.get(format!("http://{address}/")).send().await.unwrap_err();
+        assert!(error.is_connect() && !super::is_unknown_host(&error), "{error:?}");
     }
 
     #[tokio::test(start_paused = true)]

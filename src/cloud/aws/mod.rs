@@ -25,7 +25,7 @@ use self::{
     credentials::{Chain, Keys, Sources},
     sign::{Signed, authorization},
 };
-use super::retry::{Attempts, retry_after};
+use super::retry::{Attempts, is_unknown_host, retry_after};
 use crate::{
     clock::Clock,
     error::{Context, Error},
@@ -419,8 +419,14 @@ impl Client {
                     (error, asked, certain)
                 }
                 Err(error) => {
-                    let certain = error.is_connect();
-                    (AwsError::Unknown(Error::from(error).context(format!("aws: {action}"))), None, certain)
+                    attempts.failed(&error);
+                    let (certain, is_unknown_host) = (error.is_connect(), is_unknown_host(&error));
+                    let mut error = Error::from(error).context(format!("aws: {action}"));
+                    if is_unknown_host {
+                        let region = self.region();
+                        error = error.hint(format!("is `{region}` a region? Otherwise names cannot be resolved here"));
+                    }
+                    (AwsError::Unknown(error), None, certain)
                 }
             };
             if !certain && !repeatable {

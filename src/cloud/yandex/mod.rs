@@ -172,7 +172,10 @@ impl Client {
                     }
                     Error::from(refused)
                 }
-                Err(error) => Error::from(error),
+                Err(error) => {
+                    attempts.failed(&error);
+                    Error::from(error)
+                }
             };
             if !attempts.pause(None).await {
                 return Err(error.context(format!("yandex: `{endpoint}` does not answer")).into());
@@ -217,6 +220,7 @@ impl Client {
                 }
                 Err(error) => {
                     doubtful |= !error.is_connect();
+                    attempts.failed(&error);
                     (YandexError::Other(Error::from(error).context("yandex")), None)
                 }
             };
