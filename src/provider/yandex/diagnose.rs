@@ -100,7 +100,7 @@ fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
         "vpc.subnets.count" => count(KindName::SUBNET) as u64,
         "vpc.routeTables.count" => count(KindName::ROUTE_TABLE) as u64,
         "vpc.gateways.count" => count(KindName::GATEWAY) as u64,
-        // The network brings one of its own.
+        // The network brings two of its own: that of its machines, and that of the bastion.
         "vpc.securityGroups.count" => (count(KindName::SECURITY_GROUP) + 2 * count(KindName::NETWORK)) as u64,
         "vpc.externalAddresses.count" => {
             sum(&|spec| u64::from(spec.public && spec.reserved_address.is_none())) + count(KindName::ADDRESS) as u64

@@ -7,7 +7,7 @@ use super::postgres;
 use crate::{
     config::{Environment, Front},
     name::Name,
-    provider::dns,
+    provider::{dns, openings},
     resource::{
         Address, AddressSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
         Resource, RoleBindingSpec, RouteTableSpec, SSH_GROUP, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec,
@@ -46,8 +46,7 @@ impl Opening {
     /// The security group that opens them, by the ports.
     fn group(&self) -> Name {
         let (kind, ports) = if self.checked.is_empty() { ("ports", &self.ports) } else { ("checks", &self.checked) };
-        let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join("-");
-        name(&format!("{kind}-{}", list.chars().take(50).collect::<String>().trim_end_matches('-')))
+        openings::group(kind, ports)
     }
 }
 
