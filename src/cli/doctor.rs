@@ -8,6 +8,7 @@ use crate::{
     config::{DockerSettings, Environment},
     error::{Error, Result},
     provider::{Finding, docker},
+    resource::Resource,
     secret::Redactor,
     ui::{Mode, Ui},
 };
@@ -36,11 +37,15 @@ impl Doctor {
                 let mut overlay = self.overlay.clone();
                 overlay.set.extend(provider.map(|provider| format!("provider={provider}")));
                 let arguments = EnvironmentArgs { environment: environment.clone(), overlay };
-                let session = Session::open(&arguments, redactor).await?;
+                let mut session = Session::open(&arguments, redactor).await?;
                 if session.provider.name() == "docker" {
                     machine().await?
                 } else {
-                    let found = session.provider.diagnose(&session.owner(), &session.resources(), &[]).await;
+                    // What exists takes nothing more of a quota. An account that cannot be listed is a finding of its own.
+                    let there = session.observe().await.unwrap_or_default();
+                    let exists = |one: &Resource| there.iter().any(|object| object.address == one.address);
+                    let (existing, new): (Vec<_>, Vec<_>) = session.resources().into_iter().partition(exists);
+                    let found = session.provider.diagnose(&session.owner(), &new, &existing).await;
                     found.into_iter().map(|finding| placed(&session.environment, finding)).collect()
                 }
             }
