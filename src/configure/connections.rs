@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{host_keys, machine};
 use crate::{
     apply::{Keeper, LOGIN_KEY, Pins, host_key, pins},
-    config::{Environment, ProviderName},
+    config::{Cidr, Environment, ProviderName},
     error::{Error, Result},
     event::Events,
     name::Name,
@@ -39,6 +39,8 @@ type Opened = OnceCell<Arc<Ssh>>;
 pub struct Pool {
     targets: HashMap<String, Host>,
     bastion: Option<String>,
+    /// From where the bastion can be reached, where that is not everywhere.
+    ssh_from: Option<String>,
     provider: Arc<dyn Provider>,
     /// Writes down the host keys that machines make; without it they keep those that they have.
     keeper: Option<Keeper>,
@@ -95,6 +97,7 @@ impl Pool {
         }
         Ok(Self {
             bastion: environment.bastion().map(Name::to_string),
+            ssh_from: (environment.ssh_from != [Cidr::ANYWHERE]).then(|| environment.ssh_ranges().join(", ")),
             targets,
             provider,
             keeper: None,
@@ -160,6 +163,14 @@ impl Pool {
                         Err(Error::interrupted(format!("`{host}` was not reached before the command was stopped")))
                     }
                 }
+            };
+            let connect = async {
+                connect.await.map_err(|error| match &self.ssh_from {
+                    Some(ranges) if via.is_none() => error.hint(format!(
+                        "`network.ssh_from` lets in {ranges} only: is the address that this machine has in the internet one of them?"
+                    )),
+                    _ => error,
+                })
             };
             let connect = self.events.watch(host, "connecting", "connected", connect);
             let Some(keeper) = self.keeper.as_ref().filter(|_| !pins.own) else {

@@ -27,7 +27,9 @@ impl Resolver<'_> {
             // Behind a balancer the address is the balancer's.
             let address = if front.nodes > 1 { network.address.take() } else { None };
             let address = address.and_then(|address| self.balancer_address(name, address));
-            if front.network.is_none() && front.nodes == 1 {
+            let says_nat = ["nginx", name.as_str(), "network", "nat"];
+            let says_nat = says_nat.iter().try_fold(self.root, |node, key| node.get(key)).is_some();
+            if !says_nat && front.nodes == 1 {
                 let message = format!("`nginx.{name}` has no public address: only the network reaches it");
                 let place = self.mark(&section).location();
                 let hint = "`network: {nat: true}` gives it one; `network: {nat: false}` says that it is meant so";
