@@ -482,3 +482,19 @@ fn classes_of_mistakes_are_held_where_the_table_says() {
         }
     }
 }
+
+/// What is not to be changed and never comes to rest is waited for, but not for ever, and all else is done.
+#[tokio::test(start_paused = true)]
+async fn faults_what_is_unchanged_and_never_at_rest_fails_nothing() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Fake::default());
+    let text = FILE.replace("secondary_disk_size: 5", "secondary_disk_size: 5, memory: 1");
+    let apply = async |text: &str| command(folder.path(), &environment(folder.path(), text), &cloud, false).await;
+    apply(&text).await.unwrap();
+    cloud.unsettle("subnet.a");
+    cloud.unsettle("vm.bastion");
+    let tally = apply(&text.replace("memory: 1", "memory: 2")).await.unwrap();
+    assert_eq!(tally, Tally { created: 0, changed: 1, destroyed: 0 });
+    // What is to be changed is waited for by its own driver.
+    let text = text.replace("nat: true}", "nat: true}, resources: {memory: 4}");
+    assert!(tokio::time::timeout(Duration::from_hours(2), apply(&text)).await.is_err());
+}

@@ -2,6 +2,7 @@
 //! May import `plan`, `provider`, `state`, `graph` and the vocabulary.
 
 mod host_keys;
+mod settle;
 mod sweep;
 
 use std::{
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     host_keys::{Keeper, Notes, Pins, host_key, keeper, pins},
+    settle::Configured,
     sweep::sweep,
 };
 
@@ -286,11 +288,14 @@ impl<'a> Run<'a> {
         let resource = change.after.as_ref().ok_or_else(|| Error::new("the plan does not say what to make"))?;
         let driver = self.driver(&change.address)?;
         let subject = change.address.to_string();
+        let at_once = change.action.removes() || change.action == Action::Update && driver.updates_in_transition();
         let found = match &change.object {
             // Only what has come to rest has all its addresses, and can be changed.
-            Some(object) if object.health == Health::Transient && !change.action.removes() => {
-                let waiting = self.until_stopped(driver.settled(object));
-                Some(self.events.watch(&subject, "waiting until it is at rest", "at rest", waiting).await?)
+            Some(object) if object.health == Health::Transient && !at_once => {
+                match self.at_rest(change, object, driver).await? {
+                    Some(settled) => Some(settled),
+                    None => return Ok(Tally::default()),
+                }
             }
             found => found.clone(),
         };
@@ -332,33 +337,6 @@ impl<'a> Run<'a> {
             }
             _ => Ok(Tally::default()),
         }
-    }
-
-    /// Brings what was created or changed to what it can only be once its machines are configured.
-    ///
-    /// # Errors
-    /// The first failure: a group whose machines do not become healthy.
-    pub async fn finish(&self, plan: &Plan) -> Result<()> {
-        let made = |change: &&Change| {
-            !matches!(change.action, Action::Keep | Action::Delete | Action::Forget)
-                && change.address.kind == KindName::INSTANCE_GROUP
-        };
-        let groups = plan.changes.iter().filter(made).map(|change| async move {
-            let Some(resource) = &change.after else { return Ok(()) };
-            let object = plan::believed(&self.books().state, &plan.project, &change.address);
-            let Some(object) = object else { return Ok(()) };
-            let token = token()?;
-            let request = self.request(plan, resource, &token)?;
-            let driver = self.driver(&change.address)?;
-            let work = async {
-                let _call = self.call().await?;
-                self.until_stopped(driver.finish(&object, &request)).await
-            };
-            let subject = change.address.to_string();
-            let object = self.events.watch(&subject, "waiting until it is healthy", "healthy", work).await?;
-            self.record(resource, &object).await
-        });
-        futures::future::join_all(groups).await.into_iter().collect()
     }
 
     async fn create(&self, plan: &Plan, change: &Change, resource: &Resource, driver: &dyn Driver) -> Result<()> {

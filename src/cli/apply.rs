@@ -247,8 +247,11 @@ impl Apply {
                 .hint(format!("`infra apply {}` goes on where this one stopped", session.environment.name)));
         }
         // Machines that nothing configures are judged at once; others when all is installed.
-        if recap.succeeded() && !selection.is_partial() {
-            phase(events, "health", run.finish(plan)).await?;
+        if recap.succeeded() {
+            let has_playbooks = !session.environment.playbooks.is_empty();
+            let former = selection.is_partial() && has_playbooks;
+            let configured = if former { apply::Configured::Former } else { apply::Configured::All };
+            phase(events, "health", run.finish(plan, configured)).await?;
         }
         // What is not wanted any more goes last: the machines that used it have just been told.
         if recap.succeeded() {

@@ -215,6 +215,11 @@ pub trait Driver: Send + Sync {
         Ok(object.clone())
     }
 
+    /// Whether [`Self::update`] can change an object that has not come to rest: the change may be what it needs to.
+    fn updates_in_transition(&self) -> bool {
+        false
+    }
+
     /// Makes an object. Calling it twice with one token makes one object.
     async fn create(&self, request: &Request<'_>) -> Result<Object>;
 
@@ -222,6 +227,11 @@ pub trait Driver: Send + Sync {
     /// missing of it. The token is this change's own. A kind whose every field forces a replacement has nothing to do here.
     async fn update(&self, object: &Object, _request: &Request<'_>) -> Result<Object> {
         Ok(object.clone())
+    }
+
+    /// Whether there is something to do for [`Self::finish`].
+    fn checks_machines(&self) -> bool {
+        false
     }
 
     /// Brings an object to what it can only be once its machines are configured, such as one that is healthy: what playbooks

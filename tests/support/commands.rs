@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use infra::{
-    apply::{Run, Tally},
+    apply::{Configured, Run, Tally},
     config::{Environment, LoadOptions, load_source},
     error::Result,
     event::Events,
@@ -60,7 +60,7 @@ pub(crate) async fn command(
     }
     let mut tally = run.build(&plan).await?;
     if !destroy {
-        run.finish(&plan).await?;
+        run.finish(&plan, Configured::All).await?;
     }
     tally = tally.plus(run.remove(&plan).await?);
     if destroy {

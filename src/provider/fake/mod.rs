@@ -101,6 +101,15 @@ impl Fake {
         self.world().objects.retain(|(_, _, name), _| name.to_string() != address);
     }
 
+    /// An object is in transition from now on, and never comes to rest.
+    pub fn unsettle(&self, address: &str) {
+        let mut world = self.world();
+        let objects = world.objects.values_mut().map(|(object, _)| object);
+        objects
+            .filter(|object| object.address.to_string() == address)
+            .for_each(|object| object.health = Health::Transient);
+    }
+
     /// Gives an object another name at the provider, as some other tool would: its labels stay, and its first name is free.
     pub fn rename(&self, address: &str, name: &str) {
         let mut world = self.world();
@@ -245,6 +254,10 @@ impl Driver for Fake {
         self.call("list", "all".to_owned(), false).await?;
         let all = self.objects().into_iter();
         Ok(all.filter(|object| environment.is_none_or(|name| object.environment == name.as_str())).collect())
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        if object.health == Health::Transient { std::future::pending().await } else { Ok(object.clone()) }
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
