@@ -165,6 +165,10 @@ fn compared(
         change.before = Some(known_spec.clone());
     }
     let rules = (known.policy.rules)(resource.address.kind);
+    let left = left_as_it_is(resource, &mut known_spec, rules);
+    if left.is_some() {
+        change.before = Some(known_spec.clone());
+    }
     let grown = grown(resource, &mut known_spec, &moved, rules);
     let names: BTreeSet<&String> = known_spec.keys().chain(resource.spec.keys()).collect();
     // A field that is not there says as much as one with nothing in it.
@@ -201,10 +205,11 @@ fn compared(
             let in_transition = matches!(object.health, Health::Transient | Health::Unhealthy);
             // Nothing is changed for that; but it is shown.
             let remark = object.health.remark().filter(|_| in_transition).map(str::to_owned);
-            change.reason = grown.or(remark).unwrap_or_default();
+            change.reason = left.or(grown).or(remark).unwrap_or_default();
         }
         return change;
     }
+    reasons.extend(left);
     change.action = Action::Update;
     reasons.splice(..0, Some(change.reason).filter(|reason| !reason.is_empty()));
     change.reason = reasons.join("; ");
@@ -282,6 +287,18 @@ fn grown(resource: &Resource, known_spec: &mut Map<String, Value>, moved: &[Stri
         known_spec.insert(field.clone(), number.into());
     }
     said
+}
+
+/// What the file no longer has, and the service goes on to have as it is: that is said, and nothing is changed.
+fn left_as_it_is(resource: &Resource, known_spec: &mut Map<String, Value>, rules: Rules) -> Option<String> {
+    let is_nothing = |value: Option<&Value>| value.is_none_or(Value::is_null);
+    let left: Vec<String> = (known_spec.iter())
+        .filter(|(field, value)| rules.stays(field) && !value.is_null() && is_nothing(resource.spec.get(*field)))
+        .map(|(field, _)| field.clone())
+        .collect();
+    left.iter().for_each(|field| drop(known_spec.remove(field)));
+    let names: Vec<&str> = left.iter().map(String::as_str).collect();
+    (!left.is_empty()).then(|| format!("the file no longer has {}: the service keeps what it has", list(&names)))
 }
 
 /// The removal of an object that nobody wants. Where the state does not know what it needed, what stands

@@ -24,6 +24,8 @@ pub struct Field {
     pub drift: Drift,
     /// Whether it is a number that is never made smaller.
     pub grows: bool,
+    /// Whether it stays as it is when the file no longer has it: the service has always some value.
+    pub stays: bool,
 }
 
 /// How a field of something that exists is changed.
@@ -86,19 +88,25 @@ impl Field {
     /// A field whose drift is seen.
     #[must_use]
     pub const fn seen(name: &'static str, change: FieldChange) -> Self {
-        Self { name, change, drift: Drift::Seen, grows: false }
+        Self { name, change, drift: Drift::Seen, grows: false, stays: false }
     }
 
     /// A field whose drift is not seen, and why.
     #[must_use]
     pub const fn unseen(name: &'static str, change: FieldChange, why: &'static str) -> Self {
-        Self { name, change, drift: Drift::Unseen(why), grows: false }
+        Self { name, change, drift: Drift::Unseen(why), grows: false, stays: false }
     }
 
     /// The same for a number that is never made smaller.
     #[must_use]
     pub const fn growing(self) -> Self {
         Self { grows: true, ..self }
+    }
+
+    /// The same for what stays as it is when the file no longer has it.
+    #[must_use]
+    pub const fn staying(self) -> Self {
+        Self { stays: true, ..self }
     }
 }
 
@@ -130,6 +138,12 @@ impl Rules {
     #[must_use]
     pub fn grows(&self, field: &str) -> bool {
         self.fields.iter().any(|known| known.name == field && known.grows)
+    }
+
+    /// Whether a field stays as it is when the file no longer has it.
+    #[must_use]
+    pub fn stays(&self, field: &str) -> bool {
+        self.fields.iter().any(|known| known.name == field && known.stays)
     }
 
     /// What becomes of an object when what it needs of a kind is another one.

@@ -124,7 +124,7 @@ const POSTGRES: Rules = Rules {
         Field::seen("settings", Restart),
         Field::unseen("users", Refused(NEW_SERVICE), "the login that owns everything keeps its name"),
         Field::unseen("databases", Refused(NEW_SERVICE), "what is in a server is not looked at"),
-        Field::seen("backup", InPlace),
+        Field::seen("backup", InPlace).staying(),
     ],
     links: &[Link::seen(KindName::NETWORK, LinkChange::Replace), Link::seen(KindName::SUBNET, LinkChange::InPlace)],
 };

@@ -106,7 +106,7 @@ const NETWORK: Rules = Rules {
 
 const POSTGRES: Rules = Rules {
     fields: &[
-        Field::seen("version", InPlace),
+        Field::seen("version", InPlace).growing(),
         Field::unseen("cores", InPlace, BY_CLASS),
         Field::unseen("memory_mb", InPlace, BY_CLASS),
         Field::seen("class", Restart),
@@ -118,7 +118,7 @@ const POSTGRES: Rules = Rules {
         Field::seen("settings", InPlace),
         Field::seen("users", InPlace),
         Field::seen("databases", InPlace),
-        Field::seen("backup", InPlace),
+        Field::seen("backup", InPlace).staying(),
     ],
     links: &[
         Link::seen(KindName::NETWORK, LinkChange::Replace),
@@ -135,8 +135,12 @@ const ROLE_BINDING: Rules = Rules {
     links: &[Link::unseen(KindName::SERVICE_ACCOUNT, LinkChange::Replace, FIXED)],
 };
 
+/// What to do with a network of another name.
+const NAMED: &str = "a network keeps its name, and everything stays in it: write `network.name` as it was (no name is `main`); for another \
+                     network make another environment, move the data there, then destroy this one";
+
 const ROUTE_TABLE: Rules = Rules {
-    fields: &[Field::unseen("network", Replace, FIXED), Field::seen("gateway", InPlace)],
+    fields: &[Field::unseen("network", Refused(NAMED), FIXED), Field::seen("gateway", InPlace)],
     links: &[
         Link::unseen(KindName::NETWORK, LinkChange::Replace, FIXED),
         Link::seen(KindName::GATEWAY, LinkChange::InPlace),
@@ -144,7 +148,11 @@ const ROUTE_TABLE: Rules = Rules {
 };
 
 const SECURITY_GROUP: Rules = Rules {
-    fields: &[Field::unseen("network", Replace, FIXED), Field::seen("ports", InPlace), Field::seen("checked", InPlace)],
+    fields: &[
+        Field::unseen("network", Refused(NAMED), FIXED),
+        Field::seen("ports", InPlace),
+        Field::seen("checked", InPlace),
+    ],
     links: &[Link::unseen(KindName::NETWORK, LinkChange::Replace, FIXED)],
 };
 
