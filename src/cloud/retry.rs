@@ -52,6 +52,11 @@ impl Attempts {
         }
     }
 
+    /// Lets the attempts go on for longer: for as long as something else was waited for.
+    pub fn extend(&mut self, by: Duration) {
+        self.deadline = deadline().map_or(self.deadline + by, |deadline| deadline.min(self.deadline + by));
+    }
+
     /// Waits before the next attempt, for as long as the server asked or for a random time; `false` when the budget is used
     /// up, and nothing was waited for.
     pub async fn pause(&mut self, asked: Option<Duration>) -> bool {
@@ -115,6 +120,16 @@ mod tests {
         drop(listener);
         let error = client.get(format!("http://{address}/")).send().await.unwrap_err();
         assert!(error.is_connect() && !super::is_unknown_host(&error), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_something_else_takes_no_time_of_the_budget() {
+        let mut attempts = Attempts::within(Duration::from_mins(1));
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        attempts.extend(Duration::from_mins(10));
+        assert!(attempts.pause(None).await);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert!(!attempts.pause(None).await);
     }
 
     #[tokio::test(start_paused = true)]

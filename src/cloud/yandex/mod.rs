@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use reqwest::{Method, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 
 use self::refusal::{code, refusal};
 pub use self::{
@@ -31,6 +34,8 @@ use crate::{error::Error, secret::Secret};
 pub const ENDPOINT: &str = "https://api.cloud.yandex.net";
 /// How long a call is tried again when the cloud is overloaded or cannot be reached.
 const BUDGET: Duration = Duration::from_mins(5);
+/// How long a call waits for the operations that are in its way.
+const CONFLICTS: Duration = Duration::from_mins(30);
 /// How many operations on disks, machines and groups a folder may have at a time.
 const COMPUTE_OPERATIONS: usize = 15;
 
@@ -187,6 +192,7 @@ impl Client {
     async fn send(&self, request: Request) -> Result<Value> {
         let base = self.base(request.service).await?;
         let mut attempts = Attempts::within(BUDGET);
+        let begun = Instant::now();
         let mut refused_token: Option<Secret> = None;
         // Whether an attempt may have been carried out although no answer said so.
         let mut doubtful = false;
@@ -209,8 +215,10 @@ impl Client {
                         continue;
                     }
                     if let Some(other) = refusal.conflicting().map(str::to_owned) {
-                        // The other operation ends in some way; then this call has its turn.
-                        let _ = Box::pin(self.poll(&other, Duration::from_mins(30))).await;
+                        // The other operation ends in some way; then this call has its turn, and still all of its time.
+                        let asked = Instant::now();
+                        let _ = Box::pin(self.poll(&other, CONFLICTS.saturating_sub(begun.elapsed()))).await;
+                        attempts.extend(asked.elapsed());
                     } else if !refusal.is_transient() {
                         let untouched = !doubtful && (400..500).contains(&refusal.status);
                         return Err(YandexError::Refused(Refusal { untouched, ..refusal }));
