@@ -83,6 +83,13 @@ impl Error {
         self
     }
 
+    /// Takes that back: something is left of it.
+    #[must_use]
+    pub fn unsettled(mut self) -> Self {
+        self.settled = false;
+        self
+    }
+
     /// Whether the service has undone what it had begun.
     #[must_use]
     pub fn is_settled(&self) -> bool {

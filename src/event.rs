@@ -18,6 +18,12 @@ type Waits = Arc<Mutex<Option<String>>>;
 
 tokio::task_local! {
     static WAITS: Waits;
+    static STEP: Events;
+}
+
+/// Warns about something in the step that this is called in.
+pub fn warn(message: impl Into<String>) {
+    let _ = STEP.try_with(|events| events.warn(message));
 }
 
 /// Says what the step that this is called in waits for: it is told with the step when that takes long.
@@ -216,7 +222,7 @@ impl Events {
         self.tell(Event::Started { subject: subject.to_owned(), doing: doing.to_owned() });
         let waits = Waits::default();
         let result = {
-            let mut work = std::pin::pin!(WAITS.scope(waits.clone(), work));
+            let mut work = std::pin::pin!(STEP.scope(self.clone(), WAITS.scope(waits.clone(), work)));
             loop {
                 tokio::select! {
                     result = &mut work => break result,

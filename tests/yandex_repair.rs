@@ -319,6 +319,145 @@ async fn yandex_a_password_that_did_not_reach_the_database_is_set_by_the_next_ap
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_whose_creation_failed_holds_nothing() {
+    let project = Project::new("").await;
+    project.sandbox.write("envs/dev/config.yaml", &written(&project.cloud, DATABASE));
+    // It takes a while, fails, and is left in an error.
+    project.cloud.delay(std::time::Duration::from_millis(100));
+    let mut failed = false;
+    project.cloud.faults(move |call| {
+        let strikes =
+            call.method == "POST" && call.path.ends_with("/clusters") && !std::mem::replace(&mut failed, true);
+        strikes.then_some(Fault::FailHalfway)
+    });
+    project.run(&["apply", "dev", "--yes"], 1).silent();
+    assert_eq!(project.cloud.object("dev-main")["status"], "ERROR");
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(plan.contains("± postgres.main") && !plan.contains("loses"), "{plan}");
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    assert_eq!(project.cloud.object("dev-main")["status"], "RUNNING");
+    // One that was in use and has failed is another thing.
+    project.cloud.edit("dev-main", |cluster| cluster["status"] = "ERROR".into());
+    let refused = project.run(&["apply", "dev", "--yes"], 2).err;
+    assert!(refused.contains("this plan loses data: postgres.main"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_that_was_upgraded_outside_of_infra_stays_so() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let file =
+        DATABASE.replace("    managed: true\n", "    managed: true\n    version: 15\n    settings: {work_mem: 64MB}\n");
+    apply(folder.path(), &cloud, &file).await;
+    cloud.edit("dev-main", |cluster| {
+        let config = cluster["config"].as_object_mut().unwrap();
+        config.insert("version".to_owned(), "16".into());
+        let settings = config.remove("postgresqlConfig_15").unwrap();
+        config.insert("postgresqlConfig_16".to_owned(), settings);
+    });
+    cloud.forget_calls();
+    assert_eq!(apply(folder.path(), &cloud, &file).await, Tally::default());
+    assert_eq!(apply(folder.path(), &cloud, &file.replace("64MB", "32MB")).await.changed, 1);
+    assert_eq!(cloud.object("dev-main")["config"]["version"], "16");
+    assert_eq!(cloud.object("dev-main")["config"]["postgresqlConfig_16"]["workMem"], (32 << 20).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_keeps_its_backups_when_the_file_no_longer_has_them() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    apply(&root, cloud, DATABASE).await;
+    let without = DATABASE.replace("    backup: {schedule: '30 3 * * *', keep: 14d}\n", "");
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, &without));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(plan.contains("the file no longer has `backup`: the service keeps what it has"), "{plan}");
+    assert!(plan.contains("resources: nothing to do"), "{plan}");
+    cloud.forget_calls();
+    assert_eq!(apply(&root, cloud, &without).await, Tally::default());
+    assert!(cloud.calls().iter().all(|call| !call.changes()));
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(!plan.contains("backup"), "{plan}");
+    assert_eq!(cloud.object("dev-main")["config"]["backupRetainPeriodDays"], "14");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_login_that_owns_what_stays_is_named_and_the_others_go() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    apply(&root, cloud, DATABASE).await;
+    let none = DATABASE.replace("users: {app: , report: }", "users: {}").replace("{app: {owner: app}}", "{}");
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, &none));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    let said = project.run(&["apply", "dev", "--yes"], 0).err;
+    assert!(said.contains("`postgres.main`: the login `app` stays: it owns `app`"), "{said}");
+    let users = cloud.object("dev-main")["users"].clone();
+    assert_eq!(users.as_array().unwrap().iter().map(|user| &user["name"]).collect::<Vec<_>>(), ["app"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_registry_goes_with_its_images_and_not_by_mistake() {
+    let project = Project::new("").await;
+    let file = DATABASE.lines().take(4).collect::<Vec<_>>().join("\n") + "\nregistries: {images: , others: }\n";
+    let write = |file: &str| project.sandbox.write("envs/dev/config.yaml", &written(&project.cloud, file));
+    write(&file);
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    for registry in ["dev-images", "dev-others"] {
+        project.cloud.push(registry, "app");
+        project.cloud.push(registry, "web");
+    }
+    write(&file.replace(", others: ", ""));
+    let refused = project.run(&["apply", "dev", "--yes"], 2).err;
+    assert!(refused.contains("this plan loses data: registry.others (the images in it)"), "{refused}");
+    let images = || project.cloud.names().iter().filter(|name| name.starts_with("images ")).count();
+    project.run(&["apply", "dev", "--yes", "--allow-data-loss"], 0).silent();
+    assert_eq!(images(), 2);
+    project.run(&["destroy", "dev", "--yes"], 0).silent();
+    assert_eq!(project.cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_network_keeps_its_name() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    apply(&root, cloud, NAMED).await;
+    let before = cloud.ids();
+    let renamed = NAMED.replace("network: {subnets", "network: {name: other, subnets");
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, &renamed));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    for command in [&["plan", "dev"][..], &["apply", "dev", "--yes"]] {
+        let refused = project.run(command, 2).err;
+        assert!(refused.contains("`network` cannot be changed"), "{refused}");
+        assert!(refused.contains("write `network.name` as it was"), "{refused}");
+    }
+    assert_eq!(cloud.ids(), before);
+}
+
+/// A machine that was stopped to be changed runs again when the change is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_machine_runs_again_when_its_change_fails() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    apply(&root, cloud, NAMED).await;
+    let larger = NAMED
+        .replace("network: {nat: true}, resources: {memory: 2}}}", "network: {nat: true}, resources: {memory: 4}}}");
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, &larger));
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    cloud.faults(|call| (call.method == "PATCH" && call.path.contains("/instances/")).then_some(Fault::Refuse(400, 3)));
+    let said = project.run(&["apply", "dev", "--yes", "--target", "vm.web"], 1).err;
+    assert!(said.contains("out of order"), "{said}");
+    assert_eq!(cloud.object("dev-web")["status"], "RUNNING");
+    cloud.no_faults();
+    // One that is starting has a public address, although it does not show yet.
+    cloud.edit("dev-web", |machine| {
+        machine["status"] = "STARTING".into();
+        machine["networkInterfaces"][0]["primaryV4Address"]["oneToOneNat"] = json!({ "ipVersion": "IPV4" });
+    });
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, NAMED));
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(!plan.contains("`public`"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn yandex_what_the_account_does_not_have_is_found_before_the_first_write() {
     let project = Project::new("").await;
     let file = written(&project.cloud, DATABASE)

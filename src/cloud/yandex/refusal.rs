@@ -38,10 +38,20 @@ pub(super) mod code {
     pub(in crate::cloud::yandex) const UNAUTHENTICATED: i64 = 16;
 }
 
+/// How the services say that something uses an object.
+const IN_USE: [&str; 7] = ["in use", "used by", "is used", "being used", "not empty", "attached", "depend"];
+
 impl Refusal {
     /// Whether a quota is used up: waiting does not help.
     pub(super) fn is_quota(&self) -> bool {
         self.code == code::RESOURCE_EXHAUSTED && self.message.contains("Quota limit")
+    }
+
+    /// Whether something else still uses the object. The code alone says only that something is in the way of the call, such as
+    /// a protection against deletion.
+    fn is_in_use(&self) -> bool {
+        let words = self.message.to_ascii_lowercase();
+        self.code == code::FAILED_PRECONDITION && IN_USE.iter().any(|said| words.contains(said))
     }
 
     /// The operation that is in the way, when one is.
@@ -105,10 +115,16 @@ impl YandexError {
         matches!(self, Self::Late(_))
     }
 
-    /// Whether something else still uses the object.
+    /// Whether something else still uses the object, in the words that the services have for that.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
-        self.refusal().is_some_and(|refusal| refusal.code == code::FAILED_PRECONDITION)
+        self.refusal().is_some_and(Refusal::is_in_use)
+    }
+
+    /// Whether an operation has ended in this error: it may have left behind what it had begun to create.
+    #[must_use]
+    pub fn is_of_operation(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.operation.is_some())
     }
 
     /// Whether the caller may not do that.
@@ -164,8 +180,9 @@ impl From<YandexError> for Error {
                 format!("ask for more in the console (Quotas), or remove what uses it up: `{quota}`")
             }
             code::PERMISSION_DENIED => {
-                "the caller needs the role `editor` on the folder, `vpc.publicAdmin` for public \
-                                        addresses and `resource-manager.admin` for role bindings"
+                "the caller needs the role `editor` on the folder, `vpc.publicAdmin` for public addresses, \
+                 `resource-manager.admin` for role bindings, and `iam.serviceAccounts.admin` for instance groups with a \
+                 service account"
                     .to_owned()
             }
             code::UNAUTHENTICATED => {
@@ -243,5 +260,17 @@ mod tests {
         assert_eq!(refusal(9, "conflicting operation \"c9q1\" detected").conflicting(), Some("c9q1"));
         assert_eq!(refusal(9, "Conflicting operation c9q2 detected").conflicting(), Some("c9q2"));
         assert_eq!(refusal(9, "the network is not empty").conflicting(), None);
+        for used in [
+            "Network enp1 is not empty",
+            "Subnet is used by 1 network interfaces",
+            "Address e9b1 is in use",
+            "Target group enp2 is attached to a load balancer",
+        ] {
+            assert!(refusal(9, used).is_in_use(), "{used}");
+        }
+        for other in ["The operation is prohibited: deletion protection is enabled", "Cluster is stopped"] {
+            assert!(!refusal(9, other).is_in_use(), "{other}");
+        }
+        assert!(!refusal(7, "it is in use").is_in_use());
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     config::YandexSettings,
     error::{Error, Result},
-    identity,
+    event, identity,
     name::Name,
     provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Request},
     resource::{Address, KindName, Resource, Terms},
@@ -94,11 +94,26 @@ impl Account {
                     )
                 })?)
             }
+            // What an operation has left behind is no longer wanted, and known by the token of its intent.
+            Err(error) if error.is_of_operation() && self.is_left(driver, request).await => {
+                return Err(explain(error, request.resource).unsettled());
+            }
             Err(error) => return Err(explain(error, request.resource)),
         };
         let address = &request.resource.address;
         let made = made.ok_or_else(|| Error::new(format!("yandex: `{address}` is gone right after it was created")))?;
-        if made.health == Health::Transient { driver.settled(&made).await } else { Ok(made) }
+        match made.health {
+            Health::Transient => driver.settled(&made).await,
+            Health::Broken => Err(Error::new(format!("yandex: `{address}` has failed while it was created"))
+                .hint("apply again: it is removed and created again")),
+            _ => Ok(made),
+        }
+    }
+
+    /// Whether there is an object of an intent, although its creation failed. Where that cannot be known there may be one.
+    async fn is_left(&self, driver: &dyn Driver, request: &Request<'_>) -> bool {
+        let ours = |object: &Object| object.address == request.resource.address && object.token == request.token;
+        driver.list(Some(request.environment)).await.map_or(true, |listed| listed.iter().any(ours))
     }
 
     /// Removes an object; "already gone" is success. What still uses it may just be going away.
@@ -110,6 +125,7 @@ impl Account {
             match call().await {
                 Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) if error.is_in_use() => {
+                    event::waits_for(|| format!("what uses it to be gone ({error})"));
                     if !attempts.pause(None).await {
                         return Err(error.into());
                     }

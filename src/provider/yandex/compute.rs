@@ -14,6 +14,7 @@ use super::{
 use crate::{
     cloud::yandex::{Disk, Instance, Labels},
     error::{Error, Result},
+    event,
     name::Name,
     provider::{
         Boot, Driver, Health, Object, Request,
@@ -152,7 +153,11 @@ pub(super) fn show(instance: &Instance, around: Option<&Around<'_>>, environment
         ("memory_mb".to_owned(), number(instance.resources.memory >> 20)),
         ("core_fraction".to_owned(), number(instance.resources.core_fraction)),
         ("class".to_owned(), instance.platform_id.as_str().into()),
-        ("public".to_owned(), object.attributes.contains_key("public_address").into()),
+        // A machine that is starting has not got its address yet.
+        (
+            "public".to_owned(),
+            instance.network_interfaces.iter().any(|one| one.primary_v4_address.one_to_one_nat.is_some()).into(),
+        ),
     ]);
     if let Some(around) = around {
         let boot = around.disks.iter().find(|disk| disk.id == instance.boot_disk.disk_id);
@@ -279,19 +284,28 @@ impl Driver for VmDriver {
         if restarts && running {
             client.stop_instance(id).send(request.token).await.map_err(wrong)?;
         }
-        if resized {
-            let call = client.update_instance(id).platform_id(platform);
-            call.resources_spec(Account::resources(&spec)).send(request.token).await.map_err(wrong)?;
+        let changed = async {
+            if resized {
+                let call = client.update_instance(id).platform_id(platform);
+                call.resources_spec(Account::resources(&spec)).send(request.token).await.map_err(wrong)?;
+            }
+            if !instance.boot_disk.disk_id.is_empty() {
+                self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, request).await?;
+            }
+            disks.change(&self.0, request, id).await?;
+            self.readdress(&instance, &spec, request).await?;
+            self.regroup(&instance, &spec, request).await
+        };
+        let changed = changed.await;
+        if changed.is_ok() && !running || restarts {
+            // A machine that was stopped to be changed runs again, whatever became of the change: that is what is reported.
+            let started = client.start_instance(id).send(request.token).await.map_err(wrong);
+            match (&changed, started) {
+                (Err(_), Err(error)) => event::warn(format!("`{}` is stopped: {error}", object.address)),
+                (_, started) => drop(started?),
+            }
         }
-        if !instance.boot_disk.disk_id.is_empty() {
-            self.0.grow(&instance.boot_disk.disk_id, spec.disk_gb, request).await?;
-        }
-        disks.change(&self.0, request, id).await?;
-        self.readdress(&instance, &spec, request).await?;
-        self.regroup(&instance, &spec, request).await?;
-        if restarts || !running {
-            client.start_instance(id).send(request.token).await.map_err(wrong)?;
-        }
+        changed?;
         let instance = self.at_rest(id, &object.address, &IN_TRANSITION).await?;
         show(&instance, None, None)
             .ok_or_else(|| Error::new(format!("yandex: `{}` has lost its labels", object.address)))

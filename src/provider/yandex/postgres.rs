@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cloud::yandex::{Cluster, Network},
     error::{Error, Result},
+    event,
     name::Name,
     provider::{Driver, Health, Object, Request},
     resource::{Address, KindName, PostgresSpec},
@@ -178,12 +179,23 @@ impl PostgresDriver {
                 client.update_user(cluster, name).password(password).send(token).await.map_err(wrong)?;
             }
         }
+        let heir = spec.users.keys().next();
         for gone in users.iter().filter(|user| !spec.users.contains_key(&user.name)) {
             // A database that stays needs another owner first.
             let left = databases.iter().filter(|one| one.owner == gone.name && !spec.databases.contains_key(&one.name));
+            let left: Vec<&str> = left.map(|database| database.name.as_str()).collect();
+            let Some(heir) = heir.or(left.is_empty().then_some(&gone.name)) else {
+                event::warn(format!(
+                    "`{}`: the login `{}` stays: it owns `{}`, which the file no longer has, and the file has no login that \
+                     could own it",
+                    request.resource.address,
+                    gone.name,
+                    left.join("`, `"),
+                ));
+                continue;
+            };
             for database in left {
-                let Some(heir) = spec.users.keys().next() else { return Ok(()) };
-                let call = client.update_database(cluster, &database.name).owner(heir);
+                let call = client.update_database(cluster, database).owner(heir);
                 call.send(token).await.map_err(wrong)?;
             }
             client.delete_user(cluster, &gone.name).send(token).await.map_err(wrong)?;
@@ -268,7 +280,7 @@ impl Driver for PostgresDriver {
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
-        let spec: PostgresSpec = request.resource.spec()?;
+        let mut spec: PostgresSpec = request.resource.spec()?;
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
         let (id, token) = (object.id.as_str(), request.token);
         let mask = |mask: String| Map::from_iter([("updateMask".to_owned(), mask.into())]);
@@ -276,6 +288,8 @@ impl Driver for PostgresDriver {
             client.start_cluster(id).send(token).await.map_err(wrong)?;
         }
         let present: Cluster = client.describe(id).await.map_err(wrong)?;
+        // A cluster that was upgraded outside of infra stays so: that is said by the plan.
+        spec.version = spec.version.max(present.config.version.parse().unwrap_or(0));
         if present.config.version != spec.version.to_string() {
             // The service changes the version in a call of its own, one step upwards at a time.
             let call = client.update_cluster(id).config_spec(json!({ "version": spec.version.to_string() }));

@@ -129,6 +129,10 @@ impl World {
 
 fn update(cluster: &mut Value, fields: &Map<String, Value>) -> Result<(), Refused> {
     let mask: Vec<&str> = fields["updateMask"].as_str().unwrap_or_default().split(',').collect();
+    let version = |config: &Value| config["version"].as_str().and_then(|text| text.parse::<u32>().ok());
+    if mask.contains(&"configSpec.version") && version(&fields["configSpec"]) < version(&cluster["config"]) {
+        return Err(precondition("the version cannot be taken back"));
+    }
     if mask.contains(&"configSpec.version") && mask.len() > 1 {
         return Err(precondition("the version is changed by itself"));
     }
