@@ -145,6 +145,7 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     take_over(project, &environment, &provider, TAKEN_OVER, async |id| cloud.strip_labels(id)).await;
     prolonged_and_not_swept(&provider).await;
     on_yandex::apply(project, &cloud, &changed()).await;
+    cloud.push("dev-images", "app");
     // A disk and a database never become smaller.
     let back = YANDEX.replace("secondary_disk_size: 5", "secondary_disk_size: 8");
     on_yandex::apply(project, &cloud, &back).await;

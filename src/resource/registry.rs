@@ -27,4 +27,9 @@ impl Kind for Registry {
     fn summary(&self, _spec: &Map<String, Value>) -> String {
         "container images".to_owned()
     }
+
+    /// What was pushed is nowhere else, as far as is known.
+    fn data(&self, _spec: &Map<String, Value>) -> Option<String> {
+        Some("the images in it".to_owned())
+    }
 }

@@ -172,6 +172,8 @@ objects! {
     ClusterHost { name: String, zone_id: String, subnet_id: String, assign_public_ip: bool }
     /// A registry of container images.
     Registry { id: String, name: String, created_at: String, labels: Labels, status: String }
+    /// An image in a registry.
+    ContainerImage { id: String }
     /// A zone of names.
     DnsZone {
         id: String, name: String, created_at: String, labels: Labels, zone: String,

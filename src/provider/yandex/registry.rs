@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::account::{Account, object, object_name};
+use super::account::{Account, if_there, object, object_name};
 use crate::{
     cloud::yandex::Registry,
     error::Result,
@@ -38,7 +38,11 @@ impl Driver for RegistryDriver {
         self.0.create(self, request, call.send(request.token)).await
     }
 
+    /// The service removes empty registries only: the images go first.
     async fn delete(&self, id: &str) -> Result<()> {
+        for image in if_there(self.0.client.images(id).await)?.unwrap_or_default() {
+            self.0.remove(|| self.0.client.delete_image(&image.id).send(id)).await?;
+        }
         self.0.remove(|| self.0.client.delete_registry(id).send(id)).await
     }
 }

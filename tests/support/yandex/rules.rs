@@ -1,4 +1,4 @@
-//! The rules of requests, from the service descriptors (`tests/golden/yandex/rest.json`): unknown fields, wrong types, missing
+//! The rules of requests, from the service descriptors (`tests/golden/yandex/*.json`): unknown fields, wrong types, missing
 //! fields, patterns, ranges, and what `oneof` allows.
 
 use std::sync::LazyLock;
@@ -6,8 +6,14 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 /// The descriptors.
-pub(crate) static REST: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../golden/yandex/rest.json")).unwrap());
+pub(crate) static REST: LazyLock<Value> = LazyLock::new(|| {
+    let mut all: Value = serde_json::from_str(include_str!("../../golden/yandex/rest.json")).unwrap();
+    // Those of the images in registries are in a file of their own.
+    let images: Value = serde_json::from_str(include_str!("../../golden/yandex/images.json")).unwrap();
+    all["services"].as_array_mut().unwrap().extend(images["services"].as_array().unwrap().iter().cloned());
+    all["messages"].as_object_mut().unwrap().extend(images["messages"].as_object().unwrap().clone());
+    all
+});
 
 /// A call that the API knows.
 pub(crate) struct Method {
