@@ -56,4 +56,5 @@ mod writer;
 mod yandex;
 mod yandex_fields;
 mod yandex_groups;
+mod yandex_members;
 mod yandex_repair;

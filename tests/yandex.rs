@@ -185,7 +185,7 @@ async fn yandex_the_life_of_an_environment() {
     let everything = [
         "binding compute.editor",
         "binding editor",
-        "binding iam.serviceAccounts.user",
+        "binding iam.serviceAccounts.user on dev-robots",
         "binding viewer",
         "binding vpc.user",
         "disks dev-db-data",

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::{
     support::{
-        commands::{command, owner},
+        commands::{PROJECT, command, owner},
         yandex::Cloud,
     },
-    yandex::{apply, destroy_file as destroy, load, planned, tally},
+    yandex::{Project, apply, destroy_file as destroy, load, planned, tally, written},
 };
 
 /// A group that is judged by what a playbook installs, in two zones.
@@ -83,7 +83,8 @@ async fn yandex_a_group_has_its_zones_its_checkers_and_its_accounts() {
     assert_eq!(group["serviceAccountId"], cloud.object("dev-app-group")["id"]);
     let mut roles = cloud.roles("dev-app-group");
     roles.sort();
-    assert_eq!(roles, ["compute.editor", "iam.serviceAccounts.user", "vpc.user"]);
+    assert_eq!(roles, ["compute.editor", "vpc.user"]);
+    assert_eq!(cloud.roles_on("dev-app-group", "dev-robots"), ["iam.serviceAccounts.user"]);
     assert_eq!(cloud.roles("dev-robots"), ["container-registry.images.puller"]);
     destroy(folder.path(), &cloud, JUDGED).await;
     assert_eq!(cloud.names(), Vec::<String>::new());
@@ -103,4 +104,61 @@ async fn yandex_zones_that_do_not_go_together_are_mistakes() {
         assert!(printed.err.contains(expected), "{expected}: {}", printed.err);
     }
     assert!(project.cloud.calls().iter().all(|call| !call.changes()));
+}
+
+/// Machines that do not start are no reason to wait: the change that lets them start is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_group_that_does_not_come_to_rest_is_repaired_by_a_change() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let file = JUDGED.replace("resources: {memory: 2}", "resources: {memory: 8}");
+    apply(folder.path(), &cloud, &file).await;
+    cloud.edit("dev-app-1", |machine| machine["memberStatus"] = "CREATING_INSTANCE".into());
+    let begun = Instant::now();
+    assert_eq!(apply(folder.path(), &cloud, JUDGED).await, tally(0, 1, 0));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(apply(folder.path(), &cloud, JUDGED).await, tally(0, 0, 0));
+}
+
+/// What is checked already has as much time as what is checked for the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_group_whose_check_stays_has_its_time() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let file = JUDGED.replace("patience: 1s", "patience: 20s");
+    apply(folder.path(), &cloud, &file).await;
+    cloud.edit("dev-app-1", |machine| machine["memberStatus"] = "CHECKING_HEALTH".into());
+    let later = cloud.clone();
+    let heals = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        later.edit("dev-app-1", |machine| machine["memberStatus"] = "RUNNING_ACTUAL".into());
+    });
+    // One machine less: the check stays.
+    assert_eq!(apply(folder.path(), &cloud, &file.replace("node_count: 2", "node_count: 1")).await, tally(0, 1, 0));
+    heals.await.unwrap();
+}
+
+/// A part that is applied configures nothing: a group whose machines are all as they were gets its check again, and one
+/// with new machines is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_part_that_is_applied_leaves_a_group_with_its_check() {
+    let project = Project::new("").await;
+    let (root, cloud) = (project.sandbox.path(""), &project.cloud);
+    let one = JUDGED.replace("node_count: 2", "node_count: 1");
+    apply(&root, cloud, &one).await;
+    project.sandbox.write(infra::project::FILE, &format!("{PROJECT}\n"));
+    let check = || cloud.object_in("/compute/v1/instanceGroups", "dev-app")["healthChecksSpec"].clone();
+    let run = |file: &str| {
+        project.sandbox.write("envs/dev/config.yaml", &written(cloud, file));
+        project.run(&["apply", "dev", "--yes", "--target", "instance_group.app"], 0).err
+    };
+    let warning = "`instance_group.app` has new machines, which are not configured, and no health check";
+    // Nothing is to be configured: new machines are checked at once.
+    let other = one.replace("resources: {memory: 2}", "resources: {memory: 4}");
+    let said = run(&other);
+    assert!(!check().is_null() && !said.contains(warning), "{said}");
+    project.sandbox.write("envs/dev/site.yml", "- hosts: all\n  tasks: []\n");
+    let configured = |file: &str| format!("{file}playbooks: [site.yml]\n");
+    let said = run(&configured(&other.replace("path: /ping", "path: /pong")));
+    assert!(check().to_string().contains("/pong") && !said.contains(warning), "{said}");
+    let said = run(&configured(&one));
+    assert!(check().is_null() && said.contains(warning), "{said}");
 }

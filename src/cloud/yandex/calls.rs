@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{
     Client, Operation, Request, Result, Service,
     objects::{
-        AccessBinding, Address, CatalogueItem, Cluster, ClusterDatabase, ClusterHost, ClusterUser, Disk, DnsZone,
-        Folder, Gateway, Image, Instance, InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota, RecordSet,
-        Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup,
+        AccessBinding, Address, CatalogueItem, Cluster, ClusterDatabase, ClusterHost, ClusterUser, ContainerImage,
+        Disk, DnsZone, Folder, Gateway, Image, Instance, InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota,
+        RecordSet, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup,
     },
 };
 
@@ -230,6 +230,9 @@ calls! {
     UpdateServiceAccount = update_service_account(id) PATCH Iam "/iam/v1/serviceAccounts/{id}" within 5 min { labels: &Labels }
     /// Removes a service account.
     DeleteServiceAccount = delete_service_account(id) DELETE Iam "/iam/v1/serviceAccounts/{id}" within 5 min {}
+    /// Adds and removes roles on a service account, leaving all others as they are.
+    UpdateAccountBindings = update_account_bindings(id) POST Iam "/iam/v1/serviceAccounts/{id}:updateAccessBindings" within 5 min
+    { access_binding_deltas: Vec<Value> }
     /// Adds and removes roles on a folder, leaving all others as they are.
     UpdateFolderBindings = update_folder_bindings(id) POST ResourceManager "/resource-manager/v1/folders/{id}:updateAccessBindings" within 5 min
     { access_binding_deltas: Vec<Value> }
@@ -292,6 +295,8 @@ calls! {
     { folder_id: &str, name: &str, labels: &Labels }
     /// Changes a registry; its labels are replaced as a whole.
     UpdateRegistry = update_registry(id) PATCH ContainerRegistry "/container-registry/v1/registries/{id}" within 5 min { labels: &Labels }
+    /// Removes a container image.
+    DeleteImage = delete_image(id) DELETE ContainerRegistry "/container-registry/v1/images/{id}" within 5 min {}
     /// Removes a registry, when it is empty.
     DeleteRegistry = delete_registry(id) DELETE ContainerRegistry "/container-registry/v1/registries/{id}" within 5 min {}
     /// Makes a zone of names.
@@ -430,6 +435,15 @@ impl Client {
         self.pages(Service::ResourceManager, &path, "accessBindings", &[]).await
     }
 
+    /// Who has which role on a service account.
+    ///
+    /// # Errors
+    /// When it does not exist, or the cloud refuses.
+    pub async fn account_bindings(&self, id: &str) -> Result<Vec<AccessBinding>> {
+        self.pages(Service::Iam, &format!("/iam/v1/serviceAccounts/{id}:listAccessBindings"), "accessBindings", &[])
+            .await
+    }
+
     /// A folder.
     ///
     /// # Errors
@@ -454,6 +468,15 @@ impl Client {
     pub async fn group_as_it_is(&self, id: &str) -> Result<Value> {
         let query = vec![("view", "FULL".to_owned())];
         self.get(Service::Compute, format!("/compute/v1/instanceGroups/{id}"), query).await
+    }
+
+    /// The images in a registry.
+    ///
+    /// # Errors
+    /// When it does not exist, or the cloud refuses.
+    pub async fn images(&self, registry: &str) -> Result<Vec<ContainerImage>> {
+        let query = [("registryId", registry.to_owned())];
+        self.pages(Service::ContainerRegistry, "/container-registry/v1/images", "images", &query).await
     }
 
     /// The records of a zone.

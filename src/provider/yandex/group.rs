@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    account::{Account, explain, if_there, needed, object, object_name},
-    compute::GIB,
+    account::{Account, explain, if_there, object, object_name},
     group_drift,
-    interface::{addresses, security_groups},
+    group_template::{self, LABEL_IMAGE, Template, health_checks, is_as_wanted, max_unavailable},
+    iam::Manager,
+    interface::addresses,
     observe::Around,
     wait::{Asked, until},
 };
@@ -17,14 +18,10 @@ use crate::{
     cloud::yandex::{InstanceGroup, ManagedInstance},
     error::{Error, Result},
     name::Name,
-    provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, MEMBERS, Object, Request},
-    resource::{Address, HealthCheck, InstanceGroupSpec, KindName},
+    provider::{Driver, Health, MEMBERS, Object, Request},
+    resource::{Address, InstanceGroupSpec, KindName},
 };
 
-/// The label of a member that names its group.
-const LABEL_GROUP: &str = "infra-group";
-/// The label of a member with its image family.
-pub(super) const LABEL_IMAGE: &str = "infra-image";
 /// How long the machines of a group may take to run.
 const SETTLE: Duration = Duration::from_mins(20);
 /// The state of a machine that runs and is asked whether it works.
@@ -37,8 +34,8 @@ pub(super) struct InstanceGroupDriver(pub(super) Account);
 
 /// What a group is asked to be.
 struct Wanted {
-    account: String,
-    template: Value,
+    manager: Manager,
+    template: Template,
     scale: Value,
     deploy: Value,
     allocation: Value,
@@ -48,7 +45,7 @@ impl InstanceGroupDriver {
     /// What a group should be; its machines keep the image that they have while the file asks for the same family: a newer
     /// image is no reason to recreate all of them.
     async fn wanted(&self, request: &Request<'_>, spec: &InstanceGroupSpec, present: Option<&Value>) -> Result<Wanted> {
-        let account = self.0.manager(request, spec).await?;
+        let manager = self.0.manager(request, spec).await?;
         let subnet = request.needs.get(&Address::subnet(&spec.machine.subnet));
         let usual = subnet.and_then(|subnet| subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
         let zones: Vec<&str> = match spec.zones.as_slice() {
@@ -63,54 +60,16 @@ impl InstanceGroupDriver {
             Some(image) => image.to_owned(),
             None => self.0.image(&spec.machine.image).await?,
         };
+        let present = present.map_or(&Value::Null, |group| &group["instanceTemplate"]);
         Ok(Wanted {
-            account,
-            template: self.template(request, spec, &image)?,
+            manager,
+            template: group_template::wanted(&self.0, request, spec, &image, present)?,
             scale: json!({ "fixedScale": { "size": spec.count.to_string() } }),
             deploy: json!({
                 "maxUnavailable": max_unavailable(spec).to_string(), "maxExpansion": spec.max_expansion.to_string(),
             }),
             allocation: json!({ "zones": zones.iter().map(|zone| json!({ "zoneId": zone })).collect::<Vec<_>>() }),
         })
-    }
-
-    /// What the machines of a group are made from. They are spread over the subnets that the group needs, one a zone.
-    fn template(&self, request: &Request<'_>, spec: &InstanceGroupSpec, image: &str) -> Result<Value> {
-        let (machine, settings) = (&spec.machine, &self.0.settings);
-        let (environment, name) = (request.environment, &request.resource.address.name);
-        let boot = request.boot.as_ref().ok_or_else(|| Error::new("machines cannot be made without their keys"))?;
-        let subnets = request.needs.iter().filter(|(need, _)| need.kind == KindName::SUBNET);
-        let subnets: Vec<&str> = subnets.map(|(_, subnet)| subnet.id.as_str()).collect();
-        let disk_type = machine.disk_type.as_ref().unwrap_or(&settings.disk_type);
-        let mut address = json!({});
-        if machine.public {
-            address["oneToOneNatSpec"] = json!({ "ipVersion": "IPV4" });
-        }
-        let mut labels = json!({ LABEL_ENV: environment, LABEL_GROUP: name, LABEL_IMAGE: machine.image });
-        if !request.owner().is_of_earlier_version() {
-            labels[LABEL_PROJECT] = request.project.into();
-        }
-        let mut template = json!({
-            "name": format!("{}-{{instance.index}}", object_name(request)),
-            "hostname": format!("{name}-{{instance.index}}"),
-            "labels": labels,
-            "platformId": machine.class.as_ref().unwrap_or(&settings.platform),
-            "resourcesSpec": Account::resources(machine),
-            "metadata": Account::metadata(machine, boot, &[]),
-            "bootDiskSpec": {
-                "mode": "READ_WRITE",
-                "diskSpec": { "typeId": disk_type, "imageId": image, "size": (machine.disk_gb * GIB).to_string() },
-            },
-            "networkInterfaceSpecs": [{
-                "subnetIds": subnets, "primaryV4AddressSpec": address,
-                "securityGroupIds": security_groups(request, machine)?,
-            }],
-        });
-        if let Some(account) = &spec.service_account {
-            template["serviceAccountId"] =
-                needed(request, &KindName::SERVICE_ACCOUNT.named(account))?.id.as_str().into();
-        }
-        Ok(template)
     }
 
     /// A group with its machines as they are; nothing when it has just vanished.
@@ -137,38 +96,6 @@ impl InstanceGroupDriver {
             })
         })
         .await
-    }
-}
-
-/// How many machines may be missing: a group that may neither miss a machine nor have one more could never be changed.
-pub(super) fn max_unavailable(spec: &InstanceGroupSpec) -> u32 {
-    if spec.max_unavailable + spec.max_expansion == 0 { 1 } else { spec.max_unavailable }
-}
-
-/// How a machine is asked whether it works, in the form of the API.
-fn health_checks(check: &HealthCheck) -> Value {
-    let mut spec = json!({
-        "interval": format!("{}s", check.interval), "timeout": format!("{}s", check.timeout),
-        "unhealthyThreshold": check.failures.to_string(), "healthyThreshold": "2",
-    });
-    let port = check.port.to_string();
-    match &check.path {
-        Some(path) => spec["httpOptions"] = json!({ "port": port, "path": path }),
-        None => spec["tcpOptions"] = json!({ "port": port }),
-    }
-    json!({ "healthCheckSpecs": [spec], "maxCheckingHealthDuration": format!("{}s", check.patience) })
-}
-
-/// Whether everything that is asked for is there already; what is left out of answers has its default.
-fn is_within(wanted: &Value, present: &Value) -> bool {
-    match (wanted, present) {
-        (Value::Object(wanted), _) => wanted.iter().all(|(name, value)| is_within(value, &present[name])),
-        (Value::Array(wanted), Value::Array(present)) => {
-            wanted.len() == present.len() && wanted.iter().zip(present).all(|(a, b)| is_within(a, b))
-        }
-        (Value::Array(wanted), Value::Null) => wanted.is_empty(),
-        (wanted, Value::Null) => matches!(wanted.as_str(), Some("" | "0")) || *wanted == json!(false),
-        (wanted, present) => wanted == present,
     }
 }
 
@@ -250,6 +177,11 @@ impl Driver for InstanceGroupDriver {
         self.until(object, SETTLE, |health| health != Health::Transient).await
     }
 
+    fn updates_in_transition(&self) -> bool {
+        // The service takes another template or size at any time: machines that cannot start are given up for it.
+        true
+    }
+
     /// A group is made without its health check: the cloud would wait until machines answer that nothing is installed on yet.
     /// [`Self::finish`] sets it once they are configured.
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -257,9 +189,10 @@ impl Driver for InstanceGroupDriver {
         let wanted = self.wanted(request, &spec, None).await?;
         let (labels, name) = (Account::labels(request), object_name(request));
         let call = self.0.client.create_instance_group().folder_id(&self.0.folder).labels(&labels);
-        let call = call.service_account_id(&wanted.account).name(&name).instance_template(wanted.template);
+        let call = call.service_account_id(&wanted.manager.id).name(&name).instance_template(wanted.template.sent());
         let call = call.scale_policy(wanted.scale).deploy_policy(wanted.deploy).allocation_policy(wanted.allocation);
-        self.0.create(self, request, call.send(request.token)).await
+        let made = wanted.manager.permitted(|| call.clone().send(request.token));
+        self.0.create(self, request, made).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -274,32 +207,40 @@ impl Driver for InstanceGroupDriver {
         let known = object.attribute(group_drift::METADATA);
         let strayed = known.is_some_and(|known| known != group_drift::mark(&present["instanceTemplate"]["metadata"]));
         let new_machines = strayed
-            || !is_within(&wanted.template, &present["instanceTemplate"])
+            || wanted.template.differs()
             || size.unwrap_or(0) < spec.count
-            || !is_within(&wanted.allocation, &present["allocationPolicy"]);
+            || !is_as_wanted(&wanted.allocation, &present["allocationPolicy"]);
         let checks = spec.health_check.as_ref().map(health_checks);
         let keeps_checks =
-            checks.is_some_and(|checks| !new_machines && is_within(&checks, &present["healthChecksSpec"]));
+            checks.is_some_and(|checks| !new_machines && is_as_wanted(&checks, &present["healthChecksSpec"]));
         let clears = !keeps_checks && !present["healthChecksSpec"].is_null();
         let same = !new_machines
-            && is_within(&wanted.scale, &present["scalePolicy"])
-            && is_within(&wanted.deploy, &present["deployPolicy"])
-            && present["serviceAccountId"] == wanted.account.as_str();
+            && is_as_wanted(&wanted.scale, &present["scalePolicy"])
+            && is_as_wanted(&wanted.deploy, &present["deployPolicy"])
+            && present["serviceAccountId"] == wanted.manager.id.as_str();
         if !same || clears {
-            let call = client.update_instance_group(id).service_account_id(&wanted.account);
-            let call = call.instance_template(wanted.template).scale_policy(wanted.scale).deploy_policy(wanted.deploy);
-            let mut call = call.allocation_policy(wanted.allocation);
+            let call = client.update_instance_group(id).service_account_id(&wanted.manager.id);
+            let call = call.instance_template(wanted.template.sent()).scale_policy(wanted.scale);
+            let mut call = call.deploy_policy(wanted.deploy).allocation_policy(wanted.allocation);
             if clears {
                 call = call.health_checks_spec(Value::Null);
             }
-            call.send(request.token).await.map_err(wrong)?;
+            wanted.manager.permitted(|| call.clone().send(request.token)).await.map_err(wrong)?;
         }
         match object.health {
             Health::Stopped => drop(client.start_instance_group(id).send(request.token).await.map_err(wrong)?),
             Health::Paused => drop(client.resume_instance_group(id).send(request.token).await.map_err(wrong)?),
             _ => {}
         }
-        self.settled(object).await
+        let settled = self.settled(object).await?;
+        // What the machines of before needed is taken away once they are gone.
+        let before = present.pointer("/instanceTemplate/serviceAccountId").and_then(Value::as_str);
+        self.0.limit_manager(&wanted.manager.id, request, &spec, before.unwrap_or_default()).await?;
+        Ok(settled)
+    }
+
+    fn checks_machines(&self) -> bool {
+        true
     }
 
     async fn finish(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -308,12 +249,14 @@ impl Driver for InstanceGroupDriver {
         let client = &self.0.client;
         let present: Value = client.group_as_it_is(&object.id).await?;
         let checks = health_checks(check);
-        let patience = Duration::from_secs(check.patience);
-        if !is_within(&checks, &present["healthChecksSpec"]) {
+        // A machine is healthy after two answers.
+        let patience = Duration::from_secs(check.patience.max(3 * check.interval));
+        if !is_as_wanted(&checks, &present["healthChecksSpec"]) {
             let wanted = self.wanted(request, &spec, Some(&present)).await?;
-            let call = client.update_instance_group(&object.id).service_account_id(&wanted.account);
-            let call = call.instance_template(wanted.template).scale_policy(wanted.scale).deploy_policy(wanted.deploy);
-            let call = call.allocation_policy(wanted.allocation).health_checks_spec(checks);
+            let call = client.update_instance_group(&object.id).service_account_id(&wanted.manager.id);
+            let call = call.instance_template(wanted.template.sent()).scale_policy(wanted.scale);
+            let call =
+                call.deploy_policy(wanted.deploy).allocation_policy(wanted.allocation).health_checks_spec(checks);
             // A machine that fails is restarted: one that is created again would have nothing installed.
             let call = call.auto_healing_policy(json!({ "autoHealingAction": "RESTART" })).within(patience);
             if let Err(error) = call.send(request.token).await
@@ -326,7 +269,7 @@ impl Driver for InstanceGroupDriver {
             Some(path) => format!("GET :{}{path}", check.port),
             None => format!("TCP :{}", check.port),
         };
-        let healthy = self.until(object, Duration::from_secs(check.interval), |health| health == Health::Ready).await;
+        let healthy = self.until(object, patience, |health| health == Health::Ready).await;
         healthy.map_err(|error| {
             let (address, origin) = (&request.resource.address, &request.resource.origin);
             error
@@ -336,7 +279,7 @@ impl Driver for InstanceGroupDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        // What is removed may be the account of a group that was never made.
+        // What is removed may be the account of a group that was never created.
         let account = match self.0.found::<InstanceGroup>(id).await? {
             Some(group) => {
                 self.0.remove(|| self.0.client.delete_instance_group(id).send(id)).await?;

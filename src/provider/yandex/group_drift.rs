@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     compute::GIB,
-    group::{LABEL_IMAGE, max_unavailable},
+    group_template::{LABEL_IMAGE, max_unavailable},
 };
 use crate::{
     cloud::yandex::InstanceGroup,

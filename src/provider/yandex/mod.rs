@@ -12,6 +12,7 @@ mod diagnose;
 mod dns;
 mod group;
 mod group_drift;
+mod group_template;
 mod iam;
 mod interface;
 mod layout;

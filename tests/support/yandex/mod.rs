@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The call begins an operation that ends in an error.
     FailOperation,
+    /// The call begins an operation that creates an object, ends in an error and leaves the object in the state `ERROR`.
+    FailHalfway,
 }
 
 /// Decides about a call's fault, given how many such calls came before.
@@ -159,6 +161,10 @@ impl Cloud {
             })
             .collect();
         names.extend(world.bindings.iter().map(|binding| format!("binding {}", binding["roleId"].as_str().unwrap())));
+        names.extend(world.account_bindings.iter().map(|(on, binding)| {
+            let name = world.objects.get(on).map_or("nothing", |object| object.value["name"].as_str().unwrap());
+            format!("binding {} on {}", binding["roleId"].as_str().unwrap(), plain(name))
+        }));
         names.sort();
         names
     }
@@ -213,6 +219,20 @@ impl Cloud {
         own.map(|binding| binding["roleId"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// As many calls about groups are refused as if nobody knew yet what their accounts were given.
+    pub(crate) fn ignorant(&self, calls: usize) {
+        self.world().ignorant = calls;
+    }
+
+    /// The roles of an account on another one.
+    pub(crate) fn roles_on(&self, account: &str, on: &str) -> Vec<String> {
+        let id = |name: &str| self.object_in("/iam/v1/serviceAccounts", name)["id"].clone();
+        let (id, on) = (id(account), id(on));
+        let world = self.world();
+        let own = world.account_bindings.iter().filter(|(place, one)| on == *place && one["subject"]["id"] == id);
+        own.map(|(_, binding)| binding["roleId"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// The ids of all objects that have a name.
     pub(crate) fn ids(&self) -> BTreeMap<String, String> {
         let world = self.world();
@@ -229,6 +249,16 @@ impl Cloud {
         let call = Call { method: "POST".to_owned(), path: collection.to_owned(), key, body };
         let Ok(operation) = world.call(&call, &BTreeMap::new(), false) else { panic!("{call:?} is refused") };
         operation["response"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Pushes an image to a registry.
+    pub(crate) fn push(&self, registry: &str, name: &str) {
+        let registry = self.object_in("/container-registry/v1/registries", registry)["id"].clone();
+        let mut world = self.world();
+        let id = world.id("crpimage");
+        let value = json!({ "id": id, "name": name, "registryId": registry });
+        let collection = "/container-registry/v1/images".to_owned();
+        world.objects.insert(id, world::Object { collection, value });
     }
 
     /// Takes our labels off an object, as if somebody else had made it; a label of his own is on it.
@@ -331,6 +361,7 @@ impl Cloud {
         if let Some(Fault::Refuse(status, code)) = fault {
             return Some(Err(Refused(status, code, "out of order".to_owned())));
         }
+        world.halfway = fault == Some(Fault::FailHalfway);
         let answer = world.call(&call, &query, fault == Some(Fault::FailOperation));
         if fault == Some(Fault::LoseAnswer) { None } else { Some(answer) }
     }

@@ -22,6 +22,12 @@ impl Cloud {
             tidy(&mut value, &names);
             view.insert(format!("binding {} {}", value["subject"]["id"], value["roleId"]), value);
         }
+        for (on, binding) in &world.account_bindings {
+            let mut value = binding.clone();
+            tidy(&mut value, &names);
+            let place = names.get(on).unwrap_or(on);
+            view.insert(format!("binding {} {} on {place}", value["subject"]["id"], value["roleId"]), value);
+        }
         view
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) keys: HashMap<String, (String, String)>,
     pub(super) tokens: Vec<String>,
     pub(super) bindings: Vec<Value>,
+    /// Who has which role on a service account.
+    pub(super) account_bindings: Vec<(String, Value)>,
     pub(super) calls: Vec<Call>,
     pub(super) next: u64,
     pub(super) delay: Duration,
@@ -48,6 +50,10 @@ pub(super) struct World {
     /// Machines of groups that a controller would have to make anew.
     pub(super) machines: Option<Arc<dyn Machines>>,
     pub(super) most_at_once: usize,
+    /// How many more calls about groups do not know yet what their accounts were given.
+    pub(super) ignorant: usize,
+    /// Whether the next operation fails on its way.
+    pub(super) halfway: bool,
     /// Whether the machines of groups fail their health checks: what waits for them does not end then.
     pub(super) unhealthy: bool,
 }
@@ -87,6 +93,7 @@ const COLLECTIONS: &[(&str, &str, &str)] = &[
     ("/load-balancer/v1/targetGroups", "enptg", "targetGroupId"),
     ("/managed-postgresql/v1/clusters", "c9q", "clusterId"),
     ("/container-registry/v1/registries", "crp", "registryId"),
+    ("/container-registry/v1/images", "crpimage", "imageId"),
     ("/dns/v1/zones", "dns", "dnsZoneId"),
 ];
 
@@ -175,7 +182,13 @@ impl World {
             (json!({}), Err(Refused(200, 13, "Internal error".to_owned())))
         } else {
             let (metadata, response) = self.change(&method, path, &fields)?;
-            (metadata, Ok(response))
+            if std::mem::take(&mut self.halfway) {
+                let id = metadata.as_object().unwrap().values().next().unwrap().as_str().unwrap();
+                self.objects.get_mut(id).unwrap().value["status"] = "ERROR".into();
+                (metadata, Err(Refused(200, 13, "Internal error".to_owned())))
+            } else {
+                (metadata, Ok(response))
+            }
         };
         let id = self.id("op");
         let mut value =
@@ -220,7 +233,13 @@ impl World {
             );
         }
         if path.ends_with(":listAccessBindings") {
-            return Ok(json!({ "accessBindings": self.bindings }));
+            let place = part("resourceId").unwrap();
+            if place == FOLDER {
+                return Ok(json!({ "accessBindings": self.bindings }));
+            }
+            self.exists("ServiceAccount", &json!(place))?;
+            let bindings = self.account_bindings.iter().filter(|(id, _)| id == place);
+            return Ok(json!({ "accessBindings": bindings.map(|(_, binding)| binding).collect::<Vec<_>>() }));
         }
         if path.starts_with("/resource-manager/v1/folders/") {
             return Ok(json!({ "id": FOLDER, "cloudId": "b1gcloud", "name": "simulated", "status": "ACTIVE" }));
@@ -265,6 +284,13 @@ impl World {
             let object = object.ok_or_else(|| not_found("Object", id))?;
             return Ok(self.viewed(object, query));
         }
+        if path == "/container-registry/v1/images" {
+            let registry = query.get("registryId").map_or("", String::as_str);
+            self.exists("Registry", &json!(registry))?;
+            let images = self.objects.values().filter(|object| object.collection == path);
+            let images = images.filter(|object| object.value["registryId"] == registry).map(|object| &object.value);
+            return Ok(json!({ "images": images.collect::<Vec<_>>() }));
+        }
         // A list, page by page; an empty one has no field at all.
         if query.get("folderId").map(String::as_str) != Some(FOLDER) {
             return Err(Refused(403, 7, "Permission denied".to_owned()));
@@ -304,16 +330,28 @@ impl World {
         &mut self, method: &rules::Method, path: &str, fields: &Map<String, Value>,
     ) -> Result<(Value, Value), Refused> {
         if path.ends_with(":updateAccessBindings") {
+            let place = fields["resourceId"].as_str().unwrap().to_owned();
+            if place != FOLDER {
+                self.exists("ServiceAccount", &json!(place))?;
+            }
             for delta in fields["accessBindingDeltas"].as_array().unwrap() {
                 let binding = &delta["accessBinding"];
-                self.bindings.retain(|present| present != binding);
+                if place == FOLDER {
+                    self.bindings.retain(|present| present != binding);
+                } else {
+                    self.account_bindings.retain(|(id, present)| *id != place || present != binding);
+                }
                 if delta["action"] == "ADD" {
                     let id = binding["subject"]["id"].as_str().unwrap();
                     self.objects.get(id).ok_or_else(|| not_found("Subject", id))?;
-                    self.bindings.push(binding.clone());
+                    if place == FOLDER {
+                        self.bindings.push(binding.clone());
+                    } else {
+                        self.account_bindings.push((place.clone(), binding.clone()));
+                    }
                 }
             }
-            return Ok((json!({ "resourceId": FOLDER }), json!({})));
+            return Ok((json!({ "resourceId": place }), json!({})));
         }
         if let Some((collection, prefix, field)) = COLLECTIONS.iter().find(|(collection, ..)| *collection == path) {
             let id = self.id(prefix);
@@ -665,7 +703,11 @@ impl World {
         Ok(json!({ "address": given, "ipVersion": "IPV4" }))
     }
 
-    fn group(&self, value: &mut Value) -> Result<(), Refused> {
+    fn group(&mut self, value: &mut Value) -> Result<(), Refused> {
+        if self.ignorant > 0 {
+            self.ignorant -= 1;
+            return Err(Refused(403, 7, "Permission denied".to_owned()));
+        }
         let interface = &value["instanceTemplate"]["networkInterfaceSpecs"][0];
         let subnets: Vec<Object> = interface["subnetIds"]
             .as_array()
@@ -678,12 +720,24 @@ impl World {
                 return Err(invalid(format!("no subnet of the instance template is in zone {}", zone["zoneId"])));
             }
         }
+        let account = &value["serviceAccountId"];
+        let has =
+            |role: &str| self.bindings.iter().any(|one| one["subject"]["id"] == *account && one["roleId"] == role);
+        if !has("compute.editor") {
+            return Err(Refused(403, 7, "the service account has no role to manage machines".to_owned()));
+        }
         if let Some(own) = value["instanceTemplate"].get("serviceAccountId") {
             self.exists("ServiceAccount", own)?;
+            let uses = |(on, one): &(String, Value)| {
+                on == own && one["subject"]["id"] == *account && one["roleId"] == "iam.serviceAccounts.user"
+            };
+            if !self.account_bindings.iter().any(uses) && !has("iam.serviceAccounts.user") {
+                return Err(Refused(403, 7, "the service account may not use that of the machines".to_owned()));
+            }
         }
-        let account = &value["serviceAccountId"];
-        if !self.bindings.iter().any(|binding| binding["subject"]["id"] == *account) {
-            return Err(Refused(403, 7, "the service account has no role to manage machines".to_owned()));
+        let nat = interface["primaryV4AddressSpec"].get("oneToOneNatSpec");
+        if nat.is_some() && !has("vpc.publicAdmin") {
+            return Err(Refused(403, 7, "the service account has no role to give public addresses".to_owned()));
         }
         let deploy = &value["deployPolicy"];
         if deploy["maxUnavailable"].as_str().unwrap_or("0") == "0"
@@ -820,7 +874,9 @@ impl World {
         if object.value["groupOf"].is_string() {
             return Err(precondition("the machine belongs to a group"));
         }
-        if object.collection.ends_with("serviceAccounts") && self.bindings.iter().any(|b| b["subject"]["id"] == id) {
+        let on_accounts = self.account_bindings.iter().map(|(_, binding)| binding);
+        let has_roles = self.bindings.iter().chain(on_accounts).any(|binding| binding["subject"]["id"] == id);
+        if object.collection.ends_with("serviceAccounts") && has_roles {
             // The real service leaves such bindings behind: here it is a mistake.
             return Err(precondition("the account still has roles"));
         }
@@ -844,6 +900,7 @@ impl World {
     /// What goes with an object.
     pub(super) fn destroyed(&mut self, id: &str, object: &Object) {
         match object.collection.as_str() {
+            "/iam/v1/serviceAccounts" => self.account_bindings.retain(|(on, _)| on != id),
             "/vpc/v1/networks" => self
                 .objects
                 .retain(|_, other| !(other.value["defaultForNetwork"] == true && other.value["networkId"] == id)),
