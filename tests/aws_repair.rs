@@ -4,18 +4,22 @@ use std::path::Path;
 
 use infra::{
     cloud::aws::{
-        ec2::{Address, NatGateway, SecurityGroup, Subnet, Tags, Vpc},
+        ec2::{Address, NatGateway, SecurityGroup, Subnet, Tags, Volume, Vpc},
         route53::{AliasTarget, RecordSet},
     },
     plan::{Action, Known, diff},
     provider::Provider as _,
+    resource::KindName,
     state::Store,
 };
 use serde_json::json;
 
 use crate::{
     aws::{FILE, apply, destroy, load, machine},
-    support::{commands::owner, moto::Moto},
+    support::{
+        commands::{disks, owner, settle},
+        moto::Moto,
+    },
 };
 
 /// What a plan would do, as `~ vm.web`.
@@ -348,5 +352,43 @@ async fn aws_what_points_to_a_lost_machine_points_to_the_new_one() {
     // A tag that is not ours is no reason for anything.
     client.tag_zone(zone.short_id(), &Tags::from([("team".to_owned(), "web".to_owned())])).await.unwrap();
     assert_eq!(planned(project, &moto, &file).await, Vec::<String>::new());
+    destroy(project, &moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_lost_disk_is_whole_again_after_one_apply() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    apply(project, &moto, FILE).await;
+    let client = moto.client();
+    let volume = async || client.list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0).volume_id;
+    let (lost, db) = (volume().await, machine(&moto, "dev-db").await.instance_id);
+    moto.ask("ec2", &format!("Action=DetachVolume&InstanceId={db}&VolumeId={lost}")).await;
+    client.delete_volume().volume_id(&lost).send().await.unwrap();
+    assert_eq!(planned(project, &moto, FILE).await, ["+ disk.db-data", "~ vm.db"]);
+    apply(project, &moto, FILE).await;
+    assert_eq!(planned(project, &moto, FILE).await, Vec::<String>::new());
+    let (new, now) = (volume().await, machine(&moto, "dev-db").await);
+    assert_eq!(now.instance_id, db);
+    assert!(now.block_device_mapping.iter().any(|mapping| mapping.ebs.volume_id == new));
+    let (environment, provider) = load(project, &moto, FILE);
+    let path = format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", new.replace('-', ""));
+    let expected = [("db".to_owned(), format!("{path} /mnt/db-data 5"))];
+    assert_eq!(disks(project, &environment, &provider).await, expected);
+    // One that is replaced leaves its machine.
+    provider.driver(KindName::DISK).unwrap().delete(&new).await.unwrap();
+    assert_eq!(planned(project, &moto, FILE).await, ["+ disk.db-data", "~ vm.db"]);
+
+    // The first disk of a machine is looked at after it was made larger, and until that is settled.
+    let web = "web: {ansible_groups: [web], network: {nat: true}, resources: {memory: 2";
+    let larger = FILE.replace(web, &format!("{web}, disk_size: 30"));
+    apply(project, &moto, &larger).await;
+    let (environment, provider) = load(project, &moto, &larger);
+    let looked_at = disks(project, &environment, &provider).await;
+    assert_eq!(looked_at[1], ("web".to_owned(), "first / 30".to_owned()));
+    for (settled, left) in [("db", 2), ("web", 1)] {
+        settle(project, &environment, &provider, settled).await;
+        assert_eq!(disks(project, &environment, &provider).await.len(), left, "{settled}");
+    }
     destroy(project, &moto).await;
 }

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        commands::{PROJECT, command},
+        commands::{PROJECT, command, disks},
         yandex::{Cloud, FOLDER, Fault},
     },
-    yandex::{Project, apply, destroy_file, load, planned, written},
+    yandex::{FILE, Project, apply, destroy_file, load, planned, tally, written},
 };
 
 /// A front of several machines, and names of it and of a machine.
@@ -514,4 +514,23 @@ async fn yandex_mistakes_say_what_they_are_about() {
     assert!(!printed.out.contains("authorized_keys"), "{}", printed.out);
     assert!(printed.err.contains("the firewall rule `web` opens nothing"), "{}", printed.err);
     assert_eq!(json!(project.cloud.roles("dev-app-group").len()), json!(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_lost_disk_is_whole_again_after_one_apply() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    apply(project, &cloud, FILE).await;
+    let (machine, disk) = (cloud.object("dev-db")["id"].clone(), cloud.object("dev-db-data")["id"].clone());
+    cloud.edit("dev-db", |machine| machine["secondaryDisks"] = json!([]));
+    cloud.lose("dev-db-data");
+    apply(project, &cloud, FILE).await;
+    let new = cloud.object("dev-db-data")["id"].clone();
+    assert_ne!(new, disk);
+    let now = cloud.object("dev-db");
+    assert_eq!((&now["id"], &now["secondaryDisks"][0]["diskId"]), (&machine, &new));
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
+    let (environment, provider) = load(project, &cloud, FILE);
+    let expected = [("db".to_owned(), "/dev/disk/by-id/virtio-data0 /mnt/db-data 5".to_owned())];
+    assert_eq!(disks(project, &environment, &provider).await, expected);
 }

@@ -321,6 +321,9 @@ impl<'a> Run<'a> {
             (Action::Update, Some(object)) => {
                 let work = async {
                     let token = token()?;
+                    if self.provider.devices(&[]).is_some() && grows(change) {
+                        self.books().state.grown.insert(change.address.clone());
+                    }
                     self.keys(resource).await?;
                     let unset = users(resource)?.map(|users| self.books().vault.unset_passwords(&object.id, &users));
                     let request = Request { unset: unset.unwrap_or_default(), ..self.request(plan, resource, &token)? };
@@ -432,6 +435,18 @@ impl<'a> Run<'a> {
         self.record(&Resource { spec, ..resource.clone() }, &object).await
     }
 
+    /// Notes that nothing is left to be done on the disks of these machines.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn disks_are_settled(&self, machines: &BTreeSet<String>) -> Result<()> {
+        let is_settled = |address: &Address| machines.contains(address.name.as_str());
+        if !self.books().state.grown.iter().any(is_settled) {
+            return Ok(());
+        }
+        self.save(|state| state.grown.retain(|address| !is_settled(address))).await
+    }
+
     /// Removes what the plan says, those that need others first.
     ///
     /// # Errors
@@ -450,6 +465,7 @@ impl<'a> Run<'a> {
             self.save(|state| {
                 state.resources.remove(&change.address);
                 state.removing.remove(&change.address);
+                state.grown.remove(&change.address);
             })
             .await?;
         }
@@ -483,6 +499,7 @@ impl<'a> Run<'a> {
                         state.resources.remove(&change.address);
                         state.pending.remove(&change.address);
                         state.removing.remove(&change.address);
+                        state.grown.remove(&change.address);
                     })
                     .await
                 }
@@ -514,6 +531,11 @@ impl<'a> Run<'a> {
         Err(left_over(&left)
             .hint(format!("run `infra destroy {}` again; it goes on where this one stopped", plan.environment)))
     }
+}
+
+/// Whether a change makes the first disk of a machine larger, whose file system then is not as large.
+fn grows(change: &Change) -> bool {
+    change.address.kind == KindName::VM && change.fields().iter().any(|(field, ..)| field == "disk_gb")
 }
 
 /// The driver of an address.

@@ -222,14 +222,12 @@ impl Apply {
         let mut recap = Recap::default();
         if selection.is_partial() {
             events.warn("only a part was applied: machines are configured when all of it is");
-        } else if plan.configure.playbooks.is_empty() {
-            // A machine that was made is one that can be logged in to, whether it is configured or not.
+        } else {
             let provider = Arc::clone(&session.provider);
             let (keeper, notes) = apply::keeper();
             let pool = configure::Pool::new(&session.environment, &state, &vault, provider, events)?;
-            let pool = pool.with_keeper(Some(keeper)).until(cancel.clone());
-            phase(events, "connect", run.keeping(notes, pool.connect_all())).await?;
-        } else {
+            let pool = Arc::new(pool.with_keeper(Some(keeper)).until(cancel.clone()));
+            let disks = configure::disks(&session.environment, &state, session.provider.as_ref())?;
             let options = Options {
                 check: false,
                 diff,
@@ -238,9 +236,17 @@ impl Apply {
                 asker: Some(Arc::new(ui.clone())),
                 ..Options::default()
             };
-            let (keeper, notes) = apply::keeper();
-            let work = prepared.run(session, &state, &vault, options, events, cancel.clone(), Some(keeper));
-            recap = phase(events, "configure", run.keeping(notes, work)).await?;
+            let work = async {
+                // What playbooks write belongs on the disks.
+                run.disks_are_settled(&disks.settle(&pool, events).await?).await?;
+                if plan.configure.playbooks.is_empty() {
+                    // A machine that was made is one that can be logged in to, whether it is configured or not.
+                    return pool.connect_all().await.map(|()| Recap::default());
+                }
+                prepared.run(session, &state, &vault, Arc::clone(&pool), options, events, cancel.clone()).await
+            };
+            let name = if plan.configure.playbooks.is_empty() { "connect" } else { "configure" };
+            recap = phase(events, name, run.keeping(notes, work)).await?;
         }
         if cancel.is_cancelled() {
             return Err(Error::interrupted("stopped before the end; what was done is in the state")

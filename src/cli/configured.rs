@@ -6,7 +6,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{preflight, session::Session};
 use crate::{
-    apply::Keeper,
     configure::{self, Configuration, Pool},
     error::{Diagnostic, Result, Severity},
     event::Events,
@@ -54,11 +53,9 @@ impl Prepared {
 
     /// Runs them on machines as they stand in this state.
     pub(super) async fn run(
-        self, session: &Session, state: &State, vault: &Vault, options: Options, events: &Events,
-        cancel: CancellationToken, keeper: Option<Keeper>,
+        self, session: &Session, state: &State, vault: &Vault, pool: Arc<Pool>, options: Options, events: &Events,
+        cancel: CancellationToken,
     ) -> Result<Recap> {
-        let pool = Pool::new(&session.environment, state, vault, Arc::clone(&session.provider), events)?;
-        let pool = Arc::new(pool.with_keeper(keeper).until(cancel.clone()));
         let project = state.project.as_ref().map(ToString::to_string);
         let notified = Notified::of(project.as_deref(), state.label().as_str());
         let options = Options { notified: Some(notified), complete: self.complete, ..options };

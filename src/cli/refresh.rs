@@ -69,6 +69,7 @@ async fn refresh(session: &mut Session, forget: bool) -> Result<(Vec<Address>, V
     });
     if !gone.is_empty() || !moved.is_empty() {
         state.removing.retain(|address| !gone.contains(address));
+        state.grown.retain(|address| !gone.contains(address));
         state.serial += 1;
         session.store.write(&state).await?;
     }

@@ -85,7 +85,10 @@ impl Run {
                 ..Options::default()
             };
             let interrupt = Interrupt::watch(&events, lost);
-            let work = prepared.run(&session, &state, &session.vault, options, &events, interrupt.token.clone(), None);
+            let (provider, cancel) = (Arc::clone(&session.provider), interrupt.token.clone());
+            let pool = configure::Pool::new(&session.environment, &state, &session.vault, provider, &events)?;
+            let pool = Arc::new(pool.until(cancel.clone()));
+            let work = prepared.run(&session, &state, &session.vault, pool, options, &events, cancel);
             phase(&events, "run", work).await
         }
         .await;

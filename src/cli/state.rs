@@ -129,6 +129,7 @@ impl StateCommand {
                         let address = known(state, address)?;
                         state.resources.remove(&address);
                         state.removing.remove(&address);
+                        state.grown.remove(&address);
                         state.pending.remove(&address);
                     }
                     Ok(())
@@ -249,6 +250,9 @@ fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {
     state.resources.insert(to.clone(), entry);
     if state.removing.remove(&from) {
         state.removing.insert(to.clone());
+    }
+    if state.grown.remove(&from) {
+        state.grown.insert(to.clone());
     }
     for entry in state.resources.values_mut() {
         for need in entry.needs.iter_mut().filter(|need| **need == from) {

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod connections;
+mod disks;
 mod health;
 mod host_keys;
 mod inventory;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     certificates::prepare_certificates,
     connections::Pool,
+    disks::{Disks, disks},
     health::wait_until_healthy,
     inventory::inventory,
     playbooks::{check_limit, check_plays, load_plays, reached},

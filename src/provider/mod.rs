@@ -123,6 +123,12 @@ pub trait Provider: Send + Sync {
     /// changed outside of infra, and that a list alone does not show as such, go to `actual`.
     fn compare(&self, _spec: &Map<String, Value>, _attributes: &Map<String, Value>, _object: &mut Object) {}
 
+    /// The stable paths under which a machine sees its further disks, by their ids in the order of its specification; `None` where
+    /// machines have no disks of their own.
+    fn devices(&self, _disks: &[&str]) -> Option<Vec<String>> {
+        None
+    }
+
     /// Why a machine does not answer: `None` when the provider sees nothing wrong with it.
     async fn why_down(&self, id: &str) -> Option<Error>;
 

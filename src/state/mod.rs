@@ -113,6 +113,9 @@ pub struct State {
     /// The objects whose removal has begun: that they are gone is no surprise.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removing: BTreeSet<Address>,
+    /// The machines whose first disk was made larger, until their file system is known to be as large.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub grown: BTreeSet<Address>,
     /// The number of the lease under which it was written.
     #[serde(default)]
     pub fence: u64,
@@ -153,6 +156,7 @@ impl State {
             resources: BTreeMap::new(),
             pending: BTreeMap::new(),
             removing: BTreeSet::new(),
+            grown: BTreeSet::new(),
             fence: 0,
             secrets: String::new(),
         }

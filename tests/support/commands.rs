@@ -107,3 +107,24 @@ fn plan(environment: &Environment, changes: Vec<Change>) -> Plan {
         data: DataPolicy::Lose,
     }
 }
+
+/// The disks that the next apply looks at on machines, as the machines are asked for them.
+pub(crate) async fn disks(project: &Path, environment: &Environment, cloud: &dyn Provider) -> Vec<(String, String)> {
+    let state = Store::new(project, &environment.name).read().await.unwrap().expect("the environment was applied");
+    let disks = infra::configure::disks(environment, &state, cloud).unwrap();
+    let list = |script: &str| {
+        let (_, list) = script.split_once("<<END-OF-DISKS\n").unwrap();
+        list.split_once("\nEND-OF-DISKS").unwrap().0.to_owned()
+    };
+    disks.scripts().map(|(host, script)| (host.to_owned(), list(script))).collect()
+}
+
+/// Nothing is left to be done on the disks of a machine.
+pub(crate) async fn settle(project: &Path, environment: &Environment, cloud: &dyn Provider, host: &str) {
+    let store = Store::new(project, &environment.name);
+    let state = store.read().await.unwrap().expect("the environment was applied");
+    let vault = Vault::open(&state.secrets, store.keys(), Redactor::default()).unwrap();
+    let events = Events::ignored();
+    let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
+    run.disks_are_settled(&[host.to_owned()].into()).await.unwrap();
+}

@@ -165,6 +165,8 @@ calls! {
     ModifyVolume = modify_volume Yes { volume_id: &str, size: u64, volume_type: &str }
     /// Gives a machine a volume.
     AttachVolume = attach_volume Yes { volume_id: &str, instance_id: &str, device: &str }
+    /// Takes a volume away from the machine that has it.
+    DetachVolume = detach_volume Yes { volume_id: &str, instance_id: &str, force: bool }
     /// Removes a network interface that no machine has.
     DeleteNetworkInterface = delete_network_interface Yes { network_interface_id: &str }
     /// Removes a volume.

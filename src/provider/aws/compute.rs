@@ -64,7 +64,22 @@ impl Driver for DiskDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_volume().volume_id(id).send()).await
+        let delete = || self.0.client.delete_volume().volume_id(id).send();
+        match delete().await {
+            Err(error) if error.is_in_use() => {}
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => return Ok(()),
+        }
+        // A volume that is replaced leaves its machine, which gets the new one.
+        for machine in self.0.volume(id).await?.attachment_set {
+            let call = self.0.client.detach_volume().volume_id(id).instance_id(&machine.instance_id).force(true);
+            match call.send().await {
+                // It is leaving already.
+                Err(error) if !error.is_in_use() && !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        self.0.remove(delete).await
     }
 }
 
@@ -179,11 +194,6 @@ pub(super) async fn machine_fields(
     let wrong = |error| explain(error, request.resource);
     let boot = request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be made without its keys"))?;
     let subnet = needed(request, &Address::subnet(&spec.subnet))?;
-    // The id of a volume is the serial number of its device.
-    let devices: Vec<String> = volumes
-        .iter()
-        .map(|volume| format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", volume.replace('-', "")))
-        .collect();
     let image = account.image(&spec.image).await?;
     let images = account.client.list::<Image>(&[("image-id", &image)]).await.map_err(wrong)?;
     let found = images.first().ok_or_else(|| {
@@ -193,7 +203,7 @@ pub(super) async fn machine_fields(
     let fields = json!({
         "ImageId": image,
         "InstanceType": spec.class,
-        "UserData": BASE64.encode(cloud_init::user_data(spec, boot, &Devices::Later(devices))),
+        "UserData": BASE64.encode(cloud_init::user_data(spec, boot, &Devices::Later(devices(volumes)))),
         "NetworkInterface": [{
             "DeviceIndex": 0, "SubnetId": subnet.id, "AssociatePublicIpAddress": spec.public,
             "SecurityGroupId": security_groups(request, spec)?, "DeleteOnTermination": true,
@@ -206,6 +216,12 @@ pub(super) async fn machine_fields(
         "MetadataOptions": { "HttpTokens": "required", "HttpPutResponseHopLimit": 1 },
     });
     Ok(fields.as_object().cloned().unwrap_or_default())
+}
+
+/// The paths under which a machine sees volumes: the id of a volume is the serial number of its device.
+pub(super) fn devices(volumes: &[&str]) -> Vec<String> {
+    let path = |volume: &&str| format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", volume.replace('-', ""));
+    volumes.iter().map(path).collect()
 }
 
 /// The security groups of a machine: that of the network, then those that open its ports.

@@ -283,6 +283,10 @@ impl Provider for Aws {
         self.account.snapshots(owner).await
     }
 
+    fn devices(&self, disks: &[&str]) -> Option<Vec<String>> {
+        Some(compute::devices(disks))
+    }
+
     async fn why_down(&self, id: &str) -> Option<Error> {
         let found = self.account.client.instances(&[("instance-id", id)]).await.ok()?;
         let Some(instance) = found.first() else { return Some(Error::new("the machine is gone")) };

@@ -184,7 +184,7 @@ const VM: Rules = Rules {
         Link::seen(KindName::NETWORK, LinkChange::Replace),
         Link::unseen(KindName::SUBNET, LinkChange::Replace, FIXED),
         Link::unseen(KindName::ROUTE_TABLE, LinkChange::Keep, "it belongs to the subnet"),
-        Link::seen(KindName::DISK, LinkChange::Replace),
+        Link::seen(KindName::DISK, LinkChange::InPlace),
         Link::unseen(KindName::ADDRESS, LinkChange::InPlace, "the field is compared"),
         Link::unseen(KindName::SECURITY_GROUP, LinkChange::InPlace, "the field is compared"),
     ],

@@ -122,7 +122,7 @@ impl Account {
 
     /// The metadata of a machine; `devices` are the names of its further disks.
     pub(super) fn metadata(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Labels {
-        let paths: Vec<String> = devices.iter().map(|name| format!("/dev/disk/by-id/virtio-{name}")).collect();
+        let paths = devices.iter().map(|name| path(name)).collect();
         Labels::from([
             ("user-data".to_owned(), cloud_init::user_data(spec, boot, &Devices::Present(paths))),
             ("serial-port-enable".to_owned(), "0".to_owned()),
@@ -348,6 +348,15 @@ impl Disks {
         }
         Ok(())
     }
+}
+
+/// The paths under which a machine sees its further disks.
+pub(super) fn devices(disks: &[&str]) -> Vec<String> {
+    (0..disks.len()).map(|number| path(&device(number))).collect()
+}
+
+fn path(device: &str) -> String {
+    format!("/dev/disk/by-id/virtio-{device}")
 }
 
 /// The device name of a further disk.

@@ -239,6 +239,10 @@ impl Provider for Yandex {
         Ok(object)
     }
 
+    fn devices(&self, disks: &[&str]) -> Option<Vec<String>> {
+        Some(compute::devices(disks))
+    }
+
     async fn why_down(&self, id: &str) -> Option<Error> {
         match self.account.client.describe::<Instance>(id).await {
             Ok(instance) if matches!(instance.status.as_str(), "STOPPED" | "ERROR" | "CRASHED" | "STOPPING") => {
