@@ -534,3 +534,20 @@ async fn yandex_a_lost_disk_is_whole_again_after_one_apply() {
     let expected = [("db".to_owned(), "/dev/disk/by-id/virtio-data0 /mnt/db-data 5".to_owned())];
     assert_eq!(disks(project, &environment, &provider).await, expected);
 }
+
+/// A machine that was stopped to be changed runs again when the change is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_machine_that_cannot_be_resized_runs_again() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    let file = "
+provider: yandex
+yandex: {folder_id: b1gsimulated0folder00, endpoint: 'ENDPOINT', service_account_key_file: KEY}
+instances: {web: {resources: {memory: 2}}}
+";
+    apply(project, &cloud, file).await;
+    cloud.faults(|call| (call.method == "PATCH" && call.path.contains("/instances/")).then_some(Fault::Refuse(400, 9)));
+    let (environment, provider) = load(project, &cloud, &file.replace("memory: 2", "cores: 4, memory: 8"));
+    command(project, &environment, &provider, false).await.unwrap_err();
+    assert_eq!(cloud.object("dev-web")["status"], "RUNNING");
+}

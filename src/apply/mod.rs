@@ -318,6 +318,11 @@ impl<'a> Run<'a> {
                 self.record(resource, object).await?;
                 Ok(Tally::default())
             }
+            (Action::Update, Some(object)) if is_begun(change, object) => {
+                let work = self.resume(plan, resource, object, driver);
+                self.events.watch(&subject, "creating", "created", work).await?;
+                Ok(Tally { created: 1, ..Tally::default() })
+            }
             (Action::Update, Some(object)) => {
                 let work = async {
                     let token = token()?;
@@ -353,10 +358,7 @@ impl<'a> Run<'a> {
             let _call = self.call().await?;
             self.until_stopped(driver.create(&request)).await
         };
-        if made.as_ref().is_err_and(Error::is_settled) {
-            self.save(|state| drop(state.pending.remove(&change.address))).await?;
-        }
-        let made = made?;
+        let made = self.ended(&change.address, made).await?;
         for (field, planned) in &change.chosen {
             if let Some(got) = made.attributes.get(field).filter(|got| *got != planned) {
                 let message =
@@ -365,6 +367,26 @@ impl<'a> Run<'a> {
             }
         }
         self.record_with_passwords(resource, &made).await
+    }
+
+    /// Goes on with what an interrupted run has begun.
+    async fn resume(&self, plan: &Plan, resource: &Resource, object: &Object, driver: &dyn Driver) -> Result<()> {
+        self.keys(resource).await?;
+        let request = self.request(plan, resource, &object.token)?;
+        let made = {
+            let _call = self.call().await?;
+            self.until_stopped(driver.resume(object, &request)).await
+        };
+        let made = self.ended(&resource.address, made).await?;
+        self.record_with_passwords(resource, &made).await
+    }
+
+    /// What a call that creates something has come to: when the provider says that it is over, nothing is pending any more.
+    async fn ended<T>(&self, address: &Address, made: Result<T>) -> Result<T> {
+        if made.as_ref().is_err_and(Error::is_settled) {
+            self.save(|state| drop(state.pending.remove(address))).await?;
+        }
+        made
     }
 
     /// Makes the keys of a machine, and writes what has changed: a crash never leaves a machine that we cannot trust.
@@ -536,6 +558,11 @@ impl<'a> Run<'a> {
 /// Whether a change makes the first disk of a machine larger, whose file system then is not as large.
 fn grows(change: &Change) -> bool {
     change.address.kind == KindName::VM && change.fields().iter().any(|(field, ..)| field == "disk_gb")
+}
+
+/// Whether an object is one that an interrupted run has begun, and that is completed.
+fn is_begun(change: &Change, object: &Object) -> bool {
+    object.health == Health::Unfinished && change.token.as_ref() == Some(&object.token)
 }
 
 /// The driver of an address.

@@ -122,6 +122,12 @@ fn wanted(resource: &Resource, known: Known<'_>, refused: &mut Vec<Diagnostic>) 
     };
     // An object that the state knows was finished before it was written down: only its labels were lost since.
     let finished = entry.is_some_and(|entry| entry.id == object.id);
+    // What an interrupted run has begun is completed, as long as the same is wanted.
+    let begun = |intent: &Intent| intent.token == object.token && intent.spec == resource.spec;
+    if object.health == Health::Unfinished && !finished && intent.is_some_and(begun) {
+        let completed = as_action(Action::Update, "its creation was interrupted; it is completed");
+        return Change { before: Some(resource.spec.clone()), ..completed };
+    }
     if let Some(reason) = is_past_repair(object.health, finished) {
         return as_action(Action::Replace, reason);
     }
@@ -490,7 +496,15 @@ mod tests {
         let unfinished = [Object { health: Health::Unfinished, ..object("vm.a", "7") }];
         let known =
             Known { state: None, pending: &pending, observed: &unfinished, policy: crate::resource::Policy::default() };
-        assert_eq!(diff(&[vm], known).unwrap()[0].action, Action::Replace);
+        let completed = diff(&[vm], known).unwrap().remove(0);
+        assert_eq!((completed.action, completed.token.as_deref()), (Action::Update, Some("token-7")));
+        assert_eq!(completed.reason, "its creation was interrupted; it is completed");
+        // Another machine is wanted meanwhile, or the one that is there is not the one that was begun.
+        let other = resource("vm.a", json!({"cores": 4}), &[]);
+        assert_eq!(diff(&[other], known).unwrap()[0].action, Action::Replace);
+        let stranger = [Object { token: "another".into(), ..unfinished[0].clone() }];
+        let known = Known { observed: &stranger, ..known };
+        assert_eq!(diff(&[resource("vm.a", json!({"cores": 2}), &[])], known).unwrap()[0].action, Action::Replace);
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub const LABEL_TOKEN: &str = "infra-token";
 /// their numbers.
 pub const MEMBERS: &str = "members";
 
+/// The attribute of a network: the security group that all of its machines have.
+const DEFAULT_GROUP: &str = "security_group";
+
 /// A place where environments live.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -229,6 +232,12 @@ pub trait Driver: Send + Sync {
     /// Makes an object. Calling it twice with one token makes one object.
     async fn create(&self, request: &Request<'_>) -> Result<Object>;
 
+    /// Goes on with an object whose creation was interrupted, and that shows as [`Health::Unfinished`]: the request is the one
+    /// that it was begun with. Where calls name what they create, that is the same as creating it.
+    async fn resume(&self, _object: &Object, request: &Request<'_>) -> Result<Object> {
+        self.create(request).await
+    }
+
     /// Changes an object in place, to fields that do not force a replacement, starts it if it is stopped, and creates what is
     /// missing of it. The token is this change's own. A kind whose every field forces a replacement has nothing to do here.
     async fn update(&self, object: &Object, _request: &Request<'_>) -> Result<Object> {
@@ -305,6 +314,19 @@ impl Request<'_> {
     #[must_use]
     pub fn need(&self, kind: KindName) -> Option<&Object> {
         self.needs.iter().find(|(address, _)| address.kind == kind).map(|(_, object)| object)
+    }
+
+    /// The security group that all machines of the network have.
+    ///
+    /// # Errors
+    /// When the resource has no network, or the network no such group.
+    fn default_group(&self) -> Result<&str> {
+        let network = self.need(KindName::NETWORK);
+        let network = network.ok_or_else(|| Error::new(format!("`{}` has no network", self.resource.address)))?;
+        network.attribute(DEFAULT_GROUP).filter(|group| !group.is_empty()).ok_or_else(|| {
+            Error::new(format!("`{}` has no security group", network.address))
+                .hint("it was removed, or has lost its tags: a plan without `--target` shows what is done about it")
+        })
     }
 
     /// The labels of the object.

@@ -6,7 +6,6 @@ use super::{
     account::{explain, needed},
     compute::VmDriver,
     public,
-    security::DEFAULT_GROUP,
 };
 use crate::{
     cloud::yandex::{Address as ReservedAddress, Instance, NetworkInterface},
@@ -31,7 +30,7 @@ pub(super) fn public_address(request: &Request<'_>, spec: &VmSpec) -> Result<Val
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
     let network = request.need(KindName::NETWORK);
-    let mut groups = vec![network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
+    let mut groups = vec![request.default_group()?];
     for name in &spec.security_groups {
         // The bastion's group is a part of the network.
         let own = network.filter(|_| name.as_str() == SSH_GROUP).and_then(|network| network.attribute(SSH_GROUP));

@@ -10,7 +10,6 @@ use super::{
     observe::networks_of,
     postgres_drift::{self, Inside, changed_settings},
     postgres_settings,
-    security::DEFAULT_GROUP,
     wait::{Asked, until},
 };
 use crate::{
@@ -258,7 +257,7 @@ impl Driver for PostgresDriver {
         let spec: PostgresSpec = request.resource.spec()?;
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
         let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the service has no network"))?;
-        let group = network.attribute(DEFAULT_GROUP).unwrap_or_default();
+        let group = request.default_group()?;
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
         let name = object_name(request);
         let labels = Account::labels(request);
@@ -302,8 +301,7 @@ impl Driver for PostgresDriver {
             let call = client.update_cluster(id).config_spec(config.into()).also(mask(paths.join(",")));
             call.send(token).await.map_err(wrong)?;
         }
-        let network = request.need(KindName::NETWORK);
-        let group = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+        let group = request.default_group()?;
         if present.security_group_ids != [group] {
             client.update_cluster(id).security_group_ids(vec![group]).send(token).await.map_err(wrong)?;
         }

@@ -12,12 +12,10 @@ use crate::{
     cloud::yandex::{Network, SecurityGroup, SecurityRule},
     error::{Error, Result},
     name::Name,
-    provider::{Driver, Object, Request},
+    provider::{DEFAULT_GROUP, Driver, Object, Request},
     resource::{KindName, NetworkSpec, SSH_GROUP, SecurityGroupSpec},
 };
 
-/// The attribute of a network: the security group that all of its machines have.
-pub(super) const DEFAULT_GROUP: &str = "security_group";
 /// What the label of kinds says of the security group of a network's bastion: it is a part of its network.
 const BASTION_GROUP: &str = "network_bastion";
 /// What the machines that check balanced machines and members of groups are called in rules
