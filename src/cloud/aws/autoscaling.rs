@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::{
     Client, Result, Service,
     ec2::{Tag, Tags},
-    typed,
 };
 
 /// A group of machines.
@@ -62,6 +61,8 @@ pub struct Member {
     pub instance_id: String,
     /// `InService` when it is one of those that count.
     pub lifecycle_state: String,
+    /// What it was made from.
+    pub launch_template: TemplateVersion,
 }
 
 /// An exchange of all machines of a group for new ones.
@@ -74,6 +75,14 @@ pub struct Refresh {
     pub status: String,
     /// Why.
     pub status_reason: String,
+}
+
+impl Refresh {
+    /// Whether it goes on.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        matches!(self.status.as_str(), "Pending" | "InProgress" | "Cancelling" | "RollbackInProgress" | "Baking")
+    }
 }
 
 /// Tags of a group as this API writes them; its machines get theirs from the template.
@@ -163,15 +172,14 @@ impl Client {
         Ok(answer.get("InstanceRefreshId").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
-    /// An exchange of machines.
+    /// The exchanges of the machines of a group, the newest one first.
     ///
     /// # Errors
-    /// When there is none of this id.
-    pub async fn instance_refresh(&self, name: &str, id: &str) -> Result<Option<Refresh>> {
-        let fields = json!({ "AutoScalingGroupName": name, "InstanceRefreshIds": [id] });
-        let mut answer = self.scaling("DescribeInstanceRefreshes", fields).await?;
-        let found = answer.get_mut("InstanceRefreshes").map_or_else(|| json!([]), Value::take);
-        Ok(typed::<Vec<Refresh>>(found)?.into_iter().next())
+    /// When the cloud refuses or does not answer.
+    pub async fn instance_refreshes(&self, name: &str) -> Result<Vec<Refresh>> {
+        let fields = json!({ "AutoScalingGroupName": name, "MaxRecords": 100 });
+        let token = ["NextToken", "NextToken"];
+        self.call_pages(Service::AutoScaling, "DescribeInstanceRefreshes", fields, "InstanceRefreshes", token).await
     }
 
     /// Removes a group with all of its machines.

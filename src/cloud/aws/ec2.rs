@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Client, Result, Service, typed};
+use crate::error::Error;
 
 /// Tags of an object.
 pub type Tags = BTreeMap<String, String>;
@@ -274,7 +275,7 @@ objects! {
     Address { allocation_id: String, public_ip: String, association_id: String, instance_id: String, tag_set: Vec<Tag> }
     /// A gateway for machines without a public address.
     NatGateway {
-        nat_gateway_id: String, subnet_id: String, state: String, create_time: String,
+        nat_gateway_id: String, subnet_id: String, state: String, failure_message: String, create_time: String,
         nat_gateway_address_set: Vec<NatAddress>, tag_set: Vec<Tag>,
     }
     /// The public address of such a gateway.
@@ -290,11 +291,19 @@ objects! {
     Image { image_id: String, root_device_name: String, image_state: String }
     /// A template of machines.
     LaunchTemplate { launch_template_id: String, launch_template_name: String, create_time: String, tag_set: Vec<Tag> }
+    /// A version of a template.
+    LaunchTemplateVersion { version_number: String, launch_template_data: TemplateData }
+    /// What a template says of its machines.
+    TemplateData { instance_type: String, network_interface_set: Vec<TemplateInterface>, iam_instance_profile: Profile }
+    /// How a template connects its machines.
+    TemplateInterface { group_set: Vec<String> }
+    /// The profile that carries a role.
+    Profile { name: String }
     /// Machines that were made by one call.
     Reservation { instances_set: Vec<Instance> }
     /// A machine.
     Instance {
-        instance_id: String, instance_type: String, instance_state: InstanceState, launch_time: String,
+        instance_id: String, instance_type: String, image_id: String, instance_state: InstanceState, launch_time: String,
         private_ip_address: String, ip_address: String, subnet_id: String, tag_set: Vec<Tag>,
         network_interface_set: Vec<NetworkInterface>,
         root_device_name: String, block_device_mapping: Vec<Mapping>, state_reason: StateReason,
@@ -436,6 +445,19 @@ impl Client {
                 _ => return Ok(all),
             }
         }
+    }
+
+    /// A version of a template.
+    ///
+    /// # Errors
+    /// When there is none of this number, or the cloud does not answer.
+    pub async fn template_version(&self, template: &str, version: &str) -> Result<LaunchTemplateVersion> {
+        let fields = json!({ "LaunchTemplateId": template, "LaunchTemplateVersion": [version] });
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        let mut answer = self.query(Service::Ec2, "DescribeLaunchTemplateVersions", &fields, true).await?;
+        let found = answer.get_mut("launchTemplateVersionSet").map_or_else(|| json!([]), Value::take);
+        let found = typed::<Vec<LaunchTemplateVersion>>(found)?.into_iter().next();
+        Ok(found.ok_or_else(|| Error::new(format!("aws: the template `{template}` has no version {version}")))?)
     }
 
     /// The machines that pass the filters.

@@ -37,7 +37,7 @@ objects! {
     /// Where a balancer is in a zone.
     Zone { zone_name: String, subnet_id: String }
     /// What a balancer is doing.
-    State { code: String }
+    State { code: String, reason: String }
     /// A group of balanced machines, for one port.
     TargetGroup {
         target_group_arn: String, target_group_name: String, port: String, load_balancer_arns: Vec<String>,
@@ -248,7 +248,7 @@ impl Client {
         self.balancing("SetSubnets", json!({ "LoadBalancerArn": balancer, "Subnets": subnets })).await.map(drop)
     }
 
-    /// The ids of the machines of a group.
+    /// The ids of the machines of a group, without those that are on their way out of it.
     ///
     /// # Errors
     /// When the group does not exist.
@@ -262,7 +262,10 @@ impl Client {
     /// When the group does not exist.
     pub async fn target_health(&self, group: &str) -> Result<Vec<TargetHealthDescription>> {
         let mut answer = self.balancing("DescribeTargetHealth", json!({ "TargetGroupArn": group })).await?;
-        typed(answer.get_mut("TargetHealthDescriptions").map_or(Value::Array(Vec::new()), Value::take))
+        let items = answer.get_mut("TargetHealthDescriptions").map_or(Value::Array(Vec::new()), Value::take);
+        let mut all = typed::<Vec<TargetHealthDescription>>(items)?;
+        all.retain(|one| one.target_health.state != "draining");
+        Ok(all)
     }
 
     /// Adds machines to a group.

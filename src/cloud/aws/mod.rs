@@ -148,6 +148,12 @@ impl AwsError {
             || matches!(code, "NatGatewayNotFound" | "DBSubnetGroupNotFoundFault" | "NoSuchEntity")
     }
 
+    /// Whether the cloud has refused the call before it did anything.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status < 500) || self.is_throttled()
+    }
+
     /// Whether something else still uses the object.
     #[must_use]
     pub fn is_in_use(&self) -> bool {

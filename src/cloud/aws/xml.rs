@@ -72,7 +72,7 @@ impl Element {
                 || self.name.strip_suffix('s') == Some(name)
                 || matches!(
                     (self.name.as_str(), name),
-                    ("TagList", "Tag") | ("VpcSecurityGroups", "VpcSecurityGroupMembership")
+                    ("TagList", "Tag") | ("VpcSecurityGroups", "VpcSecurityGroupMembership") | ("groupSet", "groupId")
                 )
         };
         if self.children.iter().all(|(name, _)| element(name)) {
@@ -105,6 +105,8 @@ mod tests {
         let text =
             "<R><DBInstances><DBInstance><TagList><Tag><Key>a</Key></Tag></TagList></DBInstance></DBInstances></R>";
         assert_eq!(parse(text).unwrap(), json!({ "DBInstances": [{ "TagList": [{ "Key": "a" }] }] }));
+        let text = "<R><groupSet><groupId>sg-1</groupId><groupId>sg-2</groupId></groupSet></R>";
+        assert_eq!(parse(text).unwrap(), json!({ "groupSet": ["sg-1", "sg-2"] }));
         let text = "<R><Name>b</Name><Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents></R>";
         assert_eq!(parse(text).unwrap(), json!({ "Name": "b", "Contents": [{ "Key": "a" }, { "Key": "b" }] }));
         assert!(parse("<a><b></a>").is_err());

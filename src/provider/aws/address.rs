@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Account, Driver, Health, Object, Request, explain, object};
+use super::{Account, Driver, Health, Object, Request, not_made, object};
 use crate::{cloud::aws::ec2::Address as PublicAddress, error::Result, name::Name, resource::KindName};
 
 /// Reserved public addresses.
@@ -29,7 +29,7 @@ impl Driver for AddressDriver {
         let tags = Account::tags(request);
         let call = self.0.client.allocate_address().domain("vpc").tags("elastic-ip", &tags);
         let made = self.0.make(|| call.clone().send(), "/allocationId", find).await;
-        made.map_err(|error| explain(error, request.resource))?;
+        made.map_err(|error| not_made(error, request.resource))?;
         self.0.made(self, request).await
     }
 

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{
-    Account, Driver, Health, Object, PART, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, needed, object,
-    unique_name,
+    Account, Driver, Health, Object, PART, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, needed, not_made, object,
+    rested, unique_name,
 };
 use crate::{
     cloud::aws::{
         AwsError,
         ec2::{Tag, Tags},
-        elb::{Action, Listener, TagDescription, TargetGroup},
+        elb::{Action, Listener, LoadBalancer, TagDescription, TargetGroup},
     },
     error::{Error, Result},
     name::Name,
@@ -25,6 +25,20 @@ const GROUP_PART: &str = "target-group";
 
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
+
+/// A balancer as its tags and its state tell of it.
+fn describe(one: &LoadBalancer, tags: &[Tag]) -> Option<Object> {
+    let mut object = object(tags, KindName::LOAD_BALANCER, &one.load_balancer_arn, &one.created_time)?;
+    match one.state.code.as_str() {
+        "failed" => object.health = Health::Broken,
+        "provisioning" if object.health == Health::Ready => object.health = Health::Transient,
+        "active_impaired" if object.health == Health::Ready => object.health = Health::Unhealthy,
+        _ => {}
+    }
+    object.attributes.insert("public_address".to_owned(), one.d_n_s_name.as_str().into());
+    object.attributes.insert(ALIAS_ZONE.to_owned(), one.canonical_hosted_zone_id.as_str().into());
+    Some(object)
+}
 
 /// Whether a listener leads to a group and nowhere else.
 fn forwards(listener: &Listener, group: &str) -> bool {
@@ -119,6 +133,33 @@ impl LoadBalancerDriver {
         Ok(())
     }
 
+    /// A balancer with its ports, and the tag that says so.
+    async fn complete(&self, balancer: &str, request: &Request<'_>) -> Result<Object> {
+        self.settle(balancer, request.token, request).await?;
+        self.at_rest(balancer).await?;
+        self.0.client.tag_balancing(balancer, &Tags::from([(READY.to_owned(), "yes".to_owned())])).await?;
+        self.0.made(self, request).await
+    }
+
+    /// A balancer that works. One that does not show yet was made just now.
+    async fn at_rest(&self, balancer: &str) -> Result<LoadBalancer> {
+        let look = || async {
+            let all = self.0.client.load_balancers().await?;
+            let Some(found) = all.into_iter().find(|one| one.load_balancer_arn == balancer) else { return Ok(None) };
+            match found.state.code.as_str() {
+                "provisioning" => Ok(None),
+                // That is how it ends: another one is created next time.
+                "failed" => {
+                    let message =
+                        format!("aws: the balancer `{}` has failed: {}", found.load_balancer_name, found.state.reason);
+                    Err(Error::new(message).settled())
+                }
+                _ => Ok(Some(found)),
+            }
+        };
+        self.0.settle("the balancer", look).await
+    }
+
     /// A balancer is in the subnets of its machines; it stays in those that it has.
     async fn reach(&self, balancer: &str, request: &Request<'_>) -> Result<(), AwsError> {
         let wanted: Vec<&str> = of(request, KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
@@ -167,13 +208,7 @@ impl Driver for LoadBalancerDriver {
         let tags = client.balancing_tags(&[arns, lonely].concat()).await?;
         let kind = KindName::LOAD_BALANCER;
         let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());
-        let found = balancers.iter().filter_map(|one| {
-            let tags = tags_of(&tags, &one.load_balancer_arn);
-            let mut object = object(tags, kind, &one.load_balancer_arn, &one.created_time)?;
-            object.attributes.insert("public_address".to_owned(), one.d_n_s_name.as_str().into());
-            object.attributes.insert(ALIAS_ZONE.to_owned(), one.canonical_hosted_zone_id.as_str().into());
-            Some(object)
-        });
+        let found = balancers.iter().filter_map(|one| describe(one, tags_of(&tags, &one.load_balancer_arn)));
         let listened = found.filter(ours).map(async |mut object| {
             let listeners = client.listeners(&object.id).await?;
             object.actual.insert("ports".to_owned(), shown(&listeners, &all));
@@ -192,21 +227,22 @@ impl Driver for LoadBalancerDriver {
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let wrong = |error| explain(error, request.resource);
-        let client = &self.0.client;
         let subnets: Vec<&str> = of(request, KindName::SUBNET).map(|subnet| subnet.id.as_str()).collect();
         let tags = Account::tags(request);
         let name = unique_name(request.token, None);
-        let balancer = client.create_load_balancer(&name, "internet-facing", &subnets, &tags).await.map_err(wrong)?;
-        self.settle(&balancer, request.token, request).await?;
-        let active = self.0.settle("the balancer", || async {
-            let all = client.load_balancers().await?;
-            let state = all.into_iter().find(|one| one.load_balancer_arn == balancer).map(|one| one.state.code);
-            Ok(state.filter(|state| state == "active").map(drop))
-        });
-        active.await?;
-        client.tag_balancing(&balancer, &Tags::from([(READY.to_owned(), "yes".to_owned())])).await?;
-        self.0.made(self, request).await
+        let balancer = self.0.client.create_load_balancer(&name, "internet-facing", &subnets, &tags).await;
+        let balancer = balancer.map_err(|error| not_made(error, request.resource))?;
+        self.complete(&balancer, request).await
+    }
+
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        self.complete(&object.id, request).await
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        let now = self.at_rest(&object.id).await?;
+        let tags = self.0.client.balancing_tags(&[&object.id]).await?;
+        rested(object, describe(&now, tags_of(&tags, &object.id)))
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {

@@ -1,18 +1,16 @@
 //! Volumes and machines.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, Object, Request, explain, leftovers, needed, network::DEFAULT_GROUP, object,
-    tag,
+    Account, Driver, Health, LABEL_ENV, Object, Request, explain, leftovers, needed, not_made, object, rested, tag,
 };
 use crate::{
-    cloud::aws::{
-        AwsError,
-        ec2::{Address as PublicAddress, Image, Instance, Volume},
-    },
+    cloud::aws::ec2::{Address as PublicAddress, Image, Instance, Volume},
     error::{Error, Result},
     name::Name,
     provider::cloud_init::{self, Devices},
@@ -31,9 +29,16 @@ pub(super) struct DiskDriver(pub(super) Account);
 
 pub(super) fn describe_disk(volume: &Volume) -> Option<Object> {
     let mut object = object(&volume.tag_set, KindName::DISK, &volume.volume_id, &volume.create_time)?;
-    object.health = Health::Ready;
+    // One call makes it, so it is never half made.
+    object.health = match volume.status.as_str() {
+        "creating" => Health::Transient,
+        "error" => Health::Broken,
+        "deleting" => Health::Leaving,
+        "deleted" => return None,
+        _ => Health::Ready,
+    };
     object.actual.insert("disk_type".to_owned(), volume.volume_type.as_str().into());
-    (volume.status != "deleting").then_some(object)
+    Some(object)
 }
 
 #[async_trait]
@@ -51,10 +56,14 @@ impl Driver for DiskDriver {
         let call = self.0.client.create_volume().size(spec.size_gb).client_token(request.token).tags("volume", &tags);
         let call = call.availability_zone(spec.zone.as_deref().unwrap_or(&self.0.zone)).encrypted(true);
         let call = call.volume_type(spec.disk_type.as_deref().unwrap_or(&self.0.settings.disk_type));
-        let made = call.send().await.map_err(|error| explain(error, request.resource))?;
+        let made = call.send().await.map_err(|error| not_made(error, request.resource))?;
         let id = made.get("volumeId").and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.0.volume_is(&id, "available").await?;
+        self.0.volume_at_rest(&id).await?;
         self.0.made(self, request).await
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        rested(object, describe_disk(&self.0.volume_at_rest(&object.id).await?))
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
@@ -66,20 +75,30 @@ impl Driver for DiskDriver {
     async fn delete(&self, id: &str) -> Result<()> {
         let delete = || self.0.client.delete_volume().volume_id(id).send();
         match delete().await {
-            Err(error) if error.is_in_use() => {}
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => return Ok(()),
-        }
-        // A volume that is replaced leaves its machine, which gets the new one.
-        for machine in self.0.volume(id).await?.attachment_set {
-            let call = self.0.client.detach_volume().volume_id(id).instance_id(&machine.instance_id).force(true);
-            match call.send().await {
-                // It is leaving already.
-                Err(error) if !error.is_in_use() && !error.is_not_found() => return Err(error.into()),
-                _ => {}
+            Err(error) if error.is_in_use() => {
+                // A volume that is replaced leaves its machine, which gets the new one.
+                for machine in self.0.volume(id).await?.attachment_set {
+                    let call =
+                        self.0.client.detach_volume().volume_id(id).instance_id(&machine.instance_id).force(true);
+                    match call.send().await {
+                        // It is leaving already.
+                        Err(error) if !error.is_in_use() && !error.is_not_found() => return Err(error.into()),
+                        _ => {}
+                    }
+                }
+                self.0.remove(delete).await?;
             }
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => {}
         }
-        self.0.remove(delete).await
+        let gone = || async {
+            match self.0.client.list::<Volume>(&[("volume-id", id)]).await {
+                Ok(found) => Ok(found.iter().all(|volume| volume.status == "deleted").then_some(())),
+                Err(error) if error.is_not_found() => Ok(Some(())),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.0.settle(&format!("the end of the volume `{id}`"), gone).await
     }
 }
 
@@ -89,8 +108,17 @@ impl Account {
         found.into_iter().next().ok_or_else(|| Error::new(format!("aws: the volume `{id}` is gone")))
     }
 
-    async fn volume_is(&self, id: &str, state: &str) -> Result<()> {
-        let look = || async { Ok((self.volume(id).await?.status == state).then_some(())) };
+    /// A volume that is there to be used.
+    async fn volume_at_rest(&self, id: &str) -> Result<Volume> {
+        let look = || async {
+            let volume = self.volume(id).await?;
+            match volume.status.as_str() {
+                "creating" => Ok(None),
+                "available" | "in-use" => Ok(Some(volume)),
+                // That is how it ends: another one is created next time.
+                status => Err(Error::new(format!("aws: the volume `{id}` is in the state `{status}`")).settled()),
+            }
+        };
         self.settle(&format!("the volume `{id}`"), look).await
     }
 
@@ -149,9 +177,12 @@ pub(super) struct VmDriver(pub(super) Account);
 
 pub(super) fn describe(instance: &Instance) -> Option<Object> {
     let mut object = object(&instance.tag_set, KindName::VM, &instance.instance_id, &instance.launch_time)?;
+    let finished = object.health == Health::Ready;
     match instance.instance_state.name.as_str() {
-        "terminated" | "shutting-down" => return None,
-        "stopped" | "stopping" if object.health == Health::Ready => object.health = Health::Stopped,
+        "terminated" => return None,
+        "shutting-down" => object.health = Health::Leaving,
+        "stopped" | "stopping" if finished => object.health = Health::Stopped,
+        "pending" if finished => object.health = Health::Transient,
         _ => {}
     }
     object.attributes.insert("address".to_owned(), instance.private_ip_address.as_str().into());
@@ -171,16 +202,29 @@ impl VmDriver {
         }
     }
 
-    async fn state_is(&self, id: &str, wanted: &str) -> Result<()> {
+    /// A machine in this state, once it is.
+    async fn state_is(&self, id: &str, wanted: &str) -> Result<Instance> {
+        self.wait(id, |state| state == wanted).await
+    }
+
+    /// A machine that is neither about to start nor about to stop.
+    async fn at_rest(&self, id: &str) -> Result<Instance> {
+        self.wait(id, |state| !matches!(state, "pending" | "stopping")).await
+    }
+
+    /// A machine whose state is one of those that are waited for. One that does not show yet was made just now.
+    async fn wait(&self, id: &str, is_there: impl Fn(&str) -> bool) -> Result<Instance> {
         let look = || async {
-            let state = self.instance(id).await?.map_or_else(|| "terminated".to_owned(), |i| i.instance_state.name);
-            if state == wanted {
-                return Ok(Some(()));
+            let Some(instance) = self.instance(id).await? else { return Ok(None) };
+            match instance.instance_state.name.as_str() {
+                state @ ("shutting-down" | "terminated") => {
+                    let reason = instance.state_reason.message.as_str();
+                    let reason = if reason.is_empty() { "the cloud does not say why" } else { reason };
+                    // The same call would find the same machine again: the next attempt is another one.
+                    Err(Error::new(format!("aws: the machine `{id}` is {state}: {reason}")).settled())
+                }
+                state => Ok(is_there(state).then_some(instance)),
             }
-            if state == "terminated" {
-                return Err(Error::new(format!("aws: the machine `{id}` was terminated while it was waited for")));
-            }
-            Ok(None)
         };
         self.0.settle(&format!("the machine `{id}`"), look).await
     }
@@ -227,7 +271,7 @@ pub(super) fn devices(volumes: &[&str]) -> Vec<String> {
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
     let network = request.need(KindName::NETWORK);
-    let mut groups = vec![network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default()];
+    let mut groups = vec![request.default_group()?];
     for group in &spec.security_groups {
         let own = network.filter(|_| group.as_str() == SSH_GROUP).and_then(|network| network.attribute(SSH_GROUP));
         groups.push(match own {
@@ -238,14 +282,69 @@ pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Re
     Ok(groups)
 }
 
+/// The volumes that a machine should have beside its first one.
+fn volumes<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
+    spec.disks.iter().map(|disk| needed(request, &Address::disk(disk)).map(|disk| disk.id.as_str())).collect()
+}
+
+/// The name of a device.
+fn device(letter: char) -> String {
+    format!("/dev/sd{letter}")
+}
+
 impl VmDriver {
-    async fn attach(&self, id: &str, volume: &str, letter: char) -> Result<(), AwsError> {
-        let device = format!("/dev/sd{letter}");
-        let call = self.0.client.attach_volume().volume_id(volume).instance_id(id).device(&device);
-        match call.send().await {
-            Err(error) if error.code() != "VolumeInUse" => Err(error),
-            _ => Ok(()),
+    /// Attaches a volume; one that another machine has is waited for.
+    async fn attach(&self, id: &str, volume: &str, device: &str, request: &Request<'_>) -> Result<()> {
+        let look = || async {
+            let present = self.0.volume_at_rest(volume).await?;
+            if present.attachment_set.iter().any(|one| one.instance_id == id && one.status != "detaching") {
+                return Ok(Some(()));
+            }
+            if present.status != "available" {
+                return Ok(None);
+            }
+            let call = self.0.client.attach_volume().volume_id(volume).instance_id(id).device(device);
+            match call.send().await {
+                Ok(_) => Ok(Some(())),
+                Err(error) if error.code() == "VolumeInUse" => Ok(None),
+                Err(error) => Err(explain(error, request.resource)),
+            }
+        };
+        self.0.settle(&format!("the volume `{volume}`, which is attached elsewhere,"), look).await
+    }
+
+    /// Gives a machine those of its volumes that it lacks, and takes away those of this environment that are not its own.
+    async fn exchange_volumes(&self, instance: &Instance, wanted: &[&str], request: &Request<'_>) -> Result<()> {
+        let (id, client) = (instance.instance_id.as_str(), &self.0.client);
+        let devices = &instance.block_device_mapping;
+        let mut taken: BTreeSet<&str> = devices.iter().map(|mapping| mapping.device_name.as_str()).collect();
+        for mapping in devices.iter().filter(|mapping| mapping.device_name != instance.root_device_name) {
+            let volume = mapping.ebs.volume_id.as_str();
+            if wanted.contains(&volume)
+                || tag(&self.0.volume(volume).await?.tag_set, LABEL_ENV) != Some(request.environment.as_str())
+            {
+                continue;
+            }
+            match client.detach_volume().volume_id(volume).instance_id(id).send().await {
+                // It is being detached already.
+                Err(error) if error.code() != "IncorrectState" => return Err(explain(error, request.resource)),
+                _ => {}
+            }
+            let free = || async {
+                let attached = self.0.volume(volume).await?.attachment_set.iter().any(|one| one.instance_id == id);
+                Ok((!attached).then_some(()))
+            };
+            self.0
+                .settle(&format!("the volume `{volume}`, which leaves the machine `{id}` when it is unmounted,"), free)
+                .await?;
+            taken.remove(mapping.device_name.as_str());
         }
+        let missing = wanted.iter().filter(|volume| !devices.iter().any(|mapping| mapping.ebs.volume_id == **volume));
+        let free = DEVICES.chars().map(device).filter(|device| !taken.contains(device.as_str()));
+        for (volume, device) in missing.zip(free) {
+            self.attach(id, volume, &device, request).await?;
+        }
+        Ok(())
     }
 
     /// Gives a machine its reserved address, or takes away the one that is not to be its any more.
@@ -273,6 +372,51 @@ impl VmDriver {
     }
 }
 
+impl VmDriver {
+    /// What a machine that was just made has beside itself, each step such that doing it twice does nothing more.
+    async fn complete(&self, id: &str, request: &Request<'_>, spec: &VmSpec) -> Result<Object> {
+        let instance = self.state_is(id, "running").await?;
+        for (volume, letter) in volumes(request, spec)?.into_iter().zip(DEVICES.chars()) {
+            self.attach(id, volume, &device(letter), request).await?;
+        }
+        self.readdress(id, request, spec).await?;
+        self.0.finish(id).await?;
+        let mut object = self.0.made(self, request).await?;
+        object.attributes.insert("image".to_owned(), instance.image_id.into());
+        Ok(object)
+    }
+
+    async fn start(&self, id: &str, request: &Request<'_>) -> Result<()> {
+        let call = self.0.client.start_instances().instance_id(vec![id]);
+        call.send().await.map_err(|error| explain(error, request.resource))?;
+        self.state_is(id, "running").await.map(drop)
+    }
+
+    /// Changes what a machine is: its class while it stands still, its volumes and its security groups.
+    async fn change(&self, instance: &Instance, request: &Request<'_>, spec: &VmSpec) -> Result<()> {
+        let (id, client) = (instance.instance_id.as_str(), &self.0.client);
+        let wrong = |error| explain(error, request.resource);
+        let class = spec.class.as_deref().unwrap_or_default();
+        if instance.instance_type != class {
+            self.state_is(id, "stopped").await?;
+            let call = client.modify_instance_attribute().instance_id(id).instance_type(json!({ "Value": class }));
+            call.send().await.map_err(wrong)?;
+        }
+        if let Some(root) = instance.root_volume() {
+            self.0.reshape(root, spec.disk_gb, spec.disk_type.as_deref(), request).await?;
+        }
+        self.exchange_volumes(instance, &volumes(request, spec)?, request).await?;
+        let mut wanted = security_groups(request, spec)?;
+        let mut present = instance.groups();
+        wanted.sort_unstable();
+        present.sort_unstable();
+        if wanted != present {
+            client.modify_instance_attribute().instance_id(id).group_id(wanted).send().await.map_err(wrong)?;
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Driver for VmDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -284,76 +428,48 @@ impl Driver for VmDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
-        let wrong = |error| explain(error, request.resource);
-        let volumes: Vec<&str> = spec
-            .disks
-            .iter()
-            .map(|disk| needed(request, &Address::disk(disk)).map(|disk| disk.id.as_str()))
-            .collect::<Result<_>>()?;
-        let fields = machine_fields(&self.0, request, &spec, &volumes).await?;
-        let image = fields.get("ImageId").cloned().unwrap_or_default();
+        let fields = machine_fields(&self.0, request, &spec, &volumes(request, &spec)?).await?;
         let tags = Account::tags(request);
         let call = self.0.client.run_instances().min_count(1).max_count(1).client_token(request.token);
         let disk_tags = Account::part_tags(request, DISK_PART);
         let interface_tags = Account::part_tags(request, INTERFACE_PART);
         let call = call.parameters(fields).tags("instance", &tags).tags("volume", &disk_tags);
         let call = call.tags("network-interface", &interface_tags);
-        let made = call.send().await.map_err(wrong)?;
-        let id = made.pointer("/instancesSet/0/instanceId").and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.state_is(&id, "running").await?;
-        for (volume, letter) in volumes.iter().zip(DEVICES.chars()) {
-            self.attach(&id, volume, letter).await.map_err(wrong)?;
+        let made = call.send().await.map_err(|error| not_made(error, request.resource))?;
+        let id = made.pointer("/instancesSet/0/instanceId").and_then(Value::as_str).unwrap_or_default();
+        self.complete(id, request, &spec).await
+    }
+
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let id = object.id.as_str();
+        if self.at_rest(id).await?.instance_state.name == "stopped" {
+            self.0.client.start_instances().instance_id(vec![id]).send().await?;
         }
-        self.readdress(&id, request, &spec).await?;
-        self.0.finish(&id).await?;
-        let mut object = self.0.made(self, request).await?;
-        object.attributes.insert("image".to_owned(), image);
-        Ok(object)
+        self.complete(id, request, &request.resource.spec()?).await
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        rested(object, describe(&self.at_rest(&object.id).await?))
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: VmSpec = request.resource.spec()?;
         let wrong = |error| explain(error, request.resource);
         let (id, client) = (object.id.as_str(), &self.0.client);
-        let gone = || Error::new("aws: the machine vanished while it was worked on");
-        let instance = self.instance(id).await?.ok_or_else(gone)?;
-        let class = spec.class.clone().unwrap_or_default();
+        let instance = self.at_rest(id).await?;
         let running = instance.instance_state.name == "running";
-        let resized = instance.instance_type != class;
-        if resized {
-            if running {
-                client.stop_instances().instance_id(vec![id]).send().await.map_err(wrong)?;
-            }
-            self.state_is(id, "stopped").await?;
-            let call = client.modify_instance_attribute().instance_id(id).instance_type(json!({ "Value": class }));
-            call.send().await.map_err(wrong)?;
+        let resized = Some(instance.instance_type.as_str()) != spec.class.as_deref();
+        if resized && running {
+            client.stop_instances().instance_id(vec![id]).send().await.map_err(wrong)?;
         }
-        let root =
-            instance.block_device_mapping.iter().find(|mapping| mapping.device_name == instance.root_device_name);
-        if let Some(root) = root {
-            self.0.reshape(&root.ebs.volume_id, spec.disk_gb, spec.disk_type.as_deref(), request).await?;
-        }
-        let devices = &instance.block_device_mapping;
-        for (disk, letter) in spec.disks.iter().zip(DEVICES.chars()) {
-            let volume = needed(request, &Address::disk(disk))?.id.as_str();
-            if !devices.iter().any(|mapping| mapping.ebs.volume_id == volume) {
-                self.attach(id, volume, letter).await.map_err(wrong)?;
-            }
-        }
-        let mut wanted = security_groups(request, &spec)?;
-        let mut present = instance.groups();
-        wanted.sort_unstable();
-        present.sort_unstable();
-        if wanted != present {
-            client.modify_instance_attribute().instance_id(id).group_id(wanted).send().await.map_err(wrong)?;
-        }
-        if resized || !running {
-            client.start_instances().instance_id(vec![id]).send().await.map_err(wrong)?;
-            self.state_is(id, "running").await?;
-        }
+        let changed = self.change(&instance, request, &spec).await;
+        // A machine that ran runs again, whatever could not be changed.
+        let started =
+            if running && !resized || !running && changed.is_err() { Ok(()) } else { self.start(id, request).await };
+        changed.and(started)?;
         self.readdress(id, request, &spec).await?;
-        let instance = self.instance(id).await?.ok_or_else(gone)?;
-        describe(&instance).ok_or_else(gone)
+        let instance = self.at_rest(id).await?;
+        describe(&instance).ok_or_else(|| Error::new("aws: the machine lost its tags while it was worked on"))
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Driver, Health, LABEL_TOKEN, Object, READY, Request, explain, needed, object, tag};
+use super::{Account, Driver, Health, LABEL_TOKEN, Object, READY, Request, explain, needed, not_made, object, tag};
 use crate::{
     cloud::aws::route53::{AliasTarget, HostedZone, Record, RecordSet},
     error::{Error, Result},
@@ -184,7 +184,7 @@ impl Driver for DnsZoneDriver {
                 let zone = zones.iter().find(|zone| zone.caller_reference == reference);
                 zone.ok_or_else(|| Error::new("aws: the zone vanished while it was made"))?.short_id().to_owned()
             }
-            made => made.map_err(wrong)?,
+            made => made.map_err(|error| not_made(error, request.resource))?,
         };
         self.settle(&id, request, &spec).await?;
         let mut tags = Account::tags(request);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Account, Driver, Health, LABEL_TOKEN, Object, PART, Request, explain, object, tag};
+use super::{Account, Driver, Health, LABEL_TOKEN, Object, PART, Request, explain, object, rested, tag};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -17,6 +17,12 @@ use crate::{
 /// The part of a gateway that is its public address.
 const ADDRESS_PART: &str = "gateway-address";
 
+fn describe(gateway: &NatGateway) -> Option<Object> {
+    let object = object(&gateway.tag_set, KindName::GATEWAY, &gateway.nat_gateway_id, &gateway.create_time)?;
+    let starts = gateway.state == "pending" && object.health == Health::Ready;
+    Some(if starts { Object { health: Health::Transient, ..object } } else { object })
+}
+
 /// The gateways, and the addresses that are left of others.
 pub(super) fn describe_all(gateways: &[NatGateway], addresses: &[PublicAddress]) -> Vec<Object> {
     let addresses = addresses.iter().filter(|address| tag(&address.tag_set, PART) == Some(ADDRESS_PART));
@@ -24,10 +30,7 @@ pub(super) fn describe_all(gateways: &[NatGateway], addresses: &[PublicAddress])
         .iter()
         .filter(|gateway| !matches!(gateway.state.as_str(), "deleted" | "deleting" | "failed"))
         .collect();
-    let mut objects: Vec<Object> = alive
-        .iter()
-        .filter_map(|one| object(&one.tag_set, KindName::GATEWAY, &one.nat_gateway_id, &one.create_time))
-        .collect();
+    let mut objects: Vec<Object> = alive.iter().filter_map(|gateway| describe(gateway)).collect();
     // An address whose gateway was never made, or is gone, costs money all the same; the next gateway gets it.
     let used = |address: &PublicAddress| {
         alive
@@ -88,6 +91,14 @@ impl Driver for GatewayDriver {
         self.create_on(&address, request).await
     }
 
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        self.complete(&object.id, request).await
+    }
+
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        rested(object, describe(&self.at_rest(&object.id).await?))
+    }
+
     /// What is left of a gateway is its address: machines behind the next one are known by the same.
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         if object.health == Health::Incomplete {
@@ -124,18 +135,40 @@ impl GatewayDriver {
         let subnet = request.need(KindName::SUBNET);
         let subnet = &subnet.ok_or_else(|| Error::new("the gateway has no subnet"))?.id;
         let tags = Account::tags(request);
+        // The gateway before may still be on its way out.
+        let free = || async {
+            let all = self.0.client.list::<NatGateway>(&[("state", "deleting")]).await?;
+            let mut used = all.iter().flat_map(|gateway| &gateway.nat_gateway_address_set);
+            Ok((!used.any(|used| used.allocation_id == address)).then_some(()))
+        };
+        self.0.settle("the removal of the gateway before", free).await?;
         let call = self.0.client.create_nat_gateway().subnet_id(subnet).allocation_id(address);
         let made = call.client_token(request.token).tags("natgateway", &tags).send().await.map_err(wrong)?;
-        let id = made.pointer("/natGateway/natGatewayId").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let state = self.0.settle("the gateway", || async {
-            let state = self.state(&id).await?.map(|gateway| gateway.state).unwrap_or_default();
-            Ok((state != "pending").then_some(state))
-        });
-        let state = state.await?;
-        if state != "available" {
-            return Err(Error::new(format!("aws: the gateway `{id}` is {state}")));
-        }
-        self.0.finish(&id).await?;
+        let id = made.pointer("/natGateway/natGatewayId").and_then(Value::as_str).unwrap_or_default();
+        self.complete(id, request).await
+    }
+
+    async fn complete(&self, id: &str, request: &Request<'_>) -> Result<Object> {
+        self.at_rest(id).await?;
+        self.0.finish(id).await?;
         self.0.made(self, request).await
+    }
+
+    /// A gateway that works. One that does not show yet was made just now.
+    async fn at_rest(&self, id: &str) -> Result<NatGateway> {
+        let look = || async {
+            let Some(gateway) = self.state(id).await? else { return Ok(None) };
+            match gateway.state.as_str() {
+                "available" => Ok(Some(gateway)),
+                "pending" => Ok(None),
+                // That is how it ends: another one is created next time.
+                state => {
+                    let message = gateway.failure_message.as_str();
+                    let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+                    Err(Error::new(format!("aws: the gateway `{id}` is {state}{why}")).settled())
+                }
+            }
+        };
+        self.0.settle(&format!("the gateway `{id}`"), look).await
     }
 }

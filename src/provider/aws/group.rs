@@ -1,6 +1,6 @@
 //! Instance groups: an Auto Scaling group, which makes the machines and heals them, and the template that they are made from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, READY, Request, compute::machine_fields, explain,
-    health::CHECKED, needed, object, or_there, tag, unique_name,
+    health::CHECKED, needed, not_made, object, or_there, tag, unique_name,
 };
 use crate::{
     cloud::{
         aws::{
             AwsError,
-            autoscaling::AutoScalingGroup,
+            autoscaling::{AutoScalingGroup, Refresh},
             ec2::{Instance, LaunchTemplate, Tags},
         },
         retry::Attempts,
@@ -25,6 +25,9 @@ use crate::{
     provider::MEMBERS,
     resource::{InstanceGroupSpec, KindName, LABEL_TEMPLATE},
 };
+
+/// How long a machine of a group may take to be exchanged for another one.
+const EXCHANGE: Duration = Duration::from_mins(15);
 
 /// The tag of a member that names its group.
 const LABEL_GROUP: &str = "infra-group";
@@ -89,7 +92,7 @@ fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> 
     let mut object = object(&group.tags, KindName::INSTANCE_GROUP, &group.name, &group.created_time)?;
     if group.status.starts_with("Delete") {
         // Its template is there until someone removes it.
-        object.health = Health::Broken;
+        object.health = Health::Leaving;
         return Some(object);
     }
     if tag(&group.tags, DIGEST).is_none() {
@@ -220,26 +223,65 @@ impl InstanceGroupDriver {
     }
 
     /// Exchanges the machines of a group for new ones, as many at a time as the file allows.
-    async fn refresh(&self, name: &str, spec: &InstanceGroupSpec) -> Result<()> {
+    async fn refresh(&self, name: &str, version: &str, spec: &InstanceGroupSpec) -> Result<()> {
         let share = |machines: u32| (machines * 100).div_ceil(spec.count.max(1)).min(100);
         // A group that may neither miss a machine nor have one more could never be changed.
         let missing = if spec.max_unavailable + spec.max_expansion == 0 { 1 } else { spec.max_unavailable };
         let least = 100 - share(missing);
         // The service allows a hundred between the two.
         let most = (100 + share(spec.max_expansion)).min(least + 100);
-        let id = self.0.client.start_instance_refresh(name, least, most).await?;
+        let id = match self.0.client.start_instance_refresh(name, least, most).await {
+            // One that runs already was begun for an earlier version, by hand, or by the same call whose answer was lost.
+            Err(error) if error.code() == "InstanceRefreshInProgress" => {
+                self.refreshed(name, None, spec.count).await?;
+                if self.is_of(name, version).await? {
+                    return Ok(());
+                }
+                self.0.client.start_instance_refresh(name, least, most).await?
+            }
+            begun => begun?,
+        };
+        self.refreshed(name, Some(&id), spec.count).await
+    }
+
+    /// Waits for the end of an exchange, which must be a good one, or of all that run, however they end.
+    async fn refreshed(&self, name: &str, id: Option<&str>, machines: u32) -> Result<()> {
         let look = || async {
-            let refresh = self.0.client.instance_refresh(name, &id).await?.unwrap_or_default();
+            let all = self.0.client.instance_refreshes(name).await?;
+            let Some(id) = id else { return Ok((!all.iter().any(Refresh::runs)).then_some(())) };
+            let Some(refresh) = all.iter().find(|refresh| refresh.instance_refresh_id == id) else { return Ok(None) };
             match refresh.status.as_str() {
                 "Successful" => Ok(Some(())),
-                "Failed" | "Cancelled" | "RollbackSuccessful" | "RollbackFailed" => Err(Error::new(format!(
-                    "aws: the exchange of the machines of `{name}` is {}: {}",
-                    refresh.status, refresh.status_reason
+                _ if refresh.runs() => Ok(None),
+                status => Err(Error::new(format!(
+                    "aws: the exchange of the machines of `{name}` is {status}: {}",
+                    refresh.status_reason
                 ))),
-                _ => Ok(None),
             }
         };
-        self.0.settle(&format!("the exchange of the machines of `{name}`"), look).await
+        let limit = EXCHANGE * machines.max(1);
+        self.0.settle_within(limit, &format!("the exchange of the machines of `{name}`"), look).await
+    }
+
+    /// Whether all machines of a group are made from this version of its template.
+    async fn is_of(&self, name: &str, version: &str) -> Result<bool> {
+        let groups = self.0.client.auto_scaling_groups(Some(name)).await?;
+        let mut members = groups.iter().flat_map(|group| &group.instances);
+        Ok(members.all(|member| member.launch_template.version == version))
+    }
+
+    /// Whether the machines of a template are to have other security groups, or another role, than it says: what it names may have
+    /// been created again.
+    async fn points_elsewhere(&self, template: &str, version: &str, data: &Value) -> Result<bool> {
+        let present = self.0.client.template_version(template, version).await?.launch_template_data;
+        let mut groups: Vec<&str> =
+            present.network_interface_set.iter().flat_map(|one| &one.group_set).map(String::as_str).collect();
+        let wanted = data.pointer("/NetworkInterface/0/SecurityGroupId").and_then(Value::as_array);
+        let mut wanted: Vec<&str> = wanted.into_iter().flatten().filter_map(Value::as_str).collect();
+        groups.sort_unstable();
+        wanted.sort_unstable();
+        let profile = data.pointer("/IamInstanceProfile/Name").and_then(Value::as_str).unwrap_or_default();
+        Ok(groups != wanted || present.iam_instance_profile.name != profile)
     }
 }
 
@@ -262,7 +304,8 @@ impl Driver for InstanceGroupDriver {
         } else {
             let call = client.create_launch_template().launch_template_name(&name).client_token(request.token);
             // Its name is made of the token: what is there already was made by this intent, whose answer was lost.
-            or_there(call.launch_template_data(data).tags("launch-template", &tags).send().await).map_err(wrong)?;
+            let made = call.launch_template_data(data).tags("launch-template", &tags).send().await;
+            or_there(made).map_err(|error| not_made(error, request.resource))?;
             let template = super::shown(|| self.template(&name)).await?;
             let gone = || Error::new(format!("aws: the template of the group `{name}` vanished while it was made"));
             template.ok_or_else(gone)?.launch_template_id
@@ -299,9 +342,11 @@ impl Driver for InstanceGroupDriver {
         let digest = digest(&spec)?;
         let group = client.auto_scaling_groups(Some(name)).await.map_err(wrong)?.into_iter().next().unwrap_or_default();
         let strayed = tag(&group.tags, VERSION).is_some_and(|version| version != group.launch_template.version);
-        let changed = strayed || digest_of(&group) != Some(digest.as_str());
+        let data = self.template_data(request, &spec).await?;
+        let changed = strayed
+            || digest_of(&group) != Some(digest.as_str())
+            || self.points_elsewhere(&template, &group.launch_template.version, &data).await?;
         let version = if changed {
-            let data = self.template_data(request, &spec).await?;
             let made = call.launch_template_data(data).send().await.map_err(wrong)?;
             let version = made.pointer("/launchTemplateVersion/versionNumber").and_then(Value::as_str);
             version.ok_or_else(|| Error::new("aws: a version of a template without a number"))?.to_owned()
@@ -320,7 +365,7 @@ impl Driver for InstanceGroupDriver {
         if !changed {
             return Ok(object);
         }
-        self.refresh(name, &spec).await?;
+        self.refresh(name, &version, &spec).await?;
         // Only now: after a crash the exchange is begun once more.
         let mut tags = Tags::from([(DIGEST.to_owned(), digest), (VERSION.to_owned(), version)]);
         tags.extend(Account::tags(request).remove_entry(LABEL_TEMPLATE));

@@ -1,7 +1,7 @@
 //! Amazon Web Services: a network of its own for each environment, and the machines in it.
 //!
 //! Objects carry our labels as tags from the moment in which they are made. What takes several calls is tagged once more at
-//! its end: an object without that last tag was left half made, and is made anew.
+//! its end: an object without that last tag was left half made, and is completed by the next apply.
 
 mod address;
 mod adopt;
@@ -30,7 +30,7 @@ mod wait;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -70,7 +70,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// How long the lists of the cloud may lag behind its calls.
 const SHOWN: Duration = Duration::from_mins(1);
 /// How often a call of unknown fate is looked up and made again.
-const UNKNOWN: u32 = 5;
+const UNKNOWN: u32 = 3;
 
 /// The provider of one account in one region.
 pub struct Aws {
@@ -279,6 +279,12 @@ impl Provider for Aws {
         Ok(object)
     }
 
+    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
+        if object.address.kind == KindName::POSTGRES {
+            postgres::compare(spec, object);
+        }
+    }
+
     async fn kept(&self, owner: &Owner) -> Result<Vec<String>> {
         self.account.snapshots(owner).await
     }
@@ -345,22 +351,23 @@ impl Account {
         G: Fn() -> H,
         H: Future<Output = Result<Option<String>>>,
     {
-        for round in 0.. {
+        let mut lost = 0;
+        loop {
             match call().await {
                 Ok(answer) => {
                     let id = answer.pointer(id).and_then(Value::as_str);
                     return id.map(str::to_owned).ok_or_else(|| Error::new("aws: an answer without an id").into());
                 }
-                Err(AwsError::Unknown(_)) if round < UNKNOWN => {
-                    tokio::time::sleep(POLL).await;
-                    if let Some(id) = find().await? {
+                Err(AwsError::Unknown(_)) if lost < UNKNOWN => {
+                    lost += 1;
+                    // Lists may lag: only what does not show for a while was not made.
+                    if let Some(id) = shown(&find).await? {
                         return Ok(id);
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::new("aws: the call was never answered").into())
     }
 
     /// The id of what the same intent has made already.
@@ -398,7 +405,14 @@ impl Account {
 
     /// Looks at something until it has come to rest.
     async fn settle<T, F: Future<Output = Result<Option<T>>>>(&self, what: &str, look: impl Fn() -> F) -> Result<T> {
-        wait::until(what, POLL, SETTLE, look).await
+        self.settle_within(SETTLE, what, look).await
+    }
+
+    /// The same for what may take longer or shorter than most things.
+    async fn settle_within<T, F: Future<Output = Result<Option<T>>>>(
+        &self, limit: Duration, what: &str, look: impl Fn() -> F,
+    ) -> Result<T> {
+        wait::until(what, POLL, limit, look).await
     }
 }
 
@@ -416,6 +430,21 @@ async fn shown<T, F: Future<Output = Result<Option<T>>>>(look: impl Fn() -> F) -
 /// Adds to the cloud's words what they are about, and where the file asks for it.
 fn explain(error: AwsError, resource: &Resource) -> Error {
     Error::from(error).context(format!("{} ({})", resource.address, resource.origin))
+}
+
+/// The same for the call that creates an object: where the cloud has refused it nothing was created, so that the next attempt
+/// is another one.
+fn not_made(error: AwsError, resource: &Resource) -> Error {
+    let refused = error.is_refused();
+    let error = explain(error, resource);
+    if refused { error.settled() } else { error }
+}
+
+/// An object that has come to rest: its addresses are known now, and what else the list has told of it still holds.
+fn rested(listed: &Object, now: Option<Object>) -> Result<Object> {
+    let lost = || Error::new(format!("aws: `{}` has lost its tags", listed.address));
+    let Object { health, attributes, .. } = now.ok_or_else(lost)?;
+    Ok(Object { health, attributes, ..listed.clone() })
 }
 
 /// What is there already was made by the same intent: that is as good as having made it just now.
@@ -461,7 +490,26 @@ fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object>
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{shown, unique_name};
+    use super::{Account, Client, Settings, Sources, shown, unique_name};
+    use crate::{cloud::aws::AwsError, config::AwsSettings, error::Error};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_answer_is_lost_is_not_repeated_while_lists_lag() {
+        let client = Client::new(Settings::default(), Sources::default()).unwrap();
+        let account = Account { client, settings: AwsSettings::default(), zone: String::new() };
+        let (calls, looks) = (AtomicU32::new(0), AtomicU32::new(0));
+        let call = || async {
+            calls.fetch_add(1, Ordering::SeqCst);
+            Err(AwsError::Unknown(Error::new("the connection was closed")))
+        };
+        let find = || async { Ok((looks.fetch_add(1, Ordering::SeqCst) == 4).then(|| "vpc-1".to_owned())) };
+        assert_eq!(account.make(call, "/vpcId", find).await.unwrap(), "vpc-1");
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        // One that never shows is tried again, and not for ever.
+        let never = || async { Ok(None) };
+        assert!(account.make(call, "/vpcId", never).await.is_err());
+        assert_eq!(calls.load(Ordering::SeqCst), 5);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_made_may_show_late() {

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::{
-    Account, Driver, Health, LABEL_TOKEN, Object, PART, Request, explain, leftovers, object, or_there, ranges,
+    Account, Driver, Health, LABEL_TOKEN, Object, PART, Request, explain, leftovers, not_made, object, or_there,
+    ranges,
     route_table::Way,
     security_group::{Rule, shown},
     tag,
@@ -21,13 +22,12 @@ use crate::{
     config::Cidr,
     error::{Error, Result},
     name::Name,
+    provider::DEFAULT_GROUP,
     resource::{KindName, NetworkSpec, SSH_GROUP},
 };
 
 /// The world.
 pub(super) const ANYWHERE: &str = "0.0.0.0/0";
-/// The attribute of a network: the security group that all of its machines have.
-pub(super) const DEFAULT_GROUP: &str = "security_group";
 /// The part of a network that is its security group.
 pub(super) const GROUP_PART: &str = "network-group";
 /// The part of a network that is its main route table.
@@ -81,8 +81,13 @@ fn describe(
     let mut object = object(&vpc.tag_set, KindName::NETWORK, &vpc.vpc_id, "")?;
     let part =
         |name: &str| groups.iter().find(|group| group.vpc_id == vpc.vpc_id && tag(&group.tag_set, PART) == Some(name));
-    // Without its group the network is half made, and is made again.
-    let Some(group) = part(GROUP_PART) else { return Some(object) };
+    let Some(group) = part(GROUP_PART) else {
+        // An update finds its group by its name, and tags it again.
+        if object.health == Health::Ready {
+            object.health = Health::Incomplete;
+        }
+        return Some(object);
+    };
     object.attributes.insert(DEFAULT_GROUP.to_owned(), group.group_id.as_str().into());
     let own = |rule: &Rule| rule.other_of_all().map(Into::into);
     object.actual.insert("cidrs".to_owned(), shown(group, own));
@@ -124,6 +129,13 @@ impl NetworkDriver {
         self.0.settle_rules(&group, &inward).await?;
         self.0.put_tags(vec![&group], Account::part_tags(request, GROUP_PART)).await?;
         self.way_in(request, vpc, &spec.ssh_from).await
+    }
+
+    /// A network with all that it has, and the tag that says so.
+    async fn complete(&self, vpc: &str, request: &Request<'_>, spec: &NetworkSpec) -> Result<Object> {
+        self.furnish(request, vpc, spec).await.map_err(|error| explain(error, request.resource))?;
+        self.0.finish(vpc).await?;
+        self.0.made(self, request).await
     }
 
     /// The address ranges of a network grow by further blocks.
@@ -221,16 +233,18 @@ impl Driver for NetworkDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: NetworkSpec = request.resource.spec()?;
-        let wrong = |error| explain(error, request.resource);
         let first = blocks(&spec).first().map(Cidr::to_string);
         let first = first.ok_or_else(|| Error::new("the network has no address range"))?;
         let tags = Account::tags(request);
         let call = self.0.client.create_vpc().cidr_block(&first).tags("vpc", &tags);
         let find = || self.0.id_of(self, request);
-        let vpc = self.0.make(|| call.clone().send(), "/vpc/vpcId", find).await.map_err(wrong)?;
-        self.furnish(request, &vpc, &spec).await.map_err(wrong)?;
-        self.0.finish(&vpc).await?;
-        self.0.made(self, request).await
+        let vpc = self.0.make(|| call.clone().send(), "/vpc/vpcId", find).await;
+        let vpc = vpc.map_err(|error| not_made(error, request.resource))?;
+        self.complete(&vpc, request, &spec).await
+    }
+
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        self.complete(&object.id, request, &request.resource.spec()?).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {

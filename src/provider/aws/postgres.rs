@@ -1,15 +1,18 @@
 //! Managed PostgreSQL: one RDS server for each service, with the group of subnets that it may stand in and the group of its
 //! settings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
     Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Owner, PART, READY, Request, explain, layout::class_of,
-    needed, network::DEFAULT_GROUP, object, or_there, tag, unique_name,
+    needed, object, or_there, rested, tag, unique_name,
 };
 use crate::{
     clock::Clock,
@@ -21,10 +24,17 @@ use crate::{
     error::{Error, Result},
     identity,
     name::Name,
-    provider::managed_postgres::{Unit, quantity, switch, unit},
+    provider::{
+        DEFAULT_GROUP,
+        managed_postgres::{Unit, quantity, switch, unit},
+    },
     resource::{Address, KindName, PostgresSpec},
 };
 
+/// How long a server may take to come to rest: a larger disk or another version takes its time.
+const SETTLE: Duration = Duration::from_hours(1);
+/// The settings that a server has, before they are compared with a specification.
+const PARAMETERS: &str = "parameters";
 /// The smallest disk, in GiB.
 const SMALLEST_DISK: u64 = 20;
 /// The longest time that backups are kept, in days.
@@ -90,6 +100,36 @@ fn server_of(settings: &str) -> &str {
     settings.rsplit_once("-v").map_or(settings, |(server, _)| server)
 }
 
+/// How a server is that has this status.
+fn health(status: &str) -> Health {
+    match status {
+        "available"
+        | "backing-up"
+        | "configuring-enhanced-monitoring"
+        | "configuring-iam-database-auth"
+        | "configuring-log-exports"
+        | "storage-initialization"
+        | "storage-optimization" => Health::Ready,
+        "stopped" | "stopping" => Health::Stopped,
+        // These are put right by a change: of a setting, or of the size of the disk.
+        "incompatible-option-group" | "incompatible-parameters" | "storage-full" => Health::Unhealthy,
+        "failed"
+        | "inaccessible-encryption-credentials"
+        | "inaccessible-encryption-credentials-recoverable"
+        | "incompatible-create"
+        | "incompatible-network"
+        | "incompatible-restore"
+        | "insufficient-capacity"
+        | "restore-error" => Health::Broken,
+        _ => Health::Transient,
+    }
+}
+
+/// Whether a server of this status takes a change.
+fn takes_changes(status: &str) -> bool {
+    matches!(status, "available" | "storage-initialization" | "storage-optimization")
+}
+
 fn describe(server: &DbInstance) -> Option<Object> {
     let mut object = object(&server.tag_list, KindName::POSTGRES, &server.identifier, &server.instance_create_time)?;
     if server.status == "deleting" {
@@ -97,8 +137,10 @@ fn describe(server: &DbInstance) -> Option<Object> {
         object.health = Health::Incomplete;
         return Some(object);
     }
-    if object.health == Health::Ready && matches!(server.status.as_str(), "stopped" | "stopping") {
-        object.health = Health::Stopped;
+    match health(&server.status) {
+        Health::Broken => object.health = Health::Broken,
+        other if object.health == Health::Ready => object.health = other,
+        _ => {}
     }
     let port: u16 = server.endpoint.port.parse().unwrap_or(5432);
     object.attributes.insert("host".to_owned(), server.endpoint.address.as_str().into());
@@ -122,6 +164,29 @@ pub(super) fn relate(objects: &mut [Object]) {
             links.into_iter().map(|id| networks.get(&id).cloned().unwrap_or(id)).collect::<BTreeSet<String>>()
         });
         object.links = named;
+    }
+}
+
+/// Turns the settings that a server has into those of its specification, as that writes them, where they differ from it.
+pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+    let Some(Value::Object(mut present)) = object.actual.remove(PARAMETERS) else { return };
+    let Ok(believed) = serde_json::from_value::<PostgresSpec>(Value::Object(spec.clone())) else { return };
+    let mut seen = Map::new();
+    for (name, wanted) in settings(&believed) {
+        let there = present.remove(&name);
+        let same = there.as_ref().is_some_and(|there| *there == *wanted);
+        match (believed.settings.get(&name), there) {
+            (Some(written), _) if same => drop(seen.insert(name, written.clone())),
+            (None, _) if same => {}
+            (_, Some(there)) => drop(seen.insert(name, there)),
+            (Some(_), None) => {}
+            // The service has a value of its own for it.
+            (None, None) => drop(seen.insert(name, "default".into())),
+        }
+    }
+    seen.extend(present);
+    if seen != believed.settings {
+        object.actual.insert("settings".to_owned(), Value::Object(seen));
     }
 }
 
@@ -163,35 +228,50 @@ impl PostgresDriver {
         Ok(())
     }
 
-    /// A server with the settings that someone has set, when they are not those that it was given.
+    /// A server with the settings that someone has set, before they are compared with what the file says.
     async fn with_settings(&self, server: &DbInstance, mut object: Object) -> Result<Object> {
-        let mut present = Vec::new();
+        let mut present = BTreeMap::new();
         for group in &server.parameter_groups {
             let all = self.0.client.db_parameters(&group.name).await?;
             present.extend(all.into_iter().map(|one| (one.parameter_name, one.parameter_value)));
         }
-        if tag(&server.tag_list, SETTINGS) != Some(&digest(&present)?) {
-            present.retain(|(name, _)| name != FORCE_SSL);
-            object.actual.insert("settings".to_owned(), json!(BTreeMap::from_iter(present)));
-        }
+        object.actual.insert(PARAMETERS.to_owned(), json!(present));
         Ok(object)
     }
 
-    /// A server that has come to rest, with nothing left to do.
-    async fn available(&self, name: &str) -> Result<DbInstance> {
+    /// A server whose status is one of those that are waited for. One that does not show yet was made just now.
+    async fn wait(&self, name: &str, is_there: impl Fn(&DbInstance) -> bool) -> Result<DbInstance> {
         let look = || async {
-            let found = self.0.client.db_instance(name).await?;
-            let server = found.ok_or_else(|| Error::new(format!("aws: the database `{name}` is gone")))?;
-            let pending = server.pending_modified_values.as_object().is_some_and(|values| !values.is_empty());
-            match server.status.as_str() {
-                "failed" | "incompatible-parameters" | "incompatible-network" | "storage-full" => {
-                    Err(Error::new(format!("aws: the database `{name}` is {}", server.status)))
-                }
-                "available" if !pending => Ok(Some(server)),
-                _ => Ok(None),
+            let Some(server) = self.0.client.db_instance(name).await? else { return Ok(None) };
+            if is_there(&server) {
+                return Ok(Some(server));
             }
+            if health(&server.status) == Health::Broken || server.status.starts_with("incompatible-") {
+                return Err(Error::new(format!("aws: the database `{name}` is in the state `{}`", server.status)));
+            }
+            Ok(None)
         };
-        self.0.settle(&format!("the database `{name}`"), look).await
+        self.0.settle_within(SETTLE, &format!("the database `{name}`"), look).await
+    }
+
+    /// A server that works, with nothing left to do.
+    async fn available(&self, name: &str) -> Result<DbInstance> {
+        let idle =
+            |server: &DbInstance| !server.pending_modified_values.as_object().is_some_and(|values| !values.is_empty());
+        self.wait(name, |server| takes_changes(&server.status) && idle(server)).await
+    }
+
+    /// A server that can be changed, started if it stands still; its settings or the size of its disk may be what is wrong with it.
+    async fn changeable(&self, name: &str) -> Result<DbInstance> {
+        let rests = |server: &DbInstance| {
+            takes_changes(&server.status) || server.status == "stopped" || health(&server.status) == Health::Unhealthy
+        };
+        let server = self.wait(name, rests).await?;
+        if server.status != "stopped" {
+            return Ok(server);
+        }
+        self.0.client.start_db_instance(name).await?;
+        self.available(name).await
     }
 
     /// The login that owns everything, and the one database. There may be neither.
@@ -251,8 +331,7 @@ impl Driver for PostgresDriver {
         or_there(client.create_db_subnet_group(&name, &subnets, &part).await).map_err(wrong)?;
         let settings = settings_name(request.token, spec.version);
         self.settle_settings(&settings, &spec, &part).await.map_err(wrong)?;
-        let network = request.need(KindName::NETWORK);
-        let group = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+        let group = request.default_group()?;
         let (user, password) = Self::owner(request, &spec)?;
         // What the file names is made at once; the subnet decides about the zone.
         needed(request, &Address::subnet(&spec.subnet))?;
@@ -276,6 +355,11 @@ impl Driver for PostgresDriver {
         self.0.made(self, request).await
     }
 
+    async fn settled(&self, object: &Object) -> Result<Object> {
+        let rests = |server: &DbInstance| health(&server.status) != Health::Transient;
+        rested(object, describe(&self.wait(&object.id, rests).await?))
+    }
+
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let mut spec: PostgresSpec = request.resource.spec()?;
         let (client, wrong) = (&self.0.client, |error| explain(error, request.resource));
@@ -285,10 +369,7 @@ impl Driver for PostgresDriver {
             self.remove(name, None).await?;
             return self.create(&Request { token: &object.token, ..request.clone() }).await;
         }
-        if object.health == Health::Stopped {
-            client.start_db_instance(name).await.map_err(wrong)?;
-        }
-        let present = self.available(name).await?;
+        let present = self.changeable(name).await?;
         let database = spec.databases.keys().next().map_or("", String::as_str);
         let (user, password) = Self::owner(request, &spec)?;
         if present.master_username != user || present.db_name != database {
@@ -300,7 +381,12 @@ impl Driver for PostgresDriver {
             .hint("make a new service under another name, and move the data"));
         }
         // Both may have grown outside of infra, and never go back.
-        spec.disk_gb = spec.disk_gb.max(present.allocated_storage.parse().unwrap_or(0));
+        let disk_gb = present.allocated_storage.parse().unwrap_or(0);
+        if present.status == "storage-full" && spec.disk_gb <= disk_gb {
+            return Err(Error::new(format!("aws: the disk of the database `{name}` is full: it has {disk_gb} GB"))
+                .hint("ask for a larger `disk_size` in the file"));
+        }
+        spec.disk_gb = spec.disk_gb.max(disk_gb);
         let version = present.engine_version.split('.').next().and_then(|version| version.parse().ok());
         let upgraded = version.is_none_or(|version: u32| version < spec.version);
         spec.version = spec.version.max(version.unwrap_or(0));
@@ -308,9 +394,12 @@ impl Driver for PostgresDriver {
         let mut part = Account::tags(request);
         part.insert(PART.to_owned(), SUBNETS_PART.to_owned());
         self.settle_settings(&settings, &spec, &part).await.map_err(wrong)?;
+        if present.status.starts_with("incompatible-") {
+            client.reboot_db_instance(name).await.map_err(wrong)?;
+            self.available(name).await?;
+        }
         self.reach(name, request).await.map_err(wrong)?;
-        let network = request.need(KindName::NETWORK);
-        let group = network.and_then(|network| network.attribute(DEFAULT_GROUP)).unwrap_or_default();
+        let group = request.default_group()?;
         let mut fields = json!({
             "DBInstanceIdentifier": name, "ApplyImmediately": true, "VpcSecurityGroupIds": { "VpcSecurityGroupId": [group] }, "DBInstanceClass": spec.class,
             "AllocatedStorage": spec.disk_gb, "StorageType": spec.disk_type, "PubliclyAccessible": spec.public,
@@ -344,13 +433,18 @@ impl Driver for PostgresDriver {
 
     async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
         let server = self.0.client.db_instance(id).await?;
-        // A server in another state than these has no data yet, or cannot be copied any more.
-        let copied = server.is_some_and(|server| {
-            !matches!(server.status.as_str(), "creating" | "deleting" | "failed")
-                && !server.status.starts_with("incompatible-")
-        });
-        if !copied {
+        let status = server.as_ref().map_or("deleting", |server| server.status.as_str());
+        // One has no data yet, and of the other one a copy was made or not when its removal began.
+        if matches!(status, "creating" | "deleting") {
             return self.remove(id, None).await.map(|()| None);
+        }
+        if health(status) == Health::Broken {
+            let message = format!(
+                "aws: the database `{id}` is in the state `{status}`, in which the service makes no last snapshot of it"
+            );
+            return Err(Error::new(message)
+                .hint("put it right in the console, or restore its automated backup into another server, then run the command again")
+                .hint("`--allow-data-loss` removes it and its automated backups without a copy"));
         }
         let snapshot = format!("{id}-final-{}", Clock::System.now().strftime("%Y%m%d%H%M%S"));
         self.remove(id, Some(&snapshot)).await?;
@@ -379,7 +473,7 @@ impl PostgresDriver {
             self.0.remove(|| client.delete_db_instance(id, snapshot)).await?;
         }
         let gone = || async { Ok(client.db_instance(id).await?.is_none().then_some(())) };
-        self.0.settle(&format!("the end of the database `{id}`"), gone).await?;
+        self.0.settle_within(SETTLE, &format!("the end of the database `{id}`"), gone).await?;
         self.remove_settings(id, None).await?;
         self.0.remove(|| client.delete_db_subnet_group(id)).await
     }
@@ -422,9 +516,62 @@ fn backups(spec: &PostgresSpec, fields: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, Value, json};
 
-    use super::setting;
+    use super::{compare, health, setting};
+    use crate::{
+        provider::{Health, Object},
+        resource::Terms,
+    };
+
+    /// What is seen of the settings of a server with these parameters, that should have these settings.
+    fn seen(settings: &Value, parameters: Value) -> Option<Value> {
+        let spec = json!({
+            "version": 16, "cores": 2, "memory_mb": 4096, "disk_gb": 20, "subnet": "a", "public": false,
+            "settings": settings, "users": {}, "databases": {},
+        });
+        let mut object = Object {
+            environment: "dev".into(),
+            address: "postgres.main".parse().unwrap(),
+            project: String::new(),
+            id: "infra-1".into(),
+            token: String::new(),
+            created: 0,
+            health: Health::Ready,
+            terms: Terms::default(),
+            attributes: Map::new(),
+            actual: Map::from_iter([("parameters".to_owned(), parameters)]),
+            links: None,
+        };
+        compare(spec.as_object().unwrap(), &mut object);
+        assert!(!object.actual.contains_key("parameters"));
+        object.actual.remove("settings")
+    }
+
+    #[test]
+    fn settings_that_differ_are_shown_beside_those_of_the_file_as_the_file_writes_them() {
+        let none = json!({});
+        assert_eq!(seen(&none, json!({ "rds.force_ssl": "0" })), None);
+        assert_eq!(seen(&none, json!({ "rds.force_ssl": "1" })), Some(json!({ "rds.force_ssl": "1" })));
+        assert_eq!(seen(&none, json!({})), Some(json!({ "rds.force_ssl": "default" })));
+        let file = json!({ "work_mem": "64MB", "jit": "off" });
+        let same = json!({ "rds.force_ssl": "0", "work_mem": "65536", "jit": "0" });
+        assert_eq!(seen(&file, same), None);
+        let changed = json!({ "rds.force_ssl": "0", "work_mem": "4096", "jit": "0", "random_page_cost": "2" });
+        assert_eq!(seen(&file, changed), Some(json!({ "work_mem": "4096", "jit": "off", "random_page_cost": "2" })));
+        assert_eq!(seen(&file, json!({ "rds.force_ssl": "0", "jit": "0" })), Some(json!({ "jit": "off" })));
+        let strict = json!({ "rds.force_ssl": true });
+        assert_eq!(seen(&strict, json!({ "rds.force_ssl": "1" })), None);
+    }
+
+    #[test]
+    fn a_server_that_does_not_work_is_not_ready() {
+        assert_eq!(health("storage-optimization"), Health::Ready);
+        assert_eq!(health("modifying"), Health::Transient);
+        assert_eq!(health("stopping"), Health::Stopped);
+        assert_eq!(health("incompatible-parameters"), Health::Unhealthy);
+        assert_eq!((health("failed"), health("incompatible-network")), (Health::Broken, Health::Broken));
+    }
 
     #[test]
     fn settings_are_numbers_in_the_units_of_the_server() {

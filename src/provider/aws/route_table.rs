@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Account, Driver, Object, Request, explain, needed, network::ANYWHERE, object, or_there};
+use super::{Account, Driver, Object, Request, explain, needed, network::ANYWHERE, not_made, object, or_there};
 use crate::{
     cloud::aws::{
         AwsError,
         ec2::{Route, RouteTable},
     },
-    error::Result,
+    error::{Error, Result},
     name::Name,
     resource::{KindName, RouteTableSpec},
 };
@@ -88,6 +88,18 @@ impl Account {
 /// Route tables: everything goes through the gateway.
 pub(super) struct RouteTableDriver(pub(super) Account);
 
+impl RouteTableDriver {
+    /// A table with its way to the world, and the tag that says so.
+    async fn complete(&self, table: &RouteTable, request: &Request<'_>) -> Result<Object> {
+        let spec: RouteTableSpec = request.resource.spec()?;
+        let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
+        let led = self.0.lead(table, Way::Nat(gateway)).await;
+        led.map_err(|error| explain(error, request.resource))?;
+        self.0.finish(&table.route_table_id).await?;
+        self.0.made(self, request).await
+    }
+}
+
 #[async_trait]
 impl Driver for RouteTableDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -98,17 +110,19 @@ impl Driver for RouteTableDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: RouteTableSpec = request.resource.spec()?;
-        let wrong = |error| explain(error, request.resource);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
-        let gateway = &needed(request, &KindName::GATEWAY.named(&spec.gateway))?.id;
         let tags = Account::tags(request);
         let call = self.0.client.create_route_table().vpc_id(network).client_token(request.token);
-        let made = call.tags("route-table", &tags).send().await.map_err(wrong)?;
+        let made = call.tags("route-table", &tags).send().await;
+        let made = made.map_err(|error| not_made(error, request.resource))?;
         let id = made.pointer("/routeTable/routeTableId").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let table = RouteTable { route_table_id: id.clone(), ..RouteTable::default() };
-        self.0.lead(&table, Way::Nat(gateway)).await.map_err(wrong)?;
-        self.0.finish(&id).await?;
-        self.0.made(self, request).await
+        self.complete(&RouteTable { route_table_id: id, ..RouteTable::default() }, request).await
+    }
+
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        let found = self.0.client.list::<RouteTable>(&[("route-table-id", &object.id)]).await?;
+        let table = found.first().ok_or_else(|| Error::new(format!("aws: `{}` is gone", object.address)))?;
+        self.complete(table, request).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {

@@ -2,7 +2,7 @@
 
 use crate::resource::{
     Field,
-    FieldChange::{InPlace, Refused, Replace, Restart},
+    FieldChange::{Ignored, InPlace, Refused, Replace, Restart},
     KindName, Link, LinkChange, Rules,
 };
 
@@ -12,6 +12,16 @@ const FIXED: &str = "it never changes";
 const FIRST_BOOT: &str = "it is read at the first boot only";
 /// What the class of machines says.
 const BY_CLASS: &str = "the class says it";
+/// What the template of a group says.
+const BY_TEMPLATE: &str = "a template never changes, and another version of it is seen";
+/// What addresses belong to.
+const REGIONAL: &str = "addresses belong to the whole region";
+/// What a network is called.
+const NAMELESS: &str = "nothing is called by it";
+/// What earlier versions wrote down.
+const EARLIER: &str = "only earlier versions have it";
+/// What the range of a subnet was chosen by.
+const CHOSEN: &str = "the range is chosen once, when the subnet is created";
 /// What an object never leaves.
 const STAYS: &str = "it never leaves it";
 /// What is seen by what it points to.
@@ -43,8 +53,7 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
     }
 }
 
-const ADDRESS: Rules =
-    Rules { fields: &[Field::unseen("zone", InPlace, "addresses belong to the whole region")], links: &[] };
+const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Ignored(REGIONAL), REGIONAL)], links: &[] };
 
 const DISK: Rules = Rules {
     fields: &[
@@ -77,15 +86,15 @@ const INSTANCE_GROUP: Rules = Rules {
         Field::unseen("zones", InPlace, BY_LINK),
         Field::unseen("max_unavailable", InPlace, "it is sent with each change"),
         Field::unseen("max_expansion", InPlace, "it is sent with each change"),
-        Field::unseen("service_account", InPlace, "the service has its own role"),
+        Field::unseen("service_account", InPlace, BY_TEMPLATE),
         Field::seen("health_check", InPlace),
         Field::seen("machine", InPlace),
     ],
     links: &[
         Link::unseen(KindName::NETWORK, LinkChange::Replace, STAYS),
         Link::seen(KindName::SUBNET, LinkChange::InPlace),
-        Link::unseen(KindName::SECURITY_GROUP, LinkChange::InPlace, "the template that names it is compared"),
-        Link::unseen(KindName::SERVICE_ACCOUNT, LinkChange::InPlace, "the template that names it is compared"),
+        Link::unseen(KindName::SECURITY_GROUP, LinkChange::InPlace, BY_TEMPLATE),
+        Link::unseen(KindName::SERVICE_ACCOUNT, LinkChange::InPlace, BY_TEMPLATE),
         Link::unseen(KindName::ROLE_BINDING, LinkChange::Keep, "it belongs to the account"),
         Link::unseen(KindName::ROUTE_TABLE, LinkChange::Keep, "it belongs to the subnet"),
     ],
@@ -102,10 +111,10 @@ const LOAD_BALANCER: Rules = Rules {
 
 const NETWORK: Rules = Rules {
     fields: &[
-        Field::unseen("name", InPlace, "nothing depends on it"),
+        Field::unseen("name", Ignored(NAMELESS), NAMELESS),
         Field::seen("cidrs", InPlace),
         Field::seen("ssh_from", InPlace),
-        Field::unseen("cidr", InPlace, "only earlier versions have it"),
+        Field::unseen("cidr", Ignored(EARLIER), EARLIER),
     ],
     links: &[],
 };
@@ -150,7 +159,7 @@ const SECURITY_GROUP: Rules = Rules {
 const SUBNET: Rules = Rules {
     fields: &[
         Field::unseen("cidr", Refused(BESIDE), FIXED),
-        Field::unseen("prefix", InPlace, "it is chosen once"),
+        Field::unseen("prefix", Ignored(CHOSEN), CHOSEN),
         Field::unseen("zone", Refused(BESIDE), FIXED),
     ],
     links: &[
@@ -163,7 +172,7 @@ const VM: Rules = Rules {
     fields: &[
         Field::unseen("image", Replace, "the newest image of a family is another one each week"),
         Field::unseen("cores", InPlace, BY_CLASS),
-        Field::unseen("core_fraction", InPlace, BY_CLASS),
+        Field::unseen("core_fraction", Ignored(BY_CLASS), BY_CLASS),
         Field::unseen("memory_mb", InPlace, BY_CLASS),
         Field::unseen("disk_gb", InPlace, GROWN).growing(),
         Field::unseen("subnet", Replace, FIXED),

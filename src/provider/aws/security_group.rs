@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Driver, Object, Request, explain, needed, network::ANYWHERE, object, or_there};
+use super::{Account, Driver, Object, Request, explain, needed, network::ANYWHERE, not_made, object, or_there};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -130,23 +130,37 @@ impl Account {
             let surplus = there.iter().filter(|rule| !wanted.contains(&Rule::single(rule)));
             surplus.map(|rule| rule.security_group_rule_id.clone()).collect::<Vec<String>>()
         };
-        let gone = |result: Result<Value, AwsError>| match result {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        };
         let (inside, out) = (surplus(inward, &inside), surplus(&outward, &out));
-        if !inside.is_empty() {
-            gone(client.revoke_ingress().group_id(group).security_group_rule_id(inside).send().await)?;
-        }
-        if !out.is_empty() {
-            gone(client.revoke_egress().group_id(group).security_group_rule_id(out).send().await)?;
-        }
+        let close = |ids: Vec<String>| client.revoke_ingress().group_id(group).security_group_rule_id(ids).send();
+        revoke(inside, close).await?;
+        let close = |ids: Vec<String>| client.revoke_egress().group_id(group).security_group_rule_id(ids).send();
+        revoke(out, close).await?;
         Ok(())
     }
 }
 
 /// Security groups beside those of the network: they open ports of some machines to the world.
 pub(super) struct SecurityGroupDriver(pub(super) Account);
+
+/// Revokes rules by their ids: all at once, or one by one where one of them is gone already, since the call is refused as a whole.
+async fn revoke<F: Future<Output = Result<Value, AwsError>>>(
+    ids: Vec<String>, call: impl Fn(Vec<String>) -> F,
+) -> Result<(), AwsError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    match call(ids.clone()).await {
+        Err(error) if error.is_not_found() => {}
+        done => return done.map(drop),
+    }
+    for id in ids {
+        match call(vec![id]).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 fn opened(spec: &SecurityGroupSpec) -> BTreeSet<Rule> {
     spec.ports.iter().map(|port| Rule::tcp(*port, ANYWHERE)).collect()
@@ -164,6 +178,16 @@ pub(super) fn describe(group: &SecurityGroup) -> Option<Object> {
     Some(object)
 }
 
+impl SecurityGroupDriver {
+    /// A group with its rules, and the tag that says so.
+    async fn complete(&self, id: &str, request: &Request<'_>, spec: &SecurityGroupSpec) -> Result<Object> {
+        let settled = self.0.settle_rules(id, &opened(spec)).await;
+        settled.map_err(|error| explain(error, request.resource))?;
+        self.0.finish(id).await?;
+        self.0.made(self, request).await
+    }
+}
+
 #[async_trait]
 impl Driver for SecurityGroupDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -174,7 +198,6 @@ impl Driver for SecurityGroupDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SecurityGroupSpec = request.resource.spec()?;
-        let wrong = |error| explain(error, request.resource);
         let network = &needed(request, &KindName::NETWORK.named(&spec.network))?.id;
         let tags = Account::tags(request);
         // The name must be free in the network: the token makes it so.
@@ -182,10 +205,13 @@ impl Driver for SecurityGroupDriver {
         let call = self.0.client.create_security_group().group_name(&group_name).vpc_id(network);
         let call = call.group_description("ports that infra opens to the world").tags("security-group", &tags);
         let find = || self.0.id_of(self, request);
-        let id = self.0.make(|| call.clone().send(), "/groupId", find).await.map_err(wrong)?;
-        self.0.settle_rules(&id, &opened(&spec)).await.map_err(wrong)?;
-        self.0.finish(&id).await?;
-        self.0.made(self, request).await
+        let id = self.0.make(|| call.clone().send(), "/groupId", find).await;
+        let id = id.map_err(|error| not_made(error, request.resource))?;
+        self.complete(&id, request, &spec).await
+    }
+
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        self.complete(&object.id, request, &request.resource.spec()?).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {

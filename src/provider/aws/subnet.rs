@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Account, Driver, Object, Request, explain, object, or_there, ranges};
+use super::{Account, Driver, Object, Request, explain, not_made, object, or_there, ranges};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -100,6 +100,16 @@ impl SubnetDriver {
     }
 }
 
+impl SubnetDriver {
+    /// A subnet with its route table, and the tag that says so.
+    async fn complete(&self, id: &str, request: &Request<'_>) -> Result<Object> {
+        let joined = self.join(id, request.need(KindName::ROUTE_TABLE)).await;
+        joined.map_err(|error| explain(error, request.resource))?;
+        self.0.finish(id).await?;
+        self.0.made(self, request).await
+    }
+}
+
 #[async_trait]
 impl Driver for SubnetDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -110,12 +120,13 @@ impl Driver for SubnetDriver {
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: SubnetSpec = request.resource.spec()?;
-        let wrong = |error| explain(error, request.resource);
         let network = &request.need(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?.id;
-        let id = self.make(request, &spec, network).await.map_err(wrong)?;
-        self.join(&id, request.need(KindName::ROUTE_TABLE)).await.map_err(wrong)?;
-        self.0.finish(&id).await?;
-        self.0.made(self, request).await
+        let id = self.make(request, &spec, network).await.map_err(|error| not_made(error, request.resource))?;
+        self.complete(&id, request).await
+    }
+
+    async fn resume(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
+        self.complete(&object.id, request).await
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
