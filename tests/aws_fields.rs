@@ -1,25 +1,33 @@
 //! Each cell of the tables of AWS, tried: a change of the file that is made in place, and a change made outside of infra that is
 //! seen and put right.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use infra::{
     cloud::aws::{
-        ec2::{Address, Instance, InternetGateway, LaunchTemplate, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
+        ec2::{
+            Address, Instance, InternetGateway, LaunchTemplate, Permission, RouteTable, SecurityGroup, Subnet, Volume,
+            Vpc,
+        },
         route53::{Record, RecordSet},
     },
     config::ProviderName,
-    plan::{Action, Change, Known, diff},
+    plan::{Action, Change},
     provider::{self, Provider as _},
     resource::{Drift, FieldChange, KindName},
-    state::Store,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     aws::{apply, destroy, load, machine},
     contract::everything,
-    support::{commands::owner, moto::Moto},
+    support::{
+        commands::{self, owner},
+        moto::Moto,
+    },
 };
 
 /// Seen fields and links, each with what a plan changes when they differ.
@@ -56,16 +64,7 @@ const DRIFTS: &[(&str, &str, &str)] = &[
 /// Fields that are changed in place, each with an edit of the file: several may share one.
 const CHANGES: &[(&[&str], &str, &str)] = &[
     (
-        &[
-            "disk.size_gb",
-            "disk.disk_type",
-            "vm.cores",
-            "vm.memory_mb",
-            "vm.class",
-            "vm.disk_gb",
-            "vm.disk_type",
-            "vm.core_fraction",
-        ],
+        &["disk.size_gb", "disk.disk_type", "vm.cores", "vm.memory_mb", "vm.class", "vm.disk_gb", "vm.disk_type"],
         "db: {resources: {memory: 4, secondary_disk_size: 5}}",
         "db: {resources: {cores: 4, core_fraction: 50, memory: 8, disk_size: 12, disk_type: gp2, secondary_disk_size: 8}}",
     ),
@@ -107,31 +106,88 @@ const CHANGES: &[(&[&str], &str, &str)] = &[
     (&["dns_zone.records"], "{name: db, to: db}", "{name: store, to: db, ttl: 60}"),
 ];
 
-/// Fields that a file cannot change alone.
+/// Fields that are tried by themselves, or that a file cannot change alone.
 const NEVER_ALONE: &[&str] = &[
-    // These are tried by themselves.
+    // `aws_a_network_grows_by_what_the_file_names`
     "network.cidrs",
+    // `scaled`
     "instance_group.count",
-    "network.name",
-    "network.cidr",
-    "address.zone",
+    // Not tried yet.
+    "instance_group.service_account",
+    // There is one gateway.
     "route_table.gateway",
-    "subnet.prefix",
     // The ports are in the name: others are another group.
     "security_group.ports",
     // It goes with the subnet, which is refused.
     "postgres.public",
-    "instance_group.service_account",
 ];
+
+/// What a cloud has, without what differs between two clouds that were made from one file: ids, addresses and times.
+async fn view(project: &Path, moto: &Moto, text: &str) -> BTreeMap<String, Value> {
+    let client = moto.client();
+    let (environment, provider) = load(project, moto, text);
+    let mut all = BTreeMap::new();
+    for object in provider.list(&owner(&environment)).await.unwrap() {
+        let links = object.links.as_ref().map(BTreeSet::len);
+        let actual = (object.address.kind != KindName::POSTGRES).then_some(&object.actual);
+        all.insert(object.address.to_string(), json!({ "health": object.health, "links": links, "actual": actual }));
+    }
+    let volumes = client.list::<Volume>(&[]).await.unwrap();
+    let shape = |id: &str| {
+        volumes.iter().find(|volume| volume.volume_id == id).map(|volume| json!([volume.size, volume.volume_type]))
+    };
+    let groups = client.list::<SecurityGroup>(&[]).await.unwrap();
+    let opened = |id: &str| {
+        let group = groups.iter().find(|group| group.group_id == id).unwrap();
+        let rule = |rule: &Permission| {
+            let from = rule.ip_ranges.iter().map(|range| range.cidr_ip.clone());
+            format!("{} {}-{} {:?}", rule.ip_protocol, rule.from_port, rule.to_port, from.collect::<BTreeSet<String>>())
+        };
+        group.ip_permissions.iter().map(rule).collect::<BTreeSet<String>>()
+    };
+    for instance in client.instances(&[("instance-state-name", "running")]).await.unwrap() {
+        let tag = |name: &str| instance.tag_set.iter().find(|tag| tag.key == name).map(|tag| tag.value.clone());
+        // The machines of groups are those of the first version of their template: moto makes no others.
+        let Some(address) = tag("infra-id") else { continue };
+        let mapped = instance.block_device_mapping.iter().map(|mapping| format!("{:?}", shape(&mapping.ebs.volume_id)));
+        let machine = json!({
+            "class": instance.instance_type, "volumes": mapped.collect::<BTreeSet<String>>(), "image": instance.image_id,
+            "public": !instance.ip_address.is_empty(),
+            "opened": instance.groups().into_iter().flat_map(opened).collect::<BTreeSet<String>>(),
+        });
+        all.insert(format!("{address} as a machine"), machine);
+    }
+    for group in client.auto_scaling_groups(None).await.unwrap() {
+        let template = &group.launch_template;
+        let data = client.template_version(&template.launch_template_id, &template.version).await.unwrap();
+        let data = data.launch_template_data;
+        let class = json!([data.instance_type, group.min_size, group.max_size, group.desired_capacity]);
+        all.insert("group".into(), class);
+    }
+    for server in client.db_instances().await.unwrap() {
+        let mut settings = BTreeMap::new();
+        for group in &server.parameter_groups {
+            let parameters = client.db_parameters(&group.name).await.unwrap().into_iter();
+            settings.extend(parameters.map(|one| (one.parameter_name, one.parameter_value)));
+        }
+        let version = server.engine_version.split('.').next().map(str::to_owned);
+        let backup = json!([server.preferred_backup_window, server.backup_retention_period]);
+        let machine = json!([server.class, server.allocated_storage, server.storage_type, server.publicly_accessible]);
+        all.insert("database".into(), json!([machine, version, backup, settings]));
+    }
+    for zone in client.hosted_zones().await.unwrap() {
+        let records = client.record_sets(zone.short_id()).await.unwrap();
+        let named = records.iter().filter(|records| records.r#type != "SOA" && records.r#type != "NS");
+        let named: BTreeSet<String> = named.map(|one| format!("{} {} {}", one.name, one.r#type, one.ttl)).collect();
+        all.insert(zone.name, json!(named));
+    }
+    all
+}
 
 /// The changes of a plan, without what stays.
 async fn changes(project: &Path, moto: &Moto, text: &str) -> Vec<Change> {
     let (environment, provider) = load(project, moto, text);
-    let observed = provider.list(&owner(&environment)).await.unwrap();
-    let state = Store::new(project, &environment.name).read().await.unwrap();
-    let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
-    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: provider.policy() };
-    let mut changes = diff(&provider.resources(&environment), known).unwrap();
+    let mut changes = commands::changes(project, &environment, &provider, false).await.unwrap();
     changes.retain(|change| change.action != Action::Keep);
     for change in &changes {
         println!("{} {}: {} {:?}", change.action.sign(), change.address, change.reason, change.fields());
@@ -208,8 +264,15 @@ async fn aws_fields_are_changed_in_place() {
     }
     assert!(!plan.iter().any(|change| change.action == Action::Replace), "nothing is replaced");
     apply(project, &moto, &second).await;
-    // What is seen is as the file says now, in the cloud too.
+    // What is seen is as the file says now, in the cloud too: as in one that was made from this file.
     assert!(changes(project, &moto, &second).await.is_empty());
+    let (other_folder, other) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    apply(other_folder.path(), &other, &second).await;
+    let (changed, new) = (view(project, &moto, &second).await, view(other_folder.path(), &other, &second).await);
+    assert_eq!(changed.keys().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>());
+    for (name, new) in &new {
+        assert_eq!(&changed[name], new, "{name} is another one than when it is created so");
+    }
     let server = moto.client().db_instances().await.unwrap().remove(0);
     assert!(server.engine_version.starts_with("16") && server.allocated_storage == "30", "{server:?}");
     let groups = moto.client().db_parameter_groups().await.unwrap();

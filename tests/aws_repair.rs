@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     aws::{FILE, apply, destroy, load, machine},
     support::{
-        commands::{disks, owner, settle},
+        commands::{changes, disks, owner, settle},
         moto::Moto,
     },
 };
@@ -25,11 +25,7 @@ use crate::{
 /// What a plan would do, as `~ vm.web`.
 pub(crate) async fn planned(project: &Path, moto: &Moto, text: &str) -> Vec<String> {
     let (environment, provider) = load(project, moto, text);
-    let observed = provider.list(&owner(&environment)).await.unwrap();
-    let state = Store::new(project, &environment.name).read().await.unwrap();
-    let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
-    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: provider.policy() };
-    let changes = diff(&provider.resources(&environment), known).unwrap();
+    let changes = changes(project, &environment, &provider, false).await.unwrap();
     let changes = changes.iter().filter(|change| change.action != Action::Keep);
     let changes = changes.inspect(|change| println!("{} {}: {}", change.action.sign(), change.address, change.reason));
     changes.map(|change| format!("{} {}", change.action.sign(), change.address)).collect()

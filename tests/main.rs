@@ -14,6 +14,7 @@ mod aws_fields;
 mod aws_front;
 mod aws_groups;
 mod aws_repair;
+mod aws_states;
 mod aws_upgrade;
 mod canaries;
 mod checkouts;

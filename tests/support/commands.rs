@@ -30,12 +30,11 @@ pub(crate) fn environment(folder: &Path, text: &str) -> Environment {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// One command as a user would run it: state from the disk, plan, walk.
-pub(crate) async fn command(
+/// What the provider shows, as far as it differs from what the state knows, and what a command would do about it.
+pub(crate) async fn changes(
     project: &Path, environment: &Environment, cloud: &dyn Provider, destroy: bool,
-) -> Result<Tally> {
-    let store = Store::new(project, &environment.name);
-    let state = store.read().await?;
+) -> Result<Vec<Change>> {
+    let state = Store::new(project, &environment.name).read().await?;
     let mut observed = cloud.list(&owner(environment)).await?;
     for object in &mut observed {
         let mut entries = state.iter().flat_map(|state| state.resources.values());
@@ -45,8 +44,16 @@ pub(crate) async fn command(
     }
     let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
     let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
-    let known = Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() };
-    let plan = plan(environment, diff(&desired, known)?);
+    diff(&desired, Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() })
+}
+
+/// One command as a user would run it: state from the disk, plan, walk.
+pub(crate) async fn command(
+    project: &Path, environment: &Environment, cloud: &dyn Provider, destroy: bool,
+) -> Result<Tally> {
+    let store = Store::new(project, &environment.name);
+    let plan = plan(environment, changes(project, environment, cloud, destroy).await?);
+    let state = store.read().await?;
     let plan = Plan { data: if destroy { DataPolicy::of_removal(false) } else { plan.data }, ..plan };
     let vault = match &state {
         Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,

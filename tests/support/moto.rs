@@ -41,10 +41,14 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The call is refused.
     Refuse,
+    /// The call is refused with this code.
+    Code(&'static str),
 }
 
 /// Decides about a call's fault, given its action.
 type Faults = Box<dyn FnMut(&str) -> Option<Fault> + Send>;
+/// Changes an answer, given the action and the request.
+type Edit = Box<dyn FnMut(&str, &str, String) -> String + Send>;
 
 #[derive(Default)]
 struct Seen {
@@ -54,6 +58,7 @@ struct Seen {
     /// Requests that the service model does not allow.
     mistakes: Vec<String>,
     faults: Option<Faults>,
+    edit: Option<Edit>,
     /// What makes machines real, and the range of the network that they are in.
     machines: Option<(Arc<dyn Machines>, String)>,
     /// The machines that are real.
@@ -146,6 +151,16 @@ impl Moto {
     /// The passwords that database servers were given since the last time.
     pub(crate) fn passwords(&self) -> Vec<String> {
         std::mem::take(&mut self.seen().passwords)
+    }
+
+    /// Answers say something else from now on.
+    pub(crate) fn edit(&self, edit: impl FnMut(&str, &str, String) -> String + Send + 'static) {
+        self.seen().edit = Some(Box::new(edit));
+    }
+
+    /// Answers are moto's own again.
+    pub(crate) fn no_edit(&self) {
+        self.seen().edit = None;
     }
 
     /// Machines are real from now on, in one network of this range.
@@ -592,7 +607,15 @@ async fn forward(
     match fault {
         Some(Fault::Throttle) => return refuse(503, "RequestLimitExceeded"),
         Some(Fault::Refuse) => return refuse(400, "UnauthorizedOperation"),
+        Some(Fault::Code(code)) => return refuse(400, code),
         _ => {}
+    }
+    // moto attaches a volume to any number of machines.
+    if action == "AttachVolume" {
+        let query = format!("Action=DescribeVolumes&Version=2016-11-15&VolumeId.1={}", field(&text, "VolumeId"));
+        if element(&proxy.ask("ec2", &query).await, "status").is_some_and(|status| status == "in-use") {
+            return refuse(400, "VolumeInUse");
+        }
     }
     if let Some(answer) = unknown_to_moto(&action, &text) {
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
@@ -641,7 +664,11 @@ async fn forward(
         if action == "DescribeTargetHealth" && proxy.seen.lock().unwrap().unhealthy {
             answer = answer.replace("<State>healthy</State>", "<State>unhealthy</State>");
         }
-        bytes = Bytes::from(proxy.readdressed(answer));
+        answer = proxy.readdressed(answer);
+        if let Some(edit) = proxy.seen.lock().unwrap().edit.as_mut() {
+            answer = edit(&action, &text, answer);
+        }
+        bytes = Bytes::from(answer);
     }
     if fault == Some(Fault::LoseAnswer) {
         return Response::builder().status(502).body(Body::from("<html>bad gateway")).unwrap();
