@@ -496,7 +496,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_answer_is_lost_is_not_repeated_while_lists_lag() {
         let client = Client::new(Settings::default(), Sources::default()).unwrap();
-        let account = Account { client, settings: AwsSettings::default(), zone: String::new() };
+        let account = Account { client, settings: AwsSettings::default(), zone: String::new(), configured: false };
         let (calls, looks) = (AtomicU32::new(0), AtomicU32::new(0));
         let call = || async {
             calls.fetch_add(1, Ordering::SeqCst);
