@@ -7,7 +7,7 @@ use infra::{
     cloud::{
         aws::{
             self,
-            ec2::{NatGateway, RouteTable, SecurityGroup, Subnet, Tags, Vpc},
+            ec2::{NatGateway, RouteTable, SecurityGroup, Subnet, Tags, Volume, Vpc},
         },
         yandex,
     },
@@ -364,6 +364,11 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     moto.stop_databases().await;
     let exchanged = changed
         .replace("service_account: robots, resources: {memory: 2}", "service_account: robots, resources: {memory: 4}");
+    on_aws::apply(project, &moto, &exchanged.replace("disk_size: 30", "disk_size: 40")).await;
+    // Someone took the volume of a machine away.
+    let volume = client.list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0);
+    let machine = on_aws::machine(&moto, "dev-db").await.instance_id;
+    client.detach_volume().volume_id(&volume.volume_id).instance_id(&machine).send().await.unwrap();
     on_aws::apply(project, &moto, &exchanged.replace("disk_size: 30", "disk_size: 40")).await;
     on_aws::destroy(project, &moto).await;
     let sent = moto.parameters();
