@@ -365,10 +365,13 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     let exchanged = changed
         .replace("service_account: robots, resources: {memory: 2}", "service_account: robots, resources: {memory: 4}");
     on_aws::apply(project, &moto, &exchanged.replace("disk_size: 30", "disk_size: 40")).await;
-    // Someone took the volume of a machine away.
+    // Someone gave the volume of a machine to another one.
     let volume = client.list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0);
     let machine = on_aws::machine(&moto, "dev-db").await.instance_id;
     client.detach_volume().volume_id(&volume.volume_id).instance_id(&machine).send().await.unwrap();
+    let bastion = on_aws::machine(&moto, "dev-bastion").await.instance_id;
+    let call = client.attach_volume().volume_id(&volume.volume_id).instance_id(&bastion).device("/dev/sdf");
+    call.send().await.unwrap();
     on_aws::apply(project, &moto, &exchanged.replace("disk_size: 30", "disk_size: 40")).await;
     on_aws::destroy(project, &moto).await;
     let sent = moto.parameters();

@@ -373,6 +373,10 @@ impl Driver for InstanceGroupDriver {
         self.settled(name, request.environment.as_str()).await
     }
 
+    fn checks_machines(&self) -> bool {
+        true
+    }
+
     async fn finish(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
         let spec: InstanceGroupSpec = request.resource.spec()?;
         if let Some(check) = &spec.health_check {
