@@ -341,6 +341,9 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     moto.ask("ec2", &format!("{closed}&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0")).await;
     on_aws::apply(project, &moto, &file).await;
     on_aws::apply(project, &moto, &changed).await;
+    // A disk that is replaced leaves its machine first.
+    let disk = client.list::<Volume>(&[("tag:infra-id", "disk.db-data")]).await.unwrap().remove(0).volume_id;
+    provider.driver(KindName::DISK).unwrap().delete(&disk).await.unwrap();
     on_aws::apply(project, &moto, &changed.replace("nodes: 3", "nodes: 2")).await;
     // A network has one subnet more, and loses it again.
     let named = changed
