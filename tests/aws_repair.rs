@@ -302,7 +302,7 @@ async fn aws_every_kind_of_record_comes_to_rest_and_none_of_others_is_in_the_way
         ..RecordSet::default()
     };
     let sub = ours.iter().find(|one| one.name == "sub.example.org.").unwrap().clone();
-    client.change_record_sets(zone.short_id(), &[sub], &[alias.clone()]).await.unwrap();
+    client.change_record_sets(zone.short_id(), &[sub], std::slice::from_ref(&alias)).await.unwrap();
     assert_eq!(planned(project, &moto, &file).await, ["~ dns_zone.world"]);
     apply(project, &moto, &file).await;
     assert_eq!(kinds(&client.record_sets(zone.short_id()).await.unwrap()), kinds(&ours));

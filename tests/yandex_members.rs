@@ -37,8 +37,11 @@ enum Shows {
     Text(&'static str),
 }
 
-/// For each field of a machine, and for the group's own account: what of the file is changed, and what that shows.
-const CHANGES: &[(&str, &[(&str, &str)], Shows)] = &[
+/// A field, what of the file is changed for it, and what that shows.
+type Case = (&'static str, &'static [(&'static str, &'static str)], Shows);
+
+/// For each field of a machine, and for the group's own account.
+const CHANGES: &[Case] = &[
     (
         "image",
         &[(COUNT, "node_count: 1\n    image_family: ubuntu-2204-lts")],

@@ -88,7 +88,7 @@ enum Command {
 impl Command {
     async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
         match self {
-            Self::Apply(command) => command.run(ui, redactor, diff).await,
+            Self::Apply(command) => Box::pin(command.run(ui, redactor, diff)).await,
             Self::Destroy(command) => command.run(ui, redactor).await,
             Self::Plan(command) => command.run(ui, redactor).await,
             Self::Cost(command) => command.run(ui).await,

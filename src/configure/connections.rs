@@ -157,8 +157,10 @@ impl Pool {
             let reached = Target { host_keys: pins.accepted.clone(), known: pins.own, ..reached.clone() };
             let why_down = || self.provider.why_down(&target.id);
             let connect = async {
+                // On the heap: it is large, and every future that connects would have it inside.
+                let connecting = Box::pin(Ssh::connect(&reached, via.clone(), Instant::now() + BOOT, why_down));
                 tokio::select! {
-                    connected = Ssh::connect(&reached, via.clone(), Instant::now() + BOOT, why_down) => connected,
+                    connected = connecting => connected,
                     () = self.cancel.cancelled() => {
                         Err(Error::interrupted(format!("`{host}` was not reached before the command was stopped")))
                     }

@@ -302,7 +302,9 @@ fn left_as_it_is(resource: &Resource, known_spec: &mut Map<String, Value>, rules
         .filter(|(field, value)| rules.stays(field) && !value.is_null() && is_nothing(resource.spec.get(*field)))
         .map(|(field, _)| field.clone())
         .collect();
-    left.iter().for_each(|field| drop(known_spec.remove(field)));
+    for field in &left {
+        known_spec.remove(field);
+    }
     let names: Vec<&str> = left.iter().map(String::as_str).collect();
     (!left.is_empty()).then(|| format!("the file no longer has {}: the service keeps what it has", list(&names)))
 }

@@ -93,6 +93,7 @@ mod tests {
 
     #[test]
     fn a_process_that_nobody_has_reaped_is_gone() {
+        #[expect(clippy::disallowed_types, reason = "this test needs a process that ends")]
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let (own, deadline) = (Process::current(), std::time::Instant::now() + std::time::Duration::from_secs(10));
         let child_process = Process { id: child.id(), started: super::started(child.id()).unwrap(), ..own };

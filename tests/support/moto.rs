@@ -568,6 +568,27 @@ fn decode(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+impl Proxy {
+    /// Notes a call, with its parameters where it has them in its text, and says what goes wrong with it.
+    fn note(&self, action: &str, query: Option<&str>) -> Option<Fault> {
+        let mut seen = self.seen.lock().unwrap();
+        seen.actions.push(action.to_owned());
+        if let Some(text) = query {
+            let pairs: Vec<(String, String)> = text
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .map(|(name, value)| (name.to_owned(), decode(value)))
+                .collect();
+            let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+            seen.parameters.extend(pairs.iter().map(|(name, _)| format!("{action}.{}", first(name))));
+            seen.mistakes.extend(aws_model::check(&pairs));
+            let passwords = pairs.iter().filter(|(name, _)| name == "MasterUserPassword");
+            seen.passwords.extend(passwords.map(|(_, value)| value.clone()));
+        }
+        seen.faults.as_mut().and_then(|faults| faults(action))
+    }
+}
+
 async fn forward(
     State(proxy): State<Proxy>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes,
 ) -> Response<Body> {
@@ -580,23 +601,8 @@ async fn forward(
         .map_or(action, |(_, action)| action.to_owned());
     // Route 53 has paths instead of actions.
     let action = if action.is_empty() { format!("{method} {}", uri.path()) } else { action };
-    let fault = {
-        let mut seen = proxy.seen.lock().unwrap();
-        seen.actions.push(action.clone());
-        if uri.path() == "/" && headers.get("x-amz-target").is_none() {
-            let pairs: Vec<(String, String)> = text
-                .split('&')
-                .filter_map(|pair| pair.split_once('='))
-                .map(|(name, value)| (name.to_owned(), decode(value)))
-                .collect();
-            let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-            seen.parameters.extend(pairs.iter().map(|(name, _)| format!("{action}.{}", first(name))));
-            seen.mistakes.extend(aws_model::check(&pairs));
-            let passwords = pairs.iter().filter(|(name, _)| name == "MasterUserPassword");
-            seen.passwords.extend(passwords.map(|(_, value)| value.clone()));
-        }
-        seen.faults.as_mut().and_then(|faults| faults(&action))
-    };
+    let is_query = uri.path() == "/" && headers.get("x-amz-target").is_none();
+    let fault = proxy.note(&action, is_query.then_some(text.as_str()));
     let refuse = |status: u16, code: &str| {
         let body = format!(
             "<Response><Errors><Error><Code>{code}</Code><Message>out of order</Message></Error></Errors>\

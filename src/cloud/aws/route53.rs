@@ -276,7 +276,9 @@ impl Client {
             let mut page = self.names(Method::GET, &format!("/hostedzone/{id}/rrset"), &query, String::new()).await?;
             if let Some(items) = page.get_mut("ResourceRecordSets") {
                 let mut sets = typed::<Vec<RecordSet>>(items.take())?;
-                sets.iter_mut().for_each(|one| one.name = plain(&one.name));
+                for one in &mut sets {
+                    one.name = plain(&one.name);
+                }
                 all.extend(sets);
             }
             let text = |name: &str| page.get(name).and_then(Value::as_str).map(str::to_owned);

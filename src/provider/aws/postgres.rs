@@ -257,7 +257,7 @@ impl PostgresDriver {
     /// A server that works, with nothing left to do.
     async fn available(&self, name: &str) -> Result<DbInstance> {
         let idle =
-            |server: &DbInstance| !server.pending_modified_values.as_object().is_some_and(|values| !values.is_empty());
+            |server: &DbInstance| server.pending_modified_values.as_object().is_none_or(serde_json::Map::is_empty);
         self.wait(name, |server| takes_changes(&server.status) && idle(server)).await
     }
 

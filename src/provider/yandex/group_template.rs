@@ -1,6 +1,6 @@
 //! What the machines of an instance group are made from, and how that is compared with what the service has.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     account::{Account, needed, object_name},
@@ -128,7 +128,7 @@ fn without_nothing(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(Map::from_iter(fields.map(|(name, value)| (name.clone(), without_nothing(value)))))
+            Value::Object(fields.map(|(name, value)| (name.clone(), without_nothing(value))).collect())
         }
         Value::Array(items) => items.iter().map(without_nothing).collect(),
         value => value.clone(),
