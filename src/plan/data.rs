@@ -265,12 +265,11 @@ mod tests {
         let intent = Intent { token: "t".into(), spec: db.spec.clone(), needs: Vec::new() };
         let ours = BTreeMap::from([(db.address.clone(), intent)]);
         let wanted = std::slice::from_ref(&db);
-        for (pending, lost) in
-            [(&ours, Vec::new()), (&BTreeMap::new(), vec!["postgres.main (the whole server)".to_owned()])]
-        {
+        let stranger = (&BTreeMap::new(), Action::Replace, vec!["postgres.main (the whole server)".to_owned()]);
+        for (pending, action, lost) in [(&ours, Action::Update, Vec::new()), stranger] {
             let known = Known { state: None, pending, observed: &observed, policy: Policy::default() };
             let plan = plan(wanted, known, DataPolicy::Refuse);
-            assert_eq!((plan.changes[0].action, plan.lost()), (Action::Replace, lost));
+            assert_eq!((plan.changes[0].action, plan.lost()), (action, lost));
         }
     }
 }
