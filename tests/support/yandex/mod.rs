@@ -299,8 +299,11 @@ async fn answer(
     State(cloud): State<Cloud>, method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes,
 ) -> Response<Body> {
     // What runs real machines may take its time: not on a thread that serves others.
-    let hint = !cloud.world().own_time;
-    let result = tokio::task::spawn_blocking(move || cloud.respond(&method, &uri, &headers, &bytes)).await.unwrap();
+    let respond = move || {
+        let hint = !cloud.world().own_time;
+        (hint, cloud.respond(&method, &uri, &headers, &bytes))
+    };
+    let (hint, result) = tokio::task::spawn_blocking(respond).await.unwrap();
     let (status, value) = match result {
         Some(Ok(value)) => (200, value),
         Some(Err(Refused(status, code, message))) => (
