@@ -51,7 +51,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
     }
     follow::follow(&mut changes, known.policy);
     for object in known.observed {
-        // Terms that were laid over an environment last as long as it does.
+        // The terms of an environment last as long as it does.
         let terms = object.address.kind == KindName::EXPIRY && !desired.is_empty();
         if !terms && !changes.contains_key(&object.address) {
             changes.insert(object.address.clone(), removal(object, known));
@@ -309,8 +309,8 @@ fn left_as_it_is(resource: &Resource, known_spec: &mut Map<String, Value>, rules
     (!left.is_empty()).then(|| format!("the file no longer has {}: the service keeps what it has", list(&names)))
 }
 
-/// The removal of an object that nobody wants. Where the state does not know what it needed, what stands
-/// highest goes first.
+/// The removal of an object that the file does not ask for. Where the state does not know what it needed, the kinds of the
+/// highest level go first.
 fn removal(object: &Object, known: Known<'_>) -> Change {
     let entry = known.state.and_then(|state| state.resources.get(&object.address));
     let mut needs: Vec<Address> = entry.map_or_else(
@@ -322,7 +322,7 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
         |entry| entry.needs.clone(),
     );
     if object.address.kind != KindName::EXPIRY {
-        // Whoever is interrupted here leaves behind what still says until when it may stay.
+        // A destroy that is interrupted leaves the object that says when the environment expires, so that `infra gc` finds it.
         let terms = known.observed.iter().filter(|other| other.address.kind == KindName::EXPIRY);
         needs.extend(terms.map(|other| other.address.clone()));
     }

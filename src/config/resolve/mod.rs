@@ -64,7 +64,8 @@ pub(super) fn resolve(
     if file.network.ssh_from.as_ref().is_some_and(Vec::is_empty) {
         let hint =
             "name the ranges from which you work, as `[203.0.113.0/24]`; without `ssh_from` it is open to the world";
-        resolver.mistake(&["network", "ssh_from"], "nobody could reach the bastion").hint = Some(hint.to_owned());
+        resolver.mistake(&["network", "ssh_from"], "`ssh_from` is empty: nothing could reach the bastion").hint =
+            Some(hint.to_owned());
     }
     if file.state.is_ambiguous() {
         let place = resolver.mark(&["state", "postgres"]).location();
