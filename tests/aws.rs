@@ -45,13 +45,13 @@ instance_groups:
 /// An image that moto has from the beginning.
 pub(crate) const IMAGE: &str = "ami-12c6146b";
 
-pub(crate) fn load(project: &Path, moto: &Moto, text: &str) -> (Environment, Aws) {
+pub(crate) fn load(project: &Path, moto: &Moto, text: &str) -> (Environment, Arc<Aws>) {
     let text = text.replace("ENDPOINT", &moto.endpoint).replace("REGION", REGION).replace("IMAGE", IMAGE);
     std::fs::create_dir_all(project.join("dev")).unwrap();
     let keys = "[test]\naws_access_key_id = test\naws_secret_access_key = test\n";
     std::fs::write(project.join("dev/credentials"), keys).unwrap();
     let environment = environment(project, &text);
-    let provider = Aws::open(&environment).unwrap();
+    let provider = Arc::new(Aws::open(&environment).unwrap());
     (environment, provider)
 }
 

@@ -1,6 +1,6 @@
 //! What a second checkout, a renamed folder, a command that waited and one that was answered with no leave of an environment.
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use infra::{
     event::Events,
@@ -148,7 +148,7 @@ async fn checkouts_what_was_renamed_in_the_state_is_no_twin() {
     let folder = tempfile::tempdir().unwrap();
     let file = "network: {subnets: {a: {v4_cidr_blocks: [10.91.0.0/24]}, c: {v4_cidr_blocks: [10.92.0.0/24]}}}\n";
     let environment = commands::environment(folder.path(), file);
-    let cloud = Fake::default();
+    let cloud = Arc::new(Fake::default());
     commands::command(folder.path(), &environment, &cloud, false).await.unwrap();
     // `infra state mv dev subnet.c subnet.b`; then `c` is wanted again, and its create call was interrupted.
     let store = Store::new(folder.path(), &environment.name);

@@ -143,7 +143,7 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     on_yandex::apply(project, &cloud, YANDEX).await;
     let (environment, provider) = on_yandex::load(project, &cloud, YANDEX);
     take_over(project, &environment, &provider, TAKEN_OVER, async |id| cloud.strip_labels(id)).await;
-    prolonged_and_not_swept(&provider).await;
+    prolonged_and_not_swept(provider.as_ref()).await;
     on_yandex::apply(project, &cloud, &changed()).await;
     cloud.push("dev-images", "app");
     // A disk and a database never become smaller.
@@ -301,7 +301,7 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
     let (environment, provider) = on_aws::load(project, &moto, &file);
     let kinds: Vec<KindName> = TAKEN_OVER.iter().copied().filter(|kind| !ONLY_THERE.contains(kind)).collect();
     take_over(project, &environment, &provider, &kinds, async |id| moto.strip_tags(id).await).await;
-    prolonged_and_not_swept(&provider).await;
+    prolonged_and_not_swept(provider.as_ref()).await;
     // What the account offers is asked for; a policy that there is not, with all that there are.
     let (wrong, _) = on_aws::load(project, &moto, &file.replace("AmazonS3FullAccess", "AmazonS3FullAcces"));
     let owner = Owner { environment: wrong.name.clone(), project: PROJECT.to_owned() };

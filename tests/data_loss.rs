@@ -1,5 +1,7 @@
 //! Plans that lose data: named, refused unless they were made for it, and with a last copy where an environment ends.
 
+use std::sync::Arc;
+
 use infra::{
     config::Environment,
     error::Result,
@@ -55,9 +57,9 @@ async fn carry_out(store: &Store, plan: &Plan, cloud: &Fake) -> Result<()> {
 }
 
 /// Everything of the file is there.
-async fn applied(folder: &std::path::Path) -> (Environment, Fake, Store) {
+async fn applied(folder: &std::path::Path) -> (Environment, Arc<Fake>, Store) {
     let environment = environment(folder, FILE);
-    let cloud = Fake::default();
+    let cloud = Arc::new(Fake::default());
     command(folder, &environment, &cloud, false).await.unwrap();
     let store = Store::new(folder, &environment.name);
     (environment, cloud, store)
@@ -143,9 +145,15 @@ async fn whoever_lost_the_lease_removes_nothing() {
     infra::state::unlock(store.backend().as_ref(), &file.name).await.unwrap();
     let error = carry_out(&store, &end, &cloud).await.unwrap_err().to_string();
     assert!(error.contains("has taken over"), "{error}");
-    let swept =
-        infra::apply::sweep(&cloud, &owner(&file), &end.changes, DataPolicy::Lose, Some(&store), &Events::ignored())
-            .await;
+    let swept = infra::apply::sweep(
+        cloud.as_ref(),
+        &owner(&file),
+        &end.changes,
+        DataPolicy::Lose,
+        Some(&store),
+        &Events::ignored(),
+    )
+    .await;
     assert!(swept.is_err());
     assert_eq!(verbs(&cloud, "delete"), Vec::<String>::new());
     store.release(lease).await;

@@ -111,7 +111,7 @@ fn peak() -> u64 {
 async fn figures_a_plan_of_three_thousand_resources() {
     let folder = tempfile::tempdir().unwrap();
     let environment = environment(folder.path(), &plain(2990));
-    let cloud = Fake::default().with_concurrency(500);
+    let cloud = Arc::new(Fake::default().with_concurrency(500));
     command(folder.path(), &environment, &cloud, false).await.unwrap();
     let begun = Instant::now();
     let tally = command(folder.path(), &environment, &cloud, false).await.unwrap();
@@ -135,7 +135,7 @@ async fn figures_an_apply_of_a_thousand_resources() {
             Ok(())
         })
     });
-    let cloud = Fake::default().with_concurrency(50).with_hook(hook);
+    let cloud = Arc::new(Fake::default().with_concurrency(50).with_hook(hook));
     let begun = Instant::now();
     let tally = command(folder.path(), &environment, &cloud, false).await.unwrap();
     assert_eq!(tally.created, 1000);

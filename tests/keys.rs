@@ -1,6 +1,6 @@
 //! The keys of machines over the life of an environment.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use infra::{
     apply::host_key,
@@ -23,7 +23,7 @@ async fn public_key(project: &Path) -> String {
 async fn a_machine_that_is_made_again_has_another_key() {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path();
-    let cloud = Fake::default();
+    let cloud = Arc::new(Fake::default());
     let file = |image: &str| environment(project, &format!("instances: {{a: {{image_family: {image}}}}}\n"));
     command(project, &file("debian-12"), &cloud, false).await.unwrap();
     let first = public_key(project).await;

@@ -4,7 +4,20 @@ use crate::support::repository;
 
 /// Modules by layer, the lowest first. A module may use those of its own layer's folder and of the layers below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "name", "secret", "clock", "event", "authorities", "yaml", "files", "identity", "percent", "project"],
+    &[
+        "error",
+        "name",
+        "secret",
+        "clock",
+        "event",
+        "authorities",
+        "yaml",
+        "files",
+        "identity",
+        "percent",
+        "project",
+        "trace",
+    ],
     &["resource", "template", "graph", "remote"],
     &["cost"],
     &["cloud", "config"],
@@ -13,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan", "playbook"],
     &["apply"],
     &["configure"],
-    &["ui"],
+    &["ui", "lifecycle"],
     &["cli"],
 ];
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Stdio,
+    sync::Arc,
     time::Instant,
 };
 
@@ -61,8 +62,8 @@ fn seeds() -> impl Strategy<Value = Vec<Seed>> {
     })
 }
 
-async fn cloud(seeds: &[Seed]) -> Fake {
-    let cloud = Fake::default();
+async fn cloud(seeds: &[Seed]) -> Arc<Fake> {
+    let cloud = Arc::new(Fake::default());
     for (number, seed) in seeds.iter().enumerate() {
         let environment: Name = seed.environment.parse().unwrap();
         let address: Address = seed.address.parse().unwrap();
@@ -127,7 +128,7 @@ proptest! {
                 let ids: Vec<&str> =
                     changes.iter().map(|change| change.object.as_ref().unwrap().id.as_str()).collect();
                 for id in ids {
-                    Driver::delete(&cloud, id).await.unwrap();
+                    Driver::delete(cloud.as_ref(), id).await.unwrap();
                 }
             }
             let mut left: Vec<String> = cloud.objects().into_iter().map(|object| object.id).collect();
@@ -150,7 +151,7 @@ async fn a_sweep_removes_an_environment_and_proves_it() {
     assert_eq!(expired.len(), 1);
     let changes = expired[0].removal(Policy::default()).unwrap();
     let owner = Owner { environment: "pr-1".parse().unwrap(), project: "/one".into() };
-    let swept = sweep(&cloud, &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await;
+    let swept = sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await;
     assert_eq!(swept.unwrap(), 2);
     assert_eq!(cloud.objects().len(), 1);
     let deletes: Vec<String> =

@@ -33,6 +33,7 @@ mod keys;
 mod keywords;
 mod layers;
 mod lifetimes;
+mod lives;
 mod modules;
 mod mutations;
 mod notifications;

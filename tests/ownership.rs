@@ -443,7 +443,7 @@ async fn make(cloud: &Fake, environment: &str, project: &str, address: &str, ter
 #[tokio::test]
 async fn ownership_removals_and_their_proof_look_at_the_project() {
     let folder = tempfile::tempdir().unwrap();
-    let (environment, cloud) = (environment(folder.path(), FILE), Fake::default());
+    let (environment, cloud) = (environment(folder.path(), FILE), Arc::new(Fake::default()));
     let theirs = || async { cloud.labelled(None).await.unwrap().iter().filter(|one| one.project != PROJECT).count() };
     make(&cloud, "dev", "other-k3x9q2ab", "subnet.a", &Terms::default()).await;
     command(folder.path(), &environment, &cloud, false).await.unwrap();
@@ -466,7 +466,7 @@ async fn ownership_removals_and_their_proof_look_at_the_project() {
     let listed = Listed::of(cloud.objects()).into_iter().find(|listed| listed.has_expired(now)).unwrap();
     let owner = Owner { environment: "dev".parse().unwrap(), project: listed.project.clone() };
     let changes = listed.removal(Policy::default()).unwrap();
-    assert_eq!(sweep(&cloud, &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await.unwrap(), 1);
+    assert_eq!(sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await.unwrap(), 1);
     assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
 }
 

@@ -39,11 +39,11 @@ fn validate_finds_files_that_are_missing() {
     assert_eq!(
         found,
         [
-            "12:19: warning: `src` of `copy`: there is no file `maybe.conf`",
             "4:14: error: `src` of `copy`: there is no file `missing.conf`",
             "6:24: error: `src` of `unarchive`: there is no file `missing.tgz`",
             "7:45: error: there is no file `none.txt`",
             "8:44: error: there is no template `none.j2`",
+            "12:19: warning: `src` of `copy`: there is no file `maybe.conf`",
         ]
     );
 }
@@ -86,11 +86,11 @@ fn validate_finds_missing_files_of_loops_that_are_written_out() {
     assert_eq!(
         found,
         [
-            "9:23: warning: `src` of `template`: there is no template `three.j2`",
             "3:19: error: `src` of `copy`: there is no file `one.conf`",
             "5:23: error: `src` of `template`: there is no template `two.j2`",
             "14:67: error: `mode` of `copy`: `\"site.yml\"` is not a mode: write '0644' or u=rw,g=r",
             "16:7: error: `include_vars`: there is no variables file `none.yml`",
+            "9:23: warning: `src` of `template`: there is no template `three.j2`",
         ]
     );
 }
@@ -140,9 +140,9 @@ fn validate_finds_plays_for_no_machine() {
     assert_eq!(
         said(&printed),
         [
+            "1:10: error: the pattern `wbe` of the play `wbe` matches no host and no group",
             "3:10: warning: the pattern `x*` of the play `x*` matches no host and no group",
             "5:10: warning: the play `web:&app` matches no machine of this environment",
-            "1:10: error: the pattern `wbe` of the play `wbe` matches no host and no group",
         ]
     );
     assert!(printed.err.contains("did you mean `web`?"), "{}", printed.err);

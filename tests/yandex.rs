@@ -129,11 +129,11 @@ pub(crate) fn written(cloud: &Cloud, text: &str) -> String {
     text.replace("ENDPOINT", &cloud.endpoint()).replace("KEY", &key.display().to_string())
 }
 
-pub(crate) fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Yandex) {
+pub(crate) fn load(project: &Path, cloud: &Cloud, text: &str) -> (Environment, Arc<Yandex>) {
     // Exactly one provider of cryptography in a process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let environment = environment(project, &written(cloud, text));
-    let provider = Yandex::open(&environment).unwrap();
+    let provider = Arc::new(Yandex::open(&environment).unwrap());
     (environment, provider)
 }
 

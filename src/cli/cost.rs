@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::session::EnvironmentArgs;
+use super::{arguments::EnvironmentArgs, context::Context};
 use crate::{
     config::Environment,
     cost::{Estimate, PriceList},
     error::Result,
     provider::{self, Provider},
-    ui::{self, Mode, Ui},
+    ui::{self, Mode},
 };
 
 /// Estimate what an environment costs in an hour and in a month
@@ -37,8 +37,9 @@ pub(super) fn estimate(
 }
 
 impl Cost {
-    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let environment = self.environment.load_or_warn(ui).await?;
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let environment = self.environment.target()?.environment().await?;
         let provider = provider::open(&environment)?;
         let estimate = estimate(&environment, provider.as_ref(), self.prices.as_deref())?;
         if ui.mode() == Mode::Json {

@@ -2,15 +2,14 @@
 
 use clap::Args;
 
-use super::session::{EnvironmentArgs, OverlayArgs, Session};
+use super::{arguments::OverlayArgs, context::Context};
 use crate::{
     cloud::docker::{Client, Endpoint},
     config::{DockerSettings, Environment},
     error::{Error, Result},
     provider::{Finding, docker},
     resource::Resource,
-    secret::Redactor,
-    ui::{Mode, Ui},
+    ui::Mode,
 };
 
 /// Check what an apply needs: this machine's tools and engine, or a cloud's credentials, permissions and quotas
@@ -26,7 +25,8 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
         let findings = match (&self.environment, self.provider.as_deref()) {
             (None, None | Some("docker")) => machine().await?,
             (None, Some(provider)) => {
@@ -36,17 +36,16 @@ impl Doctor {
             (Some(environment), provider) => {
                 let mut overlay = self.overlay.clone();
                 overlay.set.extend(provider.map(|provider| format!("provider={provider}")));
-                let arguments = EnvironmentArgs { environment: environment.clone(), overlay };
-                let mut session = Session::open(&arguments, redactor).await?;
-                if session.provider.name() == "docker" {
+                let mut site = context.open(&overlay.over(environment)?).await?;
+                if site.provider.name() == "docker" {
                     machine().await?
                 } else {
                     // What exists takes nothing more of a quota. An account that cannot be listed is a finding of its own.
-                    let there = session.observe().await.unwrap_or_default();
+                    let there = site.observe().await.unwrap_or_default();
                     let exists = |one: &Resource| there.iter().any(|object| object.address == one.address);
-                    let (existing, new): (Vec<_>, Vec<_>) = session.resources().into_iter().partition(exists);
-                    let found = session.provider.diagnose(&session.owner(), &new, &existing).await;
-                    found.into_iter().map(|finding| placed(&session.environment, finding)).collect()
+                    let (existing, new): (Vec<_>, Vec<_>) = site.resources().into_iter().partition(exists);
+                    let found = site.provider.diagnose(&site.owner(), &new, &existing).await;
+                    found.into_iter().map(|finding| placed(&site.environment, finding)).collect()
                 }
             }
         };

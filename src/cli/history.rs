@@ -2,12 +2,13 @@
 
 use clap::Args;
 
-use super::accounts;
+use super::{arguments::current_dir, context::Context};
 use crate::{
     config,
-    error::{Context, Error, Result},
+    error::{Error, Result},
+    lifecycle::stores,
     name::Name,
-    ui::{self, Mode, Ui},
+    ui::{self, Mode},
 };
 
 /// Show every apply and destroy of an environment: who, when, what, how long, from which commit
@@ -18,9 +19,9 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
-        let deeds = accounts::history(&config::project_of(&start), &self.environment).await?;
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let deeds = stores::history(&config::project_of(&current_dir()?), &self.environment).await?;
         if ui.mode() == Mode::Json {
             ui.json(&serde_json::to_value(&deeds)?);
             return Ok(0);

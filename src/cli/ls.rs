@@ -5,18 +5,19 @@ use std::{collections::BTreeSet, path::Path};
 use clap::Args;
 use serde::Serialize;
 
-use super::accounts;
+use super::{arguments::current_dir, context::Context};
 use crate::{
     clock::Clock,
     config,
     cost::PriceList,
-    error::{Context, Error, Result},
+    error::{Error, Result},
+    lifecycle::{accounts, stores},
     plan::Listed,
     project,
     provider::Provider,
     resource::{KindName, Resource, Terms},
     state::State,
-    ui::{self, Mode, Ui},
+    ui::{self, Mode},
 };
 
 /// List the environments that exist: what the state knows and what the providers show
@@ -46,18 +47,19 @@ struct Line {
 }
 
 impl Ls {
-    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
-        let project = config::project_of(&start);
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let project = config::project_of(&current_dir()?);
         let prices = PriceList::load(&project, None)?;
-        let mut states = accounts::states(&project, ui).await;
+        let (mut states, unreadable) = stores::states(&project).await;
         let mut lines = Vec::new();
         let id = project::read(&project)?;
-        let (accounts, unreachable) = accounts::open(&project, None, ui).await?;
+        let accounts = accounts::open(&project, None).await?;
+        accounts.warnings.iter().for_each(|warning| context.warn(warning));
         // An account that does not answer hides nothing that the state knows.
-        let warn = |error: &Error| ui.say(&format!("warning: {error}"));
-        unreachable.iter().for_each(warn);
-        for account in accounts {
+        let warn = |error: &Error| context.warn(error);
+        unreadable.iter().chain(&accounts.failures).for_each(warn);
+        for account in accounts.open {
             let environments = account.environments().await.unwrap_or_else(|error| {
                 warn(&error);
                 Vec::new()

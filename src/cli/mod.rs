@@ -1,9 +1,10 @@
-//! The command line: one file each command, with its arguments and the wiring of what it does. Decides nothing itself.
+//! The command line: one file each command, with its arguments, its questions and what it prints. What commands do is in
+//! `lifecycle`.
 
-mod accounts;
 mod apply;
+mod arguments;
 mod completions;
-mod configured;
+mod context;
 mod cost;
 mod destroy;
 mod doctor;
@@ -12,17 +13,13 @@ mod gc;
 mod history;
 mod import;
 mod inventory;
-mod life;
 mod ls;
 mod output;
-mod ownership;
 mod plan;
 mod pool;
-mod preflight;
 mod refresh;
 mod run;
 mod schema;
-mod session;
 mod ssh;
 mod ssh_config;
 mod state;
@@ -33,7 +30,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{error::Result, secret::Redactor, ui::Ui};
+use self::context::{Context, stopped_code};
+use crate::{cloud::retry, error::Result, lifecycle::Stop, secret::Redactor, ui::Ui};
 
 /// One YAML file per environment becomes running machines, a database, an HTTPS front and configured software.
 #[derive(Debug, Parser)]
@@ -86,31 +84,31 @@ enum Command {
 }
 
 impl Command {
-    async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
+    async fn run(&self, context: &Context) -> Result<u8> {
         match self {
-            Self::Apply(command) => Box::pin(command.run(ui, redactor, diff)).await,
-            Self::Destroy(command) => command.run(ui, redactor).await,
-            Self::Plan(command) => command.run(ui, redactor).await,
-            Self::Cost(command) => command.run(ui).await,
-            Self::Validate(command) => command.run(ui).await,
-            Self::Ls(command) => command.run(ui).await,
-            Self::State(command) => command.run(ui, redactor).await,
-            Self::Refresh(command) => command.run(ui, redactor).await,
-            Self::Import(command) => command.run(ui, redactor).await,
-            Self::Pool(command) => command.run(ui, redactor).await,
-            Self::Graph(command) => command.run(ui, redactor).await,
-            Self::Trace(command) => command.run(ui).await,
-            Self::Extend(command) => command.run(ui, redactor).await,
-            Self::Gc(command) => command.run(ui).await,
-            Self::History(command) => command.run(ui).await,
-            Self::Output(command) => command.run(ui, redactor).await,
-            Self::Ssh(command) => command.run(redactor).await,
-            Self::SshConfig(command) => command.run(ui, redactor).await,
-            Self::Run(command) => command.run(ui, redactor, diff).await,
-            Self::Inventory(command) => command.run(ui, redactor).await,
-            Self::Schema(command) => command.run(ui),
-            Self::Doctor(command) => command.run(ui, redactor).await,
-            Self::Completions(command) => command.run(ui),
+            Self::Apply(command) => Box::pin(command.run(context)).await,
+            Self::Destroy(command) => command.run(context).await,
+            Self::Plan(command) => command.run(context).await,
+            Self::Cost(command) => command.run(context).await,
+            Self::Validate(command) => command.run(context).await,
+            Self::Ls(command) => command.run(context).await,
+            Self::State(command) => command.run(context).await,
+            Self::Refresh(command) => command.run(context).await,
+            Self::Import(command) => command.run(context).await,
+            Self::Pool(command) => command.run(context).await,
+            Self::Graph(command) => command.run(context).await,
+            Self::Trace(command) => command.run(context).await,
+            Self::Extend(command) => command.run(context).await,
+            Self::Gc(command) => command.run(context).await,
+            Self::History(command) => command.run(context).await,
+            Self::Output(command) => command.run(context).await,
+            Self::Ssh(command) => command.run(context).await,
+            Self::SshConfig(command) => command.run(context).await,
+            Self::Run(command) => command.run(context).await,
+            Self::Inventory(command) => command.run(context).await,
+            Self::Schema(command) => command.run(&context.ui),
+            Self::Doctor(command) => command.run(context).await,
+            Self::Completions(command) => command.run(&context.ui),
         }
     }
 }
@@ -131,10 +129,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Some(time) = cli.timeout {
-        runtime.block_on(async { crate::cloud::retry::limit(time) });
-    }
-    let result = runtime.block_on(cli.command.run(&ui, &redactor, cli.diff));
+    // Timers belong to the runtime.
+    let stop = runtime.block_on(async { Stop::within(cli.timeout) });
+    let context = Context { ui: ui.clone(), redactor, diff: cli.diff, stop };
+    let result = runtime.block_on(retry::until(context.stop.deadline(), cli.command.run(&context)));
     // What still runs in the background, such as a read of standard input, must not hold up the end.
     runtime.shutdown_background();
     match result {
@@ -142,7 +140,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             ui.error(&error);
             match error.exit_code() {
-                130 => ExitCode::from(session::stopped_code()),
+                130 => ExitCode::from(stopped_code(&context.stop)),
                 code => ExitCode::from(code),
             }
         }

@@ -2,14 +2,13 @@
 
 use clap::{Args, ValueEnum};
 
-use super::session::{EnvironmentArgs, OverlayArgs, Session};
+use super::{arguments::OverlayArgs, context::Context};
 use crate::{
     configure,
     error::{Error, Result, did_you_mean},
     remote::quote,
-    secret::Redactor,
     template::Engine,
-    ui::{self, Mode, Ui},
+    ui::{self, Mode},
 };
 
 /// Print the outputs of an applied environment, or one of them as it is
@@ -66,12 +65,12 @@ impl Format {
 }
 
 impl Output {
-    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let session = Session::open(&arguments, redactor).await?;
-        let inventory = configure::inventory(&session.environment, session.applied_here()?, &session.vault);
-        let mut outputs = configure::outputs(&session.environment, inventory, &Engine::default())?;
-        if let Some(ca) = session.vault.get("ca/certificate")
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let site = context.open(&self.overlay.over(&self.environment)?).await?;
+        let inventory = configure::inventory(&site.environment, site.applied_here()?, &site.vault);
+        let mut outputs = configure::outputs(&site.environment, inventory, &Engine::default())?;
+        if let Some(ca) = site.vault.get("ca/certificate")
             && !outputs.iter().any(|(name, _)| name == "ca")
         {
             outputs.push(("ca".to_owned(), ca.expose().to_owned()));

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{EnvironmentArgs, Session};
+use super::{arguments::EnvironmentArgs, context::Context};
 use crate::{
     config,
     error::Result,
-    event::Events,
-    resource::Address,
-    secret::Redactor,
-    ui::{Mode, Ui},
+    lifecycle::{self, Refreshed},
+    ui::Mode,
 };
 
 /// Let the state know what exists now: addresses that have moved, objects that are gone. Nothing is made or changed
@@ -28,50 +26,22 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
-    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let mut session = Session::open(&self.environment, redactor).await?;
-        session.applied()?;
-        let name = session.environment.name.clone();
-        session.lock(&format!("infra refresh {name}"), self.lock_timeout, redactor, &Events::ignored()).await?;
-        let refreshed = refresh(&mut session, self.forget).await;
-        session.unlock().await;
-        let (gone, moved) = refreshed?;
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let mut site = context.open(&self.environment.target()?).await?;
+        site.applied()?;
+        let work = async |site: &mut _| lifecycle::refresh(site, self.forget).await;
+        let Refreshed { gone, moved } = context.quietly(&mut site, "refresh", self.lock_timeout, work).await?;
         if ui.mode() == Mode::Json {
-            ui.json(&serde_json::json!({ "environment": name, "gone": gone, "changed": moved }));
+            ui.json(&serde_json::json!({ "environment": site.environment.name, "gone": gone, "changed": moved }));
             return Ok(0);
         }
         let lines = gone.iter().map(|address| format!("- {address} is gone\n"));
         let lines = lines.chain(moved.iter().map(|address| format!("~ {address} shows other addresses or ports\n")));
         ui.result(&lines.collect::<String>());
         if gone.is_empty() && moved.is_empty() {
-            ui.say("the state says what is");
+            ui.say("the state is up to date");
         }
         Ok(0)
     }
-}
-
-async fn refresh(session: &mut Session, forget: bool) -> Result<(Vec<Address>, Vec<Address>)> {
-    let observed = session.observe().await?;
-    session.check_not_all_gone(&observed, forget)?;
-    let mut state = session.applied()?.clone();
-    let (mut gone, mut moved) = (Vec::new(), Vec::new());
-    state.resources.retain(|address, entry| {
-        let same = observed.iter().find(|object| object.address.kind == address.kind && object.id == entry.id);
-        let Some(object) = same else {
-            gone.push(address.clone());
-            return false;
-        };
-        if entry.attributes != object.attributes {
-            entry.attributes = object.attributes.clone();
-            moved.push(address.clone());
-        }
-        true
-    });
-    if !gone.is_empty() || !moved.is_empty() {
-        state.removing.retain(|address| !gone.contains(address));
-        state.grown.retain(|address| !gone.contains(address));
-        state.serial += 1;
-        session.store.write(&state).await?;
-    }
-    Ok((gone, moved))
 }

@@ -7,19 +7,14 @@ use std::{
 
 use clap::Args;
 
-use super::{
-    configured::Prepared,
-    preflight,
-    session::{EnvironmentArgs, Interrupt, OverlayArgs, Session, phase},
-};
+use super::{arguments::OverlayArgs, context::Context};
 use crate::{
     apply::Tally,
     configure,
     error::{Error, Result},
+    lifecycle::{self, Playbooks, Site, Work},
     playbook::Options,
-    secret::Redactor,
-    template::Engine,
-    ui::{Progress, Summary, Ui},
+    ui::Summary,
 };
 
 /// Run a playbook, or one module, on the machines of an applied environment
@@ -56,50 +51,36 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor, diff: bool) -> Result<u8> {
-        let begun = Instant::now();
-        let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let mut session = Session::open(&arguments, redactor).await?;
-        session.applied()?;
-        let (changed, _) = configure::review_secrets(&session.environment, &session.vault);
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let (begun, ui) = (Instant::now(), &context.ui);
+        let mut site = context.open(&self.overlay.over(&self.environment)?).await?;
+        site.applied()?;
+        let (changed, _) = configure::review_secrets(&site.environment, &site.vault);
         for secret in changed {
-            ui.say(&format!(
-                "warning: the secret `{}` is that of the last apply; the next one changes it: {}",
+            context.warn(format!(
+                "the secret `{}` is that of the last apply; the next one changes it: {}",
                 secret.name, secret.reason
             ));
         }
-        let prepared = self.prepare(&session, ui)?;
-        let (events, progress) = Progress::start(ui);
-        let result = async {
-            let lost = session
-                .lock(&format!("infra run {}", session.environment.name), Duration::ZERO, redactor, &events)
-                .await?;
-            session.reach().await?;
-            let state = session.applied()?.clone();
-            let options = Options {
-                check: self.check,
-                diff,
-                tags: self.tags.clone(),
-                skip_tags: self.skip_tags.clone(),
-                asker: Some(Arc::new(ui.clone())),
-                ..Options::default()
-            };
-            let interrupt = Interrupt::watch(&events, lost);
-            let (provider, cancel) = (Arc::clone(&session.provider), interrupt.token.clone());
-            let pool = configure::Pool::new(&session.environment, &state, &session.vault, provider, &events)?;
-            let pool = Arc::new(pool.until(cancel.clone()));
-            let work = prepared.run(&session, &state, &session.vault, pool, options, &events, cancel);
-            phase(&events, "run", work).await
-        }
-        .await;
-        drop(events);
-        let report = progress.finish().await;
-        session.unlock().await;
-        let recap = result?;
+        let playbooks = Playbooks::ad_hoc(&site, &self.work()?, self.r#become, &self.limit)?;
+        ui.warnings(&playbooks.warnings);
+        let options = Options {
+            check: self.check,
+            diff: context.diff,
+            tags: self.tags.clone(),
+            skip_tags: self.skip_tags.clone(),
+            asker: Some(Arc::new(ui.clone())),
+            ..Options::default()
+        };
+        let work = async |site: &mut Site, events: &_, stop: &_| {
+            let _signals = context.watch_signals();
+            lifecycle::run(site, playbooks, options, events, stop).await
+        };
+        let (recap, report) = context.locked(&mut site, "run", Duration::ZERO, work).await;
         let summary = Summary {
-            environment: session.environment.name.to_string(),
+            environment: site.environment.name.to_string(),
             tally: Tally::default(),
-            recap,
+            recap: recap?,
             outputs: Vec::new(),
             seconds: begun.elapsed().as_secs_f64(),
         };
@@ -107,26 +88,11 @@ impl Run {
         Ok(u8::from(!summary.recap.succeeded()))
     }
 
-    fn prepare(&self, session: &Session, ui: &Ui) -> Result<Prepared> {
-        let engine = Engine::default();
-        let loader = Arc::new(configure::loader(&session.environment, &engine).becoming(self.r#become));
-        let mut plays = match (&self.playbook, &self.module) {
-            (Some(name), _) => {
-                let direct = std::path::PathBuf::from(name);
-                let path =
-                    if direct.is_file() { std::path::absolute(direct)? } else { loader.search().playbook(name)? };
-                loader.playbooks(&[path])?
-            }
-            (None, Some(module)) => loader.ad_hoc(module, self.args.as_deref().unwrap_or_default(), self.r#become)?,
-            (None, None) => return Err(Error::usage("give a playbook or a module")),
-        };
-        preflight::plays(&session.environment, &mut plays, &loader, &engine, ui)?;
-        if self.limit != "all" {
-            configure::check_limit(&session.environment, &self.limit)?;
-            for play in &mut plays {
-                play.hosts.push(format!("&{}", self.limit));
-            }
+    fn work(&self) -> Result<Work> {
+        match (&self.playbook, &self.module) {
+            (Some(name), _) => Ok(Work::Playbook(name.clone())),
+            (None, Some(module)) => Ok(Work::Module(module.clone(), self.args.clone().unwrap_or_default())),
+            (None, None) => Err(Error::usage("give a playbook or a module")),
         }
-        Ok(Prepared { engine, loader, plays, complete: false })
     }
 }

@@ -14,13 +14,12 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::session::{EnvironmentArgs, OverlayArgs, Session};
+use super::{arguments::OverlayArgs, context::Context};
 use crate::{
     configure::Pool,
-    error::{Context, Error, Result},
+    error::{Context as _, Error, Result},
     event::Events,
     remote::quote,
-    secret::Redactor,
 };
 
 /// Log in to a machine, or run one command on it: `infra ssh dev app-1 -- uptime`
@@ -38,12 +37,10 @@ pub(super) struct Ssh {
 }
 
 impl Ssh {
-    pub(super) async fn run(&self, redactor: &Redactor) -> Result<u8> {
-        let arguments = EnvironmentArgs { environment: self.environment.clone(), overlay: self.overlay.clone() };
-        let session = Session::open(&arguments, redactor).await?;
-        let state = session.applied_here()?;
-        let pool =
-            Pool::new(&session.environment, state, &session.vault, Arc::clone(&session.provider), &Events::ignored())?;
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let site = context.open(&self.overlay.over(&self.environment)?).await?;
+        let state = site.applied_here()?;
+        let pool = Pool::new(&site.environment, state, &site.vault, Arc::clone(&site.provider), &Events::ignored())?;
         let connection = pool.ssh(&self.host).await?;
         let mut channel = connection.session().await?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

@@ -6,15 +6,15 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    accounts,
-    session::{EnvironmentArgs, Session},
+    arguments::{self, EnvironmentArgs, current_dir},
+    context::Context,
 };
 use crate::{
-    apply::host_key,
     clock::Clock,
-    config::{self, Environment, PostgresSettings, S3Settings, StateSettings},
-    error::{Context, Error, Result},
+    config::{self, PostgresSettings, S3Settings, StateSettings},
+    error::{Context as _, Error, Result},
     event::Events,
+    lifecycle::{self, rename, stores},
     name::Name,
     plan, project,
     resource::{self, Address},
@@ -106,13 +106,14 @@ enum Action {
 }
 
 impl StateCommand {
-    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
         match &self.action {
-            Action::List { environment } => list(environment, ui, redactor).await?,
+            Action::List { environment } => list(environment, context).await?,
             Action::Show { environment, address } => {
-                let session = Session::open(&EnvironmentArgs::named(environment), redactor).await?;
-                let entry = known(session.applied()?, address)?;
-                let known = &session.applied()?.resources[&entry];
+                let site = context.open(&arguments::named(environment)?).await?;
+                let entry = rename::known(site.applied()?, address)?;
+                let known = &site.applied()?.resources[&entry];
                 let shown = state::Entry { spec: resource::shown(entry.kind, &known.spec), ..known.clone() };
                 ui.json(&serde_json::to_value(&shown)?);
             }
@@ -124,9 +125,9 @@ impl StateCommand {
                 if !yes && !ui.confirm(&question)? {
                     return Err(Error::interrupted("nothing was changed"));
                 }
-                edit(environment, "state rm", redactor, |state, _| {
+                edit(environment, "state rm", context, |state, _| {
                     for address in addresses {
-                        let address = known(state, address)?;
+                        let address = rename::known(state, address)?;
                         state.resources.remove(&address);
                         state.removing.remove(&address);
                         state.grown.remove(&address);
@@ -138,17 +139,11 @@ impl StateCommand {
                 ui.say("forgotten. What still exists is found by its labels: `infra plan` shows it");
             }
             Action::Mv { environment, from, to } => {
-                edit(environment, "state mv", redactor, |state, vault| {
-                    rename(state, from, to)?;
-                    // A machine is known by its host key.
-                    vault.rename(&host_key(from.name.as_str()), &host_key(to.name.as_str()));
-                    Ok(())
-                })
-                .await?;
+                edit(environment, "state mv", context, |state, vault| rename::rename(state, vault, from, to)).await?;
                 ui.say(&format!("`{from}` is `{to}` now; its labels keep the old name until it is made anew"));
             }
             Action::Pull { environment } => {
-                let store = accounts::store(environment).await?;
+                let store = stores::store(environment, &current_dir()?).await?;
                 let state = store.read().await?.ok_or_else(|| unknown(environment))?;
                 ui.json(&store.document(&state)?);
             }
@@ -166,23 +161,10 @@ fn unknown(environment: &str) -> Error {
         .hint("`infra ls` shows those that are known")
 }
 
-/// The address, if the state knows it.
-fn known(state: &State, address: &Address) -> Result<Address> {
-    if state.resources.contains_key(address) {
-        return Ok(address.clone());
-    }
-    let names: Vec<String> = state.resources.keys().map(ToString::to_string).collect();
-    let error = Error::usage(format!("the state does not know `{address}`"));
-    let close = crate::error::did_you_mean(&address.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
-    Err(match close {
-        Some(close) => error.hint(format!("did you mean `{close}`?")),
-        None => error.hint("`infra state list` shows what it knows"),
-    })
-}
-
-async fn list(environment: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Result<()> {
-    let session = Session::open(environment, redactor).await?;
-    let state = session.applied()?;
+async fn list(environment: &EnvironmentArgs, context: &Context) -> Result<()> {
+    let ui = &context.ui;
+    let site = context.open(&environment.target()?).await?;
+    let state = site.applied()?;
     if ui.mode() == Mode::Json {
         let entries = state.resources.iter();
         let entries =
@@ -201,73 +183,19 @@ async fn list(environment: &EnvironmentArgs, ui: &Ui, redactor: &Redactor) -> Re
 
 /// Changes the state under its lease.
 async fn edit(
-    environment: &str, what: &str, redactor: &Redactor, change: impl FnOnce(&mut State, &mut Vault) -> Result<()>,
+    environment: &str, command: &str, context: &Context, change: impl FnOnce(&mut State, &mut Vault) -> Result<()>,
 ) -> Result<()> {
-    let mut session = Session::open(&EnvironmentArgs::named(environment), redactor).await?;
-    session.applied()?;
-    session.lock(&format!("infra {what} {environment}"), PATIENCE, redactor, &Events::ignored()).await?;
-    let changed = async {
-        let mut state = session.applied()?.clone();
-        let before = session.vault.clone();
-        change(&mut state, &mut session.vault)?;
-        if !session.vault.same_as(&before) {
-            state.secrets = session.vault.seal(session.store.keys())?;
-        }
-        state.serial += 1;
-        session.store.write(&state).await
-    }
-    .await;
-    session.unlock().await;
-    changed
-}
-
-/// Gives the first machines of fronts the names that they have now: earlier versions numbered them when there were several.
-pub(super) fn first_nodes(environment: &Environment, state: Option<&mut State>, vault: &mut Vault) -> Result<()> {
-    let Some(state) = state else { return Ok(()) };
-    for first in environment.nginx.values().filter_map(|front| front.nodes.first()) {
-        let Ok(before) = format!("{first}-1").parse::<Name>() else { continue };
-        let (from, to) = (Address::vm(&before), Address::vm(first));
-        if state.resources.contains_key(&from)
-            && !state.resources.contains_key(&to)
-            && !environment.hosts.contains_key(&before)
-        {
-            rename(state, &from, &to)?;
-            vault.rename(&host_key(before.as_str()), &host_key(first.as_str()));
-        }
-    }
-    Ok(())
-}
-
-fn rename(state: &mut State, from: &Address, to: &Address) -> Result<()> {
-    let from = known(state, from)?;
-    if from.kind != to.kind {
-        return Err(Error::usage(format!("`{from}` and `{to}` are of different kinds")));
-    }
-    if state.resources.contains_key(to) {
-        return Err(Error::usage(format!("the state knows a `{to}` already")));
-    }
-    let entry = state.resources.remove(&from).ok_or_else(|| Error::new("it was there a moment ago"))?;
-    state.resources.insert(to.clone(), entry);
-    if state.removing.remove(&from) {
-        state.removing.insert(to.clone());
-    }
-    if state.grown.remove(&from) {
-        state.grown.insert(to.clone());
-    }
-    for entry in state.resources.values_mut() {
-        for need in entry.needs.iter_mut().filter(|need| **need == from) {
-            *need = to.clone();
-        }
-    }
-    Ok(())
+    let mut site = context.open(&arguments::named(environment)?).await?;
+    site.applied()?;
+    context.quietly(&mut site, command, PATIENCE, async |site| lifecycle::edit(site, change).await).await
 }
 
 /// Puts a whole state aside. It need not be one that can be read.
 async fn forget(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
-    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
+    let start = current_dir()?;
     let folder = config::project_of(&start);
     let id = project::read(&folder)?;
-    let store = accounts::store(environment).await?;
+    let store = stores::store(environment, &current_dir()?).await?;
     if store.backend().get(&format!("{environment}/state.json")).await?.is_none() {
         return Err(unknown(environment));
     }
@@ -306,12 +234,12 @@ async fn push(environment: &str, file: &PathBuf, force: bool, ui: &Ui) -> Result
     } else {
         text = std::fs::read_to_string(file).context(|| format!("cannot read `{}`", file.display()))?;
     }
-    let store = accounts::store(environment).await?;
+    let store = stores::store(environment, &current_dir()?).await?;
     let pushed = store.parse(&text)?.ok_or_else(|| Error::usage("this is no state"))?;
     if pushed.environment.as_str() != environment {
         return Err(Error::usage(format!("this is the state of `{}`, not of `{environment}`", pushed.environment)));
     }
-    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
+    let start = current_dir()?;
     let folder = config::project_of(&start);
     let id = project::read(&folder)?;
     plan::check_project(&folder, id.as_ref(), &pushed)?;
@@ -340,7 +268,7 @@ async fn push(environment: &str, file: &PathBuf, force: bool, ui: &Ui) -> Result
 }
 
 async fn unlock(environment: &str, yes: bool, ui: &Ui) -> Result<()> {
-    let store = accounts::store(environment).await?;
+    let store = stores::store(environment, &current_dir()?).await?;
     let name: Name = environment.parse().map_err(Error::usage)?;
     if state::is_readable(store.backend().as_ref(), &name).await? {
         let Some(holder) = state::look(store.backend().as_ref(), &name).await?.holder else {
@@ -392,7 +320,7 @@ fn place(text: &str, like: &StateSettings) -> Result<StateSettings> {
 }
 
 async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
-    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
+    let start = current_dir()?;
     let project = config::project_of(&start);
     let name: Name = environment.parse().map_err(Error::usage)?;
     // An environment of another name than its file has its state at the old place still, which tells the file.
@@ -458,17 +386,17 @@ async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
 }
 
 async fn rekey(keep_key: bool, ui: &Ui) -> Result<()> {
-    let start = std::env::current_dir().context(|| "the current directory cannot be determined")?;
+    let start = current_dir()?;
     let project = config::project_of(&start);
-    let stores = accounts::all_stores(&project).await?;
+    let all = stores::all_stores(&project).await?;
     let mut rotated: Vec<PathBuf> = Vec::new();
-    for (store, _) in stores.iter().filter(|_| !keep_key) {
+    for (store, _) in all.iter().filter(|_| !keep_key) {
         if !rotated.contains(&store.keys().own_file()) {
             store.keys().rotate()?;
             rotated.push(store.keys().own_file());
         }
     }
-    for (store, state) in &stores {
+    for (store, state) in &all {
         let what = format!("infra state rekey {}", state.environment);
         let (lease, state) = store.lease(&what, PATIENCE, &Events::ignored()).await?;
         let sealed = async {
@@ -486,13 +414,13 @@ async fn rekey(keep_key: bool, ui: &Ui) -> Result<()> {
         sealed?;
     }
     if !rotated.is_empty()
-        && let Some((store, _)) = stores.first()
+        && let Some((store, _)) = all.first()
     {
         store.keys().retire()?;
     }
-    let names: Vec<String> = stores.iter().map(|(_, state)| format!("`{}`", state.environment)).collect();
+    let names: Vec<String> = all.iter().map(|(_, state)| format!("`{}`", state.environment)).collect();
     ui.say(&format!("encrypted with the new key: the states of {} environments ({})", names.len(), names.join(", ")));
-    if let Some((store, _)) = stores.first().filter(|_| !rotated.is_empty()) {
+    if let Some((store, _)) = all.first().filter(|_| !rotated.is_empty()) {
         ui.say(&format!(
             "the old keys are kept in `{}` and still decrypt: a state on another branch or in a place that no file names now may \
              need them. Remove the file when no state needs them any more.",

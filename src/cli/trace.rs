@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{
-    accounts,
-    configured::Prepared,
-    session::{EnvironmentArgs, Session},
+    arguments::{EnvironmentArgs, current_dir},
+    context::Context,
 };
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context as _, Error, Result},
+    lifecycle::{Playbooks, Site, stores},
     playbook::match_hosts,
     resource::{Address, KindName},
-    secret::Redactor,
     state::Store,
-    ui::{Diagram, Node, Trace, Ui},
+    trace::{Span, Trace},
+    ui::{Diagram, Node},
 };
 
 /// Print the last run of an environment for Chrome's trace viewer or Perfetto
@@ -26,13 +26,13 @@ pub(super) struct TraceCommand {
 }
 
 impl TraceCommand {
-    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let store = accounts::store_that_was(&self.environment).await?;
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let store = stores::store_that_was(&self.environment, &current_dir()?).await?;
         let trace = last(&store).await?.ok_or_else(|| {
             Error::usage(format!("no run of `{}` is known here", self.environment))
                 .hint(format!("infra apply {}", self.environment))
         })?;
-        ui.json_line(&trace.to_chrome());
+        context.ui.json_line(&trace.to_chrome());
         Ok(0)
     }
 }
@@ -66,11 +66,13 @@ enum Format {
 }
 
 impl Graph {
-    pub(super) async fn run(&self, ui: &Ui, redactor: &Redactor) -> Result<u8> {
-        let session = Session::open(&self.environment, redactor).await?;
-        let prepared = Prepared::of(&session, ui)?;
-        let trace = last(&session.store).await?.unwrap_or_default();
-        let diagram = draw(&session, &prepared, &trace);
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let site = context.open(&self.environment.target()?).await?;
+        let playbooks = Playbooks::of(&site)?;
+        ui.warnings(&playbooks.warnings);
+        let trace = last(&site.store).await?.unwrap_or_default();
+        let diagram = draw(&site, &playbooks, &trace);
         let text = match self.format {
             Format::Svg => diagram.to_svg(),
             Format::Dot => diagram.to_dot(),
@@ -84,12 +86,12 @@ impl Graph {
 }
 
 /// Resources below what they need, machines below their resource, plays below their machines.
-fn draw(session: &Session, prepared: &Prepared, trace: &Trace) -> Diagram {
-    let seconds = |matches: &dyn Fn(&crate::ui::Span) -> bool| {
+fn draw(site: &Site, playbooks: &Playbooks, trace: &Trace) -> Diagram {
+    let seconds = |matches: &dyn Fn(&Span) -> bool| {
         let found: Vec<f64> = trace.spans.iter().filter(|span| matches(span)).map(|span| span.seconds).collect();
         (!found.is_empty()).then(|| found.iter().sum::<f64>())
     };
-    let mut nodes: Vec<Node> = (session.resources().iter())
+    let mut nodes: Vec<Node> = (site.resources().iter())
         .map(|resource| {
             let name = resource.address.to_string();
             let seconds = seconds(&|span| !span.task && span.subject == name);
@@ -97,7 +99,7 @@ fn draw(session: &Session, prepared: &Prepared, trace: &Trace) -> Diagram {
             Node { name, kind: "resource", seconds, needs }
         })
         .collect();
-    let environment = &session.environment;
+    let environment = &site.environment;
     for name in environment.hosts.keys() {
         let group = environment.groups.iter().find(|(_, group)| group.members.contains(name)).map(|(group, _)| group);
         let mut needs = vec![Address::vm(name).to_string()];
@@ -111,7 +113,7 @@ fn draw(session: &Session, prepared: &Prepared, trace: &Trace) -> Diagram {
         &crate::state::State::nothing(environment),
         &crate::state::Vault::default(),
     );
-    for play in &prepared.plays {
+    for play in &playbooks.plays {
         let needs = match_hosts(&play.hosts, &hosts, &inventory.groups);
         nodes.push(Node { name: format!("play: {}", play.name), kind: "play", seconds: None, needs });
     }

@@ -3,13 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{preflight, session::EnvironmentArgs};
+use super::{arguments::EnvironmentArgs, context::Context};
 use crate::{
-    configure,
     error::{Result, Severity, count},
+    lifecycle::preflight,
     provider,
-    template::Engine,
-    ui::{Mode, Ui},
+    ui::Mode,
 };
 
 /// Find every mistake of an environment file and its playbooks, without touching anything
@@ -20,19 +19,19 @@ pub(super) struct Validate {
 }
 
 impl Validate {
-    pub(super) async fn run(&self, ui: &Ui) -> Result<u8> {
-        let environment = self.environment.load_or_warn(ui).await?;
+    pub(super) async fn run(&self, context: &Context) -> Result<u8> {
+        let ui = &context.ui;
+        let environment = self.environment.target()?.environment().await?;
         ui.warnings(&environment.warnings);
         // A provider that cannot be set up here has nothing to say about the file.
         let provider = provider::open(&environment).ok();
-        let engine = Engine::default();
-        let loader = configure::loader(&environment, &engine);
         // What an apply needs beside the files may be there only where it runs: a pipeline validates without secrets.
         let found = preflight::surroundings(&environment, Severity::Warning);
-        let plays = preflight::files(&environment, provider.as_deref(), &loader, &engine, found, ui)?;
+        let playbooks = preflight::files(&environment, provider.as_deref(), found)?;
+        ui.warnings(&playbooks.warnings);
         // What the provider makes of the file, as a plan counts it.
         let resources = provider.map_or(environment.resources.len(), |provider| provider.resources(&environment).len());
-        let numbers = [(environment.hosts.len(), "machine"), (resources, "resource"), (plays.len(), "play")];
+        let numbers = [(environment.hosts.len(), "machine"), (resources, "resource"), (playbooks.plays.len(), "play")];
         if ui.mode() == Mode::Json {
             let mut value = json!({ "event": "valid", "environment": environment.name });
             for (number, what) in numbers {

@@ -1,7 +1,7 @@
 //! Pauses between attempts: exponential with jitter, as Amazon's architecture blog describes it ("Exponential Backoff And
 //! Jitter", 2015), but never shorter than the first step, and bounded by a budget of time.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,18 +14,24 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// been switched on.
 const UNKNOWN_HOST: Duration = Duration::from_secs(20);
 
-/// When the command must have ended, whatever its calls would still try.
-static DEADLINE: OnceLock<Instant> = OnceLock::new();
-
-/// Lets no attempt of this process go on for longer than this.
-pub(crate) fn limit(time: Duration) {
-    // The first limit counts: there is one command in a process.
-    let _ = DEADLINE.set(Instant::now() + time);
+tokio::task_local! {
+    /// When the command that a call belongs to must have ended, whatever the call would still try.
+    static DEADLINE: Option<Instant>;
 }
 
-/// When the command must have ended.
-pub(crate) fn deadline() -> Option<Instant> {
-    DEADLINE.get().copied()
+/// Runs a piece of work whose calls are not tried again after this moment. Each command has its own: several may run in one
+/// process.
+pub async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> T {
+    let earliest = match (deadline, self::deadline()) {
+        (Some(own), Some(outer)) => Some(own.min(outer)),
+        (own, outer) => own.or(outer),
+    };
+    DEADLINE.scope(earliest, work).await
+}
+
+/// When the command that this is called in must have ended.
+fn deadline() -> Option<Instant> {
+    DEADLINE.try_with(|deadline| *deadline).ok().flatten()
 }
 
 /// The attempts of one call.
@@ -120,6 +126,24 @@ mod tests {
         drop(listener);
         let error = client.get(format!("http://{address}/")).send().await.unwrap_err();
         assert!(error.is_connect() && !super::is_unknown_host(&error), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_in_one_process_have_deadlines_of_their_own() {
+        let tries = async |time: Option<Duration>| {
+            let deadline = time.map(|time| Instant::now() + time);
+            super::until(deadline, async {
+                let (begun, mut attempts) = (Instant::now(), Attempts::within(Duration::from_mins(1)));
+                while attempts.pause(None).await {}
+                begun.elapsed()
+            })
+            .await
+        };
+        let (short, none) = tokio::join!(tries(Some(Duration::from_secs(2))), tries(None));
+        assert!(short <= Duration::from_secs(2) && none > Duration::from_secs(20), "{short:?} {none:?}");
+        let inner =
+            super::until(Some(Instant::now() + Duration::from_secs(1)), tries(Some(Duration::from_mins(1)))).await;
+        assert!(inner <= Duration::from_secs(1), "a part of a command has no more time than all of it: {inner:?}");
     }
 
     #[tokio::test(start_paused = true)]

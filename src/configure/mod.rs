@@ -10,11 +10,13 @@ mod inventory;
 mod machines;
 mod playbooks;
 mod secrets;
+mod ssh_config;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
+use self::machines::machine;
 pub use self::{
     certificates::prepare_certificates,
     connections::Pool,
@@ -23,8 +25,8 @@ pub use self::{
     inventory::inventory,
     playbooks::{check_limit, check_plays, load_plays, reached},
     secrets::{prepare_secrets, review_secrets},
+    ssh_config::{ansible_inventory, ssh_config, write_inventory},
 };
-pub(crate) use self::{connections::is_direct, machines::machine};
 use crate::{
     config::Environment,
     error::{Context, Result},

@@ -4,9 +4,9 @@
 mod data;
 mod diff;
 mod follow;
+mod scope;
 mod secrets;
 mod select;
-mod site;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -17,9 +17,9 @@ use serde_json::{Map, Value};
 pub use self::{
     data::DataPolicy,
     diff::{Known, diff},
+    scope::{Scope, check_project},
     secrets::SecretChange,
     select::Selection,
-    site::{Site, check_project},
     sweep::{Listed, terms, terms_in_force},
 };
 use crate::{

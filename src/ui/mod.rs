@@ -9,7 +9,6 @@ mod json;
 mod plan;
 mod progress;
 mod report;
-mod trace;
 
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -24,7 +23,6 @@ pub use self::{
     plan::{plan_json, plan_text},
     progress::Progress,
     report::{Report, Summary},
-    trace::{Span, Trace},
 };
 use crate::{
     error::{Diagnostic, Error, Result},

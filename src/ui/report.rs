@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::{EVENTS_VERSION, Mode, RED, Trace, Ui, duration, table};
+use super::{EVENTS_VERSION, Mode, RED, Ui, duration, table};
 use crate::{
     apply::Tally,
     event::{Ended, Event},
     playbook::Recap,
+    trace::Trace,
 };
 
 /// What was told while a command ran.

@@ -1,17 +1,22 @@
-//! Commands in this process, against any provider: what `infra apply` and `infra destroy` do to resources.
+//! Commands in this process, against any provider.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use infra::{
-    apply::{Configured, Run, Tally},
+    apply::{Run, Tally},
     config::{Environment, LoadOptions, load_source},
     error::Result,
     event::Events,
-    plan::{Change, Configure, DataPolicy, Known, Plan, VERSION, diff},
+    lifecycle::{
+        self, ApplyOptions, DestroyOptions, Goal, Labelled, PlanOptions, Playbooks, Secrets, Site, Stop, apply, propose,
+        propose_destroy,
+    },
+    plan::{Change, Configure, DataPolicy, Plan, VERSION},
+    project,
     provider::{Object, Owner, Provider},
     resource::{KindName, Terms},
     secret::Redactor,
-    state::{State, Store, Vault},
+    state::{Store, Vault},
     yaml::Source,
 };
 use tokio_util::sync::CancellationToken;
@@ -30,55 +35,64 @@ pub(crate) fn environment(folder: &Path, text: &str) -> Environment {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What the provider shows, as far as it differs from what the state knows, and what a command would do about it.
-pub(crate) async fn changes(
-    project: &Path, environment: &Environment, cloud: &dyn Provider, destroy: bool,
+/// What a command would do.
+pub(crate) async fn changes<P: Provider + 'static>(
+    project: &Path, environment: &Environment, cloud: &Arc<P>, destroy: bool,
 ) -> Result<Vec<Change>> {
-    let state = Store::new(project, &environment.name).read().await?;
-    let mut observed = cloud.list(&owner(environment)).await?;
-    for object in &mut observed {
-        let mut entries = state.iter().flat_map(|state| state.resources.values());
-        if let Some(entry) = entries.find(|entry| entry.id == object.id) {
-            cloud.compare(&entry.spec, &entry.attributes, object);
-        }
-    }
-    let pending = state.as_ref().map(|state| state.pending.clone()).unwrap_or_default();
-    let desired = if destroy { Vec::new() } else { cloud.resources(environment) };
-    diff(&desired, Known { state: state.as_ref(), pending: &pending, observed: &observed, policy: cloud.policy() })
+    let mut site = site(project, environment, cloud).await;
+    let playbooks = Playbooks::of(&site)?;
+    let goal = if destroy { Goal::Absent } else { Goal::Present(&playbooks) };
+    Ok(site.preview(&goal, &PlanOptions::default(), true).await?.plan.changes)
 }
 
-/// One command as a user would run it: state from the disk, plan, walk.
-pub(crate) async fn command(
-    project: &Path, environment: &Environment, cloud: &dyn Provider, destroy: bool,
+/// An environment of this project at this provider.
+pub(crate) async fn site<P: Provider + 'static>(project: &Path, environment: &Environment, cloud: &Arc<P>) -> Site {
+    std::fs::create_dir_all(&environment.folder).unwrap();
+    std::fs::write(project.join(project::FILE), format!("{PROJECT}\n")).unwrap();
+    let environment = Environment { project: project.to_owned(), ..environment.clone() };
+    let cloud: Arc<dyn Provider> = Arc::<P>::clone(cloud);
+    Site::with(environment, cloud, &Redactor::default(), Secrets::Needed).await.unwrap()
+}
+
+/// `infra apply` or `infra destroy` of resources, as a user would run it. Machines are not connected to.
+pub(crate) async fn command<P: Provider + 'static>(
+    project: &Path, environment: &Environment, cloud: &Arc<P>, destroy: bool,
 ) -> Result<Tally> {
-    let store = Store::new(project, &environment.name);
-    let plan = plan(environment, changes(project, environment, cloud, destroy).await?);
-    let state = store.read().await?;
-    let plan = Plan { data: if destroy { DataPolicy::of_removal(false) } else { plan.data }, ..plan };
-    let vault = match &state {
-        Some(state) => Vault::open(&state.secrets, store.keys(), Redactor::default())?,
-        None => Vault::default(),
-    };
-    let state = state.unwrap_or_else(|| State { provider: cloud.name().into(), ..State::nothing(environment) });
-    let events = Events::ignored();
-    let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
-    if !destroy {
-        run.with_vault(|vault| infra::configure::prepare_secrets(environment, vault)).await?;
-    }
-    let mut tally = run.build(&plan).await?;
-    if !destroy {
-        run.finish(&plan, Configured::All).await?;
-    }
-    tally = tally.plus(run.remove(&plan).await?);
-    if destroy {
-        run.prove_gone(&plan).await?;
-    }
-    Ok(tally)
+    let mut site = site(project, environment, cloud).await;
+    // A command that was killed here was killed in this process, which is alive.
+    infra::state::unlock(site.store.backend().as_ref(), &environment.name).await?;
+    let (events, stop) = (Events::ignored(), Stop::default());
+    let (what, wait) = (if destroy { "infra destroy" } else { "infra apply" }, Duration::ZERO);
+    site.locked(what, wait, &events, &stop, async |site, events, stop| {
+        if destroy {
+            let options = DestroyOptions::default();
+            let Some(plan) = propose_destroy(site, &options).await? else { return Ok(Tally::default()) };
+            return lifecycle::destroy(site, &plan, events, stop).await;
+        }
+        // What is tried with these is how changes are carried out, not whether they may be.
+        let plan = PlanOptions { allow_data_loss: true, ..PlanOptions::default() };
+        let options = ApplyOptions { plan, configure: false, forget: true, ..ApplyOptions::default() };
+        let playbooks = Playbooks::of(site)?;
+        let proposal = propose(site, &playbooks, &options, true, events).await?;
+        Ok(apply(site, playbooks, proposal, &options, events, stop).await?.tally)
+    })
+    .await
+}
+
+/// `infra destroy --by-label`.
+pub(crate) async fn destroy_by_label<P: Provider + 'static>(
+    project: &Path, environment: &Environment, cloud: &Arc<P>,
+) -> Result<usize> {
+    let cloud: Arc<dyn Provider> = Arc::<P>::clone(cloud);
+    let environment = Environment { project: project.to_owned(), ..environment.clone() };
+    let (options, events) = (DestroyOptions::default(), Events::ignored());
+    let removed = Labelled::new(environment, cloud)?.destroy(&options, Duration::ZERO, &events, |_| Ok(())).await?;
+    Ok(removed.count)
 }
 
 /// Everything of these kinds loses its labels, as if somebody else had made it, and is taken over again.
-pub(crate) async fn take_over(
-    project: &Path, environment: &Environment, cloud: &dyn Provider, kinds: &[KindName], strip: impl AsyncFn(&str),
+pub(crate) async fn take_over<P: Provider + 'static>(
+    project: &Path, environment: &Environment, cloud: &Arc<P>, kinds: &[KindName], strip: impl AsyncFn(&str),
 ) {
     for resource in cloud.resources(environment).iter().filter(|resource| kinds.contains(&resource.address.kind)) {
         let store = Store::new(project, &environment.name);
@@ -90,7 +104,7 @@ pub(crate) async fn take_over(
         assert!(!here(&listed().await), "{} is still ours", resource.address);
         let vault = Vault::open(&state.secrets, store.keys(), Redactor::default()).unwrap();
         let events = Events::ignored();
-        let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
+        let run = Run::new(cloud.as_ref(), &store, state, vault, &events, CancellationToken::new());
         let adopted = run.adopt(&plan(environment, Vec::new()), resource, &id).await;
         adopted.unwrap_or_else(|error| panic!("{}: {error}", resource.address));
         assert!(here(&listed().await), "{} is ours again", resource.address);
@@ -116,9 +130,11 @@ fn plan(environment: &Environment, changes: Vec<Change>) -> Plan {
 }
 
 /// The disks that the next apply looks at on machines, as the machines are asked for them.
-pub(crate) async fn disks(project: &Path, environment: &Environment, cloud: &dyn Provider) -> Vec<(String, String)> {
+pub(crate) async fn disks<P: Provider + 'static>(
+    project: &Path, environment: &Environment, cloud: &Arc<P>,
+) -> Vec<(String, String)> {
     let state = Store::new(project, &environment.name).read().await.unwrap().expect("the environment was applied");
-    let disks = infra::configure::disks(environment, &state, cloud).unwrap();
+    let disks = infra::configure::disks(environment, &state, cloud.as_ref()).unwrap();
     let list = |script: &str| {
         let (_, list) = script.split_once("<<END-OF-DISKS\n").unwrap();
         list.split_once("\nEND-OF-DISKS").unwrap().0.to_owned()
@@ -127,11 +143,13 @@ pub(crate) async fn disks(project: &Path, environment: &Environment, cloud: &dyn
 }
 
 /// Nothing is left to be done on the disks of a machine.
-pub(crate) async fn settle(project: &Path, environment: &Environment, cloud: &dyn Provider, host: &str) {
+pub(crate) async fn settle<P: Provider + 'static>(
+    project: &Path, environment: &Environment, cloud: &Arc<P>, host: &str,
+) {
     let store = Store::new(project, &environment.name);
     let state = store.read().await.unwrap().expect("the environment was applied");
     let vault = Vault::open(&state.secrets, store.keys(), Redactor::default()).unwrap();
     let events = Events::ignored();
-    let run = Run::new(cloud, &store, state, vault, &events, CancellationToken::new());
+    let run = Run::new(cloud.as_ref(), &store, state, vault, &events, CancellationToken::new());
     run.disks_are_settled(&[host.to_owned()].into()).await.unwrap();
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// The project, the provider and the account that a command works with.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct Scope {
     /// The folder of the project.
     pub folder: PathBuf,
     /// The id of the project; none before the first command that changes something.
@@ -54,7 +54,7 @@ pub fn check_project(folder: &Path, ours: Option<&ProjectId>, state: &State) -> 
         }
 }
 
-impl Site {
+impl Scope {
     /// Whether a state belongs to this project.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ mod tests {
 
     use serde_json::Map;
 
-    use super::Site;
+    use super::Scope;
     use crate::{
         clock::Clock,
         provider::{Health, Object},
@@ -153,8 +153,8 @@ mod tests {
 
     const PATH: &str = "/home/ann/shop";
 
-    fn site(project: Option<&str>) -> Site {
-        Site {
+    fn site(project: Option<&str>) -> Scope {
+        Scope {
             folder: PATH.into(),
             project: project.map(|id| id.parse().unwrap()),
             path_label: PATH.into(),

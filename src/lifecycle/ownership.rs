@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{accounts, session::Session};
+use super::{Site, stores};
 use crate::{
-    clock::Clock,
     config,
     error::{Error, Result},
+    event::Events,
     name::Name,
-    plan::{Plan, Site},
+    plan::{Plan, Scope},
     project,
     provider::{Object, Owner, Provider},
     state::{self, State},
-    ui::Ui,
 };
 
 /// How many objects an error names.
@@ -20,7 +19,7 @@ const NAMED: usize = 5;
 
 /// Where a command works, and what it has found out about that.
 pub(super) struct Ownership {
-    pub(super) site: Site,
+    pub(super) scope: Scope,
     /// The account, once the provider was asked.
     account: Option<String>,
     /// What the project label of the environment's objects says, where that is not the project's id.
@@ -35,14 +34,14 @@ impl Ownership {
     /// # Errors
     /// When the file with the project's id cannot be read.
     pub(super) fn of(folder: &std::path::Path, provider: &dyn Provider) -> Result<Self> {
-        let site = Site {
+        let scope = Scope {
             folder: folder.to_owned(),
             project: project::read(folder)?,
             path_label: provider.path_label(&folder.display().to_string()),
             provider: provider.name(),
             place: provider.place(),
         };
-        Ok(Self { site, account: None, kept_label: None, others: BTreeSet::new() })
+        Ok(Self { scope, account: None, kept_label: None, others: BTreeSet::new() })
     }
 
     /// Looks at a state that was read.
@@ -52,26 +51,28 @@ impl Ownership {
     pub(super) fn recognise(&mut self, state: Option<&State>) -> Result<()> {
         let Some(state) = state else { return Ok(()) };
         self.kept_label.clone_from(&state.project_label);
-        self.site.check_project(state)
+        self.scope.check_project(state)
     }
 }
 
-impl Session {
+impl Site {
     /// The name that the labels of the environment's objects have.
-    pub(super) fn label(&self) -> Name {
+    #[must_use]
+    pub fn label(&self) -> Name {
         self.state.as_ref().map_or(&self.environment.name, |state| state.label()).clone()
     }
 
     /// Whose the environment's objects are.
-    pub(super) fn owner(&self) -> Owner {
-        self.ownership.site.owner(&self.label(), self.ownership.kept_label.as_deref())
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.ownership.scope.owner(&self.label(), self.ownership.kept_label.as_deref())
     }
 
     /// Asks which account the provider works in.
     ///
     /// # Errors
     /// When the state's objects are in another one.
-    pub(super) async fn reach(&mut self) -> Result<String> {
+    pub async fn reach(&mut self) -> Result<String> {
         let account = match &self.ownership.account {
             Some(account) => account.clone(),
             None => self.provider.account().await?,
@@ -82,7 +83,7 @@ impl Session {
 
     fn in_account(&mut self, account: String) -> Result<()> {
         if let Some(state) = &self.state {
-            self.ownership.site.check_account(state, Some(&account))?;
+            self.ownership.scope.check_account(state, Some(&account))?;
         }
         self.ownership.account = Some(account);
         Ok(())
@@ -93,10 +94,10 @@ impl Session {
     /// # Errors
     /// When the provider does not answer, works in another account than the state's objects are in, or what exists was taken
     /// over by another environment.
-    pub(super) async fn observe(&mut self) -> Result<Vec<Object>> {
+    pub async fn observe(&mut self) -> Result<Vec<Object>> {
         // Another provider need not be asked: its credentials may not even be at hand.
         if let Some(state) = &self.state {
-            self.ownership.site.check_account(state, None)?;
+            self.ownership.scope.check_account(state, None)?;
         }
         let label = self.label();
         let account = async {
@@ -107,7 +108,7 @@ impl Session {
         };
         let (account, mut objects) = tokio::try_join!(account, self.provider.labelled(Some(&label)))?;
         self.in_account(account)?;
-        self.ownership.kept_label = self.ownership.site.kept_label(self.state.as_ref(), &objects);
+        self.ownership.kept_label = self.ownership.scope.kept_label(self.state.as_ref(), &objects);
         let owner = self.owner();
         let others = objects.iter().filter(|object| !owner.owns(object));
         self.ownership.others = others.map(|object| object.project.clone()).collect();
@@ -127,11 +128,11 @@ impl Session {
     /// Objects of a member of a pool keep its labels when another environment takes it over.
     async fn check_not_taken_over(&self) -> Result<()> {
         let name = &self.environment.name;
-        let states = accounts::stores(&self.environment.project).await?;
+        let states = stores::stores(&self.environment.project).await?;
         let taker = states
             .iter()
             .map(|(_, state)| state)
-            .find(|state| state.labelled.as_ref() == Some(name) && state.project == self.ownership.site.project);
+            .find(|state| state.labelled.as_ref() == Some(name) && state.project == self.ownership.scope.project);
         let Some(taker) = taker else { return Ok(()) };
         let taker = &taker.environment;
         Err(Error::usage(format!(
@@ -142,9 +143,10 @@ impl Session {
     }
 
     /// What another project has under the environment's name, as a sentence; nothing when there is none.
-    pub(super) fn namesakes(&self) -> Option<String> {
+    #[must_use]
+    pub fn namesakes(&self) -> Option<String> {
         let others: Vec<String> = self.ownership.others.iter().map(|project| format!("`{project}`")).collect();
-        let here = self.ownership.site.project.as_ref().map_or_else(
+        let here = self.ownership.scope.project.as_ref().map_or_else(
             || format!("this folder has no `{}`: if it is that project, write its id into that file", project::FILE),
             |id| format!("this is the project `{id}`"),
         );
@@ -157,18 +159,18 @@ impl Session {
     ///
     /// # Errors
     /// When the state knows objects, and none of them exists.
-    pub(super) fn check_not_all_gone(&self, observed: &[Object], forget: bool) -> Result<()> {
+    pub fn check_not_all_gone(&self, observed: &[Object], forget: bool) -> Result<()> {
         if forget {
             return Ok(());
         }
-        self.ownership.site.check_not_all_gone(self.state.as_ref(), observed, Clock::System.now())
+        self.ownership.scope.check_not_all_gone(self.state.as_ref(), observed, self.clock.now())
     }
 
     /// Refuses to remove what another checkout may work with: it exists, and no state here knows it.
     ///
     /// # Errors
     /// When there is no state, and the plan replaces or deletes something; unless the user says that the state is lost.
-    pub(super) fn check_not_unknown(&self, plan: &Plan, forget: bool) -> Result<()> {
+    pub fn check_not_unknown(&self, plan: &Plan, forget: bool) -> Result<()> {
         if forget || self.state.is_some() || !plan.changes.iter().any(|change| change.action.removes()) {
             return Ok(());
         }
@@ -183,7 +185,7 @@ impl Session {
     ///
     /// # Errors
     /// When there is no state, and something exists.
-    pub(super) fn check_known(&self, plan: &Plan) -> Result<()> {
+    pub fn check_known(&self, plan: &Plan) -> Result<()> {
         if self.state.is_some() || plan.changes.iter().all(|change| change.object.is_none()) {
             return Ok(());
         }
@@ -210,11 +212,11 @@ impl Session {
 
     /// Warnings of environments of this project whose folder is gone, when this one is new: it may have been renamed. States
     /// that cannot be read are the concern of other commands.
-    pub(super) async fn orphans(&self) -> Vec<String> {
+    pub async fn orphans(&self) -> Vec<String> {
         if self.state.is_some() {
             return Vec::new();
         }
-        let stores = accounts::stores(&self.environment.project).await.unwrap_or_default();
+        let stores = stores::stores(&self.environment.project).await.unwrap_or_default();
         let gone = stores.iter().map(|(_, state)| state).filter(|state| {
             let here = self.environment.project.join("envs").join(&state.terms.template);
             !state.resources.is_empty() && state.pool.is_none() && !state.folder.is_dir() && !here.is_dir()
@@ -223,7 +225,7 @@ impl Session {
         let warning = |state: &State| {
             let (old, folder) = (&state.environment, state.folder.display());
             format!(
-                "warning: `{old}` exists and the folder that it was made from is gone (`{folder}`); `{name}` is another environment \
+                "`{old}` exists and the folder that it was made from is gone (`{folder}`); `{name}` is another environment \
                  beside it. If you renamed the folder, `infra destroy {name} --name {old}` removes the old one"
             )
         };
@@ -235,23 +237,23 @@ impl Session {
     ///
     /// # Errors
     /// When the file with the id cannot be written, or the id would be another one than the project's elsewhere.
-    pub(super) async fn establish(&mut self, ui: &Ui) -> Result<()> {
-        if self.ownership.site.project.is_none() {
-            self.check_may_make_id(ui).await?;
+    pub(super) async fn establish(&mut self, events: &Events) -> Result<()> {
+        if self.ownership.scope.project.is_none() {
+            self.check_may_make_id(events).await?;
         }
-        let site = &mut self.ownership.site;
-        let id = match &site.project {
+        let scope = &mut self.ownership.scope;
+        let id = match &scope.project {
             Some(id) => id.clone(),
             None => {
-                let (id, made) = project::read_or_make(&site.folder)?;
+                let (id, made) = project::read_or_make(&scope.folder)?;
                 if made {
-                    ui.say(&format!(
+                    events.note(format!(
                         "`{}` was created: this project is `{id}`. Commit that file, so that colleagues and pipelines work on the \
                          same environments",
                         project::FILE
                     ));
                 }
-                site.project = Some(id.clone());
+                scope.project = Some(id.clone());
                 id
             }
         };
@@ -259,7 +261,7 @@ impl Session {
         let is_recorded = self.state.as_ref().is_some_and(|state| state.project.is_some());
         if !is_recorded && (self.state.is_some() || kept.is_some()) {
             let label = kept.as_ref().map(|kept| format!("; its objects keep the label `{kept}`")).unwrap_or_default();
-            ui.say(&format!(
+            events.note(format!(
                 "`{name}` was created by an earlier version of infra, which knew projects by their paths: it is taken over into the \
                  project `{id}`{label}"
             ));
@@ -278,15 +280,16 @@ impl Session {
 
     /// Whether an id that is made here is the project's: where states are shared, others may have made one, or must be able to
     /// learn it.
-    async fn check_may_make_id(&self, ui: &Ui) -> Result<()> {
+    async fn check_may_make_id(&self, events: &Events) -> Result<()> {
         let environment = &self.environment;
         if !environment.state.is_shared() {
             return Ok(());
         }
         let files = config::list(&environment.project);
-        let states = accounts::states(&environment.project, ui).await;
+        let (states, failures) = stores::states(&environment.project).await;
+        failures.iter().for_each(|error| events.warn(error.to_string()));
         let same = states.iter().filter(|state| files.contains(&state.terms.template));
-        same.into_iter().try_for_each(|state| self.ownership.site.check_project(state))?;
+        same.into_iter().try_for_each(|state| self.ownership.scope.check_project(state))?;
         if state::is_pipeline() {
             return Err(Error::usage(format!(
                 "this project has no `{}`, and an id that is made in a pipeline is lost with its checkout; nothing was changed",
@@ -301,7 +304,7 @@ impl Session {
     pub(super) fn owned(&self, state: State) -> State {
         State {
             provider: self.provider.name().to_owned(),
-            project: self.ownership.site.project.clone(),
+            project: self.ownership.scope.project.clone(),
             project_label: self.ownership.kept_label.clone(),
             account: self.ownership.account.clone(),
             ..state

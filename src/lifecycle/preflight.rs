@@ -1,44 +1,44 @@
-//! What is checked before the first write: everything that is wrong is told at once, and nothing has been begun then.
+//! What is checked before the first write: everything that is wrong is said at once, and nothing has been begun then.
 
-use super::session::Session;
+use super::{Playbooks, Site};
 use crate::{
     config::{self, Environment},
     configure,
     error::{Diagnostic, Error, Location, Result, Severity},
     plan::{Action, Change, Plan},
-    playbook::{Loader, Play},
     provider::{Finding, Provider},
     resource::Resource,
     state::{Keys, Vault},
-    template::Engine,
-    ui::Ui,
     yaml::Mark,
 };
 
 /// Reads the playbooks and asks the provider about the file: the mistakes of both, and those that are known already, are one
-/// error, warnings are printed.
-pub(super) fn files(
-    environment: &Environment, provider: Option<&dyn Provider>, loader: &Loader, engine: &Engine,
-    known: Vec<Diagnostic>, ui: &Ui,
-) -> Result<Vec<Play>> {
-    let mut found = known;
+/// error.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn files(
+    environment: &Environment, provider: Option<&dyn Provider>, mut found: Vec<Diagnostic>,
+) -> Result<Playbooks> {
     found.extend(provider.map(|provider| provider.check(environment)).unwrap_or_default());
-    let (plays, said) = configure::load_plays(environment, loader, engine)?;
-    found.extend(said);
-    report(environment, found, ui)?;
-    Ok(plays)
+    let mut playbooks = Playbooks::load(environment)?;
+    found.append(&mut playbooks.warnings);
+    playbooks.warnings = refuse(environment, found)?;
+    Ok(playbooks)
 }
 
-/// Checks plays that are not those of the environment's file as those are: the mistakes are one error, warnings are printed.
-pub(super) fn plays(
-    environment: &Environment, plays: &mut [Play], loader: &Loader, engine: &Engine, ui: &Ui,
-) -> Result<()> {
-    report(environment, configure::check_plays(environment, plays, loader, engine), ui)
+/// The mistakes as one error, together with the warnings; the warnings when there are no mistakes.
+pub(super) fn refuse(environment: &Environment, found: Vec<Diagnostic>) -> Result<Vec<Diagnostic>> {
+    if found.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
+        return Ok(found);
+    }
+    Err(config::mistakes(&environment.folder.join("config.yaml"), found))
 }
 
 /// What is wrong with what the file needs of this machine: the values of its secrets, and the keys of its state. `severity` is
 /// that of what may be there where an apply runs.
-pub(super) fn surroundings(environment: &Environment, severity: Severity) -> Vec<Diagnostic> {
+#[must_use]
+pub fn surroundings(environment: &Environment, severity: Severity) -> Vec<Diagnostic> {
     let (_, mut found) = configure::review_secrets(environment, &Vault::default());
     for mistake in &mut found {
         mistake.severity = severity;
@@ -55,20 +55,13 @@ pub(super) fn surroundings(environment: &Environment, severity: Severity) -> Vec
     found
 }
 
-fn report(environment: &Environment, found: Vec<Diagnostic>, ui: &Ui) -> Result<()> {
-    let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
-        found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
-    ui.warnings(&warnings);
-    if errors.is_empty() { Ok(()) } else { Err(config::mistakes(&environment.folder.join("config.yaml"), errors)) }
-}
-
 /// The fields that name something of the account, which a change may name too.
 const NAMING: &[&str] =
     &["class", "cores", "memory_mb", "disk_type", "image", "zone", "zones", "roles", "version", "machine"];
 
 /// Asks the provider for what a plan needs: quotas, names that are taken, room, and what its resources name. What a plan keeps
 /// needs nothing more.
-pub(super) async fn account(session: &Session, plan: &Plan) -> Result<()> {
+pub(super) async fn account(site: &Site, plan: &Plan) -> Result<()> {
     let names = |change: &&Change| change.fields().iter().any(|(field, ..)| NAMING.contains(&field.as_str()));
     let after = |change: &Change| change.after.clone();
     let of = |action: Action| plan.changes.iter().filter(move |change| change.action == action);
@@ -78,14 +71,14 @@ pub(super) async fn account(session: &Session, plan: &Plan) -> Result<()> {
     if created.is_empty() && changed.is_empty() {
         return Ok(());
     }
-    let findings = session.provider.diagnose(&plan.owner(), &created, &changed).await;
+    let findings = site.provider.diagnose(&plan.owner(), &created, &changed).await;
     let missing = findings.iter().filter(|finding| finding.needed && !finding.ok);
-    let mut missing: Vec<Diagnostic> = missing.flat_map(|finding| mistakes(&session.environment, finding)).collect();
+    let mut missing: Vec<Diagnostic> = missing.flat_map(|finding| mistakes(&site.environment, finding)).collect();
     missing.sort_by(|a, b| a.location.cmp(&b.location));
     if missing.is_empty() {
         return Ok(());
     }
-    let summary = format!("{} lacks what this plan needs; nothing was changed", session.provider.name());
+    let summary = format!("{} lacks what this plan needs; nothing was changed", site.provider.name());
     // Nothing is wrong with the command: the same file may be applied in another account.
     Err(Error::from_diagnostics(summary, missing).begun())
 }

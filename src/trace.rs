@@ -1,4 +1,4 @@
-//! The events of a run with their times: kept for `infra trace` and `infra graph`, and written as JUnit's XML.
+//! The events of a command with their times: kept beside the state for `infra trace` and `infra graph`, and written as JUnit's XML.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub struct Trace {
 
 impl Trace {
     /// Takes an event that came after this many seconds.
-    pub(super) fn take(&mut self, event: &Event, at: f64) {
+    pub fn take(&mut self, event: &Event, at: f64) {
         let (subject, what, task, seconds, ended, detail) = match event {
             Event::Finished { subject, done, ended, seconds, detail } => (subject, done, false, seconds, ended, detail),
             Event::TaskEnded { host, task, ended, seconds, detail, .. } => (host, task, true, seconds, ended, detail),

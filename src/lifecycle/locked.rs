@@ -1,0 +1,110 @@
+//! The bracket around every command that writes: the lease, what makes it stop, and its line in the history.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Site,
+    recorder::Recorder,
+    stop::{Reason, Stop},
+};
+use crate::{
+    cloud::retry,
+    error::{Error, Result},
+    event::{Event, Events},
+    plan::{Action, Plan},
+    state::Deed,
+    trace::Trace,
+};
+
+/// What a command leaves in the history.
+pub(super) struct Record {
+    deed: Deed,
+    begun: Instant,
+}
+
+impl Site {
+    /// Runs a command under the environment's lease: takes it, reads the state again, and gives it back however the command
+    /// ends. The work is asked to stop when the caller asks, when its time is up and when the lease is lost; what it did is in
+    /// the history when it began an entry there.
+    ///
+    /// # Errors
+    /// When another command holds the lease for longer than `wait`, and those of the work.
+    pub async fn locked<T>(
+        &mut self, what: &str, wait: Duration, events: &Events, stop: &Stop,
+        work: impl AsyncFnOnce(&mut Self, &Events, &Stop) -> Result<T>,
+    ) -> Result<T> {
+        let (recorded, recorder) = Recorder::start(events, &self.redactor);
+        let stop = stop.child();
+        let result = Box::pin(retry::until(stop.deadline(), async {
+            self.lock(what, wait, &recorded).await?;
+            let _watch = self.watch(&stop, &recorded);
+            work(self, &recorded, &stop).await
+        }))
+        .await;
+        drop(recorded);
+        let trace = recorder.finish().await;
+        self.end_record(&trace, result.as_ref().err(), events).await;
+        self.unlock().await;
+        result
+    }
+
+    /// Asks the command to stop when its lease is lost or its time is up, and says so, whoever asked.
+    fn watch(&self, stop: &Stop, events: &Events) -> AbortOnDropHandle<()> {
+        let lost = self.lease.as_ref().map(|lease| lease.lost().clone()).unwrap_or_default();
+        let (stop, events) = (stop.clone(), events.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::select! {
+                () = stop.requested() => {}
+                () = stop.time_is_up() => stop.request(Reason::TimedOut),
+                () = lost.cancelled() => stop.request(Reason::LeaseLost),
+            }
+            events.warn(stop.reason().unwrap_or(Reason::Interrupted).text());
+        }))
+    }
+
+    /// Writes down that a command begins: one that is killed is in the history, too.
+    pub(super) async fn begin_record(&mut self, command: &str, plan: &Plan, events: &Events) {
+        let changes = plan.changes.iter().filter(|change| change.action != Action::Keep);
+        let lines = changes.map(|change| format!("{} {}", change.action.sign(), change.address)).collect();
+        let deed = Deed::begin(command, &self.environment.project, &plan.digest, lines);
+        if let Err(error) = self.store.begin(&deed).await {
+            events.warn(error.to_string());
+        }
+        self.record = Some(Record { deed, begun: Instant::now() });
+    }
+
+    /// Lets the history say that the command has failed, although it came to its end.
+    pub(super) fn record_failure(&mut self, failure: &str) {
+        if let Some(record) = &mut self.record {
+            failure.clone_into(&mut record.deed.outcome);
+        }
+    }
+
+    /// Writes down what a command has done and how it ended. A history that cannot be written is no reason to fail.
+    async fn end_record(&mut self, trace: &Trace, failure: Option<&Error>, events: &Events) {
+        let Some(Record { deed, begun }) = self.record.take() else { return };
+        let outcome = match failure {
+            Some(error) => self.redactor.redact(&error.to_string()),
+            None if deed.outcome.is_empty() => "done".to_owned(),
+            None => deed.outcome.clone(),
+        };
+        let written = async {
+            self.store.keep_trace(&serde_json::to_string(trace)?).await?;
+            self.store.remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome, ..deed }).await
+        };
+        if let Err(error) = written.await {
+            events.warn(error.to_string());
+        }
+    }
+}
+
+/// Runs one phase of a command between its two events.
+pub(super) async fn phase<T>(events: &Events, phase: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let begun = Instant::now();
+    events.tell(Event::PhaseStarted { phase });
+    let result = work.await;
+    events.tell(Event::PhaseEnded { phase, seconds: begun.elapsed().as_secs_f64() });
+    result
+}
