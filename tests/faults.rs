@@ -131,6 +131,11 @@ fn with_fault(
     })
 }
 
+/// A folder that no disk has to be waited for, where there is one: thousands of states are written into it, each for good.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 async fn assert_matches(project: &Path, environment: &Environment, cloud: &Fake, what: &str) {
     let objects = cloud.objects();
     let mut addresses: Vec<_> = objects.iter().map(|object| object.address.clone()).collect();
@@ -159,7 +164,7 @@ struct Tried {
 async fn every_fault(prepare: Option<&str>, file: &str, destroy: bool, tried: &mut Tried) {
     for (fault, name) in FAULTS {
         for nth in 0.. {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = in_memory();
             let project = folder.path();
             let cloud = Arc::new(Fake::default());
             if let Some(first) = prepare {

@@ -334,7 +334,8 @@ fn nothing_that_others_say_is_a_command_of_a_workflow() {
     let printed = sandbox.finish(command, &["validate"], 2);
     let lines = || printed.err.lines().chain(printed.out.lines()).map(str::trim_start);
     let commands: Vec<&str> = lines().filter(|line| line.starts_with("::") || line.contains("##[")).collect();
-    assert_eq!(commands.len(), 1, "{}\n{}", printed.out, printed.err);
+    assert_eq!(commands.len(), 2, "{}\n{}", printed.out, printed.err);
     assert!(commands[0].starts_with("::error file=envs/dev/site.yml,line=1,col="), "{commands:?}");
+    assert!(commands[1].starts_with("::warning file=envs/dev/site.yml,line=1,col="), "{commands:?}");
     assert!(printed.err.contains("\\u003a:add-mask::e\n#\\u0023[add-mask]e"), "{}", printed.err);
 }

@@ -8,8 +8,8 @@ use infra::{
     error::Result,
     event::Events,
     lifecycle::{
-        self, ApplyOptions, DestroyOptions, Goal, Labelled, PlanOptions, Playbooks, Secrets, Site, Stop, apply, propose,
-        propose_destroy,
+        self, ApplyOptions, DestroyOptions, Goal, Labelled, PlanOptions, Playbooks, Secrets, Site, Stop, apply,
+        propose, propose_destroy,
     },
     plan::{Change, Configure, DataPolicy, Plan, VERSION},
     project,
