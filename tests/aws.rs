@@ -22,7 +22,7 @@ use crate::{
     e2e,
     support::{
         Sandbox, aws_model,
-        commands::{command, environment, owner},
+        commands::{command, destroy_by_label, environment, owner},
         containers::Containers,
         moto::{Fault, Moto, REGION},
         repository,
@@ -120,7 +120,7 @@ async fn aws_the_life_of_an_environment() {
     // Each says which file it was made from, groups too; and the account is the real one.
     let (environment, provider) = load(project, &moto, FILE);
     let objects = provider.list(&owner(&environment)).await.unwrap();
-    assert!(objects.iter().all(|object| object.terms.template.is_empty()), "{objects:?}");
+    assert!(objects.iter().all(|object| object.terms.template == "dev"), "{objects:?}");
     assert_eq!(provider.account().await.unwrap(), format!("account 123456789012 in {REGION}"));
     // Only what asks for it has a public address, and only the web server is in a second group.
     assert!(machine(&moto, "dev-db").await.ip_address.is_empty());
@@ -130,12 +130,12 @@ async fn aws_the_life_of_an_environment() {
 
     // Nothing to do: one list a kind, and one each for the networks' groups and gateways, the NAT gateways' addresses, the
     // balancers' groups, the databases' subnets and settings, the groups' templates, the profiles of roles, the interfaces that
-    // machines have left, and the tags and the policies of the one role.
+    // machines have left, the tags and the policies of the one role, and which account this is.
     moto.actions();
     assert_eq!(apply(project, &moto, FILE).await, tally(0, 0, 0));
     let actions = moto.actions();
 
-    assert!(actions.iter().all(reads) && actions.len() == 22, "{actions:?}");
+    assert!(actions.iter().all(reads) && actions.len() == 23, "{actions:?}");
 
     // In place: a larger class while the machine is stopped, a port more, a larger disk.
     let id = machine(&moto, "dev-db").await.instance_id;
@@ -207,7 +207,8 @@ async fn aws_what_changes_behind_our_back_is_mended() {
     assert_eq!(moto.count().await, there);
     // The state is lost: what carries our tags is found, and goes.
     std::fs::remove_dir_all(project.join(".infra")).unwrap();
-    destroy(project, &moto).await;
+    let (environment, provider) = load(project, &moto, FILE);
+    destroy_by_label(project, &environment, &provider).await.unwrap();
     assert_eq!(moto.count().await, before);
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     aws::{FILE, apply, destroy, load, machine},
     support::{
-        commands::{changes, disks, owner, settle},
+        commands::{changes, destroy_by_label, disks, owner, settle},
         moto::Moto,
     },
 };
@@ -91,7 +91,8 @@ async fn aws_destroy_finds_every_part_that_is_left() {
     client.delete_db_instance(&server, None).await.unwrap();
     client.delete_db_subnet_group(&server).await.unwrap();
     std::fs::remove_dir_all(project.join(".infra")).unwrap();
-    destroy(project, &moto).await;
+    let (environment, provider) = load(project, &moto, FILE);
+    destroy_by_label(project, &environment, &provider).await.unwrap();
     assert_eq!(moto.count().await, before);
 }
 

@@ -199,7 +199,7 @@ async fn prolonged_and_not_swept(provider: &dyn Provider) {
     let objects = provider.list(&owner).await.unwrap();
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let later = now + SignedDuration::from_hours(2);
-    let mut terms = Terms { owner: "ann@laptop".into(), template: "dev".into(), ..Terms::default() };
+    let mut terms = objects[0].terms.clone();
     let all = [
         (Some(now), false, true),
         (Some(later), true, false),

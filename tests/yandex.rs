@@ -18,7 +18,7 @@ use crate::{
     e2e,
     support::{
         Printed, Sandbox,
-        commands::{PROJECT, command, environment},
+        commands::{PROJECT, command, destroy_by_label, environment},
         containers::Containers,
         repository,
         yandex::{Cloud, FOLDER, Fault},
@@ -296,7 +296,8 @@ async fn yandex_what_changes_behind_our_back_is_mended() {
     assert!(state.contains(cloud.object("dev-app-2")["id"].as_str().unwrap()));
     // The state is lost: what carries our labels is found, and goes.
     std::fs::remove_dir_all(project.join(".infra")).unwrap();
-    destroy(project, &cloud).await;
+    let (environment, provider) = load(project, &cloud, FILE);
+    destroy_by_label(project, &environment, &provider).await.unwrap();
     assert_eq!(cloud.names(), Vec::<String>::new());
 }
 
@@ -465,6 +466,7 @@ async fn yandex_many_machines_at_once_stay_within_the_clouds_limit() {
     for number in 0..40 {
         text += &format!("  m{number}: {{resources: {{memory: 2}}}}\n");
     }
+    cloud.limit("compute.instances.count", 100);
     cloud.delay(Duration::from_millis(300));
     let begun = Instant::now();
     assert_eq!(

@@ -39,13 +39,17 @@ impl Import {
             _ => lifecycle::import_labelled(site, events).await,
         };
         let (imported, _) = context.locked(&mut site, "import", self.lock_timeout, work).await;
-        match imported?.as_slice() {
+        let (imported, name) = (imported?, &site.environment.name);
+        if let Some(id) = self.id.as_ref().filter(|_| imported.is_adopted) {
+            ui.say(&format!("`{id}` belongs to `{name}` now: `infra destroy` removes it with the rest"));
+        }
+        match imported.addresses.as_slice() {
             [] => ui.say("the state knows all that exists"),
             known => {
                 for address in known {
                     ui.say(&format!("`{address}` is in the state now"));
                 }
-                ui.say(&format!("`infra plan {}` shows what of it differs from the file", site.environment.name));
+                ui.say(&format!("`infra plan {name}` shows what of it differs from the file"));
             }
         }
         Ok(0)

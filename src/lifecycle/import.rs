@@ -10,13 +10,20 @@ use crate::{
     state::State,
 };
 
+/// What the state knows now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// The resources.
+    pub addresses: Vec<Address>,
+    /// Whether the object carried no label of the environment before, and has one now.
+    pub is_adopted: bool,
+}
+
 /// Lets the state of a locked environment know one object by its id, whether or not infra created it.
 ///
 /// # Errors
 /// When the file asks for no such resource, when it has another object already, and when the object cannot be taken over.
-pub async fn import(
-    site: &mut Site, address: &Address, id: &str, events: &Events, stop: &Stop,
-) -> Result<Vec<Address>> {
+pub async fn import(site: &mut Site, address: &Address, id: &str, events: &Events, stop: &Stop) -> Result<Imported> {
     let observed = site.observe().await?;
     let wanted = site.resources();
     let resource = wanted.iter().find(|resource| resource.address == *address);
@@ -25,7 +32,8 @@ pub async fn import(
     is_free(address, id, &state, &observed)?;
     let object = observed.iter().find(|object| object.id == id && object.address.kind == address.kind);
     if let Some(object) = object {
-        return record(site, &wanted, &[(address, object)], events).await;
+        let addresses = record(site, &wanted, &[(address, object)], events).await?;
+        return Ok(Imported { addresses, is_adopted: false });
     }
     let adopted = async {
         can_be_adopted(site, &state, resource, id)?;
@@ -33,23 +41,22 @@ pub async fn import(
         adopt(site, resource, id, events, stop).await
     };
     adopted.await.map_err(|error| labelled(error, site, address, &observed))?;
-    let name = &site.environment.name;
-    events.note(format!("`{id}` belongs to `{name}` now: `infra destroy` removes it with the rest"));
-    Ok(vec![address.clone()])
+    Ok(Imported { addresses: vec![address.clone()], is_adopted: true })
 }
 
 /// Lets the state of a locked environment know all objects that carry the environment's label, under the names in their labels.
 ///
 /// # Errors
 /// When the provider does not answer, or the state cannot be written.
-pub async fn import_labelled(site: &mut Site, events: &Events) -> Result<Vec<Address>> {
+pub async fn import_labelled(site: &mut Site, events: &Events) -> Result<Imported> {
     let observed = site.observe().await?;
     let is_known = |object: &Object| {
         site.state.iter().flat_map(|state| state.resources.values()).any(|known| known.id == object.id)
     };
     let pairs: Vec<(&Address, &Object)> =
         observed.iter().filter(|object| !is_known(object)).map(|object| (&object.address, object)).collect();
-    record(site, &site.resources(), &pairs, events).await
+    let addresses = record(site, &site.resources(), &pairs, events).await?;
+    Ok(Imported { addresses, is_adopted: false })
 }
 
 /// Writes objects into the state, each as the resource of its address.

@@ -33,7 +33,7 @@ pub use self::{
     by_label::{Labelled, Removal, Removed},
     destroy::{DestroyOptions, destroy, propose_destroy},
     gc::Sweeper,
-    import::{import, import_labelled},
+    import::{Imported, import, import_labelled},
     lifetime::{Extended, Lifetime, extend},
     playbooks::{Playbooks, Work},
     refresh::{Refreshed, refresh},

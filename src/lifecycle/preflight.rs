@@ -74,7 +74,8 @@ pub(super) async fn account(site: &Site, plan: &Plan) -> Result<()> {
     let findings = site.provider.diagnose(&plan.owner(), &created, &changed).await;
     let missing = findings.iter().filter(|finding| finding.needed && !finding.ok);
     let mut missing: Vec<Diagnostic> = missing.flat_map(|finding| mistakes(&site.environment, finding)).collect();
-    missing.sort_by(|a, b| a.location.cmp(&b.location));
+    missing.sort_by(|a, b| (&a.location, &a.message).cmp(&(&b.location, &b.message)));
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }

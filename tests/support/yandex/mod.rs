@@ -111,6 +111,12 @@ impl Cloud {
         self.world().page = size;
     }
 
+    /// The service of quotas says that this is the limit of one.
+    pub(crate) fn limit(&self, quota: &str, limit: u32) {
+        self.world().limits.insert(quota.to_owned(), limit);
+    }
+
+    /// So many objects of a collection may exist.
     pub(crate) fn quota(&self, collection: &str, most: usize) {
         self.world().quotas.insert(collection.to_owned(), most);
     }

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) own_time: bool,
     pub(super) page: usize,
     pub(super) quotas: BTreeMap<String, usize>,
+    /// What the service of quotas says of limits that are not those of a new folder.
+    pub(super) limits: BTreeMap<String, u32>,
     pub(super) faults: Option<Faults>,
     /// Machines of groups that a controller would have to make anew.
     pub(super) machines: Option<Arc<dyn Machines>>,
@@ -247,7 +249,7 @@ impl World {
         if path == "/quota-manager/v1/quotaLimits" {
             return Ok(json!({ "quotaLimits": [
                 { "quotaId": "vpc.networks.count", "limit": 2.0, "usage": 1.0 },
-                { "quotaId": "compute.instances.count", "limit": 12.0, "usage": 0.0 },
+                { "quotaId": "compute.instances.count", "limit": self.limits.get("compute.instances.count").copied().unwrap_or(12), "usage": 0.0 },
             ] }));
         }
         if method.rpc == "ListInstances" {
