@@ -423,7 +423,11 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
     (
         "a user of a machine leads a task of root elsewhere",
         &["src/modules/content.rs", "src/modules/writer.sh"],
-        &["a_race_in_a_folder_of_another_user_is_not_won", "links_of_another_user_lead_nowhere"],
+        &[
+            "a_race_in_a_folder_of_another_user_is_not_won",
+            "links_of_another_user_lead_nowhere",
+            "archives_follow_no_links_of_another_user",
+        ],
     ),
     ("a value becomes a command of a shell", &["src/modules/script.rs"], &["values_are_words"]),
     (

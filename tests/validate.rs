@@ -209,6 +209,67 @@ fn validate_finds_arguments_of_actions_that_cannot_work() {
 }
 
 #[test]
+fn validate_finds_what_no_machine_need_be_asked_for() {
+    let sandbox = sandbox(
+        "- hosts: web
+  tasks:
+    - template: {src: random.j2, dest: /x}
+    - debug: {msg: \"{{ lookup('template', 'random.j2') }}\"}
+    - apt: {upgrade: foo}
+    - lineinfile: {path: /x, line: a, regexp: '(a'}
+    - wait_for: {path: /x, search_regex: 'a{2,1}'}
+    - copy: {content: a, dest: /x, validate: check}
+    - template: {src: site.yml, dest: /x, validate: check}
+    - service: {name: nginx, use: openrc}
+    - package: {name: nginx, use: dnf}
+    - command: {cmd: ls, argv: [ls]}
+    - command: ls
+      args: {argv: [ls]}
+    - lineinfile: {path: /x, line: a, regexp: a, search_string: b}
+    - lineinfile: {path: /x, line: a, insertafter: a, insertbefore: b}
+    - blockinfile: {path: /x, block: a, insertafter: a, insertbefore: b}
+    - blockinfile: {path: /x, block: a, insertafter: '*'}
+    - debug: {msg: a, var: b}
+    - include_vars: {file: site.yml, dir: x}
+    - pause: {seconds: 1, minutes: 1}
+    - lineinfile: {path: /x, line: a, regexp: \"{{ inventory_hostname }}\"}
+    - lineinfile: {path: /x, line: a, regexp: a, search_string: \"{{ omit }}\"}
+    - apt: {upgrade: \"{{ inventory_hostname }}\"}
+    - apt: {upgrade: no, update_cache: yes}
+    - copy: {content: a, dest: /x, validate: \"{{ inventory_hostname }}\"}
+",
+    );
+    std::fs::write(sandbox.path("envs/dev/random.j2"), [0xff, 0x00, 0xfe, 0x80]).unwrap();
+    let found = said(&sandbox.run(&["validate", "dev"], 2));
+    for (line, says) in [
+        (3, "error: `src` of `template`: `"),
+        (4, "is not UTF-8 text"),
+        (5, "error: `upgrade` of `apt`: `foo` is not one of `dist`, `full`, `no`, `safe`, `yes`"),
+        (6, "error: `regexp` of `lineinfile`: `(a` is not a regular expression"),
+        (7, "error: `search_regex` of `wait_for`: `a{2,1}` is not a regular expression"),
+        (8, "error: `validate` of `copy`: `validate` needs a `%s`"),
+        (9, "error: `validate` of `template`: `validate` needs a `%s`"),
+        (10, "error: `use` of `service`: `openrc` is not one of `auto`"),
+        (11, "error: `use` of `package`: `dnf` is not one of `auto`"),
+        (12, "of `command`: give either `cmd` or `argv`"),
+        (13, "`command`: give either a text or `argv`"),
+        (15, "of `lineinfile`: give either `regexp` or `search_string`"),
+        (16, "of `lineinfile`: give either `insertafter` or `insertbefore`"),
+        (17, "of `blockinfile`: give either `insertafter` or `insertbefore`"),
+        (18, "error: `insertafter` of `blockinfile`: `*` is not a regular expression"),
+        (19, "of `debug`: give either `msg` or `var`"),
+        (20, "of `include_vars`: give either `file` or `dir`"),
+        (21, "of `pause`: give either `minutes` or `seconds`"),
+    ] {
+        let place = format!("{line}:");
+        let places = [place.clone(), format!("{}:", line + usize::from(line == 13))];
+        let is = |found: &&String| places.iter().any(|place| found.starts_with(place.as_str())) && found.contains(says);
+        assert!(found.iter().any(|found| is(&found)), "{line} {says}\n{found:#?}");
+    }
+    assert_eq!(found.len(), 18, "{found:#?}");
+}
+
+#[test]
 fn validate_finds_connection_variables_that_cannot_work() {
     let sandbox = sandbox(
         "- hosts: web

@@ -224,3 +224,48 @@ async fn a_question_without_a_terminal_is_not_passed() {
     let (recap, told) = play(tasks, false).await;
     assert!(recap.succeeded(), "{told}");
 }
+
+/// What `uri`, `get_url` and `template` write goes through the one writer: a link of another user in the place of a folder is not
+/// followed, and one in the place of the file is replaced.
+#[tokio::test]
+async fn what_is_fetched_or_rendered_follows_no_links_of_another_user() {
+    use std::os::unix::fs::{chown, lchown, symlink};
+
+    const OTHER: u32 = 65534;
+    let folder = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
+    for path in [&theirs, &ours] {
+        std::fs::create_dir(path).unwrap();
+    }
+    if chown(&theirs, Some(OTHER), None).is_err() {
+        // Only root gives files away.
+        return;
+    }
+    std::fs::write(ours.join("victim"), "precious").unwrap();
+    for (name, to) in [("conf", ours.clone()), ("file", ours.join("victim"))] {
+        symlink(to, theirs.join(name)).unwrap();
+        lchown(theirs.join(name), Some(OTHER), None).unwrap();
+    }
+    std::fs::write(folder.path().join("t.j2"), "rendered").unwrap();
+    let (server, _) = serve(|_| ok("fetched")).await;
+    let (dest, src) = (theirs.display(), folder.path().join("t.j2").display().to_string());
+    let mut tasks = String::new();
+    for (name, action) in [
+        ("uri", format!("uri: {{url: {server}/a, dest: {dest}/conf/NAME}}")),
+        ("get_url", format!("get_url: {{url: {server}/a, dest: {dest}/conf/NAME, force: true}}")),
+        ("template", format!("template: {{src: {src}, dest: {dest}/conf/NAME}}")),
+    ] {
+        for file in ["new", "victim"] {
+            tasks += &format!("    - {}\n", action.replace("NAME", file));
+            tasks += &format!("      register: {name}\n      ignore_errors: true\n");
+            tasks += &format!("    - assert: {{that: [{name} is failed, \"'it is not followed' in {name}.msg\"]}}\n");
+        }
+        tasks += &format!("    - {}\n", action.replace("conf/NAME", "file"));
+        tasks +=
+            &format!("    - file: {{path: {dest}/file, src: {}/victim, state: link, force: true}}\n", ours.display());
+    }
+    let (recap, told) = play(&tasks, false).await;
+    assert!(recap.succeeded(), "{told}");
+    assert_eq!(std::fs::read_to_string(ours.join("victim")).unwrap(), "precious");
+    assert_eq!(std::fs::read_dir(&ours).unwrap().count(), 1);
+}

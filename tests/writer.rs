@@ -194,8 +194,26 @@ async fn paths_get_states_and_attributes() {
     assert_eq!(mode(&at("-f")), 0o700);
     done("file", json!({"path": at("link"), "src": "-f", "state": "link"})).await;
     assert_eq!(std::fs::read_link(at("link")).unwrap(), Path::new("-f"));
-    done("file", json!({"path": at("hard"), "src": at("-f"), "state": "hard"})).await;
+    let hard = json!({"path": at("hard"), "src": at("-f"), "state": "hard"});
+    assert!(done("file", hard.clone()).await.changed);
     assert_eq!(at("hard").metadata().unwrap().ino(), at("-f").metadata().unwrap().ino());
+    assert!(!done("file", hard.clone()).await.changed);
+    // Another file is replaced by force only, and a link to nothing is made by force only.
+    std::fs::remove_file(at("hard")).unwrap();
+    std::fs::write(at("hard"), "precious").unwrap();
+    assert!(run("file", hard.clone()).await.failure.unwrap().contains("`force: true` replaces it"));
+    assert_eq!(read(&at("hard")), "precious");
+    let mut force = hard;
+    force["force"] = true.into();
+    assert!(done("file", force).await.changed);
+    assert_eq!(at("hard").metadata().unwrap().ino(), at("-f").metadata().unwrap().ino());
+    let dangling = json!({"path": at("dangling"), "src": "nowhere", "state": "link"});
+    assert!(run("file", dangling.clone()).await.failure.unwrap().contains("does not exist"));
+    assert!(!at("dangling").is_symlink());
+    let mut force = dangling;
+    force["force"] = true.into();
+    assert!(done("file", force).await.changed);
+    std::fs::remove_file(at("dangling")).unwrap();
     std::fs::write(at("a/b/file"), "").unwrap();
     let recurse = json!({"path": at("a"), "state": "directory", "mode": "u=rwX,go=", "recurse": true});
     assert!(done("file", recurse.clone()).await.changed);
@@ -381,6 +399,188 @@ async fn archives_change_only_what_they_hold() {
     assert_eq!(names(&dest), ["private.key"]);
 }
 
+/// An archive of files under `app`, with an entry for the folder itself where that is asked for.
+fn archive(with_folder: bool) -> Bytes {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mtime(1_700_000_000);
+    header.set_uid(0);
+    header.set_gid(0);
+    if with_folder {
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o750);
+        archive.append_data(&mut header, "app/", &b""[..]).unwrap();
+    }
+    for (name, text) in [("app/victim", "1"), ("app/.hidden", "2"), ("app/sub/with space", "3")] {
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    archive.into_inner().unwrap().into()
+}
+
+/// An archive is unpacked aside, and what it holds replaces what has its name: no link in `dest` leads it anywhere.
+#[tokio::test]
+async fn archives_follow_no_links_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let [theirs, ours, own, target] = ["theirs", "ours", "own", "target"].map(|name| folder.path().join(name));
+    for path in [&theirs, &ours, &own, &target] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(ours.join("victim"), "precious").unwrap();
+    chown(&theirs, Some(OTHER), Some(OTHER)).unwrap();
+    let (on_host, zip) = (folder.path().join("app.tar"), folder.path().join("app.zip"));
+    std::fs::write(&on_host, archive(false)).unwrap();
+    let tree = folder.path().join("tree/app");
+    std::fs::create_dir_all(&tree).unwrap();
+    std::fs::write(tree.join("victim"), "1").unwrap();
+    let mut command = std::process::Command::new("zip");
+    command.args(["-qr", "../app.zip", "app"]).current_dir(folder.path().join("tree"));
+    let zipped = command.status().is_ok_and(|status| status.success());
+    let link = || {
+        let _ = std::fs::remove_file(theirs.join("app"));
+        symlink(&ours, theirs.join("app")).unwrap();
+        lchown(theirs.join("app"), Some(OTHER), Some(OTHER)).unwrap();
+    };
+    let untouched = |what: &str| {
+        assert_eq!(
+            (names(&ours), read(&ours.join("victim"))),
+            (vec!["victim".to_owned()], "precious".to_owned()),
+            "{what}"
+        );
+        let now = ours.join("victim").symlink_metadata().unwrap();
+        assert_eq!((now.uid(), now.mode() & 0o777), (0, 0o644), "{what}");
+        assert_eq!(names(&theirs), ["app"], "{what}: nothing is left over");
+    };
+    for (args, bytes) in [
+        (json!({"src": "app.tar", "dest": theirs, "owner": OTHER.to_string(), "mode": "0600"}), archive(false)),
+        (json!({"src": on_host, "dest": theirs, "remote_src": true, "owner": OTHER.to_string()}), Bytes::new()),
+        (json!({"src": zip, "dest": theirs, "remote_src": true, "mode": "0600"}), Bytes::new()),
+    ] {
+        if args["src"] == json!(zip) && !zipped {
+            continue;
+        }
+        link();
+        let failure = run_with("unarchive", args.clone(), bytes).await.failure;
+        assert!(failure.as_ref().is_some_and(|text| text.contains("it is not followed")), "{args}: {failure:?}");
+        untouched(&args.to_string());
+    }
+    // Nor is an archive of ours unpacked for them by a link to it.
+    let fresh = folder.path().join("fresh");
+    std::fs::create_dir(&fresh).unwrap();
+    symlink(&on_host, theirs.join("archive")).unwrap();
+    lchown(theirs.join("archive"), Some(OTHER), Some(OTHER)).unwrap();
+    let failure =
+        run("unarchive", json!({"src": theirs.join("archive"), "dest": fresh, "remote_src": true})).await.failure;
+    assert!(failure.as_ref().is_some_and(|text| text.contains("it is not followed")), "{failure:?}");
+    assert!(names(&fresh).is_empty());
+    std::fs::remove_file(theirs.join("archive")).unwrap();
+    // Where the archive holds the folder itself, it replaces the link, as with tar.
+    link();
+    let args = json!({"src": "app.tar", "dest": theirs, "mode": "u=rwX,go="});
+    let outcome = run_with("unarchive", args.clone(), archive(true)).await;
+    assert_eq!((outcome.failure, outcome.changed), (None, true));
+    untouched("a folder");
+    assert!(!theirs.join("app").is_symlink());
+    assert_eq!((read(&theirs.join("app/sub/with space")), mode(&theirs.join("app/.hidden"))), ("3".to_owned(), 0o600));
+    assert!(!run_with("unarchive", args, archive(true)).await.changed);
+    // A link of our own to a folder is followed, as with tar.
+    symlink(&target, own.join("app")).unwrap();
+    let args = json!({"src": "app.tar", "dest": own});
+    let outcome = run_with("unarchive", args.clone(), archive(false)).await;
+    assert_eq!((outcome.failure, outcome.changed), (None, true));
+    assert_eq!(
+        (names(&target), own.join("app").is_symlink()),
+        (vec![".hidden".into(), "sub".into(), "victim".into()], true)
+    );
+    assert!(!run_with("unarchive", args, archive(false)).await.changed);
+}
+
+#[tokio::test]
+async fn archives_leave_what_they_shall_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let dest = folder.path().join("dest");
+    let tree = folder.path().join("tree/app");
+    std::fs::create_dir_all(&tree).unwrap();
+    std::fs::write(tree.join("victim"), "1").unwrap();
+    symlink("victim", tree.join("link")).unwrap();
+    let old = std::process::Command::new("touch").args(["-hd", "2020-01-01"]).arg(tree.join("victim")).status();
+    assert!(old.unwrap().success());
+    let pack = |program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(args).current_dir(folder.path().join("tree")).status().is_ok_and(|status| status.success())
+    };
+    assert!(pack("tar", &["-cf", "../app.tar", "app"]));
+    let zipped = pack("zip", &["-qry", "../app.zip", "app"]);
+    for name in ["app.tar", "app.zip"] {
+        if name == "app.zip" && !zipped {
+            continue;
+        }
+        std::fs::create_dir(&dest).unwrap();
+        let args = |more: Value| {
+            let mut args = json!({"src": folder.path().join(name), "dest": dest, "remote_src": true});
+            args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            args
+        };
+        assert!(done("unarchive", args(json!({}))).await.changed);
+        assert!(!done("unarchive", args(json!({}))).await.changed, "{name}");
+        std::fs::write(dest.join("app/victim"), "newer").unwrap();
+        assert!(!done("unarchive", args(json!({"keep_newer": true}))).await.changed, "{name}");
+        assert_eq!(read(&dest.join("app/victim")), "newer", "{name}");
+        if name == "app.tar" {
+            let skip = args(json!({"extra_opts": ["--skip-old-files"]}));
+            assert!(!done("unarchive", skip).await.changed);
+            assert!(run("unarchive", args(json!({"extra_opts": ["--keep-old-files"]}))).await.failure.is_some());
+            assert_eq!(read(&dest.join("app/victim")), "newer");
+        }
+        assert!(done("unarchive", args(json!({}))).await.changed);
+        assert_eq!(read(&dest.join("app/victim")), "1", "{name}");
+        std::fs::remove_dir_all(&dest).unwrap();
+    }
+}
+
+/// A folder that is copied on the host gets its owner and modes also where its files are there already.
+#[tokio::test]
+async fn copied_folders_get_their_attributes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (src, dest) = (folder.path().join("src"), folder.path().join("dest"));
+    std::fs::create_dir_all(src.join("sub")).unwrap();
+    std::fs::write(src.join("sub/-a file"), "1").unwrap();
+    symlink("sub", src.join("link")).unwrap();
+    let copy = |more: Value| {
+        let mut args = json!({"src": format!("{}/", src.display()), "dest": dest, "remote_src": true});
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        args
+    };
+    let file = dest.join("sub/-a file");
+    assert!(done("copy", copy(json!({}))).await.changed);
+    assert!(!done("copy", copy(json!({}))).await.changed);
+    for (wanted, bits) in [("0600", 0o600), ("u=rw,g=r,o=", 0o640), ("preserve", mode(&src.join("sub/-a file")))] {
+        assert!(!done("copy", copy(json!({"mode": wanted, "force": false}))).await.changed);
+        assert!(done("copy", copy(json!({"mode": wanted}))).await.changed, "{wanted}");
+        assert_eq!(mode(&file), bits);
+        assert!(!done("copy", copy(json!({"mode": wanted}))).await.changed, "{wanted}");
+    }
+    // What is replaced keeps its mode where none is asked for.
+    std::fs::write(&file, "2").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o604)).unwrap();
+    assert!(done("copy", copy(json!({}))).await.changed);
+    assert_eq!((read(&file).as_str(), mode(&file)), ("1", 0o604));
+    if is_root() {
+        assert!(done("copy", copy(json!({"owner": "4711"}))).await.changed);
+        for path in [&dest, &dest.join("sub"), &file, &dest.join("link")] {
+            assert_eq!(path.symlink_metadata().unwrap().uid(), 4711, "{}", path.display());
+        }
+        assert!(!done("copy", copy(json!({"owner": "4711"}))).await.changed);
+    }
+}
+
 /// What lies in a folder of another user leads only to what is that user's own.
 #[tokio::test]
 async fn links_of_another_user_lead_nowhere() {
@@ -414,6 +614,10 @@ async fn links_of_another_user_lead_nowhere() {
         ("file", json!({"path": theirs.join("conf/new"), "state": "directory"})),
         ("file", json!({"path": theirs.join("conf/new"), "state": "touch"})),
         ("file", json!({"path": theirs.join("conf/new"), "src": "/etc", "state": "link"})),
+        // What is ours is not published for them.
+        ("copy", json!({"src": theirs.join("file"), "dest": folder.path().join("out"), "remote_src": true})),
+        ("copy", json!({"src": theirs.join("conf/"), "dest": folder.path().join("out"), "remote_src": true})),
+        ("file", json!({"path": folder.path().join("out"), "src": theirs.join("file"), "state": "hard"})),
     ] {
         let failure = run(module, args.clone()).await.failure;
         assert!(

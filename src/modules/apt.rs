@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, List, Module, Number, Operation, Outcome, Step, Text, conclude,
+    Arguments, Decision, Flag, List, Module, Number, Operation, Outcome, Step, Text,
+    arguments::Choice,
+    conclude,
     probe::Probe,
     script::{Sh, sh},
 };
@@ -33,7 +35,7 @@ struct AptArguments {
     autoclean: Flag,
     #[serde(default)]
     clean: Flag,
-    upgrade: Option<Text>,
+    upgrade: Option<Choice<Upgrade>>,
     deb: Option<Text>,
     #[serde(default)]
     force: Flag,
@@ -60,6 +62,39 @@ pub(super) enum PackageState {
     Latest,
     BuildDep,
     Fixed,
+}
+
+/// Which upgrade of all packages is made.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Upgrade {
+    Dist,
+    Full,
+    No,
+    Safe,
+    Yes,
+}
+
+impl Upgrade {
+    fn verb(self) -> Sh {
+        match self {
+            Self::Dist | Self::Full => sh!("dist-upgrade"),
+            Self::No | Self::Safe | Self::Yes => sh!("upgrade --with-new-pkgs"),
+        }
+    }
+}
+
+impl AptArguments {
+    fn upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.map(|Choice(upgrade)| upgrade).filter(|upgrade| *upgrade != Upgrade::No)
+    }
+
+    /// The names about which only apt can say what it would install.
+    fn questions(&self) -> Vec<String> {
+        let latest = self.state == PackageState::Latest;
+        let asks = |name: &&String| latest || (self.state != PackageState::Absent && name.contains('/'));
+        self.name.0.iter().filter(asks).cloned().collect()
+    }
 }
 
 impl Module for Apt {
@@ -93,10 +128,19 @@ impl Module for Apt {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: AptArguments = super::read(task.named)?;
         if matches!(arguments.state, PackageState::BuildDep | PackageState::Fixed) {
             return Err(Error::usage("`state` must be present, absent or latest"));
+        }
+        for name in &arguments.name.0 {
+            if name.contains(">=") {
+                let message = format!("`{name}` is not supported: write a version or a pattern of it, `NAME=1.2*`");
+                return Err(Error::usage(message));
+            }
+            if name.contains('=') && arguments.state == PackageState::Latest {
+                return Err(Error::usage(format!("`{name}` names a version, and `state: latest` is any newer one")));
+            }
         }
         Ok(Box::new(Packages { arguments }))
     }
@@ -109,6 +153,19 @@ struct Packages {
 /// `name=version`, `name/release` or a plain name.
 fn base_name(package: &str) -> &str {
     package.split(['=', '/']).next().unwrap_or(package)
+}
+
+/// Whether a version fits a pattern, in which `*` is any text and `?` any character.
+fn fits(version: &str, pattern: &str) -> bool {
+    match pattern.chars().next() {
+        None => version.is_empty(),
+        Some('*') => {
+            (0..=version.len()).filter(|at| version.is_char_boundary(*at)).any(|at| fits(&version[at..], &pattern[1..]))
+        }
+        Some(wanted) => version.chars().next().is_some_and(|c| {
+            (wanted == '?' || wanted == c) && fits(&version[c.len_utf8()..], &pattern[wanted.len_utf8()..])
+        }),
+    }
 }
 
 impl Packages {
@@ -160,14 +217,14 @@ impl Operation for Packages {
         if !arguments.name.0.is_empty() {
             let names: Vec<String> = arguments.name.0.iter().map(|name| base_name(name).to_owned()).collect();
             probes.push(Probe::packages(&names));
-            if arguments.state == PackageState::Latest {
-                probes.push(Probe::pending(&names));
-            }
+        }
+        let release = arguments.default_release.as_ref().map(Text::as_str);
+        let questions = arguments.questions();
+        if !questions.is_empty() {
+            probes.push(Probe::pending(&questions, release));
         }
         probes.extend(arguments.deb.as_ref().map(|deb| Probe::package_file(deb.as_str())));
-        if arguments.upgrade.is_some() {
-            probes.push(Probe::upgradable());
-        }
+        probes.extend(arguments.upgrade().map(|upgrade| Probe::upgradable(&upgrade.verb(), release)));
         Some(Probe::all(probes))
     }
 
@@ -182,8 +239,8 @@ impl Operation for Packages {
             arguments.update_cache.map_or(valid.is_some(), |flag| flag.0) && valid.is_none_or(|valid| age > valid);
         // What apt says of its lists is as old as they are: where they are read again first, only apt itself can tell then.
         let of_lists = |question: &str| if update { Ok(true) } else { answer(&lines, question) };
-        let pending = arguments.state == PackageState::Latest && !arguments.name.0.is_empty() && of_lists("latest")?;
-        let upgrade = arguments.upgrade.as_ref().filter(|upgrade| upgrade.as_str() != "no");
+        let pending = !arguments.questions().is_empty() && of_lists("latest")?;
+        let upgrade = arguments.upgrade();
         let upgrade = if upgrade.is_some() && of_lists("upgrade")? { upgrade } else { None };
         let deb = if arguments.deb.is_some() && answer(&lines, "deb")? { arguments.deb.as_ref() } else { None };
         let version = |name: &str| {
@@ -200,8 +257,8 @@ impl Operation for Packages {
                 PackageState::Absent => installed.is_some() || name.contains('*'),
                 PackageState::Latest => installed.is_none() || pending,
                 _ => match name.split_once('=') {
-                    Some((_, wanted)) => installed.is_none_or(|version| version != wanted && !wanted.contains('*')),
-                    None => installed.is_none(),
+                    Some((_, wanted)) => installed.is_none_or(|version| !fits(version, wanted)),
+                    None => installed.is_none() || (pending && name.contains('/')),
                 },
             }
         });
@@ -218,12 +275,7 @@ impl Operation for Packages {
             steps.push(self.guarded(self.apt_get(&sh!("{0} -- {1}", verb, names))));
         }
         if let Some(upgrade) = upgrade {
-            let verb = if matches!(upgrade.as_str(), "dist" | "full") {
-                sh!("dist-upgrade")
-            } else {
-                sh!("upgrade --with-new-pkgs")
-            };
-            steps.push(self.guarded(self.apt_get(&verb)));
+            steps.push(self.guarded(self.apt_get(&upgrade.verb())));
         }
         if let Some(deb) = deb {
             steps.push(self.guarded(self.apt_get(&sh!("install -- {0}", deb))));
@@ -239,7 +291,7 @@ impl Operation for Packages {
         }
         // Reading the lists anew is a change only where nothing else was asked for, as Ansible tells it.
         let more = steps.len() > usize::from(update);
-        let alone = arguments.name.0.is_empty() && arguments.upgrade.is_none() && arguments.deb.is_none();
+        let alone = arguments.name.0.is_empty() && arguments.upgrade().is_none() && arguments.deb.is_none();
         let mut result = super::entry("cache_updated", update);
         result.insert("packages".to_owned(), names.into());
         let steps = steps.into_iter().map(Step::Run).collect();

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use fancy_regex::{Captures, Regex};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -46,6 +47,85 @@ fn worded(message: &str) -> Error {
     match said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: ")) {
         Some(found) => Error::usage(format!("{expected} is expected, this is {found}")),
         None => Error::usage(message),
+    }
+}
+
+/// Arguments of which only one can be given, each with all its names; [`TEXT`] is the text that some modules take.
+pub type Exclusive = &'static [&'static [&'static str]];
+
+/// The name under which [`Exclusive`] lists the text of a task.
+pub const TEXT: &str = "";
+
+/// Checks the names of the arguments that a task gives: each is known, where there is a list of them, and none excludes another
+/// one.
+///
+/// # Errors
+/// When one is not known, or two exclude each other.
+pub fn check_names(known: &[&str], exclusive: &[Exclusive], named: &Map<String, Value>, text: bool) -> Result<()> {
+    if let Some(name) = named.keys().find(|name| !known.is_empty() && !known.contains(&name.as_str())) {
+        let error = Error::usage(format!("there is no argument `{name}`"));
+        return Err(match did_you_mean(name, known.iter().copied()) {
+            Some(close) => error.hint(format!("did you mean `{close}`?")),
+            None => error,
+        });
+    }
+    let is_given =
+        |name: &&str| if *name == TEXT { text } else { named.get(*name).is_some_and(|value| !value.is_null()) };
+    for alternatives in exclusive {
+        let given: Vec<String> = alternatives
+            .iter()
+            .filter_map(|names| names.iter().copied().find(is_given))
+            .map(|name| if name == TEXT { "a text".to_owned() } else { format!("`{name}`") })
+            .collect();
+        if given.len() > 1 {
+            return Err(Error::usage(format!("give either {}", given.join(" or "))));
+        }
+    }
+    Ok(())
+}
+
+/// One of a fixed set of words. `yes` and `no` may be among them, which YAML reads as booleans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice<T>(pub(super) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = match Value::deserialize(deserializer)? {
+            Value::Bool(true) => "yes".into(),
+            Value::Bool(false) => "no".into(),
+            Value::String(text) if matches!(text.as_str(), "True" | "true") => "yes".into(),
+            Value::String(text) if matches!(text.as_str(), "False" | "false") => "no".into(),
+            other => other,
+        };
+        serde_json::from_value(value).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A regular expression that Python's `re` would read.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(Regex);
+
+impl Pattern {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether some part of a text matches.
+    pub(super) fn finds(&self, text: &str) -> bool {
+        self.0.is_match(text).unwrap_or(false)
+    }
+
+    /// What its groups match in a text.
+    pub(super) fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        self.0.captures(text).ok().flatten()
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        let wrong = |error| serde::de::Error::custom(format!("`{text}` is not a regular expression: {error}"));
+        Regex::new(&text).map(Self).map_err(wrong)
     }
 }
 

@@ -225,6 +225,70 @@ impl Attributes {
         commands
     }
 
+    /// Whether something has other attributes, from lines that begin with `own:` and go on as `stat` prints `%u|%U|%g|%G|%a|%f`.
+    pub(super) fn differ_from<'a>(&self, lines: impl Iterator<Item = &'a str>) -> bool {
+        lines.filter_map(|line| line.strip_prefix("own:")).any(|line| {
+            let fields: Vec<&str> = line.split('|').collect();
+            let [uid, owner, gid, group, mode, of] = fields[..] else { return false };
+            let present = Present {
+                kind: kind(of).unwrap_or_default(),
+                uid: uid.parse().unwrap_or_default(),
+                gid: gid.parse().unwrap_or_default(),
+                owner: owner.to_owned(),
+                group: group.to_owned(),
+                mode: u32::from_str_radix(mode, 8).unwrap_or_default(),
+                ..Present::default()
+            };
+            !self.commands(&Sh::default(), &present).is_empty()
+        })
+    }
+
+    /// What `find` tests to find what has other attributes, as far as it can know.
+    pub(super) fn tests(&self) -> Vec<Sh> {
+        let number = |text: &str| text.parse::<u32>().is_ok();
+        let owner = self.owner.as_ref();
+        let owner = owner.map(|owner| if number(owner) { sh!("! -uid {0}", owner) } else { sh!("! -user {0}", owner) });
+        let group = self.group.as_ref();
+        let group =
+            group.map(|group| if number(group) { sh!("! -gid {0}", group) } else { sh!("! -group {0}", group) });
+        let mode = match &self.mode {
+            Some(Mode::Bits(bits)) => Some(sh!("! -type l ! -perm {0}", format!("{bits:04o}"))),
+            _ => None,
+        };
+        owner.into_iter().chain(group).chain(mode).collect()
+    }
+
+    /// The commands that give an operand, which begins with a dot, these attributes where it has others; `preserve` takes the mode of
+    /// file 8.
+    pub(super) fn where_other(&self, operand: &Sh) -> Vec<Sh> {
+        let Self { mode, owner, group } = self;
+        let each = |only: Self, change: Sh| {
+            let tests = Sh::join(only.tests(), " ");
+            sh!("find {0} -maxdepth 0 {1} -exec {2} '{}' + || exit 1", operand, tests, change)
+        };
+        let none = Self::default;
+        let mut commands = Vec::new();
+        commands.extend(
+            owner
+                .as_ref()
+                .map(|owner| each(Self { owner: Some(owner.clone()), ..none() }, sh!("chown -h -- {0}", owner))),
+        );
+        commands.extend(
+            group
+                .as_ref()
+                .map(|group| each(Self { group: Some(group.clone()), ..none() }, sh!("chgrp -h -- {0}", group))),
+        );
+        // chown takes away setuid bits, so the mode comes after it.
+        commands.extend(mode.as_ref().map(|mode| match mode {
+            Mode::Bits(bits) => {
+                each(Self { mode: Some(mode.clone()), ..none() }, sh!("chmod -- {0}", format!("{bits:04o}")))
+            }
+            Mode::Symbolic(text) => sh!("[ -L {0} ] || chmod -- {1} {0} || exit 1", operand, text),
+            Mode::Preserve => sh!("[ -L {0} ] || chmod --reference=/proc/self/fd/8 {0} || exit 1", operand),
+        }));
+        commands
+    }
+
     /// The commands that give an operand that is new these attributes; `before` is the file that it replaces.
     pub(super) fn of_new(&self, before: Option<&Present>, operand: &Sh) -> Vec<Sh> {
         let mut commands: Vec<Sh> = own(self.owner.as_deref(), self.group.as_deref(), operand).into_iter().collect();

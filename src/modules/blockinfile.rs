@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Module, Operation, Text,
+    Arguments, Exclusive, Module, Operation, Text,
+    arguments::Pattern,
     edit::{EditArguments, Presence, bare, ending, join, lines},
-    lineinfile::pattern,
 };
 use crate::error::Result;
 
@@ -18,8 +18,8 @@ struct BlockArguments {
     marker: Option<Text>,
     marker_begin: Option<Text>,
     marker_end: Option<Text>,
-    insertafter: Option<Text>,
-    insertbefore: Option<Text>,
+    insertafter: Option<Pattern>,
+    insertbefore: Option<Pattern>,
     #[serde(flatten)]
     file: EditArguments,
 }
@@ -52,14 +52,18 @@ impl Module for Blockinfile {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&["insertafter"], &["insertbefore"]]]
+    }
+
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: BlockArguments = super::read(task.named)?;
         let file = arguments.file.clone();
         Ok(Box::new(file.edit(move |text| edit(&arguments, text))))
     }
 }
 
-fn edit(arguments: &BlockArguments, text: &str) -> Result<String> {
+fn edit(arguments: &BlockArguments, text: &str) -> String {
     let marker = arguments.marker.as_ref().map_or("# {mark} ANSIBLE MANAGED BLOCK", Text::as_str);
     let mark = |word: &Option<Text>, usual: &str| marker.replace("{mark}", word.as_ref().map_or(usual, Text::as_str));
     let (begin, end) = (mark(&arguments.marker_begin, "BEGIN"), mark(&arguments.marker_end, "END"));
@@ -77,23 +81,20 @@ fn edit(arguments: &BlockArguments, text: &str) -> Result<String> {
     match (first, last) {
         (Some(first), Some(last)) if first <= last => drop(lines.splice(first..=last, block)),
         _ if present => {
-            let at = insertion(arguments, &lines)?;
+            let at = insertion(arguments, &lines);
             lines.splice(at..at, block);
         }
         _ => {}
     }
-    Ok(join(&lines, text))
+    join(&lines, text)
 }
 
-fn insertion(arguments: &BlockArguments, lines: &[String]) -> Result<usize> {
-    let last = |text: &str| -> Result<Option<usize>> {
-        let regexp = pattern(text)?;
-        Ok(lines.iter().rposition(|line| regexp.is_match(bare(line)).unwrap_or(false)))
-    };
-    Ok(match (&arguments.insertafter, &arguments.insertbefore) {
+fn insertion(arguments: &BlockArguments, lines: &[String]) -> usize {
+    let last = |regexp: &Pattern| lines.iter().rposition(|line| regexp.finds(bare(line)));
+    match (&arguments.insertafter, &arguments.insertbefore) {
         (_, Some(before)) if before.as_str() == "BOF" => 0,
-        (_, Some(before)) => last(before.as_str())?.unwrap_or(lines.len()),
-        (Some(after), None) if after.as_str() != "EOF" => last(after.as_str())?.map_or(lines.len(), |at| at + 1),
+        (_, Some(before)) => last(before).unwrap_or(lines.len()),
+        (Some(after), None) if after.as_str() != "EOF" => last(after).map_or(lines.len(), |at| at + 1),
         _ => lines.len(),
-    })
+    }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text,
+    Arguments, Decision, Exclusive, Flag, Module, Operation, Outcome, Step, TEXT, Text,
     probe::Probe,
     script::{Sh, sh},
 };
@@ -18,41 +18,32 @@ const LINES: usize = 200_000;
 
 pub(super) struct Command;
 
+#[derive(Deserialize)]
+struct CommandArguments {
+    cmd: Option<Text>,
+    argv: Option<Vec<Text>>,
+    #[serde(default = "yes")]
+    expand_argument_vars: Flag,
+    #[serde(flatten)]
+    run: RunArguments,
+}
+
 /// What `command` and `shell` take beside the command itself.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CommandArguments {
-    pub(super) cmd: Option<Text>,
-    pub(super) argv: Option<Vec<Text>>,
-    pub(super) chdir: Option<Text>,
-    pub(super) creates: Option<Text>,
-    pub(super) removes: Option<Text>,
-    pub(super) stdin: Option<Text>,
+pub(super) struct RunArguments {
+    chdir: Option<Text>,
+    creates: Option<Text>,
+    removes: Option<Text>,
+    stdin: Option<Text>,
     #[serde(default = "yes")]
-    pub(super) stdin_add_newline: Flag,
+    stdin_add_newline: Flag,
     #[serde(default = "yes")]
-    pub(super) strip_empty_ends: Flag,
-    pub(super) executable: Option<Text>,
-    #[serde(default = "yes")]
-    pub(super) expand_argument_vars: Flag,
+    strip_empty_ends: Flag,
 }
 
 fn yes() -> Flag {
     Flag(true)
 }
-
-pub(super) const ARGUMENTS: &[&str] = &[
-    "cmd",
-    "argv",
-    "chdir",
-    "creates",
-    "removes",
-    "stdin",
-    "stdin_add_newline",
-    "strip_empty_ends",
-    "executable",
-    "expand_argument_vars",
-];
 
 impl Module for Command {
     fn name(&self) -> &'static str {
@@ -60,14 +51,28 @@ impl Module for Command {
     }
 
     fn arguments(&self) -> &'static [&'static str] {
-        ARGUMENTS
+        &[
+            "cmd",
+            "argv",
+            "chdir",
+            "creates",
+            "removes",
+            "stdin",
+            "stdin_add_newline",
+            "strip_empty_ends",
+            "expand_argument_vars",
+        ]
+    }
+
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&[TEXT], &["cmd"], &["argv"]]]
     }
 
     fn free_form(&self) -> bool {
         true
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: CommandArguments = super::read(task.named)?;
         let words = match (task.free_form, &arguments.cmd, &arguments.argv) {
             (Some(text), _, _) => split(text)?,
@@ -82,7 +87,7 @@ impl Module for Command {
         let script = words.iter().map(|word| if expand { Sh::expanding(word) } else { sh!("{0}", word) });
         let script = Sh::join(script, " ");
         let shown = Value::Array(words.into_iter().map(Value::String).collect());
-        Ok(Run::operation(&arguments, &script, shown))
+        Ok(Run::operation(&arguments.run, &script, shown))
     }
 }
 
@@ -124,7 +129,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn operation(arguments: &CommandArguments, command: &Sh, shown: Value) -> Box<dyn Operation> {
+    pub(super) fn operation(arguments: &RunArguments, command: &Sh, shown: Value) -> Box<dyn Operation> {
         let mut lines = Vec::new();
         if let Some(folder) = &arguments.chdir {
             lines.push(sh!("cd -- {0} || exit 1", folder));

@@ -2,18 +2,16 @@
 //! attributes, and moved over the old file in one step. The shell side of it is `writer.sh`.
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
 use sha1::Digest;
 
 use super::{
-    FileChange, Outcome, Step,
+    FileChange, Outcome, Step, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
     command::split,
     script::{Sh, sh},
 };
-use crate::{
-    error::{Error, Result},
-    remote::Output,
-};
+use crate::remote::Output;
 
 /// Content up to this many bytes travels inside the script; more goes through a channel of its own.
 const INLINE: usize = 64 * 1024;
@@ -32,8 +30,8 @@ pub(super) struct NewContent<'a> {
     pub(super) path: &'a str,
     pub(super) source: Source<'a>,
     pub(super) attributes: &'a Attributes,
-    /// A command that must accept the new file before it replaces the old one; `%s` is its path.
-    pub(super) validate: Option<&'a str>,
+    /// A command that must accept the new file before it replaces the old one.
+    pub(super) validate: Option<&'a Acceptance>,
     /// Whether the old file is kept under another name.
     pub(super) backup: bool,
     /// Whether a link is written through, and not replaced.
@@ -42,9 +40,20 @@ pub(super) struct NewContent<'a> {
 
 /// The functions of `writer.sh`, and the folder of a path entered; `name` is the path's name there.
 pub(super) fn reach(path: &str, follow: bool) -> Sh {
+    sh!("{0}{1}", functions(), place(path, follow))
+}
+
+/// As [`reach`], where the functions are known already.
+pub(super) fn place(path: &str, follow: bool) -> Sh {
     let (folder, name) = parts(path);
     let follow = if follow { "follow" } else { "" };
-    sh!("{0}reach {1} {2} {3}", functions(), folder, name, follow)
+    sh!("reach {0} {1} {2}", folder, name, follow)
+}
+
+/// A file of the host is opened for reading, as file 8.
+pub(super) fn source_file(path: &str) -> Sh {
+    let (folder, name) = parts(path);
+    sh!("source_file {0} {1}", folder, name)
 }
 
 /// The functions of `writer.sh`.
@@ -63,19 +72,23 @@ fn parts(path: &str) -> (&str, &str) {
 
 impl NewContent<'_> {
     /// The step that replaces the file; `now` is the present one.
-    pub(super) fn step(&self, now: Option<&Present>) -> Result<Step> {
+    pub(super) fn step(&self, now: Option<&Present>) -> Step {
         let now = now.filter(|now| !now.is_link());
         let (source, input) = match &self.source {
             Source::Bytes(bytes) if bytes.len() > INLINE => (sh!("cat"), Some((*bytes).clone())),
             Source::Bytes(bytes) => (Sh::print(bytes), None),
-            Source::OnHost(path) => (sh!("{ cd -- \"$start\" && cat -- {0}; }", path), None),
+            Source::OnHost(_) => (sh!("cat <&8"), None),
         };
-        let mut lines = vec![
-            reach(self.path, self.follow),
+        let mut lines = vec![functions()];
+        if let Source::OnHost(path) = &self.source {
+            lines.push(source_file(path));
+        }
+        lines.extend([
+            place(self.path, self.follow),
             sh!("private"),
             // In a subshell, which does not run our trap: the working folder stays.
             sh!("( {0} ) >./new || exit 1", source),
-        ];
+        ]);
         match now {
             // What replaces a file keeps owner and mode where none are asked for, as far as we may.
             Some(now) => {
@@ -87,17 +100,17 @@ impl NewContent<'_> {
         }
         lines.extend(self.attributes.of_new(now, &sh!("./new")));
         if let Some(validate) = self.validate {
-            lines.push(accepted(validate)?);
+            lines.push(validate.script());
         }
         if self.backup {
             lines.push(sh!("keep"));
         }
         lines.push(sh!("replace"));
         let script = Sh::join(lines, "\n");
-        Ok(match input {
+        match input {
             Some(input) => Step::Send { input, script },
             None => Step::Run(script),
-        })
+        }
     }
 
     /// The change of the file's text.
@@ -110,20 +123,33 @@ impl NewContent<'_> {
     }
 }
 
-/// The command that must accept the new file: run without a shell in between, like every command of `validate`.
-fn accepted(validate: &str) -> Result<Sh> {
-    if !validate.contains("%s") {
-        return Err(Error::usage(format!("`validate` needs a `%s` for the path of the new file: `{validate}`")));
+/// A command that must accept a new file, as words; `%s` is the file's path. It runs without a shell in between.
+#[derive(Clone, Debug)]
+pub(super) struct Acceptance(Vec<String>);
+
+impl<'de> Deserialize<'de> for Acceptance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(command) = Text::deserialize(deserializer)?;
+        if !command.contains("%s") {
+            let message = format!("`validate` needs a `%s` for the path of the new file: `{command}`");
+            return Err(serde::de::Error::custom(message));
+        }
+        split(&command).map(Self).map_err(serde::de::Error::custom)
     }
-    let words = split(validate)?.into_iter().map(|word| {
-        // The path is known on the host only.
-        let parts = word.split("%s").map(|part| if part.is_empty() { Sh::default() } else { Sh::expanding(part) });
-        Sh::join(parts, "\"$new\"")
-    });
-    Ok(sh!(
-        "new=$(pwd -P)/new; ( cd / && {0} ) >&2 || { rc=$?; echo 'failed to validate: the new file was not accepted' >&2; exit $rc; }",
-        Sh::join(words, " ")
-    ))
+}
+
+impl Acceptance {
+    fn script(&self) -> Sh {
+        let words = self.0.iter().map(|word| {
+            // The path is known on the host only.
+            let parts = word.split("%s").map(|part| if part.is_empty() { Sh::default() } else { Sh::expanding(part) });
+            Sh::join(parts, "\"$new\"")
+        });
+        sh!(
+            "new=$(pwd -P)/new; ( cd / && {0} ) >&2 || { rc=$?; echo 'failed to validate: the new file was not accepted' >&2; exit $rc; }",
+            Sh::join(words, " ")
+        )
+    }
 }
 
 /// What the writer reported at the end goes into the result: the name of the kept file, and what the file is now.

@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Outcome, Sources, Step, Text,
+    Arguments, Decision, Exclusive, Flag, Module, Operation, Outcome, Sources, Step, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
     conclude,
-    content::{NewContent, Source, functions, reported, resolve_preserve, sha1},
-    probe::{Algorithm, Links, Probe},
+    content::{Acceptance, NewContent, Source, functions, reported, resolve_preserve, sha1},
+    probe::{Algorithm, Existing, Links, Probe},
     probe_failed,
     script::{Sh, sh},
 };
@@ -36,7 +36,7 @@ pub struct FileCopy {
     mode: Option<Mode>,
     owner: Option<Text>,
     group: Option<Text>,
-    validate: Option<Text>,
+    validate: Option<Acceptance>,
     #[serde(default)]
     backup: Flag,
     force: Option<Flag>,
@@ -78,7 +78,11 @@ impl Module for Copy {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&["src"], &["content"]]]
+    }
+
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: CopyArguments = super::read(task.named)?;
         let dest = arguments.dest.0.clone();
         if arguments.file.local_follow == Some(Flag(false)) {
@@ -250,10 +254,10 @@ fn decide_content(
             None => Decision::unchanged(result),
         });
     }
-    let validate = file.validate.as_ref().map(Text::as_str);
+    let validate = file.validate.as_ref();
     let new =
         NewContent { path, source, attributes: &attributes, validate, backup: file.backup.0, follow: file.follow.0 };
-    Ok(Decision { changed: true, steps: vec![new.step(present)?], result, diffs: vec![new.diff()] })
+    Ok(Decision { changed: true, steps: vec![new.step(present)], result, diffs: vec![new.diff()] })
 }
 
 /// A copy of a whole folder: with a trailing slash its content, otherwise itself.
@@ -356,6 +360,27 @@ pub(super) fn make_folder(path: &str, attributes: &Attributes) -> Sh {
     sh!("{0}dress() {\n{1}\n}\nmake {2}\nreport .", functions(), Sh::join(dress, "\n"), path)
 }
 
+/// The function that says whether a file, and its source, is as it shall be.
+fn settled(attributes: &Attributes) -> Sh {
+    let test = match (&attributes.mode, attributes.tests()) {
+        // Whether it is so only chmod knows.
+        (Some(Mode::Symbolic(_)), _) => sh!("false"),
+        (mode, tests) => {
+            let found = if tests.is_empty() {
+                sh!(":")
+            } else {
+                sh!("[ -z \"$(find \"$1\" -maxdepth 0 '(' {0} ')')\" ]", Sh::join(tests, " -o "))
+            };
+            if *mode == Some(Mode::Preserve) {
+                sh!("{0} && [ \"$(stat -c %a -- \"$1\")\" = \"$(stat -c %a -- \"$2\")\" ]", found)
+            } else {
+                found
+            }
+        }
+    };
+    sh!("settled() {\n{0}\n}\n", test)
+}
+
 /// `remote_src`: a copy on the host itself.
 struct RemoteCopy {
     src: String,
@@ -367,7 +392,14 @@ impl Operation for RemoteCopy {
     fn probe(&self) -> Option<Probe> {
         let name = self.src.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let keep = self.file.force == Some(Flag(false));
-        Some(Probe::copy(&self.src, &self.dest, name, &self.target(&self.dest), keep, self.file.links()))
+        let how = if keep {
+            Existing::Kept
+        } else if self.file.mode == Some(Mode::Preserve) {
+            Existing::WithModes
+        } else {
+            Existing::Compared
+        };
+        Some(Probe::copy(&self.src, &self.dest, name, &self.target(&self.dest), how, self.file.links()))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -376,11 +408,11 @@ impl Operation for RemoteCopy {
         }
         let out = seen.out();
         let lines: Vec<&str> = out.lines().collect();
-        let [dest, kind, source, state, sum] = lines[..] else { return Err(probe_failed(seen)) };
+        let [dest, kind, source, state, sum, ref below @ ..] = lines[..] else { return Err(probe_failed(seen)) };
         let Seen::Present(source) = attributes::parse(source)? else { return Err(probe_failed(seen)) };
         let state = attributes::parse(state)?;
         if source.is_folder() {
-            return self.folder(dest, kind == "same", state.present());
+            return self.folder(dest, kind == "same", state.present(), below);
         }
         if !source.is_file() {
             return Err(Error::new(format!("`{}` is a {}", self.src, source.kind)));
@@ -401,8 +433,8 @@ impl Operation for RemoteCopy {
 }
 
 impl RemoteCopy {
-    /// A whole folder: its files that are not there, or other, are copied.
-    fn folder(&self, dest: &str, same: bool, present: Option<&Present>) -> Result<Decision> {
+    /// A whole folder: its files that are not there, or other, are copied; `below` says what attributes those have that are there.
+    fn folder(&self, dest: &str, same: bool, present: Option<&Present>, below: &[&str]) -> Result<Decision> {
         if self.file.validate.is_some() || self.file.backup.0 {
             return Err(Error::usage("`validate` and `backup` are for a file, and `src` is a folder"));
         }
@@ -412,28 +444,32 @@ impl RemoteCopy {
         let target = self.target(dest);
         let mut result = super::entry("dest", target.as_str());
         result.insert("src".to_owned(), self.src.as_str().into());
-        if same {
+        let attributes = self.file.attributes();
+        // `directory_mode` is for folders that are made.
+        let made = Attributes { mode: self.file.directory_mode.clone(), ..attributes.clone() };
+        let there = Attributes { mode: None, ..attributes.clone() };
+        let (folders, files): (Vec<&str>, Vec<&str>) =
+            below.iter().partition(|line| line.rsplit('|').next().and_then(attributes::kind) == Some("directory"));
+        let keep = self.file.force == Some(Flag(false));
+        let fits = keep || !(attributes.differ_from(files.into_iter()) || there.differ_from(folders.into_iter()));
+        if same && fits {
             return Ok(Decision::unchanged(result));
         }
-        let mut attributes = self.file.attributes();
-        resolve_preserve(&mut attributes, None);
-        let folder = Attributes { mode: self.file.directory_mode.clone(), ..attributes.clone() };
-        let keep = if self.file.force == Some(Flag(false)) { "keep" } else { "" };
-        let how = if self.file.mode == Some(Mode::Preserve) { "mode" } else { "" };
-        let dress_file = Sh::join(attributes.of_new(None, &sh!("./new")), "\n");
-        let mut dress = folder.of_new(None, &sh!("."));
-        dress.push(sh!(":"));
-        let script = sh!(
-            "{0}dress() {\n{1}\n}\nfinish() {\n[ -z {2} ] || chmod --reference=\"$1\" ./new || exit 1\n{3}\n:\n}\ncopy_folder {4} {5} {6}",
+        let function = |name: &'static str, mut commands: Vec<Sh>| {
+            commands.push(sh!(":"));
+            sh!("{0}() {\n{1}\n}\n", Sh::literal(name), Sh::join(commands, "\n"))
+        };
+        let owned = if keep { Attributes::default() } else { there };
+        let scripts = [
             functions(),
-            Sh::join(dress, "\n"),
-            how,
-            dress_file,
-            self.src.trim_end_matches('/'),
-            target,
-            keep
-        );
-        Ok(Decision::run([script], result))
+            function("dress", made.of_new(None, &sh!("."))),
+            function("settle_folder", owned.where_other(&sh!("."))),
+            function("finish", attributes.where_other(&sh!("./new"))),
+            function("settle", attributes.where_other(&sh!("\"$held\""))),
+            settled(&attributes),
+            sh!("copy_folder {0} {1} {2}", self.src.trim_end_matches('/'), target, if keep { "keep" } else { "" }),
+        ];
+        Ok(Decision::run([Sh::join(scripts, "")], result))
     }
 
     /// Where a folder is copied to: with a slash at the end of its name its content goes into `dest`, otherwise itself.

@@ -6,7 +6,7 @@ use super::{
     Decision, Flag, Operation, Outcome, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
     conclude,
-    content::{NewContent, Source, reported},
+    content::{Acceptance, NewContent, Source, reported},
     entry,
     probe::{Links, Probe},
     probe_failed,
@@ -36,7 +36,7 @@ pub(super) struct EditArguments {
     create: Flag,
     #[serde(default)]
     backup: Flag,
-    validate: Option<Text>,
+    validate: Option<Acceptance>,
     mode: Option<Mode>,
     owner: Option<Text>,
     group: Option<Text>,
@@ -44,12 +44,12 @@ pub(super) struct EditArguments {
 
 impl EditArguments {
     /// The edit that a function makes of the file's text.
-    pub(super) fn edit(self, edit: impl Fn(&str) -> Result<String> + Send + Sync + 'static) -> Edit {
+    pub(super) fn edit(self, edit: impl Fn(&str) -> String + Send + Sync + 'static) -> Edit {
         Edit {
             path: self.path.0,
             create: self.create.0,
             backup: self.backup.0,
-            validate: self.validate.map(|text| text.0),
+            validate: self.validate,
             attributes: Attributes {
                 mode: self.mode,
                 owner: self.owner.map(|owner| owner.0),
@@ -62,14 +62,14 @@ impl EditArguments {
 }
 
 /// A function from a text to the text that it shall be.
-type EditText = dyn Fn(&str) -> Result<String> + Send + Sync;
+type EditText = dyn Fn(&str) -> String + Send + Sync;
 
 /// An edit of a text file.
 pub(super) struct Edit {
     path: String,
     create: bool,
     backup: bool,
-    validate: Option<String>,
+    validate: Option<Acceptance>,
     attributes: Attributes,
     absent_is_fine: bool,
     edit: Box<EditText>,
@@ -96,7 +96,7 @@ impl Operation for Edit {
             }
             Seen::Absent => None,
         };
-        let after = (self.edit)(&before)?;
+        let after = (self.edit)(&before);
         let mut result = entry("path", self.path.as_str());
         if let Some(present) = present {
             attributes::describe(present, &mut result);
@@ -115,11 +115,11 @@ impl Operation for Edit {
             path: &self.path,
             source: Source::Bytes(&bytes),
             attributes: &self.attributes,
-            validate: self.validate.as_deref(),
+            validate: self.validate.as_ref(),
             backup: self.backup,
             follow: true,
         };
-        Ok(Decision { changed: true, steps: vec![new.step(present)?], result, diffs: vec![new.diff()] })
+        Ok(Decision { changed: true, steps: vec![new.step(present)], result, diffs: vec![new.diff()] })
     }
 
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {

@@ -6,7 +6,7 @@ use super::{
     Arguments, Decision, Flag, Module, Operation, Outcome, Text,
     attributes::{self, Attributes, Mode, Seen},
     conclude,
-    content::{reach, reported},
+    content::{functions, place, reach, reported, source_file},
     copy::make_folder,
     entry,
     probe::{Links, Probe},
@@ -74,7 +74,7 @@ impl Module for FileModule {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: FileArguments = super::read(task.named)?;
         let state = arguments.state.unwrap_or(if arguments.recurse.0 { State::Directory } else { State::File });
         if matches!(state, State::Link | State::Hard) && arguments.src.is_none() {
@@ -85,6 +85,10 @@ impl Module for FileModule {
             None | Some("now") => Ok(false),
             Some(other) => Err(Error::usage(format!("`{name}: {other}` is not supported: write `now` or `preserve`"))),
         };
+        let times = arguments.access_time.is_some() || arguments.modification_time.is_some();
+        if times && state != State::Touch {
+            return Err(Error::usage("`access_time` and `modification_time` are for `state: touch`"));
+        }
         let keeps =
             [keep("access_time", &arguments.access_time)?, keep("modification_time", &arguments.modification_time)?];
         if arguments.recurse.0 && state != State::Directory {
@@ -181,8 +185,14 @@ impl Operation for FileOperation {
     fn probe(&self) -> Option<Probe> {
         let links = if self.follows() { Links::Followed } else { Links::Kept };
         let mut probes = vec![Probe::path(&self.path, links)];
-        if self.state == State::Hard {
-            probes.push(Probe::inode(&self.src));
+        match self.state {
+            State::Hard => probes.push(Probe::inode(&self.src)),
+            // What a link leads to counts from the folder of the link.
+            State::Link => probes.push(Probe::exists_at(&match self.path.rsplit_once('/') {
+                Some((folder, _)) if !self.src.starts_with('/') => format!("{folder}/{}", self.src),
+                _ => self.src.clone(),
+            })),
+            _ => {}
         }
         if self.recurse {
             probes.extend(self.recursive_probes());
@@ -232,15 +242,11 @@ impl Operation for FileOperation {
                     scripts.push(self.there(commands));
                 }
             }
-            (State::Link, state) => scripts.extend(self.link(state)?),
-            (State::Hard, state) => {
-                let inode = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
-                if !matches!(state, Seen::Present(present) if present.inode == inode) {
-                    let from = sh!("from={0}; case $from in /*) ;; *) from=$start/$from ;; esac", self.src);
-                    scripts
-                        .push(self.there([from, sh!("ln -fT -- \"$from\" \"./$name\" || exit 1\nreport \"./$name\"")]));
-                }
+            (State::Link, state) => {
+                let missing = lines.next() == Some("missing");
+                scripts.extend(self.link(state, missing)?);
             }
+            (State::Hard, state) => scripts.extend(self.hard_link(state, lines.next().unwrap_or_default())?),
             (State::Directory | State::File, Seen::Present(present)) => {
                 scripts.extend(self.attributes.change(&self.path, self.follows(), present));
                 if self.recurse && self.differs_below(lines) {
@@ -271,7 +277,38 @@ impl Operation for FileOperation {
 }
 
 impl FileOperation {
-    fn link(&self, state: &Seen) -> Result<Option<Sh>> {
+    /// A second name of a file; `of_source` is the source's device and inode.
+    fn hard_link(&self, state: &Seen, of_source: &str) -> Result<Option<Sh>> {
+        if of_source == "missing" {
+            return Err(Error::new(format!("`src: {}` does not exist, so that there is nothing to link to", self.src)));
+        }
+        match state {
+            Seen::Present(present) if format!("{}:{}", present.device, present.inode) == of_source => {
+                return Ok(self.attributes.change(&self.path, false, present));
+            }
+            Seen::Present(present) if present.is_folder() => {
+                return Err(Error::new(format!("`{}` exists and is a folder, which no link replaces", self.path)));
+            }
+            Seen::Present(present) if !present.is_link() && !self.force => {
+                let message =
+                    format!("`{}` exists and is another {}; `force: true` replaces it", self.path, present.kind);
+                return Err(Error::new(message));
+            }
+            _ => {}
+        }
+        let commands = [sh!("ln -fLT -- /proc/self/fd/8 \"./$name\" || exit 1"), sh!("hold")];
+        let commands = commands.into_iter().chain(self.attributes.of_new(None, &sh!("\"$held\"")));
+        let commands = commands.chain([sh!("report \"$held\"")]);
+        // The source is held open, so that it is the file that was found.
+        let there = [functions(), source_file(&self.src), place(&self.path, false)];
+        Ok(Some(Sh::join(there.into_iter().chain(commands), "\n")))
+    }
+
+    fn link(&self, state: &Seen, missing: bool) -> Result<Option<Sh>> {
+        if missing && !self.force {
+            let message = format!("`src: {}` does not exist; `force: true` creates the link all the same", self.src);
+            return Err(Error::new(message));
+        }
         let replace = match state {
             Seen::Present(present) if present.is_link() && present.target == self.src => {
                 let owner = Attributes { mode: None, ..self.attributes.clone() };

@@ -33,7 +33,7 @@ impl Module for Group {
         &["name", "gid", "state", "system"]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: GroupArguments = super::read(task.named)?;
         Ok(Box::new(GroupOperation {
             name: arguments.name.0,

@@ -1,10 +1,10 @@
 //! `lineinfile`: a file has one line, or has it not.
 
-use fancy_regex::Regex;
 use serde::Deserialize;
 
 use super::{
-    Arguments, Flag, Module, Operation, Text,
+    Arguments, Exclusive, Flag, Module, Operation, Text,
+    arguments::Pattern,
     edit::{EditArguments, Presence, bare, ending, join, lines},
 };
 use crate::{
@@ -18,10 +18,10 @@ pub(super) struct Lineinfile;
 struct LineArguments {
     line: Option<Text>,
     #[serde(alias = "regex")]
-    regexp: Option<Text>,
+    regexp: Option<Pattern>,
     search_string: Option<Text>,
-    insertafter: Option<Text>,
-    insertbefore: Option<Text>,
+    insertafter: Option<Pattern>,
+    insertbefore: Option<Pattern>,
     #[serde(default)]
     firstmatch: Flag,
     #[serde(default)]
@@ -59,7 +59,15 @@ impl Module for Lineinfile {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[
+            &[&["regexp", "regex"], &["search_string"]],
+            &[&["insertafter"], &["insertbefore"]],
+            &[&["backrefs"], &["search_string"]],
+        ]
+    }
+
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: LineArguments = super::read(task.named)?;
         if arguments.file.state == Presence::Present && arguments.line.is_none() {
             return Err(Error::usage("`line` is missing: it is the line that shall be there"));
@@ -71,22 +79,20 @@ impl Module for Lineinfile {
         {
             return Err(Error::usage("`state: absent` needs `line` or `regexp`"));
         }
+        if arguments.backrefs.0 && arguments.regexp.is_none() {
+            return Err(Error::usage("`backrefs` needs `regexp`, whose groups it speaks of"));
+        }
         let file = arguments.file.clone();
         Ok(Box::new(file.edit(move |text| edit(&arguments, text))))
     }
 }
 
-/// A pattern that Python's `re` would read.
-pub(super) fn pattern(text: &str) -> Result<Regex> {
-    Regex::new(text).map_err(|error| Error::usage(format!("`{text}` is not a regular expression: {error}")))
-}
-
-fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
+fn edit(arguments: &LineArguments, text: &str) -> String {
     let end = ending(text);
     let mut lines = lines(text);
-    let regexp = arguments.regexp.as_ref().map(|text| pattern(&text.0)).transpose()?;
-    let matches = |line: &str| match (&regexp, &arguments.search_string) {
-        (Some(regexp), _) => regexp.is_match(line).unwrap_or(false),
+    let regexp = arguments.regexp.as_ref();
+    let matches = |line: &str| match (regexp, &arguments.search_string) {
+        (Some(regexp), _) => regexp.finds(line),
         (None, Some(part)) => line.contains(part.as_str()),
         (None, None) => false,
     };
@@ -94,7 +100,7 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
     let wanted = arguments.line.as_ref().map(|line| line.0.trim_end_matches('\n').to_owned());
     if arguments.file.state == Presence::Absent {
         lines.retain(|line| if has_pattern { !matches(bare(line)) } else { Some(bare(line)) != wanted.as_deref() });
-        return Ok(join(&lines, text));
+        return join(&lines, text);
     }
     let wanted = wanted.unwrap_or_default();
     let mut all = lines.iter().enumerate().filter(|(_, line)| matches(bare(line))).map(|(at, _)| at);
@@ -102,9 +108,9 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
     let found = if arguments.firstmatch.0 { all.next() } else { all.next_back() };
     match found {
         Some(at) => {
-            let new = match (&regexp, arguments.backrefs.0) {
+            let new = match (regexp, arguments.backrefs.0) {
                 (Some(regexp), true) => {
-                    let captures = regexp.captures(bare(&lines[at])).ok().flatten();
+                    let captures = regexp.captures(bare(&lines[at]));
                     captures.map_or_else(|| wanted.clone(), |captures| expand(&wanted, &captures))
                 }
                 _ => wanted,
@@ -114,25 +120,23 @@ fn edit(arguments: &LineArguments, text: &str) -> Result<String> {
         None if arguments.backrefs.0 => {}
         None if lines.iter().any(|line| bare(line) == wanted) => {}
         None => {
-            let at = insertion(arguments, &lines)?;
+            let at = insertion(arguments, &lines);
             lines.insert(at, wanted + end);
         }
     }
     // A file without a final line break gets one only when it changes.
-    Ok(join(&lines, text))
+    join(&lines, text)
 }
 
-fn insertion(arguments: &LineArguments, lines: &[String]) -> Result<usize> {
-    let place = |text: &str| -> Result<Option<usize>> {
-        let regexp = pattern(text)?;
-        let mut found =
-            lines.iter().enumerate().filter(|(_, line)| regexp.is_match(bare(line)).unwrap_or(false)).map(|(at, _)| at);
-        Ok(if arguments.firstmatch.0 { found.next() } else { found.next_back() })
+fn insertion(arguments: &LineArguments, lines: &[String]) -> usize {
+    let place = |regexp: &Pattern| {
+        let mut found = lines.iter().enumerate().filter(|(_, line)| regexp.finds(bare(line))).map(|(at, _)| at);
+        if arguments.firstmatch.0 { found.next() } else { found.next_back() }
     };
-    Ok(match (&arguments.insertafter, &arguments.insertbefore) {
+    match (&arguments.insertafter, &arguments.insertbefore) {
         (_, Some(before)) if before.as_str() == "BOF" => 0,
-        (_, Some(before)) => place(before.as_str())?.unwrap_or(lines.len()),
-        (Some(after), None) if after.as_str() != "EOF" => place(after.as_str())?.map_or(lines.len(), |at| at + 1),
+        (_, Some(before)) => place(before).unwrap_or(lines.len()),
+        (Some(after), None) if after.as_str() != "EOF" => place(after).map_or(lines.len(), |at| at + 1),
         _ => lines.len(),
-    })
+    }
 }

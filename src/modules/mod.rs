@@ -36,7 +36,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 pub use self::{
-    arguments::{Flag, List, Number, Text, read},
+    arguments::{Exclusive, Flag, List, Number, TEXT, Text, check_names, read},
     copy::{FileCopy, write as write_file},
     probe::{Algorithm, Probe},
     script::{Sh, Word},
@@ -51,14 +51,28 @@ pub trait Module: Sync {
     /// Its short name.
     fn name(&self) -> &'static str;
 
+    /// Reads arguments that [`Module::prepare`] has found to fit.
+    ///
+    /// # Errors
+    /// When an argument is missing or of the wrong kind.
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>>;
+
     /// Reads the arguments of a task.
     ///
     /// # Errors
-    /// When an argument is unknown, missing or of the wrong kind.
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>>;
+    /// When an argument is unknown, missing or of the wrong kind, or two of them exclude each other.
+    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        check_names(self.arguments(), self.exclusive(), task.named, task.free_form.is_some())?;
+        self.operation(task)
+    }
 
     /// The names of its arguments, for the check before any host is touched; empty means that there is none.
     fn arguments(&self) -> &'static [&'static str];
+
+    /// Its arguments of which only one can be given.
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[]
+    }
 
     /// Whether it takes a text instead of arguments, as `command` does.
     fn free_form(&self) -> bool {

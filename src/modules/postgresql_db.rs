@@ -63,7 +63,7 @@ impl Module for PostgresqlDb {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         Ok(Box::new(Db(super::read(task.named)?)))
     }
 }

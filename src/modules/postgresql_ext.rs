@@ -54,7 +54,7 @@ impl Module for PostgresqlExt {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         Ok(Box::new(Ext(super::read(task.named)?)))
     }
 }

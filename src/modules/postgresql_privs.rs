@@ -66,7 +66,7 @@ impl Module for PostgresqlPrivs {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: PrivArguments = super::read(task.named)?;
         let kind = arguments.r#type.as_ref().map_or("table", Text::as_str).to_owned();
         if !["table", "sequence", "database", "schema", "group"].contains(&kind.as_str()) {

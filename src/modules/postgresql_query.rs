@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Outcome, Step, Text, conclude,
+    Arguments, Decision, Exclusive, Flag, Module, Operation, Outcome, Step, Text, conclude,
     postgresql::{Login, csv, message},
     probe::Probe,
     probe_failed,
@@ -57,7 +57,11 @@ impl Module for PostgresqlQuery {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&["query"], &["path_to_script"]], &[&["positional_args"], &["named_args"]]]
+    }
+
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: QueryArguments = super::read(task.named)?;
         let sql = match (&arguments.query, &arguments.path_to_script) {
             (Some(Value::String(text)), _) => text.clone(),

@@ -63,7 +63,7 @@ impl Module for PostgresqlUser {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: UserArguments = super::read(task.named)?;
         for flag in flags(&arguments) {
             let base = flag.strip_prefix("NO").unwrap_or(&flag);

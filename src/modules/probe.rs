@@ -23,6 +23,17 @@ pub(super) enum Links {
     ToFolders,
 }
 
+/// What a copy does with files that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    /// It leaves them.
+    Kept,
+    /// It compares their content.
+    Compared,
+    /// It compares their content and their modes with those of the source.
+    WithModes,
+}
+
 /// How checksums are computed, by the programs of coreutils.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
@@ -184,9 +195,14 @@ impl Probe {
         Self::new(sh!("set -- {0}; [ -e \"$1\" ] && echo {1} || echo {2}", Sh::pattern(pattern), found, missing))
     }
 
-    /// One line with the inode that a path leads to, or 0.
+    /// One line, `there` or `missing`: whether a path leads to something.
+    pub(super) fn exists_at(path: &str) -> Self {
+        Self::new(sh!("[ -e {0} ] && echo there || echo missing", path))
+    }
+
+    /// One line with the device and the inode that a path leads to, or `missing`.
     pub(super) fn inode(path: &str) -> Self {
-        Self::new(sh!("stat -c %i -- {0} 2>/dev/null || echo 0", path))
+        Self::new(sh!("stat -L -c %d:%i -- {0} 2>/dev/null || echo missing", path))
     }
 
     /// A line for each owner, group or mode that something below a folder has other than wanted: one is enough to know.
@@ -216,41 +232,50 @@ impl Probe {
     }
 
     /// What there is to know before a file is copied on the host itself: where to, whether source and destination are the
-    /// same, and lines about both.
-    pub(super) fn copy(src: &str, dest: &str, name: &str, target: &str, keep: bool, links: Links) -> Self {
+    /// same, and lines about both. Of a folder there is a line `own:` for each kind of attributes that its files have where they
+    /// are copied to.
+    pub(super) fn copy(src: &str, dest: &str, name: &str, target: &str, existing: Existing, links: Links) -> Self {
         let known_folder = if dest.ends_with('/') { "folder" } else { "" };
-        let keep = if keep { sh!("keep") } else { sh!("") };
+        let keep = if existing == Existing::Kept { sh!("keep") } else { sh!("") };
+        let modes = if existing == Existing::WithModes {
+            sh!(" && [ \"$(stat -c %a -- \"$s/$f\")\" = \"$(stat -c %a -- \"$t/$f\")\" ]")
+        } else {
+            Sh::default()
+        };
         let dest = if dest.len() > 1 { dest.trim_end_matches('/') } else { dest };
         let look = match links {
             Links::Followed => sh!("stat -L"),
             _ => sh!("$([ -d \"$d\" ] && echo stat -L || echo stat)"),
         };
         Self::new(sh!(
-            "s={0}; d={1}; [ -e \"$s\" ] || { echo \"$s does not exist\" >&2; exit 1; }; \
+            "s={0}; d={1}; t=; [ -e \"$s\" ] || { echo \"$s does not exist\" >&2; exit 1; }; \
              if [ -d \"$d\" ] && [ -f \"$s\" ]; then d=\"${d%/}\"/{2}; elif [ -n \"{3}\" ] && [ -f \"$s\" ]; then \
              echo \"the folder $d does not exist\" >&2; exit 1; fi; printf '%s\\n' \"$d\"; \
              if [ -f \"$s\" ] && cmp -s -- \"$s\" \"$d\"; then echo same; elif [ -d \"$s\" ] && t=$(cd -- {5} && pwd) 2>/dev/null && \
              ( cd -- \"$s\" && find . ) | while IFS= read -r f; do \
              if [ -e \"$t/$f\" ] && [ -n \"{6}\" ]; then :; elif [ -L \"$s/$f\" ]; then \
              [ \"$(readlink -- \"$s/$f\")\" = \"$(readlink -- \"$t/$f\")\" ] || exit 1; elif [ -d \"$s/$f\" ]; then \
-             [ -d \"$t/$f\" ] || exit 1; elif [ -f \"$s/$f\" ]; then cmp -s -- \"$s/$f\" \"$t/$f\" || exit 1; fi; done; \
+             [ -d \"$t/$f\" ] || exit 1; elif [ -f \"$s/$f\" ]; then cmp -s -- \"$s/$f\" \"$t/$f\"{7} || exit 1; fi; done; \
              then echo same; else echo differs; fi; \
              stat -L -c '%a|%u|%g|%U|%G|%s|%Y|%X|%Z|%i|%h|%d|%f|' -- \"$s\"; \
              if [ -e \"$d\" ] || [ -L \"$d\" ]; then {4} -c '%a|%u|%g|%U|%G|%s|%Y|%X|%Z|%i|%h|%d|%f' -- \"$d\" | tr '\\n' '|'; \
              readlink -n -- \"$d\" 2>/dev/null | tr '\\n' '?'; echo; else echo absent; fi; \
-             { [ -f \"$s\" ] && sha1sum <\"$s\"; } 2>/dev/null || echo -",
+             { [ -f \"$s\" ] && sha1sum <\"$s\"; } 2>/dev/null || echo -; \
+             if [ -d \"$s\" ] && [ -n \"$t\" ]; then ( cd -- \"$s\" && find . -print0 ) | \
+             ( cd -- \"$t\" && xargs -0 -r stat -c 'own:%u|%U|%g|%G|%a|%f' -- ) 2>/dev/null | sort -u; fi",
             src,
             dest,
             name,
             Sh::literal(known_folder),
             look,
             target,
-            keep
+            keep,
+            modes
         ))
     }
 
     /// Whether a folder holds what an archive holds: `folder` when there is no folder, then `same` or `differs`, and for an archive on
-    /// the host a line `own:` for each file. `settings` are those of `unarchive.sh`, which it defines.
+    /// the host a line `own:` for each file. `settings` are those of `archive.sh`, which it defines.
     pub(super) fn archive(settings: &Sh, folder: &str, options: &[String], input: Option<Bytes>) -> Self {
         let owners = if input.is_none() { sh!(" && owners {0}", options.to_vec()) } else { Sh::default() };
         let script = sh!(
@@ -295,21 +320,23 @@ impl Probe {
     }
 
     /// A line `+latest NAME` for each package that apt would install or upgrade; `!latest` and the reason when it cannot say.
-    pub(super) fn pending(names: &[String]) -> Self {
-        Self::simulated(sh!("latest"), &sh!("install -- {0}", names.to_vec()))
+    pub(super) fn pending(names: &[String], release: Option<&str>) -> Self {
+        Self::simulated(sh!("latest"), release, &sh!("install -- {0}", names.to_vec()))
     }
 
-    /// A line `+upgrade NAME` for each package that apt would upgrade; `!upgrade` and the reason when it cannot say.
-    pub(super) fn upgradable() -> Self {
-        Self::simulated(sh!("upgrade"), &sh!("dist-upgrade"))
+    /// A line `+upgrade NAME` for each package that apt would upgrade in this way; `!upgrade` and the reason when it cannot say.
+    pub(super) fn upgradable(verb: &Sh, release: Option<&str>) -> Self {
+        Self::simulated(sh!("upgrade"), release, verb)
     }
 
-    fn simulated(question: Sh, words: &Sh) -> Self {
+    fn simulated(question: Sh, release: Option<&str>, words: &Sh) -> Self {
+        let release = release.map_or_else(Sh::default, |release| sh!(" -t {0}", release));
         Self::new(sh!(
-            "if o=$(apt-get -s -q {1} 2>&1); then printf '%s\\n' \"$o\" | sed -n 's/^Inst /+{0} /p'; \
+            "if o=$(apt-get -s -q{2} {1} 2>&1); then printf '%s\\n' \"$o\" | sed -n 's/^Inst /+{0} /p'; \
              else printf '!{0} %s\\n' \"$(printf '%s\\n' \"$o\" | grep '^E: ' | tr '\\n' ' ')\"; fi",
             question,
-            words
+            words,
+            release
         ))
     }
 
@@ -366,7 +393,7 @@ impl Test {
 
     /// Whether a line of a file matches.
     pub(super) fn matches(path: &str, regex: &str) -> Self {
-        Self(sh!("grep -qE -e {0} -- {1} 2>/dev/null", regex, path))
+        Self(sh!("grep -qP -e {0} -- {1} 2>/dev/null", regex, path))
     }
 
     /// Whether something listens on a port of this host, by the kernel's table.
@@ -383,7 +410,7 @@ impl Test {
     /// Whether what a port of a host sends first matches.
     pub(super) fn says(host: &str, port: u16, seconds: u64, regex: &str) -> Self {
         Self(sh!(
-            "timeout {0} bash -c 'exec 3<>\"/dev/tcp/$0/$1\" && cat <&3' {1} {2} 2>/dev/null | grep -aqE -e {3}",
+            "timeout {0} bash -c 'exec 3<>\"/dev/tcp/$0/$1\" && cat <&3' {1} {2} 2>/dev/null | grep -aqP -e {3}",
             seconds,
             host,
             port,

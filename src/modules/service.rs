@@ -17,8 +17,20 @@ struct ServiceArguments {
     name: Text,
     state: Option<UnitState>,
     enabled: Option<Flag>,
-    /// The service manager; whatever is named, it is systemd.
-    r#use: Option<Text>,
+    r#use: Option<ServiceManager>,
+}
+
+/// What runs services: systemd, also where the machine is to say so itself.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ServiceManager {
+    Auto,
+    #[serde(alias = "ansible.builtin.service")]
+    Service,
+    #[serde(alias = "ansible.builtin.systemd")]
+    Systemd,
+    #[serde(alias = "ansible.builtin.systemd_service")]
+    SystemdService,
 }
 
 impl Module for Service {
@@ -30,9 +42,11 @@ impl Module for Service {
         &["name", "state", "enabled", "use"]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        use ServiceManager::{Auto, Service, Systemd, SystemdService};
+
         let arguments: ServiceArguments = super::read(task.named)?;
-        let _ = arguments.r#use;
+        let (None | Some(Auto | Service | Systemd | SystemdService)) = arguments.r#use;
         Ok(Box::new(Unit {
             name: Some(arguments.name.0),
             state: arguments.state,

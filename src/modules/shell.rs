@@ -1,15 +1,24 @@
 //! `shell`: runs a text through a shell.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Arguments, Module, Operation,
-    command::{ARGUMENTS, CommandArguments, Run},
+    Arguments, Exclusive, Module, Operation, TEXT, Text,
+    command::{Run, RunArguments},
     script::sh,
 };
 use crate::error::{Error, Result};
 
 pub(super) struct Shell;
+
+#[derive(Deserialize)]
+struct ShellArguments {
+    cmd: Option<Text>,
+    executable: Option<Text>,
+    #[serde(flatten)]
+    run: RunArguments,
+}
 
 impl Module for Shell {
     fn name(&self) -> &'static str {
@@ -17,19 +26,23 @@ impl Module for Shell {
     }
 
     fn arguments(&self) -> &'static [&'static str] {
-        ARGUMENTS
+        &["cmd", "chdir", "creates", "removes", "stdin", "stdin_add_newline", "strip_empty_ends", "executable"]
+    }
+
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&[TEXT], &["cmd"]]]
     }
 
     fn free_form(&self) -> bool {
         true
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
-        let arguments: CommandArguments = super::read(task.named)?;
-        let text = task.free_form.or(arguments.cmd.as_ref().map(super::Text::as_str));
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let arguments: ShellArguments = super::read(task.named)?;
+        let text = task.free_form.or(arguments.cmd.as_ref().map(Text::as_str));
         let text = text.filter(|text| !text.trim().is_empty()).ok_or_else(|| Error::usage("there is no command"))?;
-        let shell = arguments.executable.as_ref().map_or("/bin/sh", super::Text::as_str);
+        let shell = arguments.executable.as_ref().map_or("/bin/sh", Text::as_str);
         let command = sh!("{0} -c {1}", shell, text);
-        Ok(Run::operation(&arguments, &command, Value::from(text)))
+        Ok(Run::operation(&arguments.run, &command, Value::from(text)))
     }
 }

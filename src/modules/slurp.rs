@@ -24,7 +24,7 @@ impl Module for Slurp {
         &["src", "path"]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: SlurpArguments = super::read(task.named)?;
         Ok(Box::new(Read { path: arguments.src.0 }))
     }

@@ -62,7 +62,7 @@ impl Module for Stat {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: StatArguments = super::read(task.named)?;
         let algorithm = arguments.checksum_algorithm.map_or_else(|| "sha1".to_owned(), |algorithm| algorithm.0);
         let algorithm = Algorithm::of(&algorithm)

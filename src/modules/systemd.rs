@@ -32,9 +32,16 @@ struct SystemdArguments {
     daemon_reexec: Flag,
     #[serde(default)]
     no_block: Flag,
-    scope: Option<Text>,
+    scope: Option<Scope>,
     #[serde(default)]
     force: Flag,
+}
+
+/// Whose units are meant: those of the machine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Scope {
+    System,
 }
 
 /// What a unit shall do.
@@ -72,11 +79,9 @@ impl Module for Systemd {
         ARGUMENTS
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: SystemdArguments = super::read(task.named)?;
-        if arguments.scope.as_ref().is_some_and(|scope| scope.as_str() != "system") {
-            return Err(Error::usage("only `scope: system` is supported"));
-        }
+        let (Some(Scope::System) | None) = arguments.scope;
         Ok(Box::new(Unit {
             name: arguments.name.map(|name| name.0),
             state: arguments.state,
@@ -102,8 +107,8 @@ impl Module for SystemdService {
         ARGUMENTS
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
-        Systemd.prepare(task)
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        Systemd.operation(task)
     }
 }
 

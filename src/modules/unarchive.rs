@@ -1,14 +1,14 @@
 //! `unarchive`: an archive is unpacked into a folder, where what it holds is missing or other. The shell side is
-//! `unarchive.sh`.
+//! `archive.sh`, which looks, and `unarchive.sh`, which unpacks.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, List, Module, Operation, Outcome, Step, Text,
-    attributes::{self, Attributes, Mode, Present},
+    Arguments, Decision, Exclusive, Flag, List, Module, Operation, Outcome, Step, Text,
+    attributes::{Attributes, Mode},
     conclude,
-    content::{functions, reported},
+    content::{functions, reported, source_file},
     probe::Probe,
     probe_failed,
     script::{Sh, sh},
@@ -47,7 +47,11 @@ impl Module for Unarchive {
         &["src", "dest", "remote_src", "copy", "creates", "extra_opts", "mode", "owner", "group", "keep_newer"]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&["remote_src"], &["copy"]]]
+    }
+
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: UnarchiveArguments = super::read(task.named)?;
         let remote = arguments.remote_src.0 || arguments.copy == Some(Flag(false));
         if arguments.src.0.contains("://") {
@@ -58,10 +62,21 @@ impl Module for Unarchive {
         if arguments.mode == Some(Mode::Preserve) {
             return Err(Error::usage("`mode: preserve` is what an archive does anyway: leave it out"));
         }
+        for option in &arguments.extra_opts.0 {
+            if ELSEWHERE.iter().any(|known| option.starts_with(known)) || ["-P", "-f"].contains(&option.as_str()) {
+                return Err(Error::usage(format!(
+                    "`extra_opts`: `{option}` is not supported: an archive is unpacked aside, and what it holds is moved into `dest`"
+                )));
+            }
+        }
         let bytes = if remote { None } else { Some(task.sources.file(arguments.src.as_str())?) };
         Ok(Box::new(Unpack { arguments, bytes }))
     }
 }
+
+/// Options of `tar` and `unzip` that speak of another place, or of what else is there.
+const ELSEWHERE: &[&str] =
+    &["-C", "-d", "--absolute-names", "--backup", "--directory", "--recursive-unlink", "--suffix"];
 
 struct Unpack {
     arguments: UnarchiveArguments,
@@ -82,7 +97,7 @@ impl Unpack {
         self.arguments.extra_opts.0.clone()
     }
 
-    /// The functions of `unarchive.sh` and what they must know; the archive is at `path`.
+    /// The functions of `archive.sh` and what those and the others must know; the archive is at `path`.
     fn settings(&self, path: &Sh) -> Sh {
         let Attributes { mode, owner, group } = self.attributes();
         let mode = match mode {
@@ -90,11 +105,11 @@ impl Unpack {
             Some(Mode::Symbolic(text)) => text,
             _ => String::new(),
         };
-        let keep_newer = if self.arguments.keep_newer.0 { "--keep-newer-files" } else { "" };
+        let keep_newer = if self.arguments.keep_newer.0 { "newer" } else { "" };
         sh!(
             "{0}\narchive={1}; case $archive in - | /*) ;; *) archive=$(pwd -P)/$archive ;; esac\n\
              zip={6}; owner={2}; group={3}; mode={4}; keep_newer={5}",
-            Sh::literal(include_str!("unarchive.sh")),
+            Sh::literal(include_str!("archive.sh")),
             path.clone(),
             owner.unwrap_or_default(),
             group.unwrap_or_default(),
@@ -122,25 +137,6 @@ impl Unpack {
             Some(_) if self.is_zip() == Some(true) => Probe::is_folder(dest),
             Some(bytes) => Probe::archive(&self.settings(&sh!("-")), dest, &options, Some(bytes.clone())),
         }
-    }
-
-    /// Whether something that the archive holds has other attributes than asked for, from the lines of `owners`.
-    fn differs<'a>(&self, lines: impl Iterator<Item = &'a str>) -> bool {
-        let attributes = self.attributes();
-        lines.filter_map(|line| line.strip_prefix("own:")).any(|line| {
-            let fields: Vec<&str> = line.split('|').collect();
-            let [uid, owner, gid, group, mode, kind] = fields[..] else { return false };
-            let present = Present {
-                kind: attributes::kind(kind).unwrap_or_default(),
-                uid: uid.parse().unwrap_or_default(),
-                gid: gid.parse().unwrap_or_default(),
-                owner: owner.to_owned(),
-                group: group.to_owned(),
-                mode: u32::from_str_radix(mode, 8).unwrap_or_default(),
-                ..Present::default()
-            };
-            !attributes.commands(&Sh::default(), &present).is_empty()
-        })
     }
 }
 
@@ -170,26 +166,26 @@ impl Operation for Unpack {
         if !seen.succeeded() {
             return Err(probe_failed(seen));
         }
-        let same = out.lines().any(|line| line == "same") && !self.differs(out.lines());
+        let same = out.lines().any(|line| line == "same") && !self.attributes().differ_from(out.lines());
         if same || out.lines().any(|line| line == "done") {
             return Ok(Decision::unchanged(result));
         }
-        let unpack = |archive: Sh| {
-            sh!(
-                "{0}\n( enter {1} && unpack {2} && report . ) || exit 1",
-                self.settings(&archive),
-                self.arguments.dest,
-                self.options()
-            )
-        };
+        // The archive is held open, as file 8.
+        let unpack = sh!(
+            "{3}{0}\n( enter {1} && unpack {2} ) && ( enter {1} && report . ) || exit 1",
+            self.settings(&sh!("/proc/self/fd/8")),
+            self.arguments.dest,
+            self.options(),
+            Sh::literal(include_str!("unarchive.sh"))
+        );
         let step = match &self.bytes {
-            None => Step::Run(sh!("{0}{1}", functions(), unpack(sh!("{0}", self.arguments.src)))),
+            None => Step::Run(sh!("{0}{1}\n{2}", functions(), source_file(self.arguments.src.as_str()), unpack)),
             Some(bytes) => Step::Send {
                 input: bytes.clone(),
                 script: sh!(
-                    "{0}cd -- \"${TMPDIR:-/tmp}\" && private && cat >./archive || exit 1\n{1}",
+                    "{0}( cd -- \"${TMPDIR:-/tmp}\" && private && cat >./archive && exec 8<./archive || exit 1\n{1} )",
                     functions(),
-                    unpack(sh!("./archive"))
+                    unpack
                 ),
             },
         };

@@ -85,7 +85,7 @@ impl Module for User {
         ]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: UserArguments = super::read(task.named)?;
         let texts = [&arguments.comment, &arguments.home, &arguments.shell, &arguments.password];
         let texts = texts.into_iter().flatten().map(|text| text.0.as_str());

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, List, Module, Number, Operation, Step, Text,
+    Arguments, Decision, Exclusive, Module, Number, Operation, Step, Text,
+    arguments::Pattern,
     probe::{Probe, Test},
     script::{Sh, sh},
 };
@@ -20,7 +21,7 @@ struct WaitArguments {
     host: Option<Text>,
     port: Option<Number<u16>>,
     path: Option<Text>,
-    search_regex: Option<Text>,
+    search_regex: Option<Pattern>,
     #[serde(default)]
     state: Wanted,
     timeout: Option<Number<u64>>,
@@ -28,7 +29,6 @@ struct WaitArguments {
     sleep: Option<Number<u64>>,
     connect_timeout: Option<Number<u64>>,
     msg: Option<Text>,
-    active_connection_states: Option<List>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -48,31 +48,18 @@ impl Module for WaitFor {
     }
 
     fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "host",
-            "port",
-            "path",
-            "search_regex",
-            "state",
-            "timeout",
-            "delay",
-            "sleep",
-            "connect_timeout",
-            "msg",
-            "active_connection_states",
-        ]
+        &["host", "port", "path", "search_regex", "state", "timeout", "delay", "sleep", "connect_timeout", "msg"]
     }
 
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+    fn exclusive(&self) -> &'static [Exclusive] {
+        &[&[&["port"], &["path"]]]
+    }
+
+    fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: WaitArguments = super::read(task.named)?;
-        if arguments.port.is_some() && arguments.path.is_some() {
-            return Err(Error::usage("give either `port` or `path`"));
-        }
         if arguments.state == Wanted::Drained {
             return Err(Error::usage("`state: drained` is not supported"));
         }
-        // It is for `drained` only.
-        let _ = &arguments.active_connection_states;
         Ok(Box::new(Wait { arguments }))
     }
 }
@@ -86,7 +73,7 @@ impl Wait {
     fn test(&self) -> Option<Test> {
         let arguments = &self.arguments;
         let gone = matches!(arguments.state, Wanted::Stopped | Wanted::Absent);
-        let regex = arguments.search_regex.as_ref().map(Text::as_str).filter(|_| !gone);
+        let regex = arguments.search_regex.as_ref().map(Pattern::as_str).filter(|_| !gone);
         let test = if let Some(port) = arguments.port {
             let host = arguments.host.as_ref().map_or("127.0.0.1", Text::as_str);
             let seconds = seconds(arguments.connect_timeout, 5);

@@ -134,32 +134,65 @@ hold() {
     held=./held
   fi
 }
-# copy_folder SOURCE TARGET KEEP: the files of a folder that TARGET lacks, or has with another content, are copied into it;
-# with KEEP only those that it lacks. `finish SOURCE` gives `new` its attributes.
+# opens: file 8 is the file `name` of the working folder, open for reading.
+opens() {
+  [ -f "./$name" ] || fail "\`$PWD/$name\` is not a file"
+  exec 8<"./$name" || exit 1
+  [ "$(stat -L -c %d:%i /proc/self/fd/8)" = "$(stat -c %d:%i -- "./$name")" ] || refuse "$PWD/$name"
+}
+# source_file FOLDER NAME: file 8 is that file, open for reading. A link is followed as everywhere, and one of another user to what is
+# not theirs is an error: what is ours is not published for them.
+source_file() {
+  reach "$1" "$2" follow
+  opens
+  cd -- "$start"
+}
+# copy_folder SOURCE TARGET KEEP: the files of a folder that TARGET lacks, or has with other content or attributes, are copied into it;
+# with KEEP only those that it lacks. `finish` gives `new` its attributes, `dress` a folder that is made, and `settle` and `settle_folder`
+# what is there already; `settled FILE SOURCE` says whether a file has them. Both folders are held open, as files 7 and 6.
 copy_folder() {
-  cd -- "$1" && source=$(pwd) && cd -- "$start" || exit 1
+  enter "$1"
+  exec 7<.
+  source=$(pwd -P)
+  cd -- "$start"
   make "$2"
-  target=$(pwd); start=$target
-  ( cd -- "$source" && find . -type d ) | while IFS= read -r folder; do
-    ( make "$folder" ) || exit 1
+  exec 6<.
+  start=/proc/self/fd/6/.
+  ( cd -P /proc/self/fd/7/. && find . -type d ) | while IFS= read -r folder; do
+    ( make "$folder" && settle_folder ) || exit 1
   done || exit 1
-  ( cd -- "$source" && find . -type f -o -type l ) | while IFS= read -r file; do
+  ( cd -P /proc/self/fd/7/. && find . -type f -o -type l ) | while IFS= read -r file; do
     if [ -e "./$file" ] || [ -L "./$file" ]; then
       [ -z "$3" ] || continue
-      [ -L "./$file" ] || ! cmp -s -- "$source/$file" "./$file" || continue
+      # To look is no danger, wherever a link leads.
+      if [ -L "$source/$file" ]; then [ "$(readlink -- "./$file")" = "$(readlink -- "$source/$file")" ]
+      else [ ! -L "./$file" ] && cmp -s -- "$source/$file" "./$file"
+      fi && settled "./$file" "$source/$file" && continue
     fi
-    (
-      reach "${file%/*}" "${file##*/}" ''
-      private
-      if [ -L "$source/$file" ]; then
-        [ "$(readlink -- "../$name")" != "$(readlink -- "$source/$file")" ] || exit 0
-        cp -P -- "$source/$file" ./new && mv -fT -- ./new "../$name"
-        exit
-      fi
-      cat -- "$source/$file" >./new || exit 1
-      fresh
-      finish "$source/$file"
-      replace
-    ) >/dev/null || exit 1
+    ( copy_entry "${file%/*}" "${file##*/}" ) >/dev/null || exit 1
   done
+}
+# copy_entry FOLDER NAME: what has this name in the source folder comes into the same folder of the target.
+copy_entry() {
+  cd -P /proc/self/fd/7/. && walk "$1" 0 || fail "\`$source/$1\` cannot be entered"
+  name=$2 link=
+  if [ -L "./$name" ]; then link=$(readlink -- "./$name"); else opens; fi
+  cd -P /proc/self/fd/6/. && walk "$1" 0 || fail "\`$1\` cannot be entered"
+  if [ -n "$link" ]; then
+    [ "$(readlink -- "./$name")" = "$link" ] || ( private; ln -s -- "$link" ./new && mv -fT -- ./new "../$name" ) || exit 1
+  elif [ -L "./$name" ] || ! cmp -s -- /proc/self/fd/8 "./$name"; then
+    private
+    cat <&8 >./new || exit 1
+    fresh
+    if [ -f "../$name" ] && [ ! -L "../$name" ]; then
+      as_before
+      chown -h --reference="../$name" ./new 2>/dev/null || :
+      chmod --reference="../$name" ./new || exit 1
+    fi
+    finish
+    replace
+    return
+  fi
+  hold
+  settle
 }

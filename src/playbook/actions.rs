@@ -1,5 +1,12 @@
 //! Actions: the modules that need more than a host's answer, such as variables, files of this machine or the list of tasks.
 
+use serde_json::{Map, Value};
+
+use crate::{
+    error::Result,
+    modules::{Exclusive, TEXT, check_names},
+};
+
 /// An action, as the check before a run knows it. What it does stands in [`super::host`].
 pub(super) struct Action {
     /// Its short name.
@@ -10,6 +17,27 @@ pub(super) struct Action {
     pub(super) free_form: bool,
     /// What it is.
     pub(super) kind: Kind,
+}
+
+impl Action {
+    /// Its arguments of which only one can be given.
+    fn exclusive(&self) -> &'static [Exclusive] {
+        match self.kind {
+            Kind::Debug => &[&[&["msg"], &["var"]]],
+            Kind::GetUrl => &[&[&["checksum"], &["sha256sum"]]],
+            Kind::IncludeVars => &[&[&[TEXT], &["file"], &["dir"]]],
+            Kind::Pause => &[&[&["minutes"], &["seconds"]]],
+            _ => &[],
+        }
+    }
+
+    /// Checks the names of arguments, as modules check theirs.
+    ///
+    /// # Errors
+    /// When one is not known, or two exclude each other.
+    pub(super) fn check_names(&self, named: &Map<String, Value>, text: bool) -> Result<()> {
+        check_names(self.arguments, self.exclusive(), named, text)
+    }
 }
 
 /// What an action is.
@@ -94,7 +122,6 @@ pub const NO_EFFECT: &[(&str, &str, &str)] = &[
     ("assert", "quiet", "nothing is shown of conditions that hold"),
     ("gather_facts", "parallel", "one script gathers all facts"),
     ("import_role", "public", "the play sees the variables of an imported role in any case"),
-    ("package", "use", "the package manager of the host is known"),
     ("postgresql_user", "encrypted", "a password is kept as a hash in any case"),
     ("setup", "filter", "one script gathers all facts"),
     ("setup", "gather_subset", "one script gathers all facts"),

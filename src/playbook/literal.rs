@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -72,13 +73,22 @@ fn item(task: &Task, places: Places<'_>, missing: Severity, engine: &Engine) -> 
     if let Some((argument, error)) = missing_file(task, &places) {
         found.push(at_argument(task, argument, &error, missing));
     }
+    if let Some(error) = unreadable_template(task, &places) {
+        found.push(at_argument(task, Some("src"), &error, Severity::Error));
+    }
     for (name, value) in task.arguments.iter() {
         let Some(mark) = task.places.get(name).or_else(|| task.places.get("")) else { continue };
         for text in texts(value) {
-            for file in looked_up(text, engine).filter(|file| !exists(file, &places)) {
-                let message = format!("there is no {} `{}`", file.kind, file.name);
+            for file in looked_up(text, engine) {
+                let (severity, message) = match find(&file, &places) {
+                    None => (missing, format!("there is no {} `{}`", file.kind, file.name)),
+                    Some(path) => match files::read_text(&path) {
+                        Ok(_) => continue,
+                        Err(error) => (Severity::Error, error.message().to_owned()),
+                    },
+                };
                 let place = within(mark, text, &file.name);
-                found.push(Diagnostic { severity: missing, ..Diagnostic::error(place, message) });
+                found.push(Diagnostic { severity, ..Diagnostic::error(place, message) });
             }
         }
     }
@@ -99,6 +109,13 @@ fn missing_file(task: &Task, places: &Places<'_>) -> Option<(Option<&'static str
         }
         _ => None,
     }
+}
+
+/// What is wrong with the file of a `template` that is there: only a text can be rendered.
+fn unreadable_template(task: &Task, places: &Places<'_>) -> Option<Error> {
+    let src =
+        task.arguments.get("src").and_then(Value::as_str).filter(|src| task.module == "template" && !is_template(src));
+    files::read_text(&places.find_template(src?).ok()?).err()
 }
 
 /// The files of a role, of the playbook and of the environment; it is noted when one of them is missing.
@@ -137,9 +154,17 @@ fn wrong(task: &Task, sources: &Noting<'_>) -> Option<(Error, Option<String>)> {
     }
     let attempt = |named: &Map<String, Value>| match modules::find(&task.module) {
         Some(module) => module.prepare(&Arguments { named, free_form, sources }).map(drop).err(),
-        None => check_arguments(actions::find(&task.module)?.kind, named).err(),
+        None => {
+            let action = actions::find(&task.module)?;
+            let checked = action.check_names(named, free_form.is_some());
+            checked.and_then(|()| check_arguments(action.kind, named)).err()
+        }
     };
     let mut named: Map<String, Value> = (*task.arguments).clone();
+    // An unknown name has been found when the file was loaded.
+    let known = modules::find(&task.module).map(|module| module.arguments());
+    let known = known.or_else(|| actions::find(&task.module).map(|action| action.arguments)).unwrap_or_default();
+    named.retain(|name, _| known.is_empty() || known.contains(&name.as_str()));
     let open: BTreeSet<String> =
         named.iter().filter(|(_, value)| is_open(value)).map(|(name, _)| name.clone()).collect();
     let mut replaced = BTreeSet::new();
@@ -225,8 +250,8 @@ fn looked_up(text: &str, engine: &Engine) -> impl Iterator<Item = Lookup> {
     names.into_iter().flat_map(|names| names.files)
 }
 
-fn exists(file: &Lookup, places: &Places<'_>) -> bool {
+fn find(file: &Lookup, places: &Places<'_>) -> Option<PathBuf> {
     let lookups = places.lookups();
     let folders = if file.kind == "template" { lookups.templates } else { lookups.files };
-    files::find(&folders, std::path::Path::new(&file.name)).is_some()
+    files::find(&folders, std::path::Path::new(&file.name))
 }

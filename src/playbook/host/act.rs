@@ -14,7 +14,11 @@ use super::{
 use crate::{
     error::{Error, Result},
     files,
-    playbook::{actions::Kind, argument_specs, model::Task},
+    playbook::{
+        actions::{self, Kind},
+        argument_specs,
+        model::Task,
+    },
     remote::Script,
     template::{Authored, Scope, is_template, text_of},
     yaml,
@@ -32,6 +36,10 @@ impl HostRun<'_> {
             Ok(resolved) => resolved,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
         };
+        let known = actions::find(&task.module).map_or(Ok(()), |action| action.check_names(&named, free.is_some()));
+        if let Err(error) = known {
+            return Ok(TaskEnd::failed(format!("{}: {error}", task.mark)));
+        }
         let end = match kind {
             Kind::SetFact => self.set_fact(named, task, scope),
             Kind::Debug => self.debug(task, scope),

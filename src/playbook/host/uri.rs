@@ -104,6 +104,10 @@ impl HostRun<'_> {
             Some(dest) if end.failure.is_none() => {
                 let written = self.keep(dest.as_str(), &url, body, named, &place, task, scope).await?;
                 end.result.extend(written.result.clone());
+                if written.failure.is_some() {
+                    // What the answer was is not what the task failed of.
+                    end.result.remove("msg");
+                }
                 Ok(TaskEnd { result: end.result, ..written })
             }
             _ => Ok(end),
