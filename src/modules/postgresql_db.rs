@@ -8,10 +8,14 @@ use super::{
     entry,
     postgresql::{Login, rows},
     probe::Probe,
+    probe_failed,
     script::Sh,
     sql::{ident, literal},
 };
-use crate::{error::Result, remote::Output};
+use crate::{
+    error::{Error, Result},
+    remote::Output,
+};
 
 pub(super) struct PostgresqlDb;
 
@@ -86,8 +90,17 @@ impl Operation for Db {
     }
 
     fn probe(&self) -> Option<Probe> {
+        // The server knows that `UTF-8` and `utf8` are one encoding.
+        let encoding = self.0.encoding.as_ref();
+        let same = encoding.map_or_else(
+            || "true".to_owned(),
+            |wanted| format!("encoding = pg_char_to_encoding({})", literal(&wanted.0)),
+        );
         let sql = format!(
-            "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname = {};",
+            "SELECT pg_get_userbyid(datdba) AS owner, datconnlimit, pg_encoding_to_char(encoding) AS encoding, \
+             {same} AS same, datcollate, datctype, \
+             (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace) AS tablespace \
+             FROM pg_database WHERE datname = {};",
             literal(self.0.name.as_str())
         );
         Some(self.0.login.query(self.database(), &sql))
@@ -118,13 +131,32 @@ impl Operation for Db {
                 sql.push(statement + ";");
             }
             (Presence::Present, Some(row)) => {
-                if let Some(owner) = db.owner.as_ref().filter(|owner| row.first() != Some(&owner.0)) {
+                let [owner, limit, encoding, same_encoding, collate, ctype, tablespace] = &row[..] else {
+                    return Err(probe_failed(seen));
+                };
+                let differs =
+                    |wanted: &Option<Text>, now: &String| wanted.as_ref().is_some_and(|wanted| wanted.0 != *now);
+                for (argument, wanted, now, differs) in [
+                    ("encoding", &db.encoding, encoding, same_encoding != "t"),
+                    ("lc_collate", &db.lc_collate, collate, differs(&db.lc_collate, collate)),
+                    ("lc_ctype", &db.lc_ctype, ctype, differs(&db.lc_ctype, ctype)),
+                ] {
+                    if let Some(wanted) = wanted.as_ref().filter(|_| differs) {
+                        return Err(Error::new(format!(
+                            "the database `{}` has `{argument}: {now}`, and not `{}`: PostgreSQL cannot change that",
+                            db.name.0, wanted.0
+                        )));
+                    }
+                }
+                if let Some(owner) = db.owner.as_ref().filter(|wanted| wanted.0 != *owner) {
                     sql.push(format!("ALTER DATABASE {name} OWNER TO {};", ident(&owner.0)));
                 }
-                if let Some(limit) =
-                    db.conn_limit.map(|limit| limit.0).filter(|limit| row.get(1) != Some(&limit.to_string()))
+                if let Some(limit) = db.conn_limit.map(|wanted| wanted.0).filter(|wanted| wanted.to_string() != *limit)
                 {
                     sql.push(format!("ALTER DATABASE {name} CONNECTION LIMIT {limit};"));
+                }
+                if let Some(space) = db.tablespace.as_ref().filter(|wanted| wanted.0 != *tablespace) {
+                    sql.push(format!("ALTER DATABASE {name} SET TABLESPACE {};", ident(&space.0)));
                 }
             }
         }

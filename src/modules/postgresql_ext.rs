@@ -8,6 +8,7 @@ use super::{
     entry,
     postgresql::{Login, rows},
     probe::Probe,
+    probe_failed,
     sql::{ident, literal},
 };
 use crate::{error::Result, remote::Output};
@@ -67,7 +68,13 @@ impl Operation for Ext {
     }
 
     fn probe(&self) -> Option<Probe> {
-        let sql = format!("SELECT extversion FROM pg_extension WHERE extname = {};", literal(self.0.name.as_str()));
+        let name = literal(self.0.name.as_str());
+        let sql = format!(
+            "SELECT extversion, \
+             (SELECT nspname FROM pg_namespace n WHERE n.oid = extnamespace) AS schema, \
+             (SELECT default_version FROM pg_available_extensions WHERE name = {name}) AS latest \
+             FROM pg_extension WHERE extname = {name};"
+        );
         Some(self.0.login.query(self.0.db.as_str(), &sql))
     }
 
@@ -76,24 +83,37 @@ impl Operation for Ext {
         let rows = rows(seen)?;
         let name = ident(ext.name.as_str());
         let cascade = if ext.cascade.0 { " CASCADE" } else { "" };
-        let version = ext.version.as_ref().map(Text::as_str).filter(|version| *version != "latest");
-        let sql = match (ext.state, rows.first()) {
+        let version = ext.version.as_ref().map(Text::as_str);
+        let mut sql = Vec::new();
+        match (ext.state, rows.first()) {
             (Presence::Present, None) => {
                 let schema =
                     ext.schema.as_ref().map(|schema| format!(" SCHEMA {}", ident(&schema.0))).unwrap_or_default();
+                let version = version.filter(|version| *version != "latest");
                 let version = version.map(|version| format!(" VERSION {}", literal(version))).unwrap_or_default();
-                Some(format!("CREATE EXTENSION {name}{schema}{version}{cascade};"))
+                sql.push(format!("CREATE EXTENSION {name}{schema}{version}{cascade};"));
             }
-            (Presence::Present, Some(row)) if version.is_some_and(|version| row[0] != version) => {
-                Some(format!("ALTER EXTENSION {name} UPDATE TO {};", literal(version.unwrap_or_default())))
+            (Presence::Present, Some(row)) => {
+                let [installed, schema, latest] = &row[..] else { return Err(probe_failed(seen)) };
+                match version {
+                    // Without a version the server takes its own latest one.
+                    Some("latest") if installed != latest => sql.push(format!("ALTER EXTENSION {name} UPDATE;")),
+                    None | Some("latest") => {}
+                    Some(version) if version == installed => {}
+                    Some(version) => sql.push(format!("ALTER EXTENSION {name} UPDATE TO {};", literal(version))),
+                }
+                if let Some(wanted) = ext.schema.as_ref().filter(|wanted| wanted.0 != *schema) {
+                    sql.push(format!("ALTER EXTENSION {name} SET SCHEMA {};", ident(&wanted.0)));
+                }
             }
-            (Presence::Absent, Some(_)) => Some(format!("DROP EXTENSION {name}{cascade};")),
-            _ => None,
-        };
+            (Presence::Absent, Some(_)) => sql.push(format!("DROP EXTENSION {name}{cascade};")),
+            (Presence::Absent, None) => {}
+        }
         let result = entry("ext", ext.name.as_str());
-        Ok(match sql {
-            Some(sql) => Decision::run([ext.login.psql(ext.db.as_str(), &sql)], result),
-            None => Decision::unchanged(result),
+        Ok(if sql.is_empty() {
+            Decision::unchanged(result)
+        } else {
+            Decision::run([ext.login.psql(ext.db.as_str(), &sql.join("\n"))], result)
         })
     }
 }
