@@ -34,14 +34,14 @@ pub(in crate::provider) fn of(kind: KindName) -> Rules {
 const DISK: Rules = Rules {
     fields: &[
         Field::unseen("size_gb", Ignored(UNLIMITED), UNLIMITED),
-        Field::unseen("disk_type", Replace, NONE),
-        Field::unseen("zone", Replace, NONE),
+        Field::unseen("disk_type", Ignored(NONE), NONE),
+        Field::unseen("zone", Ignored(NONE), NONE),
     ],
     links: &[],
 };
 
 const SUBNET: Rules =
-    Rules { fields: &[Field::unseen("cidr", Replace, FIXED), Field::unseen("zone", Replace, NONE)], links: &[] };
+    Rules { fields: &[Field::unseen("cidr", Replace, FIXED), Field::unseen("zone", Ignored(NONE), NONE)], links: &[] };
 
 const VM: Rules = Rules {
     fields: &[
@@ -57,8 +57,8 @@ const VM: Rules = Rules {
         Field::unseen("authorized_keys", Replace, FIRST_BOOT),
         Field::unseen("disks", Replace, FIXED),
         Field::unseen("user_data", Replace, FIRST_BOOT),
-        Field::unseen("reserved_address", Replace, NONE),
-        Field::unseen("security_groups", Replace, NONE),
+        Field::unseen("reserved_address", Ignored(NONE), NONE),
+        Field::unseen("security_groups", Ignored(NONE), NONE),
     ],
     links: &[],
 };
