@@ -370,7 +370,16 @@ async fn aws_a_managed_database() {
         (larger.replace("disk_size: 40", "disk_size: 25"), "`disk_gb` cannot be made smaller: it is 40"),
         (larger.replace("version: 16", "version: 15"), "`version` cannot be made smaller: it is 16"),
         (larger.replace("app", "other"), "`databases` cannot be changed"),
+        (
+            larger.replace("    version:", "    network: {nat: true}\n    version:"),
+            "`subnet` cannot be changed from `a` to `a-public`",
+        ),
+        (
+            larger.replace("{region: REGION", "{zone: REGIONb, region: REGION"),
+            "`postgres.main`: `zone` cannot be changed from `eu-central-1a` to `eu-central-1b`",
+        ),
     ] {
+        assert_ne!(file, larger);
         let (environment, provider) = load(project, &moto, &file);
         let error = command(project, &environment, &provider, false).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");

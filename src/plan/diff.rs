@@ -258,7 +258,10 @@ fn refusals(resource: &Resource, known_spec: &Map<String, Value>, differing: &[&
     let size = |spec: &Map<String, Value>, field: &str| spec.get(field).and_then(Value::as_u64);
     let refused = differing.iter().filter_map(|field| {
         if let FieldChange::Refused(instead) = rules.change(field) {
-            let message = format!("`{address}`: `{field}` cannot be changed; {asked}");
+            let text = |spec: &Map<String, Value>| spec.get(*field).and_then(Value::as_str).map(str::to_owned);
+            let values = text(known_spec).zip(text(&resource.spec));
+            let values = values.map(|(before, after)| format!(" from `{before}` to `{after}`")).unwrap_or_default();
+            let message = format!("`{address}`: `{field}` cannot be changed{values}; {asked}");
             return Some(Diagnostic::error(None, message).hint(instead));
         }
         let sizes = size(known_spec, field).zip(size(&resource.spec, field)).filter(|_| rules.grows(field));

@@ -30,6 +30,9 @@ const BY_LINK: &str = "what it points to is compared";
 const BESIDE: &str = "name a new one beside it, move what is on this one, then remove it from the file";
 /// What may be larger than the file says.
 const GROWN: &str = "it may grow outside of infra, and never becomes smaller";
+/// What to do instead of moving a database to another subnet.
+const IN_ITS_SUBNET: &str = "a database stays in its subnet and its zone, and public ones (`nat: true`) are in subnets of their own: make a new \
+                             service under another name, move the data, then remove this one from the file";
 /// What to do instead of moving data.
 const NEW_SERVICE: &str = "make a new service under another name, move the data, then remove this one from the file";
 
@@ -127,7 +130,7 @@ const POSTGRES: Rules = Rules {
         Field::seen("class", Restart),
         Field::unseen("disk_gb", InPlace, GROWN).growing(),
         Field::seen("disk_type", InPlace),
-        Field::unseen("subnet", Refused(NEW_SERVICE), FIXED),
+        Field::unseen("subnet", Refused(IN_ITS_SUBNET), FIXED),
         Field::unseen("zone", Refused(NEW_SERVICE), FIXED),
         Field::seen("public", InPlace),
         Field::seen("settings", Restart),
