@@ -1,7 +1,7 @@
 //! What is not at rest, has failed or was interrupted on AWS: how it shows, and what becomes of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -96,6 +96,64 @@ async fn aws_a_database_that_cannot_be_copied_is_not_removed() {
     status("incompatible-parameters");
     destroy(project, &moto).await;
     assert!(moto.parameters().contains("DeleteDBInstance.FinalDBSnapshotIdentifier"));
+}
+
+/// What a database is doing at this moment ends: its removal is only late.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_database_that_is_busy_is_copied_and_removed_after_that() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let (project, file) = (folder.path(), file(DATABASE));
+    apply(project, &moto, &file).await;
+    let mut refused = 0;
+    moto.faults(move |action| {
+        refused += u32::from(action == "DeleteDBInstance");
+        (action == "DeleteDBInstance" && refused <= 2).then_some(Fault::Code("InvalidDBInstanceState"))
+    });
+    moto.actions();
+    destroy(project, &moto).await;
+    assert_eq!(moto.actions().iter().filter(|action| *action == "DeleteDBInstance").count(), 3);
+    assert!(moto.parameters().contains("DeleteDBInstance.FinalDBSnapshotIdentifier"));
+    assert_eq!(moto.client().db_instances().await.unwrap().len(), 0);
+    // One that is being removed already is waited for, and nothing else is asked of it.
+    assert_eq!(moto.client().db_snapshots().await.unwrap().len(), 1);
+}
+
+/// What is listed, and removed by someone before it is asked about, counts as gone: it fails no command.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_what_is_gone_between_two_calls_is_not_there() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let (project, file) = (folder.path(), crate::contract::everything());
+    apply(project, &moto, &file).await;
+    let (environment, provider) = load(project, &moto, &file);
+    let there = async || -> BTreeSet<String> {
+        let objects = provider.list(&owner(&environment)).await.unwrap();
+        objects.into_iter().map(|object| object.address.to_string()).collect()
+    };
+    let all = there().await;
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("DescribeTags", "LoadBalancerNotFound", &["load_balancer.front"]),
+        ("DescribeListeners", "LoadBalancerNotFound", &["load_balancer.front"]),
+        ("DescribeTargetHealth", "TargetGroupNotFound", &[]),
+        ("DescribeDBParameters", "DBParameterGroupNotFound", &["postgres.main"]),
+        ("ListRoleTags", "NoSuchEntity", &["role_binding.robots", "service_account.robots"]),
+        ("ListAttachedRolePolicies", "NoSuchEntity", &["role_binding.robots"]),
+    ];
+    for (asked, code, gone) in cases {
+        moto.faults(move |action| (action == asked).then_some(Fault::Code(code)));
+        let left = there().await;
+        moto.no_faults();
+        let missing: Vec<&String> = all.difference(&left).collect();
+        assert_eq!(missing, gone, "{asked}");
+    }
+    // The parts of a service whose server is gone, and the profile of a role that is.
+    for server in moto.client().db_instances().await.unwrap() {
+        moto.client().delete_db_instance(&server.identifier, None).await.unwrap();
+    }
+    assert_eq!(there().await, all);
+    moto.faults(|action| (action == "ListTagsForResource").then_some(Fault::Code("DBSubnetGroupNotFoundFault")));
+    assert!(!there().await.contains("postgres.main"));
+    moto.no_faults();
+    destroy(project, &moto).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,19 +104,32 @@ impl Client {
         self.balancing_pages("DescribeTargetGroups", "TargetGroups").await
     }
 
-    /// The tags of balancers and target groups.
+    /// The tags of balancers and target groups; those that do not exist are left out.
     ///
     /// # Errors
-    /// When one of them does not exist.
+    /// When the cloud refuses or does not answer.
     pub async fn balancing_tags(&self, arns: &[&str]) -> Result<Vec<TagDescription>> {
         let mut all = Vec::new();
         for arns in arns.chunks(TAGS_AT_A_TIME) {
-            let mut answer = self.balancing("DescribeTags", json!({ "ResourceArns": arns })).await?;
-            if let Some(items) = answer.get_mut("TagDescriptions") {
-                all.extend(typed::<Vec<TagDescription>>(items.take())?);
+            match self.described_tags(arns).await {
+                // One that is gone fails the call for all of them.
+                Err(error) if error.is_not_found() => {
+                    for arn in arns {
+                        match self.described_tags(&[arn]).await {
+                            Err(error) if error.is_not_found() => {}
+                            found => all.extend(found?),
+                        }
+                    }
+                }
+                found => all.extend(found?),
             }
         }
         Ok(all)
+    }
+
+    async fn described_tags(&self, arns: &[&str]) -> Result<Vec<TagDescription>> {
+        let mut answer = self.balancing("DescribeTags", json!({ "ResourceArns": arns })).await?;
+        typed(answer.get_mut("TagDescriptions").map_or_else(|| json!([]), Value::take))
     }
 
     /// Tags a balancer or a target group.

@@ -144,8 +144,9 @@ impl AwsError {
     pub fn is_not_found(&self) -> bool {
         let code = self.code();
         code.ends_with("NotFound")
+            || code.ends_with("NotFoundFault")
             || code.contains(".NotFound")
-            || matches!(code, "NatGatewayNotFound" | "DBSubnetGroupNotFoundFault" | "NoSuchEntity")
+            || matches!(code, "NoSuchEntity" | "NoSuchHostedZone")
     }
 
     /// Whether the cloud has refused the call before it did anything.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{
-    Account, Driver, Health, Object, PART, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, needed, not_made, object,
-    rested, unique_name,
+    Account, Driver, Health, Object, PART, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, if_there, needed,
+    not_made, object, rested, unique_name,
 };
 use crate::{
     cloud::aws::{
@@ -210,20 +210,21 @@ impl Driver for LoadBalancerDriver {
         let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());
         let found = balancers.iter().filter_map(|one| describe(one, tags_of(&tags, &one.load_balancer_arn)));
         let listened = found.filter(ours).map(async |mut object| {
-            let listeners = client.listeners(&object.id).await?;
+            let Some(listeners) = if_there(client.listeners(&object.id).await)? else { return Ok(None) };
             object.actual.insert("ports".to_owned(), shown(&listeners, &all));
             let own = all.iter().filter(|group| group.load_balancer_arns.contains(&object.id));
-            let own = own.map(|group| client.targets(&group.target_group_arn));
-            object.links = Some(pointed(&futures::future::try_join_all(own).await?));
-            Ok::<_, Error>(object)
+            let own = own.map(async |group| if_there(client.targets(&group.target_group_arn).await));
+            let targets = futures::future::try_join_all(own).await?;
+            object.links = Some(pointed(&targets.into_iter().flatten().collect::<Vec<_>>()));
+            Ok::<_, Error>(Some(object))
         });
-        let made = futures::future::try_join_all(listened).await?;
+        let made = futures::future::try_join_all(listened).await?.into_iter().flatten();
         let left = groups.iter().filter_map(|one| {
             let tags = tags_of(&tags, &one.target_group_arn);
             let object = object(tags, kind, &one.target_group_arn, "")?;
             Some(Object { health: Health::Broken, ..object })
         });
-        Ok(made.into_iter().chain(left.filter(ours)).collect())
+        Ok(made.chain(left.filter(ours)).collect())
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

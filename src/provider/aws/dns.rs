@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Account, Driver, Health, LABEL_TOKEN, Object, READY, Request, explain, needed, not_made, object, tag};
+use super::{
+    Account, Driver, Health, LABEL_TOKEN, Object, READY, Request, explain, if_there, needed, not_made, object, tag,
+};
 use crate::{
     cloud::aws::route53::{AliasTarget, HostedZone, Record, RecordSet},
     error::{Error, Result},
@@ -78,14 +80,6 @@ fn reference(request: &Request<'_>) -> String {
     // A path may hold anything, and the service takes a reference of this length.
     let fits = reference.len() + project.len() < REFERENCE_LENGTH && !request.owner().is_of_earlier_version();
     if fits { format!("{reference}:{project}") } else { reference }
-}
-
-/// What was found, or nothing when its zone has just vanished.
-fn if_there<T>(found: crate::cloud::aws::Result<T>) -> Result<Option<T>> {
-    match found {
-        Err(error) if error.code() == "NoSuchHostedZone" => Ok(None),
-        found => Ok(Some(found?)),
-    }
 }
 
 impl DnsZoneDriver {
@@ -211,13 +205,9 @@ impl Driver for DnsZoneDriver {
             let gone = present.iter().filter(|one| !is_own(&zone, &one.name, &one.r#type));
             (gone.cloned().collect(), Vec::new())
         });
-        match removed.await {
-            Err(error) if error.code() == "NoSuchHostedZone" => return Ok(()),
-            removed => removed?,
+        if if_there(removed.await)?.is_some() {
+            if_there(client.delete_hosted_zone(id).await)?;
         }
-        match client.delete_hosted_zone(id).await {
-            Err(error) if error.code() != "NoSuchHostedZone" => Err(error.into()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Account, Health, Object, Request, explain, group::subnets_of, tag, wait};
+use super::{Account, Health, Object, Request, explain, group::subnets_of, if_there, tag, wait};
 use crate::{
     cloud::aws::{
         autoscaling::AutoScalingGroup,
@@ -93,7 +93,7 @@ impl Account {
             }
             let found = self.client.target_groups_of(&arns).await?;
             let Some(own) = found.iter().find(|one| one.target_group_name == check_name(&group.name)) else { continue };
-            let targets = self.client.target_health(&own.target_group_arn).await?;
+            let Some(targets) = if_there(self.client.target_health(&own.target_group_arn).await)? else { continue };
             if object.health == Health::Ready && targets.iter().any(|one| one.target_health.state == "unhealthy") {
                 object.health = Health::Unhealthy;
             }

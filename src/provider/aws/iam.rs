@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{Account, Driver, Health, Object, READY, Request, explain, needed, object, or_there, unique_name};
+use super::{
+    Account, Driver, Health, Object, READY, Request, explain, if_there, needed, object, or_there, unique_name,
+};
 use crate::{
     cloud::aws::{
         AwsError,
@@ -43,7 +45,7 @@ pub(super) struct ServiceAccountDriver(pub(super) Account);
 
 impl ServiceAccountDriver {
     async fn describe(&self, role: &Role, profiles: &[Profile]) -> Result<Option<Object>> {
-        let tags = self.0.client.role_tags(&role.role_name).await?;
+        let Some(tags) = if_there(self.0.client.role_tags(&role.role_name).await)? else { return Ok(None) };
         let mut object = object(&tags, KindName::SERVICE_ACCOUNT, &role.role_name, &role.create_date);
         let carries = |profile: &Profile| {
             profile.instance_profile_name == role.role_name
@@ -61,7 +63,8 @@ impl ServiceAccountDriver {
     /// A profile whose role is gone.
     async fn lonely(&self, profile: &Profile) -> Result<Option<Object>> {
         let name = &profile.instance_profile_name;
-        let object = object(&self.0.client.profile_tags(name).await?, KindName::SERVICE_ACCOUNT, name, "");
+        let tags = if_there(self.0.client.profile_tags(name).await)?.unwrap_or_default();
+        let object = object(&tags, KindName::SERVICE_ACCOUNT, name, "");
         Ok(object.map(|object| Object { health: Health::Incomplete, ..object }))
     }
 
@@ -114,15 +117,11 @@ impl Driver for ServiceAccountDriver {
         }
         self.0.remove(|| client.delete_instance_profile(id)).await?;
         // A role that was made anew after a crash may still have its policies.
-        for policy in client.role_policies(id).await.or_else(|error| not_found(error, Vec::new()))? {
+        for policy in if_there(client.role_policies(id).await)?.unwrap_or_default() {
             self.0.remove(|| client.detach_role_policy(id, &policy.policy_arn)).await?;
         }
         self.0.remove(|| client.delete_role(id)).await
     }
-}
-
-fn not_found<T>(error: AwsError, otherwise: T) -> Result<T, AwsError> {
-    if error.is_not_found() { Ok(otherwise) } else { Err(error) }
 }
 
 /// The policies of our roles, by their full names. They carry no tags: they are those of their role.
@@ -149,7 +148,7 @@ impl RoleBindingDriver {
         let client = &self.0.client;
         let mut objects = Vec::new();
         for account in accounts {
-            let mut policies = client.role_policies(&account.id).await.or_else(|error| not_found(error, Vec::new()))?;
+            let mut policies = if_there(client.role_policies(&account.id).await)?.unwrap_or_default();
             if policies.is_empty() {
                 continue;
             }
@@ -189,9 +188,6 @@ impl Driver for RoleBindingDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        match self.settle(id, &[]).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        Ok(if_there(self.settle(id, &[]).await).map(drop)?)
     }
 }

@@ -429,7 +429,13 @@ async fn shown<T, F: Future<Output = Result<Option<T>>>>(look: impl Fn() -> F) -
 
 /// Adds to the cloud's words what they are about, and where the file asks for it.
 fn explain(error: AwsError, resource: &Resource) -> Error {
-    Error::from(error).context(format!("{} ({})", resource.address, resource.origin))
+    let gone = error.is_not_found();
+    let error = Error::from(error).context(format!("{} ({})", resource.address, resource.origin));
+    if gone {
+        error.hint("if it was removed while this command was running, run the same command again")
+    } else {
+        error
+    }
 }
 
 /// The same for the call that creates an object: where the cloud has refused it nothing was created, so that the next attempt
@@ -445,6 +451,14 @@ fn rested(listed: &Object, now: Option<Object>) -> Result<Object> {
     let lost = || Error::new(format!("aws: `{}` has lost its tags", listed.address));
     let Object { health, attributes, .. } = now.ok_or_else(lost)?;
     Ok(Object { health, attributes, ..listed.clone() })
+}
+
+/// What was asked about; nothing when it was removed between two calls. What is gone while we look at it counts as gone.
+fn if_there<T>(found: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
+    match found {
+        Err(error) if error.is_not_found() => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// What is there already was made by the same intent: that is as good as having made it just now.

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Owner, PART, READY, Request, explain, layout::class_of,
-    needed, object, or_there, rested, tag, unique_name,
+    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Owner, PART, READY, Request, explain, if_there,
+    layout::class_of, needed, object, or_there, rested, tag, unique_name,
 };
 use crate::{
     clock::Clock,
@@ -228,15 +228,16 @@ impl PostgresDriver {
         Ok(())
     }
 
-    /// A server with the settings that someone has set, before they are compared with what the file says.
-    async fn with_settings(&self, server: &DbInstance, mut object: Object) -> Result<Object> {
+    /// A server with the settings that someone has set, before they are compared with what the file says; nothing when it is gone:
+    /// no group of settings goes before its server.
+    async fn with_settings(&self, server: &DbInstance, mut object: Object) -> Result<Option<Object>> {
         let mut present = BTreeMap::new();
         for group in &server.parameter_groups {
-            let all = self.0.client.db_parameters(&group.name).await?;
+            let Some(all) = if_there(self.0.client.db_parameters(&group.name).await)? else { return Ok(None) };
             present.extend(all.into_iter().map(|one| (one.parameter_name, one.parameter_value)));
         }
         object.actual.insert(PARAMETERS.to_owned(), json!(present));
-        Ok(object)
+        Ok(Some(object))
     }
 
     /// A server whose status is one of those that are waited for. One that does not show yet was made just now.
@@ -292,9 +293,13 @@ impl Driver for PostgresDriver {
         let ours = |object: &Object| environment.is_none_or(|name| object.environment == name.as_str());
         let found = servers.iter().filter_map(|server| Some((server, describe(server).filter(ours)?)));
         let found = found.map(|(server, object)| async move {
-            if object.health == Health::Incomplete { Ok(object) } else { self.with_settings(server, object).await }
+            if object.health == Health::Incomplete {
+                Ok(Some(object))
+            } else {
+                self.with_settings(server, object).await
+            }
         });
-        let mut objects: Vec<Object> = futures::future::try_join_all(found).await?;
+        let mut objects: Vec<Object> = futures::future::try_join_all(found).await?.into_iter().flatten().collect();
         for object in &mut objects {
             let own = groups.iter().filter(|group| group.name == object.id).flat_map(|group| &group.subnets);
             let server = servers.iter().find(|server| server.identifier == object.id);
@@ -311,7 +316,7 @@ impl Driver for PostgresDriver {
             if !seen.insert(server) {
                 continue;
             }
-            let tags = client.db_tags(arn).await?;
+            let tags = if_there(client.db_tags(arn).await)?.unwrap_or_default();
             let left = object(&tags, KindName::POSTGRES, server, "");
             objects.extend(left.map(|object| Object { health: Health::Incomplete, ..object }));
         }
@@ -469,9 +474,19 @@ impl PostgresDriver {
     /// Removes a server and what belongs to it; a last snapshot of this name is kept, when one is given.
     async fn remove(&self, id: &str, snapshot: Option<&str>) -> Result<()> {
         let client = &self.0.client;
-        if client.db_instance(id).await?.is_some_and(|server| server.status != "deleting") {
-            self.0.remove(|| client.delete_db_instance(id, snapshot)).await?;
-        }
+        let begun = || async {
+            if client.db_instance(id).await?.is_none_or(|server| server.status == "deleting") {
+                return Ok(Some(()));
+            }
+            match client.delete_db_instance(id, snapshot).await {
+                // It is being backed up, changed or started, and can be removed after that.
+                Err(error) if error.code() == "InvalidDBInstanceState" => Ok(None),
+                begun => Ok(if_there(begun).map(|_| Some(()))?),
+            }
+        };
+        self.0
+            .settle_within(SETTLE, &format!("the database `{id}` to be in a state in which it can be removed"), begun)
+            .await?;
         let gone = || async { Ok(client.db_instance(id).await?.is_none().then_some(())) };
         self.0.settle_within(SETTLE, &format!("the end of the database `{id}`"), gone).await?;
         self.remove_settings(id, None).await?;
