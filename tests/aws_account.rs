@@ -92,6 +92,36 @@ postgres:
     assert!(doctor.contains("config.yaml:5:46"), "{doctor}");
 }
 
+/// A network has five ranges, unless the account may have more; those of neighbouring subnets are one.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_too_many_ranges_of_a_network_are_one_mistake_before_the_first_write() {
+    let moto = Moto::start().await;
+    let file = |ranges: &[u8]| {
+        let subnet = |range: &u8| format!("    s{range}: {{v4_cidr_blocks: [10.1.{range}.0/24]}}\n");
+        let subnets: String = ranges.iter().map(subnet).collect();
+        format!(
+            "provider: aws\naws: {{region: REGION, endpoint: 'ENDPOINT', profile: test, shared_credentials_file: credentials}}\n\
+             network:\n  subnets:\n{subnets}"
+        )
+    };
+    let sandbox = sandbox(&moto, &file(&[10, 12, 14, 16, 18, 20]));
+    let run = |arguments: &[&str], code| tokio::task::block_in_place(|| sandbox.run(arguments, code));
+    let place = "error: quota of address ranges in a network (VPC): its subnets make 6 ranges";
+    let refused = run(&["apply", "dev", "--yes"], 1).err;
+    assert_eq!(refused.matches("config.yaml:").count(), 1, "{refused}");
+    assert!(refused.contains(&format!("config.yaml:10:11: {place}")), "{refused}");
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    only_reads(&moto);
+    // Neighbours are one range; one more than there may be is found when the network grows, too.
+    sandbox.write("envs/dev/config.yaml", &written(&moto, &file(&[10, 11, 12, 14, 16, 18])));
+    run(&["apply", "dev", "--yes"], 0).silent();
+    moto.actions();
+    sandbox.write("envs/dev/config.yaml", &written(&moto, &file(&[10, 11, 12, 14, 16, 18, 21])));
+    let refused = run(&["apply", "dev", "--yes"], 1).err;
+    assert!(refused.contains(&format!("config.yaml:11:11: {place}")), "{refused}");
+    only_reads(&moto);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_a_change_that_the_region_cannot_make_is_found_before_a_machine_is_stopped() {
     let moto = Moto::start().await;

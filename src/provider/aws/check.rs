@@ -33,6 +33,7 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
         }
     }
     found.extend(unknown_images(environment));
+    found.extend(check_devices(environment));
     found.extend(check_volumes(environment, usual_zone));
     found.extend(check_ranges(environment, usual_zone));
     for (name, group) in &environment.groups {
@@ -173,6 +174,30 @@ fn check_group(environment: &Environment, usual_zone: &str, name: &Name, group: 
     found
 }
 
+/// Machines with further disks that could not tell one from another: a wrong one would be mounted at the folder of the data.
+fn check_devices(environment: &Environment) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
+        let Ok(VmSpec { class: Some(class), disks, .. }) = one.spec::<VmSpec>() else { continue };
+        if disks.is_empty() || !compute::has_nameless_volumes(&class) {
+            continue;
+        }
+        let message = format!(
+            "a machine of the class `{class}` cannot have second disks here: it sees volumes as `/dev/xvdf` and so on, which does \
+             not say which volume it is"
+        );
+        let hint = "take a class of a later generation, such as `t3`, `m6i` or `r6i`, or only a larger first disk: `disk_size`";
+        let places = environment.places_of(&[one.origin.clone()].into(), &class).into_iter();
+        for place in places {
+            let mistake = Diagnostic::error(place, message.clone()).hint(hint);
+            if !found.contains(&mistake) {
+                found.push(mistake);
+            }
+        }
+    }
+    found
+}
+
 /// Types of volumes that there are not, or that infra cannot create.
 fn check_volumes(environment: &Environment, usual_zone: &str) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -217,6 +242,7 @@ mod tests {
     use super::{check, unknown_images, wrong_name};
     use crate::{
         config::{LoadOptions, load_source},
+        provider::aws::compute::has_nameless_volumes,
         yaml::Source,
     };
 
@@ -233,6 +259,25 @@ mod tests {
         );
         assert!(found[0].contains("aws: {images: {windows-11: ami-...}}"), "{found:?}");
         assert!(found[1].contains("config.yaml:7:") && found[1].contains("`fedora-44`"), "{found:?}");
+    }
+
+    #[test]
+    fn second_disks_are_those_of_machines_that_can_tell_them_apart() {
+        let text = "provider: aws\naws: {region: eu-central-1}\ninstances:\n  \
+                    old: {resources: {class: t2.small, secondary_disk_size: 9}}\n  \
+                    plain: {resources: {class: t2.small}}\n  new: {resources: {class: t3.small, secondary_disk_size: 9}}\n";
+        let environment = load_source(&Source::new("/p/envs/dev/config.yaml", text), &LoadOptions::default()).unwrap();
+        let found: Vec<String> = check(&environment, "eu-central-1a").iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains("config.yaml:4:") && found[0].contains("`t2.small` cannot have second disks"),
+            "{found:?}"
+        );
+        assert!(
+            !has_nameless_volumes("i3.metal")
+                && !has_nameless_volumes("p3dn.24xlarge")
+                && has_nameless_volumes("i3.large")
+        );
     }
 
     #[test]

@@ -268,6 +268,17 @@ pub(super) fn devices(volumes: &[&str]) -> Vec<String> {
     volumes.iter().map(path).collect()
 }
 
+/// The families of classes that run on Xen, an earlier hypervisor. There will be no more of them.
+const ON_XEN: &[&str] = &[
+    "c1", "c3", "c4", "d2", "f1", "g2", "g3", "g3s", "h1", "hs1", "i2", "i3", "m1", "m2", "m3", "m4", "p2", "p3", "r3",
+    "r4", "t1", "t2", "x1", "x1e",
+];
+
+/// Whether machines of a class see volumes under the names of their devices. Those of later classes name the volume itself.
+pub(super) fn has_nameless_volumes(class: &str) -> bool {
+    class.split_once('.').is_some_and(|(family, size)| ON_XEN.contains(&family) && size != "metal")
+}
+
 /// The security groups of a machine: that of the network, then those that open its ports.
 pub(super) fn security_groups<'a>(request: &'a Request<'_>, spec: &VmSpec) -> Result<Vec<&'a str>> {
     let network = request.need(KindName::NETWORK);

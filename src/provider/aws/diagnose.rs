@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Account, iam, layout::class_names, quota};
+use super::{Account, iam, layout::class_names, network, quota};
 use crate::{
     cloud::aws::{AwsError, catalogue::DbOffering, ec2::Vpc},
     error::{Error, did_you_mean},
@@ -11,11 +11,13 @@ use crate::{
         Asked, Finding,
         asked::{Names, collect, images, known, machine, missing},
     },
-    resource::{InstanceGroupSpec, KindName, PostgresSpec, Resource, RoleBindingSpec, SubnetSpec},
+    resource::{InstanceGroupSpec, KindName, NetworkSpec, PostgresSpec, Resource, RoleBindingSpec, SubnetSpec},
 };
 
 /// How many names a message shows.
 const SHOWN: usize = 10;
+/// How many blocks of addresses a network may have, unless the account may have more.
+const BLOCKS: u32 = 5;
 
 /// All findings.
 pub(super) async fn findings(account: &Account, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
@@ -38,7 +40,40 @@ pub(super) async fn findings(account: &Account, created: &[Resource], changed: &
     findings.extend(places.unwrap_or_else(|error| unread("zones and classes of machines", error)));
     findings.extend(databases.unwrap_or_else(|error| unread("classes of databases", error)));
     findings.extend(policies.unwrap_or_else(|error| unread("policies", error)));
+    findings.extend(blocks(account, created, changed).await);
     findings.extend(quotas(account, created).await);
+    findings
+}
+
+/// Whether a network may have as many blocks of addresses as its subnets make.
+async fn blocks(account: &Account, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
+    let networks = created.iter().chain(changed).filter(|one| one.address.kind == KindName::NETWORK);
+    let mut findings = Vec::new();
+    for network in networks {
+        let Ok(spec) = network.spec::<NetworkSpec>() else { continue };
+        let count = u32::try_from(network::blocks(&spec).len()).unwrap_or(u32::MAX);
+        if count <= BLOCKS {
+            continue;
+        }
+        // Who may create networks need not be allowed to read quotas.
+        let limit = account.client.service_quota("vpc", "L-83CA0A9D").await.unwrap_or(f64::from(BLOCKS));
+        if f64::from(count) <= limit {
+            continue;
+        }
+        // The last subnet that is new is the one that is too many.
+        let subnets = created.iter().filter(|one| one.address.kind == KindName::SUBNET);
+        let section = subnets.map(|one| &one.origin).next_back().unwrap_or(&network.origin).clone();
+        findings.push(Finding {
+            check: "quota of address ranges in a network (VPC)".to_owned(),
+            ok: false,
+            needed: true,
+            detail: format!("its subnets make {count} ranges that are no neighbours, and {limit} are allowed"),
+            mend: "choose ranges side by side, which are one range of the network; or ask for more in the console (Service \
+                   Quotas, `IPv4 CIDR blocks per VPC`)"
+                .to_owned(),
+            asked: Some(Asked { value: "v4_cidr_blocks".to_owned(), sections: [section].into() }),
+        });
+    }
     findings
 }
 

@@ -39,7 +39,7 @@ pub(super) const GATEWAY_PART: &str = "internet-gateway";
 pub(super) struct NetworkDriver(pub(super) Account);
 
 /// The ranges of a network, as blocks that it must have.
-fn blocks(spec: &NetworkSpec) -> Vec<Cidr> {
+pub(super) fn blocks(spec: &NetworkSpec) -> Vec<Cidr> {
     let ranges: Vec<Cidr> = spec.cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect();
     ranges::blocks(&ranges)
 }
