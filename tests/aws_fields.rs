@@ -37,9 +37,12 @@ const DRIFTS: &[(&str, &str, &str)] = &[
     ("instance_group", "count", "instance_group.app"),
     ("instance_group", "health_check", "instance_group.app"),
     ("instance_group", "machine", "instance_group.app"),
+    ("instance_group", "machine: another account", "instance_group.app"),
     ("instance_group", "subnet", "instance_group.app"),
     ("load_balancer", "ports", "load_balancer.front"),
+    ("load_balancer", "ports: one more", "load_balancer.front"),
     ("load_balancer", "vm", "load_balancer.front"),
+    ("load_balancer", "vm: one more", "load_balancer.front"),
     ("network", "cidrs", "network.main"),
     ("network", "ssh_from", "network.main"),
     ("postgres", "backup", "postgres.main"),
@@ -50,8 +53,11 @@ const DRIFTS: &[(&str, &str, &str)] = &[
     ("postgres", "settings", "postgres.main"),
     ("postgres", "subnet", "postgres.main"),
     ("role_binding", "roles", "role_binding.robots"),
+    ("role_binding", "roles: one less", "role_binding.robots"),
     ("route_table", "gateway", "route_table.egress"),
     ("security_group", "ports", "security_group.ports-80-443"),
+    ("security_group", "ports: from a group", "security_group.ports-80-443"),
+    ("security_group", "ports: one less", "security_group.ports-80-443"),
     ("subnet", "route_table", "subnet.a"),
     ("vm", "class", "vm.nginx-front"),
     ("vm", "disk", "vm.db"),
@@ -59,6 +65,7 @@ const DRIFTS: &[(&str, &str, &str)] = &[
     ("vm", "network", "vm.nginx-front-2"),
     ("vm", "reserved_address", "vm.bastion"),
     ("vm", "security_groups", "vm.web"),
+    ("vm", "security_groups: one more", "vm.web"),
 ];
 
 /// Fields that are changed in place, each with an edit of the file: several may share one.
@@ -71,6 +78,7 @@ const CHANGES: &[(&[&str], &str, &str)] = &[
     (&["vm.ports", "vm.security_groups"], "ports: [80, 443]}", "ports: [80, 8080]}"),
     (&["vm.reserved_address"], "nat: true, address: fixed", "nat: true"),
     (&["network.ssh_from"], "network: {subnets", "network: {ssh_from: [192.0.2.0/24], subnets"),
+    (&["instance_group.service_account"], "service_account: robots", "service_account: others"),
     (&["role_binding.roles"], "roles: [viewer, AmazonS3FullAccess]", "roles: [editor]"),
     (
         &[
@@ -80,8 +88,8 @@ const CHANGES: &[(&[&str], &str, &str)] = &[
             "instance_group.max_expansion",
             "instance_group.health_check",
         ],
-        "app: {node_count: 3, health_check: {port: 81}, service_account: robots, resources: {memory: 2}}",
-        "app: {node_count: 3, service_account: robots, resources: {memory: 4}, allocation_policy: [eu-central-1a], \
+        "app: {node_count: 3, health_check: {port: 81}, service_account: others, resources: {memory: 2}}",
+        "app: {node_count: 3, service_account: others, resources: {memory: 4}, allocation_policy: [eu-central-1a], \
          deploy_policy: {max_unavailable: 2, max_expansion: 1}, health_check: {port: 80}}",
     ),
     (&["load_balancer.members", "load_balancer.ports"], "nodes: 2, ", "nodes: 3, listen: {https: 8443}, "),
@@ -112,8 +120,6 @@ const NEVER_ALONE: &[&str] = &[
     "network.cidrs",
     // `scaled`
     "instance_group.count",
-    // Not tried yet.
-    "instance_group.service_account",
     // There is one gateway.
     "route_table.gateway",
     // The ports are in the name: others are another group.
@@ -126,8 +132,11 @@ const NEVER_ALONE: &[&str] = &[
 async fn view(project: &Path, moto: &Moto, text: &str) -> BTreeMap<String, Value> {
     let client = moto.client();
     let (environment, provider) = load(project, moto, text);
-    let mut all = BTreeMap::new();
+    let (mut all, mut roles) = (BTreeMap::new(), BTreeMap::new());
     for object in provider.list(&owner(&environment)).await.unwrap() {
+        if object.address.kind == KindName::SERVICE_ACCOUNT {
+            roles.insert(object.id.clone(), object.address.to_string());
+        }
         let links = object.links.as_ref().map(BTreeSet::len);
         let actual = (object.address.kind != KindName::POSTGRES).then_some(&object.actual);
         all.insert(object.address.to_string(), json!({ "health": object.health, "links": links, "actual": actual }));
@@ -161,7 +170,8 @@ async fn view(project: &Path, moto: &Moto, text: &str) -> BTreeMap<String, Value
         let template = &group.launch_template;
         let data = client.template_version(&template.launch_template_id, &template.version).await.unwrap();
         let data = data.launch_template_data;
-        let class = json!([data.instance_type, group.min_size, group.max_size, group.desired_capacity]);
+        let account = roles.get(&data.iam_instance_profile.name);
+        let class = json!([data.instance_type, group.min_size, group.max_size, group.desired_capacity, account]);
         all.insert("group".into(), class);
     }
     for server in client.db_instances().await.unwrap() {
@@ -211,6 +221,7 @@ async fn scaled(project: &Path, moto: &Moto, file: &str) -> String {
 fn file() -> String {
     everything()
         .replace("main: {users", "main: {version: 15, users")
+        .replace("AmazonS3FullAccess]}}", "AmazonS3FullAccess]}, others: {roles: [viewer]}}")
         .replace(
             "settings: {work_mem: 64MB}",
             "settings: {work_mem: 64MB}, backup: {schedule: '30 3 * * *', keep: 14d}",
@@ -235,7 +246,9 @@ fn aws_fields_each_cell_has_its_case() {
         let links = rules.links.iter().filter(|link| link.drift == Drift::Seen);
         seen.extend(links.map(|link| format!("{}.{}", kind.as_str(), link.to.as_str())));
     }
-    let drifts: BTreeSet<String> = DRIFTS.iter().map(|(kind, cell, _)| format!("{kind}.{cell}")).collect();
+    // A cell may have several cases.
+    let cell = |cell: &&str| cell.split(':').next().unwrap().to_owned();
+    let drifts: BTreeSet<String> = DRIFTS.iter().map(|(kind, case, _)| format!("{kind}.{}", cell(case))).collect();
     assert_eq!(drifts, seen);
     let cases = CHANGES.iter().flat_map(|(cells, ..)| cells.iter()).chain(NEVER_ALONE);
     assert_eq!(cases.map(|cell| (*cell).to_owned()).collect::<BTreeSet<String>>(), changed);
@@ -296,13 +309,14 @@ async fn aws_fields_changed_outside_are_seen_and_put_right() {
         let is_there = |change: &Change| change.address.to_string() == *address && change.action == Action::Update;
         assert!(plan.iter().any(is_there), "{kind}.{cell} is not seen");
         assert!(plan.iter().all(|change| change.action == Action::Update), "{kind}.{cell}: more than an update");
-        if ONE_BY_ONE.contains(cell) {
+        if ONE_BY_ONE.contains(cell) || cell.contains(':') {
             apply(project, &moto, &file).await;
             assert!(changes(project, &moto, &file).await.is_empty(), "{kind}.{cell} is not put right");
         }
     }
     apply(project, &moto, &file).await;
     assert!(changes(project, &moto, &file).await.is_empty());
+    assert_eq!(view(project, &moto, &file).await["group"][4], "service_account.robots");
     destroy(project, &moto).await;
 }
 
@@ -357,10 +371,20 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                 }
                 _ => {
                     let template = client.list::<LaunchTemplate>(&[]).await.unwrap().remove(0).launch_template_id;
-                    let made =
-                        "Action=CreateLaunchTemplateVersion&SourceVersion=1&LaunchTemplateData.InstanceType=t3.nano";
-                    moto.ask("ec2", &format!("{made}&LaunchTemplateId={template}")).await;
-                    format!("LaunchTemplate.LaunchTemplateId={template}&LaunchTemplate.Version=2")
+                    let others = client.roles("/infra/dev/").await.unwrap();
+                    let data = &client.template_version(&template, "1").await.unwrap().launch_template_data;
+                    let other = others.iter().find(|role| role.role_name != data.iam_instance_profile.name);
+                    let other = match (cell, other) {
+                        ("machine: another account", Some(other)) => {
+                            format!("IamInstanceProfile.Name={}", other.role_name)
+                        }
+                        _ => "InstanceType=t3.nano".to_owned(),
+                    };
+                    let made = "Action=CreateLaunchTemplateVersion&SourceVersion=1&LaunchTemplateData";
+                    let answer = moto.ask("ec2", &format!("{made}.{other}&LaunchTemplateId={template}")).await;
+                    let (_, rest) = answer.split_once("<versionNumber>").unwrap();
+                    let (version, _) = rest.split_once('<').unwrap();
+                    format!("LaunchTemplate.LaunchTemplateId={template}&LaunchTemplate.Version={version}")
                 }
             };
             let query = format!("Action=UpdateAutoScalingGroup&AutoScalingGroupName={}&{fields}", group.name);
@@ -379,6 +403,11 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                     let fields =
                         format!("Action=ModifyTargetGroup&TargetGroupArn={other}&HealthCheckIntervalSeconds=30");
                     moto.ask("elasticloadbalancing", &fields).await;
+                }
+                "ports: one more" => client.create_listener(&balancer, 2222, &group).await.unwrap(),
+                "vm: one more" => {
+                    let other = machine(moto, "dev-db").await.instance_id;
+                    client.register_targets(&group, &[&other]).await.unwrap();
                 }
                 _ => {
                     let targets = client.targets(&group).await.unwrap();
@@ -416,8 +445,15 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
             all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             client.modify_db_instance(all).await.unwrap();
         }
-        ("role_binding", _) => {
-            let role = client.roles("/infra/dev/").await.unwrap().remove(0).role_name;
+        ("role_binding", cell) => {
+            let group = client.auto_scaling_groups(None).await.unwrap().remove(0).launch_template;
+            let data = client.template_version(&group.launch_template_id, &group.version).await.unwrap();
+            let role = data.launch_template_data.iam_instance_profile.name;
+            if cell == "roles: one less" {
+                let policy = client.role_policies(&role).await.unwrap().remove(0).policy_arn;
+                client.detach_role_policy(&role, &policy).await.unwrap();
+                return;
+            }
             client.attach_role_policy(&role, "arn:aws:iam::aws:policy/AdministratorAccess").await.unwrap();
         }
         ("route_table", _) => {
@@ -429,6 +465,17 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                 let (table, world) = (&table.route_table_id, &world.internet_gateway_id);
                 moto.ask("ec2", &format!("Action=CreateRoute&RouteTableId={table}&GatewayId={world}&{range}")).await;
             }
+        }
+        ("security_group", "ports: from a group") => {
+            let group = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            let rule = json!({ "IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "Groups": [{ "GroupId": group }] });
+            client.authorize_ingress().group_id(&group).ip_permissions(vec![rule]).send().await.unwrap();
+        }
+        ("security_group", "ports: one less") => {
+            let group = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            let rule = "IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=443&IpPermissions.1.ToPort=443";
+            let from = "IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0";
+            moto.ask("ec2", &format!("Action=RevokeSecurityGroupIngress&GroupId={group}&{rule}&{from}")).await;
         }
         ("security_group", _) => authorize(group_of(("tag:infra-id", "security_group.ports-80-443")).await).await,
         ("subnet", _) => {
@@ -465,6 +512,12 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
         ("vm", "reserved_address") => {
             let fixed = client.list::<Address>(&[("tag:infra-id", "address.fixed")]).await.unwrap().remove(0);
             client.disassociate_address().association_id(&fixed.association_id).send().await.unwrap();
+        }
+        ("vm", "security_groups: one more") => {
+            let instance = machine(moto, "dev-web").await;
+            let more = group_of(("tag:infra-part", "ssh")).await;
+            let all: Vec<&str> = instance.groups().into_iter().chain([more.as_str()]).collect();
+            moto.regroup(&instance.instance_id, &all).await;
         }
         ("vm", "security_groups") => {
             let id = machine(moto, "dev-web").await.instance_id;

@@ -15,7 +15,7 @@ use crate::{
         aws::{
             AwsError,
             autoscaling::{AutoScalingGroup, Refresh},
-            ec2::{Instance, LaunchTemplate, Tags},
+            ec2::{Instance, LaunchTemplate, Tags, TemplateData},
         },
         retry::Attempts,
     },
@@ -57,6 +57,18 @@ fn is_young_profile(error: &AwsError) -> bool {
 fn digest(spec: &InstanceGroupSpec) -> Result<String> {
     let text = serde_json::to_string(&(&spec.machine, &spec.service_account))?;
     Ok(identity::hex(&Sha256::digest(text)[..10]))
+}
+
+/// Whether a template names other security groups, or another profile, than its machines are to have.
+fn points_elsewhere(present: &TemplateData, data: &Value) -> bool {
+    let mut groups: Vec<&str> =
+        present.network_interface_set.iter().flat_map(|one| &one.group_set).map(String::as_str).collect();
+    let wanted = data.pointer("/NetworkInterface/0/SecurityGroupId").and_then(Value::as_array);
+    let mut wanted: Vec<&str> = wanted.into_iter().flatten().filter_map(Value::as_str).collect();
+    groups.sort_unstable();
+    wanted.sort_unstable();
+    let profile = data.pointer("/IamInstanceProfile/Name").and_then(Value::as_str).unwrap_or_default();
+    groups != wanted || present.iam_instance_profile.name != profile
 }
 
 /// Instance groups.
@@ -273,15 +285,7 @@ impl InstanceGroupDriver {
     /// Whether the machines of a template are to have other security groups, or another role, than it says: what it names may have
     /// been created again.
     async fn points_elsewhere(&self, template: &str, version: &str, data: &Value) -> Result<bool> {
-        let present = self.0.client.template_version(template, version).await?.launch_template_data;
-        let mut groups: Vec<&str> =
-            present.network_interface_set.iter().flat_map(|one| &one.group_set).map(String::as_str).collect();
-        let wanted = data.pointer("/NetworkInterface/0/SecurityGroupId").and_then(Value::as_array);
-        let mut wanted: Vec<&str> = wanted.into_iter().flatten().filter_map(Value::as_str).collect();
-        groups.sort_unstable();
-        wanted.sort_unstable();
-        let profile = data.pointer("/IamInstanceProfile/Name").and_then(Value::as_str).unwrap_or_default();
-        Ok(groups != wanted || present.iam_instance_profile.name != profile)
+        Ok(points_elsewhere(&self.0.client.template_version(template, version).await?.launch_template_data, data))
     }
 }
 
@@ -401,5 +405,37 @@ impl Driver for InstanceGroupDriver {
             self.0.remove(|| client.delete_launch_template().launch_template_id(&id).send()).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{TemplateData, points_elsewhere};
+
+    #[test]
+    fn a_template_that_names_what_was_created_again_is_written_again() {
+        let present: TemplateData = serde_json::from_value(json!({
+            "instanceType": "t3.small",
+            "networkInterfaceSet": [{ "groupSet": ["sg-network", "sg-ports"] }],
+            "iamInstanceProfile": { "name": "infra-role" },
+        }))
+        .unwrap();
+        let wanted = |groups: &[&str], profile: Option<&str>| {
+            let mut data = json!({ "NetworkInterface": [{ "SecurityGroupId": groups }] });
+            if let Some(profile) = profile {
+                data["IamInstanceProfile"] = json!({ "Name": profile });
+            }
+            data
+        };
+        let role = Some("infra-role");
+        // The order of groups means nothing.
+        assert!(!points_elsewhere(&present, &wanted(&["sg-ports", "sg-network"], role)));
+        assert!(points_elsewhere(&present, &wanted(&["sg-network", "sg-ports-again"], role)), "it was created again");
+        assert!(points_elsewhere(&present, &wanted(&["sg-network"], role)), "its ports are closed");
+        assert!(points_elsewhere(&present, &wanted(&["sg-network", "sg-ports"], Some("infra-other"))));
+        assert!(points_elsewhere(&present, &wanted(&["sg-network", "sg-ports"], None)), "it has no account any more");
+        assert!(!points_elsewhere(&TemplateData::default(), &json!({})));
     }
 }
