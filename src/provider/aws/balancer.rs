@@ -72,6 +72,14 @@ fn pointed(groups: &[Vec<String>]) -> BTreeSet<String> {
     groups.iter().flatten().map(name).collect()
 }
 
+/// Whether a target group is a part of a balancer: its name begins with the balancer's. Someone may have added others, which are
+/// theirs.
+fn is_part(group: &TargetGroup, balancer: &str) -> bool {
+    let name = balancer.rsplit('/').nth(1).unwrap_or_default();
+    let ours = group.target_group_name.strip_prefix(name).is_some_and(|port| port.starts_with('-'));
+    ours && group.load_balancer_arns.iter().any(|arn| arn == balancer)
+}
+
 fn tags_of<'a>(all: &'a [TagDescription], arn: &str) -> &'a [Tag] {
     all.iter().find(|one| one.resource_arn == arn).map_or(&[], |one| one.tags.as_slice())
 }
@@ -177,7 +185,7 @@ impl LoadBalancerDriver {
 
     async fn groups_of(&self, balancer: &str) -> Result<Vec<TargetGroup>> {
         let mut groups = self.0.client.target_groups().await?;
-        groups.retain(|group| group.load_balancer_arns.iter().any(|arn| arn == balancer));
+        groups.retain(|group| is_part(group, balancer));
         Ok(groups)
     }
 
@@ -212,7 +220,7 @@ impl Driver for LoadBalancerDriver {
         let listened = found.filter(ours).map(async |mut object| {
             let Some(listeners) = if_there(client.listeners(&object.id).await)? else { return Ok(None) };
             object.actual.insert("ports".to_owned(), shown(&listeners, &all));
-            let own = all.iter().filter(|group| group.load_balancer_arns.contains(&object.id));
+            let own = all.iter().filter(|group| is_part(group, &object.id));
             let own = own.map(async |group| if_there(client.targets(&group.target_group_arn).await));
             let targets = futures::future::try_join_all(own).await?;
             object.links = Some(pointed(&targets.into_iter().flatten().collect::<Vec<_>>()));
