@@ -84,6 +84,7 @@ dns:
 fn changed() -> String {
     [
         ("ports: [80]", "ports: [80, 81]"),
+        ("v4_cidr_blocks: [10.1.0.0/24]", "v4_cidr_blocks: [10.1.0.0/24, 10.9.0.0/24]"),
         ("roles: [editor, viewer]", "roles: [editor]"),
         ("nat: true, address: fixed", "nat: true"),
         ("web: {ansible_groups: [web], network: {nat: true}", "web: {ansible_groups: [web]"),

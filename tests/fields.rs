@@ -42,7 +42,12 @@ fn fields(kind: KindName) -> BTreeSet<String> {
     };
     let all = match kind {
         KindName::VM => spec_fields(&vm),
-        KindName::SUBNET => spec_fields(&SubnetSpec { cidr: String::new(), prefix: Some(28), zone: text() }),
+        KindName::SUBNET => spec_fields(&SubnetSpec {
+            cidr: String::new(),
+            more_cidrs: vec![String::new()],
+            prefix: Some(28),
+            zone: text(),
+        }),
         KindName::DISK => spec_fields(&DiskSpec { size_gb: 1, disk_type: text(), zone: text() }),
         KindName::NETWORK => {
             spec_fields(&NetworkSpec { name: String::new(), cidrs: Vec::new(), ssh_from: Vec::new(), cidr: text() })
@@ -99,7 +104,9 @@ fn unused(provider: ProviderName, kind: KindName) -> &'static [&'static str] {
         (ProviderName::Yandex, KindName::NETWORK) => &["cidr"],
         (ProviderName::Aws, KindName::SECURITY_GROUP) => &["checked"],
         (ProviderName::Aws, KindName::ADDRESS) => &["front"],
-        (ProviderName::Docker | ProviderName::Yandex, KindName::SUBNET) => &["prefix"],
+        (ProviderName::Docker, KindName::SUBNET) => &["prefix", "more_cidrs"],
+        (ProviderName::Aws, KindName::SUBNET) => &["more_cidrs"],
+        (ProviderName::Yandex, KindName::SUBNET) => &["prefix"],
         _ => &[],
     }
 }
@@ -168,6 +175,44 @@ fn fields_have_a_page() {
         }
     }
     crate::docs::page("fields.md", &text);
+}
+
+/// What an engine does not have is no difference there: nothing that holds data is replaced for it.
+#[test]
+fn fields_that_docker_ignores_replace_nothing() {
+    let state = |address: &str, spec: serde_json::Value| -> infra::state::State {
+        serde_json::from_value(serde_json::json!({
+            "version": 2, "environment": "dev", "provider": "docker", "folder": "envs/dev", "overlay": {}, "serial": 1,
+            "created": "2026-01-01T00:00:00Z",
+            "resources": { address: {
+                "id": "d-1", "token": "t", "spec": spec, "needs": [], "attributes": {}, "created": "2026-01-01T00:00:00Z",
+            } },
+        }))
+        .unwrap()
+    };
+    for (address, field) in
+        [("disk.a", "disk_type"), ("disk.a", "zone"), ("subnet.a", "zone"), ("vm.a", "reserved_address")]
+    {
+        let spec = |value: Option<&str>| value.map(|value| (field.to_owned(), value.into())).into_iter().collect();
+        for (before, after) in [(None, Some("x")), (Some("x"), Some("y")), (Some("x"), None)] {
+            let before: serde_json::Map<String, serde_json::Value> = spec(before);
+            let wanted = infra::resource::Resource {
+                address: address.parse().unwrap(),
+                spec: spec(after),
+                needs: Vec::new(),
+                origin: "config.yaml:1:1".to_owned(),
+                data: Vec::new(),
+            };
+            let state = state(address, before.into());
+            let rules = provider::rules(ProviderName::Docker);
+            let policy = infra::resource::Policy { rules, ..infra::resource::Policy::default() };
+            let observed: Vec<_> = infra::plan::believed(&state, "p", &wanted.address).into_iter().collect();
+            let pending = std::collections::BTreeMap::new();
+            let known = infra::plan::Known { state: Some(&state), pending: &pending, observed: &observed, policy };
+            let changes = infra::plan::diff(&[wanted], known).unwrap();
+            assert_eq!(changes[0].action, infra::plan::Action::Keep, "{address} {field}: {:?}", changes[0]);
+        }
+    }
 }
 
 /// A disk grows, and never becomes smaller; where its size means nothing, it is no difference.

@@ -60,3 +60,4 @@ mod yandex_fields;
 mod yandex_groups;
 mod yandex_members;
 mod yandex_repair;
+mod yandex_subnets;

@@ -143,6 +143,8 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "inner: {network: {subnet: a}, resources: {cores: 2, memory: 2}}",
         "inner: {network: {subnet: a}, resources: {cores: 4, memory: 4, core_fraction: 50}}",
     ),
+    ("subnet", "cidr", "b: {v4_cidr_blocks: [10.2.0.0/24]", "b: {v4_cidr_blocks: [10.22.0.0/24]"),
+    ("subnet", "more_cidrs", "{a: {v4_cidr_blocks: [10.1.0.0/24]}", "{a: {v4_cidr_blocks: [10.1.0.0/24, 10.9.0.0/24]}"),
     ("vm", "disk_gb", "disk_size: 10", "disk_size: 15"),
     ("vm", "public", "db: {network: {subnet: a}", "db: {network: {subnet: a, nat: true}"),
     ("vm", "ports", "ports: [80]", "ports: [80, 8081]"),
@@ -291,6 +293,10 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
         cloud.edit("dev-ports-80", |group| group["rules"][0]["description"] = "mine".into());
     }),
     ("security_group", "checked", |cloud| cloud.edit("dev-checks-8080", |group| group["rules"] = json!([]))),
+    ("subnet", "cidr", |cloud| cloud.edit("dev-b", |subnet| subnet["v4CidrBlocks"] = json!(["10.9.0.0/24"]))),
+    ("subnet", "more_cidrs", |cloud| {
+        cloud.edit("dev-a", |subnet| subnet["v4CidrBlocks"] = json!(["10.8.0.0/24", "10.1.0.0/24"]));
+    }),
     ("subnet", "route_table", |cloud| cloud.edit("dev-a", |subnet| subnet["routeTableId"] = Value::Null)),
     ("vm", "cores", |cloud| cloud.edit("dev-inner", |machine| machine["resources"]["cores"] = "4".into())),
     ("vm", "core_fraction", |cloud| {
@@ -326,14 +332,8 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
 ];
 
 /// What is compared, and cannot be other than it is here: the service does not make disks smaller, or take versions back.
-const ONLY_UPWARDS: &[(&str, &str)] = &[
-    ("disk", "size_gb"),
-    ("vm", "disk_gb"),
-    ("postgres", "disk_gb"),
-    ("postgres", "version"),
-    ("subnet", "cidr"),
-    ("subnet", "zone"),
-];
+const ONLY_UPWARDS: &[(&str, &str)] =
+    &[("disk", "size_gb"), ("vm", "disk_gb"), ("postgres", "disk_gb"), ("postgres", "version"), ("subnet", "zone")];
 
 fn default_group(cloud: &Cloud) -> String {
     let network = cloud.object_in("/vpc/v1/networks", "dev");

@@ -210,7 +210,7 @@ pub(super) struct Network {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Subnet {
-    /// Its address ranges; exactly one for now.
+    /// Its address ranges: one, or in Yandex Cloud several. They are added and removed while the subnet is in use; a range that something has an address in is not removed.
     pub v4_cidr_blocks: Vec<Cidr>,
     /// The availability zone.
     pub zone: Option<String>,

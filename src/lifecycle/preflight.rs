@@ -55,9 +55,22 @@ pub fn surroundings(environment: &Environment, severity: Severity) -> Vec<Diagno
     found
 }
 
-/// The fields that name something of the account, which a change may name too.
-const NAMING: &[&str] =
-    &["class", "cores", "memory_mb", "disk_type", "image", "zone", "zones", "roles", "version", "machine"];
+/// The fields that name something of the account, which a change may name too, or whose change the account may refuse.
+const NAMING: &[&str] = &[
+    "cidr",
+    "cidrs",
+    "class",
+    "cores",
+    "disk_type",
+    "image",
+    "machine",
+    "memory_mb",
+    "more_cidrs",
+    "roles",
+    "version",
+    "zone",
+    "zones",
+];
 
 /// Asks the provider for what a plan needs: quotas, names that are taken, room, and what its resources name. What a plan keeps
 /// needs nothing more.

@@ -1,4 +1,4 @@
-//! A private network with one range of addresses.
+//! A part of a network, with its ranges of addresses.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,8 +8,11 @@ use super::{Field, FieldChange, Kind, Rules};
 /// What a subnet should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubnetSpec {
-    /// Its IPv4 range, as `10.5.0.0/24`.
+    /// Its first IPv4 range, as `10.5.0.0/24`.
     pub cidr: String,
+    /// The ranges beside it, where a subnet may have several.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub more_cidrs: Vec<String>,
     /// The length of its prefix, when the provider takes a part of the range.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub prefix: Option<u8>,
@@ -19,7 +22,11 @@ pub struct SubnetSpec {
 }
 
 const RULES: Rules = Rules {
-    fields: &[Field::seen("cidr", FieldChange::Replace), Field::seen("zone", FieldChange::Replace)],
+    fields: &[
+        Field::seen("cidr", FieldChange::Replace),
+        Field::seen("more_cidrs", FieldChange::InPlace),
+        Field::seen("zone", FieldChange::Replace),
+    ],
     links: &[],
 };
 
@@ -39,6 +46,8 @@ impl Kind for Subnet {
     }
 
     fn summary(&self, spec: &Map<String, Value>) -> String {
-        spec.get("cidr").and_then(Value::as_str).unwrap_or_default().to_owned()
+        let more = spec.get("more_cidrs").and_then(Value::as_array).into_iter().flatten();
+        let all = spec.get("cidr").into_iter().chain(more).filter_map(Value::as_str);
+        all.collect::<Vec<_>>().join(", ")
     }
 }

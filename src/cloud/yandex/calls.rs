@@ -11,7 +11,7 @@ use super::{
     objects::{
         AccessBinding, Address, CatalogueItem, Cluster, ClusterDatabase, ClusterHost, ClusterUser, ContainerImage,
         Disk, DnsZone, Folder, Gateway, Image, Instance, InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota,
-        RecordSet, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup,
+        RecordSet, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup, UsedAddress,
     },
 };
 
@@ -159,6 +159,12 @@ calls! {
     /// Changes a subnet; its labels are replaced as a whole.
     UpdateSubnet = update_subnet(id) PATCH Vpc "/vpc/v1/subnets/{id}" within 5 min
     { labels: &Labels, route_table_id: &str }
+    /// Adds ranges to a subnet.
+    AddCidrBlocks = add_cidr_blocks(id) POST Vpc "/vpc/v1/subnets/{id}:add-cidr-blocks" within 5 min
+    { v4_cidr_blocks: Vec<&str> }
+    /// Removes ranges of a subnet: no address may be in use of them.
+    RemoveCidrBlocks = remove_cidr_blocks(id) POST Vpc "/vpc/v1/subnets/{id}:remove-cidr-blocks" within 5 min
+    { v4_cidr_blocks: Vec<&str> }
     /// Removes a subnet.
     DeleteSubnet = delete_subnet(id) DELETE Vpc "/vpc/v1/subnets/{id}" within 5 min {}
     /// Reserves an address.
@@ -485,6 +491,14 @@ impl Client {
     /// When the cloud refuses or does not answer.
     pub async fn record_sets(&self, zone: &str) -> Result<Vec<RecordSet>> {
         self.pages(Service::Dns, &format!("/dns/v1/zones/{zone}:listRecordSets"), "recordSets", &[]).await
+    }
+
+    /// The addresses of a subnet that are in use.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn used_addresses(&self, subnet: &str) -> Result<Vec<UsedAddress>> {
+        self.pages(Service::Vpc, &format!("/vpc/v1/subnets/{subnet}/addresses"), "addresses", &[]).await
     }
 
     /// The databases of a PostgreSQL cluster.

@@ -45,6 +45,12 @@ objects! {
         id: String, name: String, created_at: String, labels: Labels, network_id: String, zone_id: String,
         v4_cidr_blocks: Vec<String>, route_table_id: String,
     }
+    /// An address of a subnet that is in use.
+    UsedAddress { address: String, references: Vec<Reference> }
+    /// What has an address.
+    Reference { referrer: Option<Referrer> }
+    /// What refers to something.
+    Referrer { r#type: String, id: String }
     /// A security group.
     SecurityGroup {
         id: String, name: String, created_at: String, labels: Labels, network_id: String, default_for_network: bool,

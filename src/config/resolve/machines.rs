@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Resolver, group_name};
 use crate::{
     config::{
-        Group, Host,
+        Group, Host, ProviderName,
         file::{File, InstanceGroup, Metadata, Nic, Resources},
         units::Cidr,
     },
@@ -42,28 +42,37 @@ impl Resolver<'_> {
         let mut ranges: Vec<(Name, Cidr)> = Vec::new();
         if file.network.subnets.is_empty() {
             let main: Name = "main".parse().expect("a valid name");
-            let spec = SubnetSpec { cidr: DEFAULT_CIDR.to_owned(), prefix: None, zone: None };
+            let spec = SubnetSpec { cidr: DEFAULT_CIDR.to_owned(), more_cidrs: Vec::new(), prefix: None, zone: None };
             self.add(Address::subnet(&main), &spec, Vec::new(), &["network"]);
             self.subnets.push(main);
         }
         for (name, subnet) in &file.network.subnets {
             let path = ["network", "subnets", name.as_str(), "v4_cidr_blocks"];
-            let cidr = match subnet.v4_cidr_blocks.as_slice() {
-                [] => DEFAULT_CIDR.parse().expect("a valid range"),
-                [only] => *only,
-                [_, ..] => {
-                    self.mistake(&path, "a subnet has exactly one address range for now");
+            let default = [DEFAULT_CIDR.parse().expect("a valid range")];
+            let asked = match subnet.v4_cidr_blocks.as_slice() {
+                [] => &default[..],
+                [_, _, ..] if self.provider != ProviderName::Yandex => {
+                    let called = self.provider.as_str();
+                    let message = format!("a subnet has exactly one address range with provider `{called}`");
+                    let hint = "name another subnet for each range: `network.subnets.NAME.v4_cidr_blocks`";
+                    self.mistake(&path, message).hint = Some(hint.to_owned());
                     continue;
                 }
+                asked => asked,
             };
-            if cidr.prefix > 28 {
-                self.mistake(&path, format!("`{cidr}` is too small: a subnet needs at least 16 addresses (`/28`)"));
+            for cidr in asked {
+                if cidr.prefix > 28 {
+                    let message = format!("`{cidr}` is too small: a subnet needs at least 16 addresses (`/28`)");
+                    self.mistake(&path, message);
+                }
+                if let Some((other, range)) = ranges.iter().find(|(_, range)| range.overlaps(*cidr)).cloned() {
+                    self.mistake(&path, format!("`{cidr}` overlaps `{range}` of the subnet `{other}`"));
+                }
+                ranges.push((name.clone(), *cidr));
             }
-            if let Some((other, range)) = ranges.iter().find(|(_, range)| range.overlaps(cidr)).cloned() {
-                self.mistake(&path, format!("`{cidr}` overlaps `{range}` of the subnet `{other}`"));
-            }
-            ranges.push((name.clone(), cidr));
-            let spec = SubnetSpec { cidr: cidr.to_string(), prefix: None, zone: subnet.zone.clone() };
+            let mut cidrs = asked.iter().map(Cidr::to_string);
+            let cidr = cidrs.next().unwrap_or_default();
+            let spec = SubnetSpec { cidr, more_cidrs: cidrs.collect(), prefix: None, zone: subnet.zone.clone() };
             self.add(Address::subnet(name), &spec, Vec::new(), &["network", "subnets", name.as_str()]);
             self.subnets.push(name.clone());
         }

@@ -126,7 +126,12 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
         let Ok(spec) = subnet.spec::<SubnetSpec>() else { continue };
         let zone = spec.zone.unwrap_or_else(|| usual_zone.to_owned());
         let (lower, upper) = ranges::halves(cidr);
-        let half = |cidr: Cidr, prefix| SubnetSpec { cidr: cidr.to_string(), prefix, zone: Some(zone.clone()) };
+        let half = |cidr: Cidr, prefix| SubnetSpec {
+            cidr: cidr.to_string(),
+            more_cidrs: Vec::new(),
+            prefix,
+            zone: Some(zone.clone()),
+        };
         let inner = vec![network_address.clone(), table.clone()];
         all.push(resource(subnet.address.clone(), &half(lower, None), inner, &subnet.origin));
         let outer = Address::subnet(&public(&subnet.address.name));
@@ -137,7 +142,7 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
     if needs_second_zone(environment, usual_zone) {
         let (_, upper) = ranges::halves(first_range);
         let zone = zones_named(environment, usual_zone).first().map(|zone| other_zone(zone));
-        let spec = SubnetSpec { cidr: upper.to_string(), prefix: Some(ranges::SMALLEST), zone };
+        let spec = SubnetSpec { cidr: upper.to_string(), more_cidrs: Vec::new(), prefix: Some(ranges::SMALLEST), zone };
         let needs = vec![network_address.clone(), table.clone()];
         all.push(resource(Address::subnet(&name(SPARE)), &spec, needs, &first.origin));
     }

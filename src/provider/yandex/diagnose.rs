@@ -1,11 +1,11 @@
 //! What making resources needs of the account: the folder, roles, images, zones, types of disks, quotas.
 
-use super::account::Account;
+use super::{account::Account, subnet};
 use crate::{
     cloud::yandex::{Catalogue, Quota},
     error::Error,
     provider::{
-        Asked, Finding,
+        Asked, Finding, Owner,
         asked::{Names, collect, disk_types, images, known, machine},
     },
     resource::{
@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// All findings.
-pub(super) async fn findings(account: &Account, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
+pub(super) async fn findings(
+    account: &Account, owner: &Owner, created: &[Resource], changed: &[Resource],
+) -> Vec<Finding> {
     let wanted: &[Resource] = &[created, changed].concat();
     let (client, folder) = (&account.client, &account.folder);
     let found = client.folder(folder).await.map_err(|error| account.no_folder(error));
@@ -46,6 +48,10 @@ pub(super) async fn findings(account: &Account, created: &[Resource], changed: &
             Err(error) => findings
                 .push(Finding { needed: false, ..Finding::of(&format!("{what}s can be read"), Err(error.into())) }),
         }
+    }
+    match subnet::findings(account, owner, changed).await {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(Finding::of("ranges of subnets", Err(error))),
     }
     for service in ["vpc", "compute"] {
         match client.quotas(&cloud, service).await {

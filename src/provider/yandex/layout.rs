@@ -55,8 +55,8 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
     let network = network_of(environment);
     let mut all = Vec::new();
     let subnets = environment.resources.iter().filter(|one| one.address.kind == KindName::SUBNET);
-    let mut cidrs: Vec<String> =
-        subnets.clone().filter_map(|subnet| Some(subnet.spec::<SubnetSpec>().ok()?.cidr)).collect();
+    let specs = subnets.clone().filter_map(|subnet| subnet.spec::<SubnetSpec>().ok());
+    let mut cidrs: Vec<String> = specs.flat_map(|spec| [vec![spec.cidr], spec.more_cidrs].concat()).collect();
     cidrs.sort();
     let origin = subnets.clone().next().map_or_else(String::new, |subnet| subnet.origin.clone());
     // A network that the file names has that name in the cloud; another copy of the environment has one of its own.

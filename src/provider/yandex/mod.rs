@@ -24,6 +24,7 @@ mod public;
 mod registry;
 pub(super) mod rules;
 mod security;
+mod subnet;
 mod vpc;
 mod wait;
 
@@ -92,7 +93,7 @@ impl Yandex {
             drivers: vec![
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
                 (KindName::ROUTE_TABLE, Box::new(vpc::RouteTableDriver(account.clone()))),
-                (KindName::SUBNET, Box::new(vpc::SubnetDriver(account.clone()))),
+                (KindName::SUBNET, Box::new(subnet::SubnetDriver(account.clone()))),
                 (KindName::ADDRESS, Box::new(public::AddressDriver(account.clone()))),
                 (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
                 (KindName::REGISTRY, Box::new(registry::RegistryDriver(account.clone()))),
@@ -196,8 +197,8 @@ impl Provider for Yandex {
         })
     }
 
-    async fn diagnose(&self, _owner: &Owner, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
-        diagnose::findings(&self.account, created, changed).await
+    async fn diagnose(&self, owner: &Owner, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
+        diagnose::findings(&self.account, owner, created, changed).await
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
@@ -208,6 +209,7 @@ impl Provider for Yandex {
         match object.address.kind {
             KindName::INSTANCE_GROUP => group_drift::compare(spec, attributes, object),
             KindName::LOAD_BALANCER => balancer::compare(spec, object),
+            KindName::SUBNET => subnet::compare(spec, object),
             KindName::POSTGRES => postgres_drift::compare(spec, object),
             KindName::VM => compute::compare(spec, object),
             _ => {}

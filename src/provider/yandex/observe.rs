@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Yandex, balancer, compute, dns, iam, postgres, public, registry, security, vpc};
+use super::{Yandex, balancer, compute, dns, iam, postgres, public, registry, security, subnet, vpc};
 use crate::{
     cloud::yandex::{
         Address, Cluster, Disk, DnsZone, Gateway, Instance, InstanceGroup, LoadBalancer, Network, Registry, RouteTable,
@@ -96,7 +96,7 @@ impl Yandex {
         objects.extend(security_groups.iter().filter_map(|one| security::show_group(one, environment)));
         objects.extend(gateways.iter().filter_map(|one| vpc::show_gateway(one, environment)));
         objects.extend(tables.iter().filter_map(|one| vpc::show_table(one, environment)));
-        objects.extend(subnets.iter().filter_map(|one| vpc::show_subnet(one, environment)));
+        objects.extend(subnets.iter().filter_map(|one| subnet::show(one, environment)));
         objects.extend(addresses.iter().filter_map(|one| public::show_address(one, environment)));
         objects.extend(disks.iter().filter_map(|one| compute::show_disk(one, environment)));
         objects.extend(machines.iter().filter_map(|one| compute::show(one, Some(&around), environment)));

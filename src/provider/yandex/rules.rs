@@ -158,7 +158,8 @@ const SECURITY_GROUP: Rules = Rules {
 
 const SUBNET: Rules = Rules {
     fields: &[
-        Field::seen("cidr", Replace),
+        Field::seen("cidr", InPlace),
+        Field::seen("more_cidrs", InPlace),
         Field::seen(
             "zone",
             Refused("a subnet stays in its zone: add another one there, and move machines to it one by one"),

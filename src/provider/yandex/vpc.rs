@@ -1,17 +1,15 @@
-//! What belongs to networks: gateways, route tables and subnets.
-
-use std::collections::BTreeSet;
+//! What belongs to networks: gateways and route tables.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::account::{Account, explain, needed, object, object_name};
 use crate::{
-    cloud::yandex::{Gateway, RouteTable, Subnet},
-    error::{Error, Result},
+    cloud::yandex::{Gateway, RouteTable},
+    error::Result,
     name::Name,
     provider::{Driver, Object, Request},
-    resource::{KindName, RouteTableSpec, SubnetSpec},
+    resource::{KindName, RouteTableSpec},
 };
 
 /// The world.
@@ -104,56 +102,5 @@ impl Driver for RouteTableDriver {
 
     async fn delete(&self, id: &str) -> Result<()> {
         self.0.remove(|| self.0.client.delete_route_table(id).send(id)).await
-    }
-}
-
-/// Subnets.
-pub(super) struct SubnetDriver(pub(super) Account);
-
-pub(super) fn show_subnet(one: &Subnet, environment: Option<&Name>) -> Option<Object> {
-    let mut object = object(&one.labels, KindName::SUBNET, environment, &one.id, &one.created_at)?;
-    for (field, value) in [("cidr", one.v4_cidr_blocks.first()?), ("zone", &one.zone_id)] {
-        object.attributes.insert(field.to_owned(), value.as_str().into());
-        object.actual.insert(field.to_owned(), value.as_str().into());
-    }
-    object.links = Some(BTreeSet::from([one.route_table_id.clone()]).into_iter().filter(|id| !id.is_empty()).collect());
-    Some(object)
-}
-
-#[async_trait]
-impl Driver for SubnetDriver {
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let all = self.0.client.list::<Subnet>(&self.0.folder).await?;
-        Ok(all.iter().filter_map(|one| show_subnet(one, environment)).collect())
-    }
-
-    async fn read(&self, id: &str) -> Result<Option<Object>> {
-        Ok(self.0.found::<Subnet>(id).await?.and_then(|one| show_subnet(&one, None)))
-    }
-
-    async fn create(&self, request: &Request<'_>) -> Result<Object> {
-        let spec: SubnetSpec = request.resource.spec()?;
-        let name = object_name(request);
-        let labels = Account::labels(request);
-        let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the subnet has no network"))?;
-        let zone = spec.zone.as_deref().unwrap_or(&self.0.settings.zone);
-        let mut call = self.0.client.create_subnet();
-        call = call.folder_id(&self.0.folder).name(&name).labels(&labels).network_id(&network.id).zone_id(zone);
-        call = call.v4_cidr_blocks(vec![&spec.cidr]);
-        if let Some(table) = request.need(KindName::ROUTE_TABLE) {
-            call = call.route_table_id(&table.id);
-        }
-        self.0.create(self, request, call.send(request.token)).await
-    }
-
-    async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {
-        let table = request.need(KindName::ROUTE_TABLE).map(|table| table.id.as_str()).unwrap_or_default();
-        let call = self.0.client.update_subnet(&object.id).route_table_id(table);
-        call.send(request.token).await.map_err(|error| explain(error, request.resource))?;
-        Ok(object.clone())
-    }
-
-    async fn delete(&self, id: &str) -> Result<()> {
-        self.0.remove(|| self.0.client.delete_subnet(id).send(id)).await
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     FOLDER, defaults,
-    world::{ADDRESSES, Object, Refused, World, not_found, public},
+    world::{ADDRESSES, Object, Refused, World, not_found, public, ranges},
 };
 
 /// The public addresses that an object has, with its zone.
@@ -28,6 +28,32 @@ impl World {
     /// Whether a machine or a balancer has this public address.
     pub(super) fn is_used(&self, address: &Value) -> bool {
         self.objects.values().flat_map(of).any(|(used, _)| used == address)
+    }
+
+    /// The addresses of a subnet that machines have.
+    pub(super) fn used_addresses(&self, subnet: &str) -> Vec<Value> {
+        let interface = |object: &Object| object.value.pointer("/networkInterfaces/0").cloned();
+        let interfaces = self.objects.iter().filter_map(|(id, object)| Some((id, interface(object)?)));
+        interfaces
+            .filter(|(_, interface)| interface["subnetId"] == subnet)
+            .map(|(id, interface)| {
+                json!({
+                    "address": interface["primaryV4Address"]["address"], "ipVersion": "IPV4",
+                    "references": [{ "referrer": { "type": "compute_instance", "id": id }, "type": "USED_BY" }],
+                })
+            })
+            .collect()
+    }
+
+    /// An address of a subnet that is in use and in one of these ranges.
+    pub(super) fn used_in(&self, subnet: &str, among: &Value) -> Option<String> {
+        let among = ranges(among).unwrap();
+        let used = self.used_addresses(subnet).into_iter().map(|one| one["address"].as_str().unwrap().to_owned());
+        let mut used = used.filter(|one| {
+            let one = format!("{one}/32").parse().unwrap();
+            among.iter().any(|range| range.covers(one))
+        });
+        used.next()
     }
 
     /// The addresses that were reserved by no one.

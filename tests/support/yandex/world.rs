@@ -272,6 +272,12 @@ impl World {
         if let Some(zone) = path.strip_suffix(":listRecordSets").and_then(|path| path.strip_prefix("/dns/v1/zones/")) {
             return Ok(json!({ "recordSets": self.exists("Zone", &json!(zone))?.value["records"] }));
         }
+        if method.rpc == "ListUsedAddresses" {
+            let subnet = self.exists("Subnet", &json!(part("subnetId").unwrap()))?;
+            let used = self.used_addresses(subnet.value["id"].as_str().unwrap());
+            // An empty list has no field at all.
+            return Ok(if used.is_empty() { json!({}) } else { json!({ "addresses": used }) });
+        }
         if let Some(answer) = self.read_cluster(method, path) {
             return answer;
         }
@@ -436,6 +442,24 @@ impl World {
                             return Err(not_found("Listener", &fields["listenerName"].to_string()));
                         }
                     }
+                    "AddCidrBlocks" => {
+                        self.no_overlap(&value["networkId"], &fields["v4CidrBlocks"])?;
+                        let added = fields["v4CidrBlocks"].as_array().unwrap().clone();
+                        value["v4CidrBlocks"].as_array_mut().unwrap().extend(added);
+                    }
+                    "RemoveCidrBlocks" => {
+                        let gone = fields["v4CidrBlocks"].as_array().unwrap();
+                        if !gone.iter().all(|range| value["v4CidrBlocks"].as_array().unwrap().contains(range)) {
+                            return Err(invalid("the subnet has no such range"));
+                        }
+                        if let Some(used) = self.used_in(&id, &fields["v4CidrBlocks"]) {
+                            return Err(precondition(format!("CIDR is in use by {used}")));
+                        }
+                        value["v4CidrBlocks"].as_array_mut().unwrap().retain(|range| !gone.contains(range));
+                        if value["v4CidrBlocks"].as_array().unwrap().is_empty() {
+                            return Err(invalid("a subnet has at least one range"));
+                        }
+                    }
                     "ResumeProcesses" => value["status"] = "ACTIVE".into(),
                     "AttachDisk" => {
                         let spec = &fields["attachedDiskSpec"];
@@ -521,7 +545,9 @@ impl World {
                     .insert(group.clone(), Object { collection: "/vpc/v1/securityGroups".to_owned(), value: default });
                 value["defaultSecurityGroupId"] = group.into();
             }
-            "/vpc/v1/subnets" => self.no_overlap(fields)?,
+            "/vpc/v1/subnets" => {
+                self.no_overlap(&fields["networkId"], fields.get("v4CidrBlocks").unwrap_or(&Value::Null))?;
+            }
             "/vpc/v1/securityGroups" => {
                 value["rules"] = value["ruleSpecs"].take();
                 value["status"] = "ACTIVE".into();
@@ -596,17 +622,14 @@ impl World {
         listeners.collect()
     }
 
-    fn no_overlap(&self, fields: &Map<String, Value>) -> Result<(), Refused> {
-        let range =
-            |value: &Value| value["v4CidrBlocks"][0].as_str().and_then(|text| text.parse::<infra::config::Cidr>().ok());
-        let wanted = range(&Value::Object(fields.clone())).ok_or_else(|| invalid("Cannot parse CIDR"))?;
-        let others = self.objects.values().filter(|object| {
-            object.collection == "/vpc/v1/subnets" && object.value["networkId"] == fields["networkId"]
-        });
-        for other in others {
-            if range(&other.value).is_some_and(|other| other.overlaps(wanted)) {
-                return Err(precondition("CIDR overlaps with another subnet"));
-            }
+    fn no_overlap(&self, network: &Value, wanted: &Value) -> Result<(), Refused> {
+        let wanted = ranges(wanted).filter(|all| !all.is_empty()).ok_or_else(|| invalid("Cannot parse CIDR"))?;
+        let subnets = self.objects.values().filter(|object| object.collection == "/vpc/v1/subnets");
+        let others = subnets.filter(|object| object.value["networkId"] == *network);
+        let mut known = others.filter_map(|object| ranges(&object.value["v4CidrBlocks"])).flatten();
+        let twice = wanted.iter().enumerate().any(|(n, one)| wanted[..n].iter().any(|other| other.overlaps(*one)));
+        if twice || known.any(|known| wanted.iter().any(|wanted| known.overlaps(*wanted))) {
+            return Err(precondition("CIDR overlaps with another subnet"));
         }
         Ok(())
     }
@@ -946,6 +969,11 @@ fn catalogue(path: &str) -> Option<Value> {
         _ => return None,
     };
     Some(json!({ key: ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() }))
+}
+
+/// The ranges of a list.
+pub(super) fn ranges(value: &Value) -> Option<Vec<infra::config::Cidr>> {
+    value.as_array()?.iter().map(|one| one.as_str()?.parse().ok()).collect()
 }
 
 fn size(group: &Value) -> u64 {
