@@ -170,7 +170,10 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     cloud.edit("dev-a", |subnet| subnet["routeTableId"] = json!(null));
     let foreign = cloud.make("/compute/v1/disks", json!({ "zoneId": "ru-central1-a", "size": "4194304" }));
     cloud.edit("dev-db-data", |disk| disk["instanceIds"] = json!([]));
-    cloud.edit("dev-db", |machine| machine["secondaryDisks"] = json!([{ "diskId": foreign, "deviceName": "other" }]));
+    cloud.edit("dev-db", |machine| {
+        machine["secondaryDisks"] = json!([{ "diskId": foreign, "deviceName": "other" }]);
+        machine["metadata"]["user-data"] = "#cloud-config\n{\"fs_setup\":[]}\n".into();
+    });
     // A front's address becomes a reserved one, and moves from its balancer to its machine.
     cloud.lose_in("/vpc/v1/addresses", "dev-nginx-front");
     on_yandex::apply(project, &cloud, &back).await;

@@ -432,6 +432,29 @@ async fn yandex_a_network_keeps_its_name() {
     assert_eq!(cloud.ids(), before);
 }
 
+/// Earlier versions asked cloud-init to format the second disk at each first boot: machines that have that are corrected as they run.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_user_data_that_formats_a_disk_is_rewritten() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    apply(project, &cloud, FILE).await;
+    let right = cloud.object("dev-db")["metadata"].clone();
+    assert!(!right["user-data"].as_str().unwrap().contains("fs_setup"));
+    cloud.edit("dev-db", |machine| {
+        machine["metadata"]["user-data"] =
+            "#cloud-config\n{\"users\":[],\"fs_setup\":[{\"device\":\"/dev/x\"}]}\n".into();
+        machine["metadata"]["of-an-admin"] = "stays".into();
+    });
+    let before = cloud.calls().len();
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 1, 0));
+    let metadata = cloud.object("dev-db")["metadata"].clone();
+    assert_eq!((&metadata["user-data"], &metadata["of-an-admin"]), (&right["user-data"], &json!("stays")));
+    let calls = cloud.calls();
+    let stops = calls[before..].iter().filter(|call| call.method != "GET").map(|call| call.path.clone());
+    assert!(stops.clone().all(|path| path.ends_with("/updateMetadata")), "{:?}", stops.collect::<Vec<_>>());
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
+}
+
 /// A machine that was stopped to be changed runs again when the change is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_a_machine_runs_again_when_its_change_fails() {

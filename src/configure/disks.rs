@@ -8,7 +8,7 @@ use crate::{
     config::Environment,
     error::{Error, Result, count},
     event::Events,
-    provider::Provider,
+    provider::{IS_BLANK, Provider},
     remote::{Script, Transport},
     resource::{Address, DiskSpec, Resource, VmSpec},
     state::State,
@@ -60,7 +60,7 @@ pub fn disks(environment: &Environment, state: &State, provider: &dyn Provider) 
 }
 
 fn script(list: &[String]) -> String {
-    format!("patience={PATIENCE}\n{}", SCRIPT.replace("@DISKS@", &list.join("\n")))
+    format!("patience={PATIENCE}\n{IS_BLANK}{}", SCRIPT.replace("@DISKS@", &list.join("\n")))
 }
 
 impl Disks {
@@ -120,7 +120,10 @@ async fn settle(machine: &dyn Transport, host: &str, script: &str, events: &Even
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+    use std::{
+        os::unix::fs::{FileExt, PermissionsExt},
+        path::PathBuf,
+    };
 
     use async_trait::async_trait;
 
@@ -211,10 +214,11 @@ mod tests {
 
         /// A device of this size, with what is written on it.
         fn device(&self, name: &str, gib: u32, content: &[u8]) {
-            let mut bytes = content.to_vec();
-            bytes.resize(1 << 20, 0);
             self.write(&format!("dev/{name}.gib"), &format!("{gib}\n"));
-            std::fs::write(self.path(&format!("dev/{name}")), bytes).unwrap();
+            let path = self.path(&format!("dev/{name}"));
+            std::fs::write(&path, content).unwrap();
+            // What is not written is zeros, and takes no room.
+            std::fs::File::options().write(true).open(path).unwrap().set_len(u64::from(gib) << 30).unwrap();
         }
 
         /// A device with a file system of some size, or with something else.
@@ -360,6 +364,16 @@ mod tests {
             assert!(error.contains("holds something that is not a file system"), "{signature:?}: {error}");
             assert_eq!(done, "", "{signature:?}");
         }
+        // Bytes that no program knows at the end of a device, or at one of the places in the midst of it.
+        let blocks = 20_u64 << 18;
+        for place in [(blocks << 12) - 9, ((blocks - 64) * 64 / 127) << 12] {
+            let machine = Machine::new();
+            machine.device("data0", 20, &[]);
+            let disk = std::fs::File::options().write(true).open(machine.path("dev/data0")).unwrap();
+            disk.write_all_at(b"raw data.", place).unwrap();
+            assert!(machine.look(DATA).await.0.is_err(), "{place}");
+            assert_eq!(machine.read("log"), "", "{place}");
+        }
         // A device that is not there, and one that cannot be read as far as a new one can.
         let machine = Machine::new();
         assert!(machine.look(DATA).await.0.unwrap_err().to_string().contains("is not attached"));
@@ -395,6 +409,28 @@ mod tests {
         );
         let error = machine.look(DATA).await.0.unwrap_err().to_string();
         assert!(error.contains("fstab mounts"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn entries_of_others_in_fstab_stay() {
+        for entry in [
+            "nas:/export ~ nfs defaults 0 0",
+            "tmpfs ~ tmpfs size=1g 0 0",
+            "/srv ~ none bind 0 0",
+            "UUID=9 ~ xfs defaults 0 2",
+        ] {
+            let machine = Machine::new();
+            machine.device("data0", 20, &[]);
+            machine.signature("data0", "ext4", 20);
+            let fstab = entry.replace('~', &machine.here("/mnt/db-data")) + "\n";
+            machine.write("etc/fstab", &fstab);
+            let error = machine.look(DATA).await.0.unwrap_err().to_string();
+            let named = entry.split(' ').next().unwrap();
+            assert!(error.contains(&format!("/etc/fstab mounts `{named}` at")), "{error}");
+            assert!(error.contains("take that entry out"), "{error}");
+            assert_eq!(std::fs::read_to_string(machine.path("etc/fstab")).unwrap(), fstab);
+            assert_eq!(machine.read("log"), "");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

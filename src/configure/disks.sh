@@ -26,12 +26,6 @@ await() {
     done
 }
 
-# Whether a device has zeros only, as new disks do; one that cannot be read has not.
-is_blank() {
-    blkid -p "$1" >/dev/null 2>&1
-    [ $? = 2 ] && [ "$(head -c 1048576 "$1" | wc -c)" = 1048576 ] && [ "$(head -c 1048576 "$1" | tr -d '\0' | wc -c)" = 0 ]
-}
-
 # Grows the file system that is mounted at a folder to the size of its device.
 grow() {
     before=$(stat -f -c %b "$1")
@@ -70,18 +64,22 @@ first() {
     grow / "/dev/${at##*/}" "$(findmnt -n -o FSTYPE /)"
 }
 
-# Lets /etc/fstab name a device for a folder; one that another device has there keeps it.
+# Lets /etc/fstab name a device for a folder. The entry of a disk of infra that is gone is replaced; what anyone else has entered
+# for the folder stays, and is an error.
 enter() {
-    named=$(awk -v folder="$2" '$1 !~ /^#/ && $2 == folder { print $1; exit }' /etc/fstab)
-    case $named in
-    UUID=* | LABEL=* | PARTUUID=* | PARTLABEL=*) found=$(findfs "$named" 2>/dev/null) ;;
-    *) found=$named ;;
-    esac
-    if [ -n "$found" ] && [ -b "$found" ]; then
-        [ "$(readlink -f "$found")" != "$(readlink -f "$1")" ] || return 0
-        fail "/etc/fstab mounts \`$named\` at \`$2\`, where the disk \`$1\` belongs"
-        return 1
-    fi
+    for named in $(awk -v folder="$2" '$1 !~ /^#/ && $2 == folder { print $1 }' /etc/fstab); do
+        case $named in
+        UUID=* | LABEL=* | PARTUUID=* | PARTLABEL=*) found=$(findfs "$named" 2>/dev/null) ;;
+        *) found=$named ;;
+        esac
+        if [ -b "$found" ] && [ "$(readlink -f "$found")" = "$(readlink -f "$1")" ]; then
+            return 0
+        fi
+        if [ -b "$found" ] || [ "${named%/*}" != "${1%/*}" ]; then
+            fail "/etc/fstab mounts \`$named\` at \`$2\`, where the disk \`$1\` belongs: take that entry out, or give it another folder"
+            return 1
+        fi
+    done
     awk -v folder="$2" '$1 ~ /^#/ || $2 != folder' /etc/fstab >/etc/fstab.infra &&
         echo "$1 $2 $3 defaults,nofail 0 2" >>/etc/fstab.infra &&
         chmod 644 /etc/fstab.infra && mv /etc/fstab.infra /etc/fstab || {

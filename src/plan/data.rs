@@ -148,6 +148,7 @@ mod tests {
             attributes: serde_json::Map::new(),
             actual: serde_json::Map::new(),
             links: None,
+            outdated: None,
         }
     }
 

@@ -203,6 +203,7 @@ fn compared(
         needs(FieldChange::Restart).is_some() || strayed.as_ref().is_some_and(|strayed| strayed.restarts);
     reasons.extend(strayed.map(|strayed| strayed.reason));
     reasons.extend(can_go_on(object.health).map(str::to_owned));
+    reasons.extend(object.outdated.clone());
     if is_restarted {
         reasons.push("it is stopped for that and started again".to_owned());
     }
@@ -381,6 +382,7 @@ mod tests {
             attributes: Map::new(),
             actual: Map::new(),
             links: None,
+            outdated: None,
         }
     }
 

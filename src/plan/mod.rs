@@ -195,6 +195,7 @@ pub fn believed(state: &State, project: &str, address: &Address) -> Option<Objec
         attributes: entry.attributes.clone(),
         actual: serde_json::Map::new(),
         links: None,
+        outdated: None,
     })
 }
 

@@ -176,6 +176,7 @@ mod tests {
             attributes: Map::new(),
             actual: Map::new(),
             links: None,
+            outdated: None,
         }
     }
 

@@ -172,6 +172,7 @@ mod tests {
                 attributes: serde_json::Map::new(),
                 actual: serde_json::Map::new(),
                 links: None,
+                outdated: None,
             }),
             needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
             token: None,

@@ -12,34 +12,22 @@ use crate::resource::VmSpec;
 const COMPOSE: &str = include_str!("compose.sh");
 /// The unit of that service.
 const COMPOSE_UNIT: &str = include_str!("compose.service");
-/// Mounts disks that are attached while the machine boots already.
+/// Mounts the further disks, also those that are attached while the machine boots already.
 const DISKS: &str = include_str!("disks.sh");
+/// A function of the shell, `is_blank DEVICE`: all that gives a disk a file system asks it.
+pub const IS_BLANK: &str = include_str!("is_blank.sh");
 /// Separates the parts of the user-data.
 const BOUNDARY: &str = "==infra-user-data==";
 
-/// The paths of a machine's further disks, in the order of the specification.
-pub(super) enum Devices {
-    /// They are there when the machine boots.
-    Present(Vec<String>),
-    /// They are attached when it runs.
-    Later(Vec<String>),
-}
-
-/// The user-data of a machine.
-pub(super) fn user_data(spec: &VmSpec, boot: &Boot, devices: &Devices) -> String {
-    let present = match devices {
-        Devices::Present(devices) => devices.as_slice(),
-        Devices::Later(_) => &[],
-    };
+/// The user-data of a machine; `devices` are the paths of its further disks, in the order of the specification.
+pub(super) fn user_data(spec: &VmSpec, boot: &Boot, devices: &[String]) -> String {
     // JSON is YAML, and needs no rules of quoting of its own.
-    let ours = format!("#cloud-config\n{}\n", cloud_config(spec, boot, present));
+    let ours = format!("#cloud-config\n{}\n", cloud_config(spec, boot));
     let mut parts = vec![("cloud-config", ours)];
-    if let Devices::Later(devices) = devices
-        && !devices.is_empty()
-    {
+    if !devices.is_empty() {
         let lines: String =
             devices.iter().zip(&spec.disks).map(|(device, disk)| format!("{device} /mnt/{disk}\n")).collect();
-        parts.push(("x-shellscript", DISKS.replace("@DISKS@\n", &lines)));
+        parts.push(("x-shellscript", DISKS.replace("@IS_BLANK@\n", IS_BLANK).replace("@DISKS@\n", &lines)));
     }
     if spec.compose.is_some() {
         parts.push(("x-shellscript", COMPOSE.to_owned()));
@@ -59,7 +47,7 @@ pub(super) fn user_data(spec: &VmSpec, boot: &Boot, devices: &Devices) -> String
     text + &format!("--{BOUNDARY}--\n")
 }
 
-fn cloud_config(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Value {
+fn cloud_config(spec: &VmSpec, boot: &Boot) -> Value {
     let mut user = json!({ "name": spec.login, "ssh_authorized_keys": boot.authorized_keys });
     if spec.login != "root" {
         user["shell"] = "/bin/bash".into();
@@ -74,16 +62,6 @@ fn cloud_config(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Value {
         "ssh_deletekeys": true,
         "ssh_keys": { "ed25519_private": boot.host_key.expose(), "ed25519_public": boot.host_key_public },
     });
-    if !devices.is_empty() {
-        let mounts = devices.iter().zip(&spec.disks);
-        config["fs_setup"] = devices
-            .iter()
-            .map(|device| json!({ "device": device, "filesystem": "ext4", "partition": "none", "overwrite": false }))
-            .collect();
-        config["mounts"] = mounts
-            .map(|(device, disk)| json!([device, format!("/mnt/{disk}"), "ext4", "defaults,nofail", "0", "2"]))
-            .collect();
-    }
     if let Some(compose) = &spec.compose {
         config["write_files"] = json!([
             { "path": "/etc/infra/compose.yml", "content": compose, "permissions": "0600" },
@@ -93,12 +71,30 @@ fn cloud_config(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Value {
     config
 }
 
+/// Whether a machine with this user-data formats its disks at a first boot, whatever they hold: earlier versions asked cloud-init to
+/// do it (`fs_setup`), which never looks at a disk without partitions. What the user's own part asks for is the user's.
+pub(super) fn formats(user_data: &str) -> bool {
+    let ours = user_data.lines().find(|line| line.starts_with('{'));
+    let ours = ours.and_then(|line| serde_json::from_str::<Value>(line).ok());
+    ours.is_some_and(|config| config.get("fs_setup").is_some())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{File, Permissions},
+        os::unix::fs::{FileExt, PermissionsExt},
+        path::PathBuf,
+    };
+
     use serde_json::{Value, json};
 
-    use super::{Boot, Devices, user_data};
-    use crate::{resource::VmSpec, secret::Secret};
+    use super::{Boot, formats, user_data};
+    use crate::{
+        remote::{Local, Output, Script, Transport},
+        resource::VmSpec,
+        secret::Secret,
+    };
 
     fn spec(more: Value) -> VmSpec {
         let mut spec = json!({
@@ -119,28 +115,143 @@ mod tests {
 
     #[test]
     fn a_plain_machine_has_one_part() {
-        let devices = Devices::Present(vec!["/dev/disk/by-id/virtio-data0".to_owned()]);
-        let text = user_data(&spec(json!({})), &boot(), &devices);
+        let text = user_data(&spec(json!({ "disks": [] })), &boot(), &[]);
         let config: Value = serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
         assert_eq!(config["ssh_keys"]["ed25519_private"], "PRIVATE");
         assert_eq!(config["users"][0]["name"], "infra");
         assert_eq!(config["ssh_pwauth"], false);
-        assert_eq!(config["mounts"][0][1], "/mnt/db-data");
     }
 
     #[test]
     fn a_script_and_a_compose_file_are_parts_of_their_own() {
         let more = json!({ "user_data": "#!/bin/sh\necho hello\n", "compose": "services: {}\n" });
-        let text = user_data(&spec(more), &boot(), &Devices::Later(Vec::new()));
+        let text = user_data(&spec(more), &boot(), &[]);
         assert_eq!(text.matches("text/x-shellscript").count(), 2);
         assert_eq!(text.matches("text/cloud-config").count(), 1);
         assert!(text.contains("echo hello") && text.contains("infra-compose.service"));
     }
 
     #[test]
-    fn a_disk_that_comes_later_is_waited_for() {
-        let text = user_data(&spec(json!({})), &boot(), &Devices::Later(vec!["/dev/disk/by-id/nvme-x".to_owned()]));
-        assert!(text.contains("\n/dev/disk/by-id/nvme-x /mnt/db-data\n"), "{text}");
-        assert!(!text.contains("fs_setup"));
+    fn cloud_init_itself_never_formats_a_disk() {
+        let device = "/dev/disk/by-id/virtio-data0".to_owned();
+        let text = user_data(&spec(json!({ "compose": "services: {}\n" })), &boot(), std::slice::from_ref(&device));
+        assert!(!formats(&text) && !text.contains("\"mounts\""), "{text}");
+        assert!(text.contains("\n/dev/disk/by-id/virtio-data0 /mnt/db-data\n"), "{text}");
+        // What the Compose file writes belongs on the disk.
+        assert!(text.find("infra-disks") < text.find("enable --now docker"), "{text}");
+        let former = json!([{ "device": device, "filesystem": "ext4", "partition": "none", "overwrite": false }]);
+        let former = format!("#cloud-config\n{}\n", json!({ "users": [], "fs_setup": former }));
+        assert!(formats(&former) && formats(&format!("Content-Type: multipart/mixed\n\n--x\n{former}\n--x--\n")));
+        let of_the_user = "#cloud-config\nfs_setup: [{device: /dev/vdc, filesystem: xfs}]\n";
+        assert!(!formats(&user_data(&spec(json!({ "user_data": of_the_user })), &boot(), &[device])));
+    }
+
+    /// A machine whose disks are files with real file systems, in a folder that stands for `/`.
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        /// A machine with a blank disk of 64 MiB.
+        fn new() -> Self {
+            let machine = Self(tempfile::tempdir().unwrap());
+            for folder in ["bin", "dev", "etc", "mnt", "run", "usr/local/sbin"] {
+                std::fs::create_dir_all(machine.path(folder)).unwrap();
+            }
+            for (name, text) in [
+                ("blockdev", r#"stat -c %s "$2""#),
+                ("mountpoint", r#"grep -qxF "$2" mounts"#),
+                ("mount", r#"echo "$1" >>mounts"#),
+                ("systemd-run", r#"echo "$*" >>begun; for script; do :; done; exec "$script""#),
+            ] {
+                machine.write(
+                    &format!("bin/{name}"),
+                    &format!("#!/bin/sh\ncd '{}'\n{text}\n", machine.path("").display()),
+                );
+                std::fs::set_permissions(machine.path(&format!("bin/{name}")), Permissions::from_mode(0o755)).unwrap();
+            }
+            for name in ["mounts", "etc/fstab", "begun"] {
+                machine.write(name, "");
+            }
+            machine.disk().set_len(64 << 20).unwrap();
+            machine
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            std::fs::write(self.path(name), text).unwrap();
+        }
+
+        fn read(&self, name: &str) -> String {
+            std::fs::read_to_string(self.path(name)).unwrap().replace(&self.0.path().display().to_string(), "")
+        }
+
+        fn disk(&self) -> File {
+            File::options().create(true).truncate(false).read(true).write(true).open(self.path("dev/data0")).unwrap()
+        }
+
+        async fn run(&self, script: &str) -> Output {
+            let script = format!("set -e\nexport PATH=\"{}:$PATH\"\n{script}", self.path("bin").display());
+            Local::default().exec(None, &[Script::probe(&script)]).await.unwrap().remove(0)
+        }
+
+        /// What cloud-init does at a first boot, and at what it takes for one.
+        async fn boots(&self) -> Output {
+            let text = user_data(&spec(json!({})), &boot(), &["/dev/data0".to_owned()]);
+            let script = text.split("text/x-shellscript; charset=\"utf-8\"\n\n").nth(1).unwrap();
+            let mut script =
+                script.split("\n--==").next().unwrap().replace("[ -b ", "[ -e ").replace("/dev/null", "\0");
+            for folder in ["/dev/", "/etc/", "/mnt/", "/run/", "/usr/local/sbin/"] {
+                script = script.replace(folder, &format!("{}{folder}", self.0.path().display()));
+            }
+            self.run(&script.replace('\0', "/dev/null")).await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_blank_disk_gets_a_file_system_and_a_kept_one_stays() {
+        let machine = Machine::new();
+        assert!(machine.boots().await.succeeded());
+        let label = |text: &str| format!("e2label '{}' {text}", machine.path("dev/data0").display());
+        assert!(machine.run(&label("kept")).await.succeeded(), "it is ext4");
+        let entry = "/dev/data0 /mnt/db-data ext4 defaults,nofail 0 2\n";
+        assert_eq!((machine.read("etc/fstab").as_str(), machine.read("mounts").as_str()), (entry, "/mnt/db-data\n"));
+        // Another machine gets the disk, or cloud-init was told to begin again.
+        machine.write("etc/fstab", "");
+        machine.write("mounts", "");
+        assert!(machine.boots().await.succeeded());
+        assert_eq!(machine.run(&label("")).await.out().trim(), "kept");
+        assert_eq!((machine.read("etc/fstab").as_str(), machine.read("mounts").as_str()), (entry, "/mnt/db-data\n"));
+        assert_eq!(machine.read("begun"), "", "what follows in the user-data finds it mounted");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_of_bytes_that_no_program_knows_stays_as_it_is() {
+        // An encrypted disk, or the raw one of a database; what was written is at its beginning, its end or between.
+        for place in [0, 32 << 20, (64 << 20) - (1 << 20)] {
+            let machine = Machine::new();
+            machine.disk().write_all_at(&[0xa5; 1 << 20], place).unwrap();
+            let before = std::fs::read(machine.path("dev/data0")).unwrap();
+            let output = machine.boots().await;
+            assert!(output.err().contains("holds something that is not a file system"), "{place}: {}", output.err());
+            assert!(std::fs::read(machine.path("dev/data0")).unwrap() == before, "{place}");
+            assert_eq!(machine.read("etc/fstab"), "", "{place}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_comes_later_is_waited_for_beside_the_boot() {
+        let machine = Machine::new();
+        std::fs::rename(machine.path("dev/data0"), machine.path("dev/aside")).unwrap();
+        machine.write(
+            "bin/sleep",
+            &format!("#!/bin/sh\nmv '{0}/dev/aside' '{0}/dev/data0'\n", machine.0.path().display()),
+        );
+        std::fs::set_permissions(machine.path("bin/sleep"), Permissions::from_mode(0o755)).unwrap();
+        assert!(machine.boots().await.succeeded());
+        assert_eq!(machine.read("mounts"), "/mnt/db-data\n");
+        let begun = machine.read("begun");
+        assert!(begun.contains("--no-block") && begun.contains("Before=infra-compose.service"), "{begun}");
     }
 }

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::{dns::outdated as outdated_records, owner::Owner};
+pub use self::{cloud_init::IS_BLANK, dns::outdated as outdated_records, owner::Owner};
 use crate::{
     config::{Environment, Group, ProviderName},
     cost::Item,
@@ -382,6 +382,9 @@ pub struct Object {
     /// `None` when that is not known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub links: Option<BTreeSet<String>>,
+    /// What an earlier version of infra has left on it that an update corrects, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outdated: Option<String>,
 }
 
 /// How an object is.

@@ -192,6 +192,9 @@ calls! {
     /// Changes a machine; its size only while it is stopped.
     UpdateInstance = update_instance(id) PATCH Compute "/compute/v1/instances/{id}" within 15 min
     { resources_spec: Value, platform_id: &str }
+    /// Sets metadata of a machine, beside what it has; it runs on, and reads it at its next first boot.
+    UpdateInstanceMetadata = update_instance_metadata(id) POST Compute "/compute/v1/instances/{id}/updateMetadata" within 10 min
+    { upsert: &Labels }
     /// Changes how a machine is connected.
     UpdateNetworkInterface = update_network_interface(id) PATCH Compute "/compute/v1/instances/{id}/updateNetworkInterface" within 10 min
     { security_group_ids: Vec<&str> }
@@ -465,6 +468,16 @@ impl Client {
     pub async fn group_instances(&self, group: &str) -> Result<Vec<ManagedInstance>> {
         let path = format!("/compute/v1/instanceGroups/{group}/instances");
         self.pages(Service::Compute, &path, "instances", &[]).await
+    }
+
+    /// The metadata of a machine, which lists leave out.
+    ///
+    /// # Errors
+    /// When it does not exist, or the cloud refuses.
+    pub async fn metadata(&self, machine: &str) -> Result<Labels> {
+        let query = vec![("view", "FULL".to_owned())];
+        let path = format!("/compute/v1/instances/{machine}");
+        Ok(self.get::<super::objects::InstanceMetadata>(Service::Compute, path, query).await?.metadata)
     }
 
     /// An instance group with its template, as the service writes it: an update must give it back.

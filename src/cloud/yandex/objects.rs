@@ -91,6 +91,8 @@ objects! {
         resources: InstanceResources, network_interfaces: Vec<NetworkInterface>, fqdn: String, boot_disk: AttachedDisk,
         secondary_disks: Vec<AttachedDisk>,
     }
+    /// What lists leave out of a machine: its metadata, which holds keys.
+    InstanceMetadata { metadata: Labels }
     /// What a machine is made of; memory is in bytes.
     InstanceResources {
         #[serde(deserialize_with = "number")] memory: i64, #[serde(deserialize_with = "number")] cores: i64,

@@ -13,7 +13,7 @@ use crate::{
     cloud::aws::ec2::{Address as PublicAddress, Image, Instance, Volume},
     error::{Error, Result},
     name::Name,
-    provider::cloud_init::{self, Devices},
+    provider::cloud_init,
     resource::{Address, DiskSpec, KindName, SSH_GROUP, VmSpec},
 };
 
@@ -247,7 +247,7 @@ pub(super) async fn machine_fields(
     let fields = json!({
         "ImageId": image,
         "InstanceType": spec.class,
-        "UserData": BASE64.encode(cloud_init::user_data(spec, boot, &Devices::Later(devices(volumes)))),
+        "UserData": BASE64.encode(cloud_init::user_data(spec, boot, &devices(volumes))),
         "NetworkInterface": [{
             "DeviceIndex": 0, "SubnetId": subnet.id, "AssociatePublicIpAddress": spec.public,
             "SecurityGroupId": security_groups(request, spec)?, "DeleteOnTermination": true,

@@ -109,6 +109,7 @@ impl DnsZoneDriver {
             attributes: serde_json::Map::new(),
             actual: serde_json::Map::new(),
             links: None,
+            outdated: None,
         }))
     }
 

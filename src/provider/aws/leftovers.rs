@@ -30,6 +30,7 @@ pub(super) fn object(tags: &[Tag], kind: KindName, id: &str, health: Health) -> 
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
         links: None,
+        outdated: None,
     })
 }
 

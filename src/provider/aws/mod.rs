@@ -492,6 +492,7 @@ fn object(tags: &[Tag], kind: KindName, id: &str, created: &str) -> Option<Objec
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
         links: None,
+        outdated: None,
     })
 }
 

@@ -557,6 +557,7 @@ mod tests {
             attributes: Map::new(),
             actual: Map::from_iter([("parameters".to_owned(), parameters)]),
             links: None,
+            outdated: None,
         };
         compare(spec.as_object().unwrap(), &mut object);
         assert!(!object.actual.contains_key("parameters"));

@@ -106,6 +106,7 @@ mod tests {
             attributes: map(attributes),
             actual: map(actual),
             links: None,
+            outdated: None,
         }
     }
 

@@ -232,6 +232,7 @@ fn object(labels: &BTreeMap<String, String>, id: String, created: i64) -> Option
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
         links: None,
+        outdated: None,
     })
 }
 

@@ -168,6 +168,7 @@ impl Fake {
             attributes,
             actual: serde_json::Map::new(),
             links: None,
+            outdated: None,
         };
         world.objects.insert(named(&resource.address), (object.clone(), resource.needs.clone()));
         Ok(object)

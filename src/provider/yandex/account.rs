@@ -198,6 +198,7 @@ pub(super) fn object(
         attributes: serde_json::Map::new(),
         actual: serde_json::Map::new(),
         links: None,
+        outdated: None,
     })
 }
 

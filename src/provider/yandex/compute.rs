@@ -16,10 +16,7 @@ use crate::{
     error::{Error, Result},
     event,
     name::Name,
-    provider::{
-        Boot, Driver, Health, Object, Request,
-        cloud_init::{self, Devices},
-    },
+    provider::{Boot, Driver, Health, Object, Request, cloud_init},
     resource::{Address, DiskSpec, KindName, SSH_GROUP, VmSpec},
 };
 
@@ -29,6 +26,12 @@ pub(super) const GIB: u64 = 1 << 30;
 const SETTLE: Duration = Duration::from_mins(10);
 /// The states of a machine that passes to another one by itself, and has not all that it will have.
 const IN_TRANSITION: [&str; 4] = ["PROVISIONING", "STARTING", "RESTARTING", "UPDATING"];
+
+/// The name of the user-data in the metadata of a machine.
+const USER_DATA: &str = "user-data";
+/// What is wrong with the user-data that earlier versions gave to machines with second disks.
+const FORMATS: &str =
+    "its user-data would format its second disk if cloud-init ran as at a first boot again; it is rewritten";
 
 /// Disks beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
@@ -120,11 +123,20 @@ impl Account {
         })
     }
 
+    /// Whether the user-data of a machine formats its further disks, as far as that may be read.
+    async fn formats_disks(&self, machine: &str) -> Result<bool> {
+        match self.client.metadata(machine).await {
+            Ok(metadata) => Ok(metadata.get(USER_DATA).is_some_and(|text| cloud_init::formats(text))),
+            Err(error) if error.is_not_found() || error.is_not_permitted() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The metadata of a machine; `devices` are the names of its further disks.
     pub(super) fn metadata(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Labels {
-        let paths = devices.iter().map(|name| path(name)).collect();
+        let paths: Vec<String> = devices.iter().map(|name| path(name)).collect();
         Labels::from([
-            ("user-data".to_owned(), cloud_init::user_data(spec, boot, &Devices::Present(paths))),
+            (USER_DATA.to_owned(), cloud_init::user_data(spec, boot, &paths)),
             ("serial-port-enable".to_owned(), "0".to_owned()),
         ])
     }
@@ -173,6 +185,17 @@ pub(super) fn show(instance: &Instance, around: Option<&Around<'_>>, environment
         object.actual.insert("security_groups".to_owned(), groups.any(|id| around.is_of_bastion(id)).into());
     }
     Some(object)
+}
+
+/// The object of a machine, with what a list does not show of it.
+pub(super) async fn observe(
+    account: &Account, instance: &Instance, around: &Around<'_>, environment: Option<&Name>,
+) -> Result<Option<Object>> {
+    let Some(mut object) = show(instance, Some(around), environment) else { return Ok(None) };
+    if !instance.secondary_disks.is_empty() && account.formats_disks(&instance.id).await? {
+        object.outdated = Some(FORMATS.to_owned());
+    }
+    Ok(Some(object))
 }
 
 /// Turns what is seen of the bastion's group into a field of the specification, where it differs. The other groups of a machine
@@ -235,7 +258,7 @@ impl Driver for VmDriver {
         let settings = &self.0.settings;
         let image = self.0.image(&spec.image).await?;
         let labels = Account::labels(request);
-        let devices: Vec<String> = (0..spec.disks.len()).map(device).collect();
+        let devices = device_names(&spec);
         let disks = spec.disks.iter().zip(&devices);
         let disks = disks.map(|(disk, device)| Ok(attached(device, &needed(request, &Address::disk(disk))?.id)));
         let mut address = json!({});
@@ -279,6 +302,13 @@ impl Driver for VmDriver {
             || number(instance.resources.core_fraction) != u64::from(spec.core_fraction)
             || instance.platform_id != platform;
         let disks = Disks::of(&instance, request, &spec)?;
+        if !spec.disks.is_empty() && self.0.formats_disks(id).await? {
+            let boot =
+                request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be changed without its keys"))?;
+            let mut metadata = Account::metadata(&spec, boot, &device_names(&spec));
+            metadata.retain(|name, _| name == USER_DATA);
+            client.update_instance_metadata(id).upsert(&metadata).send(request.token).await.map_err(wrong)?;
+        }
         let running = instance.status == "RUNNING";
         let restarts = resized || disks.differ();
         if restarts && running {
@@ -357,6 +387,11 @@ pub(super) fn devices(disks: &[&str]) -> Vec<String> {
 
 fn path(device: &str) -> String {
     format!("/dev/disk/by-id/virtio-{device}")
+}
+
+/// The device names of a machine's further disks.
+fn device_names(spec: &VmSpec) -> Vec<String> {
+    (0..spec.disks.len()).map(device).collect()
 }
 
 /// The device name of a further disk.

@@ -99,23 +99,24 @@ impl Yandex {
         objects.extend(subnets.iter().filter_map(|one| subnet::show(one, environment)));
         objects.extend(addresses.iter().filter_map(|one| public::show_address(one, environment)));
         objects.extend(disks.iter().filter_map(|one| compute::show_disk(one, environment)));
-        objects.extend(machines.iter().filter_map(|one| compute::show(one, Some(&around), environment)));
         objects.extend(balancers.iter().filter_map(|one| balancer::show(one, Some(&around), environment)));
         objects.extend(balancer::lonely(&target_groups, &balancers, environment));
         objects.extend(iam::lonely(&accounts, &groups, environment));
         objects.extend(registries.iter().filter_map(|one| registry::show(one, environment)));
         let accounts: Vec<Object> = accounts.iter().filter_map(|one| iam::show(one, environment)).collect();
         // What is inside of an object is asked for only where it is ours.
+        let shown = machines.iter().map(|one| compute::observe(&self.account, one, &around, environment));
         let groups = groups.iter().map(|one| self.instance_group.show(one, Some(&around), environment));
         let zones = zones.iter().map(|one| dns::observe(&self.account, one, environment));
         let clusters = clusters.iter().map(|one| postgres::observe(&self.account, one, &networks, environment));
-        let (groups, zones, clusters, bindings) = tokio::try_join!(
+        let (shown, groups, zones, clusters, bindings) = tokio::try_join!(
+            futures::future::try_join_all(shown),
             futures::future::try_join_all(groups),
             futures::future::try_join_all(zones),
             futures::future::try_join_all(clusters),
             self.role_binding.of(&accounts),
         )?;
-        objects.extend(groups.into_iter().chain(zones).chain(clusters).flatten());
+        objects.extend(shown.into_iter().chain(groups).chain(zones).chain(clusters).flatten());
         objects.extend(accounts.into_iter().chain(bindings));
         Ok(objects)
     }

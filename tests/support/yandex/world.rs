@@ -482,6 +482,11 @@ impl World {
                         let disk = fields["diskId"].as_str().unwrap();
                         self.objects.get_mut(disk).unwrap().value["instanceIds"] = json!([]);
                     }
+                    "UpdateMetadata" => {
+                        for (name, text) in fields["upsert"].as_object().unwrap() {
+                            value["metadata"][name] = text.clone();
+                        }
+                    }
                     "RemoveOneToOneNat" => {
                         drop(interface["primaryV4Address"].as_object_mut().unwrap().remove("oneToOneNat"));
                     }
