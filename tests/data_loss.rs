@@ -44,6 +44,7 @@ async fn plan(store: &Store, wanted: Option<&Environment>, name: &Environment, c
         secrets: Vec::new(),
         configure: Configure::default(),
         data,
+        warnings: Vec::new(),
     }
 }
 

@@ -470,6 +470,44 @@ async fn ownership_removals_and_their_proof_look_at_the_project() {
     assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
 }
 
+#[tokio::test]
+async fn ownership_a_copy_of_labels_is_no_twin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("{FILE}instances: {{db: {{resources: {{memory: 1, secondary_disk_size: 5}}}}}}\n");
+    let (environment, cloud) = (environment(folder.path(), &file), Fake::default());
+    command(folder.path(), &environment, &cloud, false).await.unwrap();
+    let known: Vec<String> = cloud.objects().into_iter().map(|object| object.id).collect();
+    // The creation of `subnet.b` and of the disk was interrupted, and both were created after all; beside them a service has
+    // restored a copy of `subnet.a` with its labels.
+    let store = Store::new(folder.path(), &environment.name);
+    let mut state = store.read().await.unwrap().unwrap();
+    for address in ["subnet.b", "disk.db-data"] {
+        let entry = &state.resources[&address.parse().unwrap()];
+        let token = format!("dev-{PROJECT}-{address}");
+        let intent = infra::state::Intent { token, spec: entry.spec.clone(), needs: entry.needs.clone() };
+        state.pending.insert(address.parse().unwrap(), intent);
+    }
+    store.write(&State { serial: state.serial + 1, ..state }).await.unwrap();
+    for (address, aside) in [("subnet.a", "subnet.x"), ("subnet.b", "subnet.y"), ("disk.db-data", "disk.z")] {
+        cloud.rename(address, aside);
+        make(&cloud, "dev", PROJECT, address, &Terms::default()).await;
+    }
+    let others = || -> Vec<String> {
+        let objects = cloud.objects().into_iter().filter(|object| !known.contains(&object.id));
+        objects.map(|object| object.address.to_string()).collect()
+    };
+    command(folder.path(), &environment, &cloud, false).await.unwrap();
+    // Only what the interrupted call has created goes, and nothing that may hold data.
+    assert_eq!(others(), ["disk.db-data", "subnet.a"]);
+    assert_eq!(cloud.objects().len(), known.len() + 2);
+    // A destroy does not remove a disk that was in no plan; the next one has it in its own.
+    let error = command(folder.path(), &environment, &cloud, true).await.unwrap_err();
+    assert!(error.to_string().contains("1 objects are left: `disk.db-data`"), "{error}");
+    assert_eq!((others().as_slice(), cloud.objects().len()), (["disk.db-data".to_owned()].as_slice(), 1));
+    command(folder.path(), &environment, &cloud, true).await.unwrap();
+    assert!(cloud.objects().is_empty());
+}
+
 /// A store of states in which the claim of a member is freed by another command at the moment before its taker writes its own state.
 #[derive(Debug)]
 struct Meddling(LocalBackend);

@@ -4,6 +4,7 @@
 mod host_keys;
 mod settle;
 mod sweep;
+mod twins;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +15,7 @@ use std::{
 use tokio::sync::{Semaphore, SemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 
+use self::twins::may_hold_data;
 pub use self::{
     host_keys::{Keeper, Notes, Pins, host_key, keeper, pins},
     settle::Configured,
@@ -234,23 +236,6 @@ impl<'a> Run<'a> {
         self.save(|_| ()).await
     }
 
-    /// After an interrupted run: a call of the killed command may have been carried out after we had looked, so that
-    /// there are two objects of one address. The one that the state knows stays.
-    async fn remove_twins(&self, plan: &Plan) -> Result<()> {
-        for object in self.provider.list(&plan.owner()).await? {
-            let is_twin = {
-                let state = &self.books().state;
-                let is_known = state.known(object.address.kind, &object.id).is_some();
-                !is_known && state.resources.contains_key(&object.address)
-            };
-            if is_twin {
-                self.store.confirm().await?;
-                self.until_stopped(self.driver(&object.address)?.delete(&object.id)).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// How many steps are under way: those whose calls run, and as many that are written down before or after theirs.
     fn width(&self) -> usize {
         self.provider.concurrency().max(1) * 2
@@ -330,8 +315,7 @@ impl<'a> Run<'a> {
                         self.books().state.grown.insert(change.address.clone());
                     }
                     self.keys(resource).await?;
-                    let unset = users(resource)?.map(|users| self.books().vault.unset_passwords(&object.id, &users));
-                    let request = Request { unset: unset.unwrap_or_default(), ..self.request(plan, resource, &token)? };
+                    let request = self.request_with_passwords(plan, resource, &token, &object.id)?;
                     let _call = self.call().await?;
                     self.until_stopped(driver.update(object, &request)).await
                 };
@@ -349,11 +333,16 @@ impl<'a> Run<'a> {
 
     async fn create(&self, plan: &Plan, change: &Change, resource: &Resource, driver: &dyn Driver) -> Result<()> {
         let reused = change.token.clone().filter(|_| change.action == Action::Create);
+        let is_again = reused.is_some();
         let token = reused.map_or_else(token, Ok)?;
         let intent = Intent { token: token.clone(), spec: resource.spec.clone(), needs: resource.needs.clone() };
         self.books().state.pending.insert(change.address.clone(), intent);
         self.keys(resource).await?;
-        let request = self.request(plan, resource, &token)?;
+        let mut request = self.request(plan, resource, &token)?;
+        if is_again {
+            // The call may have been carried out already, with the passwords of then.
+            request.unset = users(resource)?.unwrap_or_default().into_keys().collect();
+        }
         let made = {
             let _call = self.call().await?;
             self.until_stopped(driver.create(&request)).await
@@ -372,7 +361,7 @@ impl<'a> Run<'a> {
     /// Goes on with what an interrupted run has begun.
     async fn resume(&self, plan: &Plan, resource: &Resource, object: &Object, driver: &dyn Driver) -> Result<()> {
         self.keys(resource).await?;
-        let request = self.request(plan, resource, &object.token)?;
+        let request = self.request_with_passwords(plan, resource, &object.token, &object.id)?;
         let made = {
             let _call = self.call().await?;
             self.until_stopped(driver.resume(object, &request)).await
@@ -400,6 +389,14 @@ impl<'a> Run<'a> {
         let request = self.request_of(plan, resource, token)?;
         let mut books = self.books();
         Ok(Request { boot: boot(&mut books.vault, resource)?, secrets: secrets(&books.vault, resource)?, ..request })
+    }
+
+    /// The same for a database that exists, whose logins may have other passwords than the vault.
+    fn request_with_passwords<'r>(
+        &self, plan: &'r Plan, resource: &'r Resource, token: &'r str, id: &str,
+    ) -> Result<Request<'r>> {
+        let unset = users(resource)?.map(|users| self.books().vault.unset_passwords(id, &users));
+        Ok(Request { unset: unset.unwrap_or_default(), ..self.request(plan, resource, token)? })
     }
 
     /// What a driver needs to know of an object.
@@ -541,7 +538,10 @@ impl<'a> Run<'a> {
     /// # Errors
     /// When the provider still lists objects; each is named.
     pub async fn prove_gone(&self, plan: &Plan) -> Result<()> {
-        let planned = |object: &Object| plan.changes.iter().any(|change| change.address == object.address);
+        // What holds data is in a plan that was reviewed before it goes: the next command's, which lists it.
+        let planned = |object: &Object| {
+            !may_hold_data(object) && plan.changes.iter().any(|change| change.address == object.address)
+        };
         self.store.confirm().await?;
         let left = self.until_stopped(left(self.provider, &plan.owner(), planned)).await?;
         if left.is_empty() {

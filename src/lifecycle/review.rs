@@ -53,7 +53,8 @@ impl Site {
                 for change in changes.iter_mut().filter(|change| change.action == Action::Delete) {
                     "the environment is destroyed".clone_into(&mut change.reason);
                 }
-                Ok(Plan { changes, data: DataPolicy::of_removal(options.allow_data_loss), ..plan })
+                let warnings = plan::warnings(&changes, observed, self.state.as_ref(), false);
+                Ok(Plan { changes, data: DataPolicy::of_removal(options.allow_data_loss), warnings, ..plan })
             }
             Goal::Present(playbooks) => {
                 self.state.iter().try_for_each(State::check_decrypted)?;
@@ -61,7 +62,9 @@ impl Site {
                 let configure = self.configured_by(playbooks, &options.selection);
                 let data = DataPolicy::of_apply(options.allow_data_loss);
                 let digest = digest(&self.environment)?;
-                let mut plan = Plan { digest, changes, configure, data, ..plan };
+                let has_playbooks = !self.environment.playbooks.is_empty();
+                let warnings = plan::warnings(&changes, observed, self.state.as_ref(), has_playbooks);
+                let mut plan = Plan { digest, changes, configure, data, warnings, ..plan };
                 plan.add_secrets(configure::review_secrets(&self.environment, &self.vault).0, &self.vault);
                 Ok(plan)
             }
@@ -82,6 +85,7 @@ impl Site {
             secrets: Vec::new(),
             configure: Configure::default(),
             data: DataPolicy::default(),
+            warnings: Vec::new(),
         }
     }
 

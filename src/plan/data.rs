@@ -183,6 +183,7 @@ mod tests {
             changes: diff(wanted, known).unwrap(),
             secrets: Vec::new(),
             configure: Configure::default(),
+            warnings: Vec::new(),
             data,
         }
     }

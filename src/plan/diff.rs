@@ -50,7 +50,9 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
         return Err(one.hint.into_iter().fold(error, Error::hint));
     }
     follow::follow(&mut changes, known.policy);
-    for object in known.observed {
+    for listed in known.observed {
+        // Of several with the same labels the one that the state knows.
+        let object = known.find(&listed.address).unwrap_or(listed);
         // The terms of an environment last as long as it does.
         let terms = object.address.kind == KindName::EXPIRY && !desired.is_empty();
         if !terms && !changes.contains_key(&object.address) {

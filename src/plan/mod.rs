@@ -8,6 +8,7 @@ mod scope;
 mod secrets;
 mod select;
 mod sweep;
+mod warnings;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ pub use self::{
     secrets::SecretChange,
     select::Selection,
     sweep::{Listed, terms, terms_in_force},
+    warnings::{twin, warnings},
 };
 use crate::{
     name::Name,
@@ -146,6 +148,9 @@ pub struct Plan {
     /// What becomes of data whose object goes.
     #[serde(default)]
     pub data: DataPolicy,
+    /// What whoever reviews it should know beside the changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The machines that are configured after the resources are there.

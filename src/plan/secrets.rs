@@ -94,6 +94,7 @@ mod tests {
             secrets: Vec::new(),
             configure: Configure::default(),
             data: DataPolicy::default(),
+            warnings: Vec::new(),
         };
         let changes = vec![SecretChange { name: "password".into(), action: changed, reason: "it is new".into() }];
         plan.add_secrets(changes, &Vault::default());

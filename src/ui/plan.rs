@@ -63,6 +63,9 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
     if plan.check_losses().is_err() {
         text += "           refused without `--allow-data-loss`\n";
     }
+    for warning in &plan.warnings {
+        text += &format!("{} {warning}\n", ui.paint(YELLOW, "warning:"));
+    }
     text
 }
 
@@ -203,6 +206,7 @@ mod tests {
             secrets: Vec::new(),
             configure: Configure::default(),
             data: DataPolicy::default(),
+            warnings: Vec::new(),
         };
         let ui = Ui::new(false, true, false, Redactor::default());
         let text = plan_text(&ui, &plan);

@@ -126,6 +126,7 @@ fn plan(environment: &Environment, changes: Vec<Change>) -> Plan {
         configure: Configure::default(),
         // What is tried with these is how changes are carried out, not whether they may be.
         data: DataPolicy::Lose,
+        warnings: Vec::new(),
     }
 }
 

@@ -354,8 +354,18 @@ impl Driver for PostgresDriver {
         backups(&spec, &mut fields);
         let mut tags = tags;
         tags.insert(SETTINGS.to_owned(), digest(&self::settings(&spec))?);
-        or_there(client.create_db_instance(fields, &tags).await).map_err(wrong)?;
-        let server = self.available(&name).await?;
+        let made = client.create_db_instance(fields, &tags).await;
+        let was_there = made.is_err();
+        or_there(made).map_err(wrong)?;
+        let mut server = self.available(&name).await?;
+        if was_there {
+            // It has the password of the call that created it; the secret may have changed since.
+            let password = json!({
+                "DBInstanceIdentifier": name, "ApplyImmediately": true, "MasterUserPassword": password,
+            });
+            client.modify_db_instance(password).await.map_err(wrong)?;
+            server = self.available(&name).await?;
+        }
         client.tag_db(&server.arn, &Tags::from([(READY.to_owned(), "yes".to_owned())])).await?;
         self.0.made(self, request).await
     }

@@ -274,6 +274,10 @@ impl Driver for PostgresDriver {
             "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
         })]);
         let mut object = self.0.create(self, request, call.send(request.token)).await?;
+        if !request.unset.is_empty() {
+            // The call may be one that was carried out before, with the passwords of then.
+            self.furnish(&object.id, request, &spec).await?;
+        }
         object.attributes.insert(postgres_drift::SETTINGS.to_owned(), postgres_drift::named(&spec));
         Ok(object)
     }

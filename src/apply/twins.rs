@@ -1,0 +1,46 @@
+//! Objects that have the labels of another one: what an interrupted call has created after all, or copies that others have made.
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+
+use super::Run;
+use crate::{
+    error::Result,
+    plan::{self, Plan},
+    provider::Object,
+    resource::Address,
+};
+
+impl Run<'_> {
+    /// After an interrupted run: a call of the killed command may have been carried out after the plan was made, so that
+    /// there are two objects of one address. The one that the state knows stays. The other one goes only when it has the token of
+    /// the interrupted call: labels may be copied, as by a service that restores a backup. What may hold data never goes.
+    pub(super) async fn remove_twins(&self, plan: &Plan) -> Result<()> {
+        let interrupted: BTreeMap<&Address, &String> =
+            plan.changes.iter().filter_map(|change| Some((&change.address, change.token.as_ref()?))).collect();
+        for object in self.provider.list(&plan.owner()).await? {
+            let known = {
+                let state = &self.books().state;
+                let is_known = state.known(object.address.kind, &object.id).is_some();
+                state.resources.get(&object.address).filter(|_| !is_known).cloned()
+            };
+            let Some(known) = known else { continue };
+            if interrupted.get(&object.address) != Some(&&object.token) || known.token == object.token {
+                continue;
+            }
+            if may_hold_data(&object) {
+                self.events.warn(plan::twin(&object.address, &[&object.id], &known.id));
+                continue;
+            }
+            self.store.confirm().await?;
+            self.until_stopped(self.driver(&object.address)?.delete(&object.id)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an object is of a kind that holds data.
+pub(super) fn may_hold_data(object: &Object) -> bool {
+    object.address.kind.kind().data(&Map::new()).is_some()
+}
