@@ -1,5 +1,7 @@
 //! Instance groups on AWS: their zones, and whether their machines work.
 
+use std::sync::{Arc, Mutex};
+
 use infra::{
     cloud::aws::ec2::{SecurityGroup, Subnet},
     config::Cidr,
@@ -11,7 +13,7 @@ use crate::{
     aws_repair::planned,
     support::{
         commands::{command, owner},
-        moto::Moto,
+        moto::{Fault, Moto},
     },
 };
 
@@ -147,6 +149,59 @@ async fn aws_a_group_whose_machines_do_not_answer_is_shown_and_judged_again() {
     apply(project, &moto, &configured).await;
     assert_eq!(judged().await, "EC2");
     assert_eq!(planned(project, &moto, &configured).await, Vec::<String>::new());
+    destroy(project, &moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_health_check_that_was_never_passed_can_be_removed() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let file = GROUP.replace("patience: 5m", "patience: 1s");
+    let without = file.replace("    health_check: {port: 8080, path: /ping, patience: 1s}\n", "");
+    assert_ne!(without, file);
+    let client = moto.client();
+    let is_gone =
+        async || client.target_groups().await.unwrap().is_empty() && client.load_balancers().await.unwrap().is_empty();
+    moto.unhealthy(true);
+    let (environment, provider) = load(project, &moto, &file);
+    command(project, &environment, &provider, false).await.unwrap_err();
+    assert_eq!(planned(project, &moto, &without).await, ["~ instance_group.app"]);
+    apply(project, &moto, &without).await;
+    assert!(is_gone().await);
+    assert_eq!(planned(project, &moto, &without).await, Vec::<String>::new());
+    // What asks was created, and asks nobody yet.
+    moto.faults(|action| (action == "AttachLoadBalancerTargetGroups").then_some(Fault::Code("ValidationError")));
+    command(project, &environment, &provider, false).await.unwrap_err();
+    moto.no_faults();
+    assert!(!is_gone().await);
+    assert_eq!(planned(project, &moto, &without).await, ["~ instance_group.app"]);
+    apply(project, &moto, &without).await;
+    assert!(is_gone().await);
+    destroy(project, &moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_rollout_waits_for_the_check_unless_playbooks_configure_the_machines() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    apply(project, &moto, GROUP).await;
+    let sent = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&sent);
+    moto.edit(move |action, request, answer| {
+        if ["StartInstanceRefresh", "UpdateAutoScalingGroup"].contains(&action) {
+            *seen.lock().unwrap() += &format!("{request}\n");
+        }
+        answer
+    });
+    apply(project, &moto, &GROUP.replace("memory: 2", "memory: 4")).await;
+    let rollout = std::mem::take(&mut *sent.lock().unwrap());
+    assert!(rollout.contains("Preferences.InstanceWarmup=300"), "{rollout}");
+    assert!(rollout.contains("HealthCheckType=ELB") && !rollout.contains("HealthCheckType=EC2"), "{rollout}");
+    let configured = format!("{}playbooks: [site.yml]\n", GROUP.replace("memory: 2", "memory: 8"));
+    apply(project, &moto, &configured).await;
+    let rollout = std::mem::take(&mut *sent.lock().unwrap());
+    assert!(rollout.contains("Preferences.InstanceWarmup=0"), "{rollout}");
+    assert!(rollout.contains("HealthCheckType=EC2") && !rollout.contains("HealthCheckType=ELB"), "{rollout}");
     destroy(project, &moto).await;
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use infra::provider::{Health, Provider};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     support::{
@@ -136,6 +136,25 @@ async fn yandex_a_group_whose_check_stays_has_its_time() {
     heals.await.unwrap();
 }
 
+/// The check decides when a new machine counts, where nothing has to be installed on it first.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_rollout_waits_for_the_check_unless_playbooks_configure_the_machines() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    apply(project, &cloud, JUDGED).await;
+    let rollout = async |file: &str| -> Vec<Value> {
+        let before = cloud.calls().len();
+        assert_eq!(apply(project, &cloud, file).await, tally(0, 1, 0));
+        let calls = cloud.calls().split_off(before);
+        let changes = calls.iter().filter(|call| call.method == "PATCH" && call.path.contains("/instanceGroups/"));
+        changes.map(|call| call.body.get("healthChecksSpec").cloned().unwrap_or_else(|| "as it is".into())).collect()
+    };
+    assert_eq!(rollout(&JUDGED.replace("memory: 2", "memory: 4")).await, ["as it is"]);
+    let configured = format!("{}playbooks: [site.yml]\n", JUDGED.replace("memory: 2", "memory: 8"));
+    let sent = rollout(&configured).await;
+    assert!(sent.len() == 2 && sent[0].is_null() && sent[1].is_object(), "{sent:?}");
+}
+
 /// A part that is applied configures nothing: a group whose machines are all as they were gets its check again, and one
 /// with new machines is named.
 #[tokio::test(flavor = "multi_thread")]
@@ -159,6 +178,12 @@ async fn yandex_a_part_that_is_applied_leaves_a_group_with_its_check() {
     let configured = |file: &str| format!("{file}playbooks: [site.yml]\n");
     let said = run(&configured(&other.replace("path: /ping", "path: /pong")));
     assert!(check().to_string().contains("/pong") && !said.contains(warning), "{said}");
+    project.sandbox.write("envs/dev/config.yaml", &written(cloud, &configured(&one)));
+    let plan = project.run(&["plan", "dev"], 0).out;
+    assert!(
+        plan.contains("warning: `instance_group.app`: its machines are exchanged for new ones, which are empty"),
+        "{plan}"
+    );
     let said = run(&configured(&one));
     assert!(check().is_null() && said.contains(warning), "{said}");
 }

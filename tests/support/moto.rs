@@ -623,7 +623,10 @@ async fn forward(
             return refuse(400, "VolumeInUse");
         }
     }
-    if let Some(answer) = unknown_to_moto(&action, &text) {
+    if let Some(mut answer) = unknown_to_moto(&action, &text) {
+        if let Some(edit) = proxy.seen.lock().unwrap().edit.as_mut() {
+            answer = edit(&action, &text, answer);
+        }
         return Response::builder().status(200).body(Body::from(answer)).unwrap();
     }
     if let Some(answer) = proxy.seen.lock().unwrap().settings.change(&action, &text) {

@@ -159,14 +159,15 @@ impl Client {
         self.scaling("DetachLoadBalancerTargetGroups", fields).await
     }
 
-    /// Begins to exchange the machines of a group for new ones: as many must be there meanwhile, in percent.
+    /// Begins to exchange the machines of a group for new ones: as many must be there meanwhile, in percent. A new one counts after
+    /// so many seconds.
     ///
     /// # Errors
     /// When another exchange runs.
-    pub async fn start_instance_refresh(&self, name: &str, least: u32, most: u32) -> Result<String> {
+    pub async fn start_instance_refresh(&self, name: &str, least: u32, most: u32, warmup: u64) -> Result<String> {
         let fields = json!({
             "AutoScalingGroupName": name,
-            "Preferences": { "MinHealthyPercentage": least, "MaxHealthyPercentage": most, "InstanceWarmup": 0 },
+            "Preferences": { "MinHealthyPercentage": least, "MaxHealthyPercentage": most, "InstanceWarmup": warmup },
         });
         let answer = self.scaling("StartInstanceRefresh", fields).await?;
         Ok(answer.get("InstanceRefreshId").and_then(Value::as_str).unwrap_or_default().to_owned())

@@ -38,6 +38,8 @@ const NUMBER: &str = "infra-number";
 const DIGEST: &str = "infra-digest";
 /// The tag of a group with the version of the template that its machines are made from.
 const VERSION: &str = "infra-version";
+/// What replaces a machine that nothing asks yet: it does so only when that does not run.
+const UNJUDGED: &str = "EC2";
 /// For how many seconds a new machine is not judged, where the file does not say it.
 const GRACE: u64 = 60;
 /// The tag that earlier versions wrote the digest into, although it names the environment's file.
@@ -200,15 +202,15 @@ impl InstanceGroupDriver {
         Ok(data)
     }
 
-    /// How many machines a group has, where, and from what. It is not judged by whether they answer until they are configured:
-    /// [`Driver::finish`] says so.
-    fn size(request: &Request<'_>, spec: &InstanceGroupSpec, template: &str, version: &str) -> Value {
+    /// How many machines a group has, where, and from what. A new one is not judged by whether they answer until they are
+    /// configured: [`Driver::finish`] says so.
+    fn size(request: &Request<'_>, spec: &InstanceGroupSpec, template: &str, version: &str, judge: &str) -> Value {
         let grace = spec.health_check.as_ref().map_or(GRACE, |check| check.patience);
         json!({
             "LaunchTemplate": { "LaunchTemplateId": template, "Version": version },
             "MinSize": spec.count, "MaxSize": spec.count, "DesiredCapacity": spec.count,
             "VPCZoneIdentifier": subnets_of(request).join(","),
-            "HealthCheckType": "EC2", "HealthCheckGracePeriod": grace,
+            "HealthCheckType": judge, "HealthCheckGracePeriod": grace,
         })
     }
 
@@ -242,22 +244,24 @@ impl InstanceGroupDriver {
         let least = 100 - share(missing);
         // The service allows a hundred between the two.
         let most = (100 + share(spec.max_expansion)).min(least + 100);
-        let id = match self.0.client.start_instance_refresh(name, least, most).await {
+        let warmup = self.0.warmup(spec.health_check.as_ref());
+        let limit = (EXCHANGE + Duration::from_secs(warmup)) * spec.count.max(1);
+        let id = match self.0.client.start_instance_refresh(name, least, most, warmup).await {
             // One that runs already was begun for an earlier version, by hand, or by the same call whose answer was lost.
             Err(error) if error.code() == "InstanceRefreshInProgress" => {
-                self.refreshed(name, None, spec.count).await?;
+                self.refreshed(name, None, limit).await?;
                 if self.is_of(name, version).await? {
                     return Ok(());
                 }
-                self.0.client.start_instance_refresh(name, least, most).await?
+                self.0.client.start_instance_refresh(name, least, most, warmup).await?
             }
             begun => begun?,
         };
-        self.refreshed(name, Some(&id), spec.count).await
+        self.refreshed(name, Some(&id), limit).await
     }
 
     /// Waits for the end of an exchange, which must be a good one, or of all that run, however they end.
-    async fn refreshed(&self, name: &str, id: Option<&str>, machines: u32) -> Result<()> {
+    async fn refreshed(&self, name: &str, id: Option<&str>, limit: Duration) -> Result<()> {
         let look = || async {
             let all = self.0.client.instance_refreshes(name).await?;
             let Some(id) = id else { return Ok((!all.iter().any(Refresh::runs)).then_some(())) };
@@ -271,7 +275,6 @@ impl InstanceGroupDriver {
                 ))),
             }
         };
-        let limit = EXCHANGE * machines.max(1);
         self.0.settle_within(limit, &format!("the exchange of the machines of `{name}`"), look).await
     }
 
@@ -314,7 +317,7 @@ impl Driver for InstanceGroupDriver {
             let gone = || Error::new(format!("aws: the template of the group `{name}` vanished while it was made"));
             template.ok_or_else(gone)?.launch_template_id
         };
-        let size = Self::size(request, &spec, &template, "1");
+        let size = Self::size(request, &spec, &template, "1", UNJUDGED);
         // It is whole from the moment in which it is made: what is missing are machines, and those come by themselves.
         tags.insert(READY.to_owned(), "yes".to_owned());
         tags.insert(DIGEST.to_owned(), digest(&spec)?);
@@ -357,13 +360,16 @@ impl Driver for InstanceGroupDriver {
         } else {
             group.launch_template.version.clone()
         };
-        let size = Self::size(request, &spec, &template, &version);
+        // A new machine counts when it answers, where it can: `deploy_policy` holds while machines are exchanged.
+        let keeps_check = self.0.keeps_check(&group, spec.health_check.as_ref()).await?;
+        let judge = if keeps_check { self.0.judge() } else { UNJUDGED };
+        let size = Self::size(request, &spec, &template, &version, judge);
         client.update_auto_scaling_group(name, size).await.map_err(wrong)?;
-        if spec.health_check.is_some() {
+        if spec.health_check.is_none() {
+            self.0.uncheck(name, &group.target_groups).await?;
+        } else if !keeps_check {
             let tags = Tags::from([(CHECKED.to_owned(), "no".to_owned())]);
             client.tag_auto_scaling_group(name, &tags).await.map_err(wrong)?;
-        } else if !group.target_groups.is_empty() {
-            self.0.uncheck(name, &group.target_groups).await?;
         }
         let object = self.settled(name, request.environment.as_str()).await?;
         if !changed {

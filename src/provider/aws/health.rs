@@ -29,6 +29,9 @@ pub(super) fn is_checked(resource: &Resource) -> bool {
         && resource.spec::<InstanceGroupSpec>().is_ok_and(|group| group.health_check.is_some())
 }
 
+/// What shows of a health check that no group of machines has passed since it was begun.
+const BEGUN: &str = "not passed yet";
+
 /// The name of the balancer and of the target group of a group.
 fn check_name(group: &str) -> String {
     format!("{group}-check")
@@ -78,31 +81,52 @@ fn states(all: &[TargetHealthDescription]) -> String {
 impl Account {
     /// What replaces a machine that runs and does not answer. Where playbooks configure machines the cloud cannot create one that
     /// works: it would replace them for ever, and all of them while something else fails. There `apply` configures it again.
-    fn judge(&self) -> &'static str {
+    pub(super) fn judge(&self) -> &'static str {
         if self.configured { "EC2" } else { "ELB" }
     }
 
-    /// Adds to groups what is known of their machines' health; only those with a health check are asked for.
+    /// Adds to groups what is known of their machines' health. What was begun of a health check shows too: it is paid for, and the
+    /// file may ask for none any more.
     pub(super) async fn with_health(&self, groups: &[AutoScalingGroup], objects: &mut [Object]) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let (balancers, target_groups) = tokio::try_join!(self.client.load_balancers(), self.client.target_groups())?;
         for object in objects.iter_mut().filter(|object| object.health != Health::Broken) {
             let Some(group) = groups.iter().find(|group| group.name == object.id) else { continue };
-            object.actual.insert("health_check".to_owned(), Value::Null);
-            let arns: Vec<&str> = group.target_groups.iter().map(String::as_str).collect();
-            if arns.is_empty() {
-                continue;
+            let name = check_name(&group.name);
+            let own = target_groups.iter().find(|one| one.target_group_name == name);
+            let is_begun = own.is_some() || balancers.iter().any(|one| one.load_balancer_name == name);
+            let mut seen = if is_begun { Value::from(BEGUN) } else { Value::Null };
+            if let Some(own) = own.filter(|own| group.target_groups.contains(&own.target_group_arn)) {
+                let targets = if_there(self.client.target_health(&own.target_group_arn).await)?.unwrap_or_default();
+                if object.health == Health::Ready && targets.iter().any(|one| one.target_health.state == "unhealthy") {
+                    object.health = Health::Unhealthy;
+                }
+                let judged = tag(&group.tags, CHECKED) == Some("yes") && group.health_check_type == self.judge();
+                if let Some(check) = shown(own, &group.health_check_grace_period).filter(|_| judged) {
+                    seen = serde_json::to_value(check)?;
+                }
             }
-            let found = self.client.target_groups_of(&arns).await?;
-            let Some(own) = found.iter().find(|one| one.target_group_name == check_name(&group.name)) else { continue };
-            let Some(targets) = if_there(self.client.target_health(&own.target_group_arn).await)? else { continue };
-            if object.health == Health::Ready && targets.iter().any(|one| one.target_health.state == "unhealthy") {
-                object.health = Health::Unhealthy;
-            }
-            let judged = tag(&group.tags, CHECKED) == Some("yes") && group.health_check_type == self.judge();
-            if let Some(check) = shown(own, &group.health_check_grace_period).filter(|_| judged) {
-                object.actual.insert("health_check".to_owned(), serde_json::to_value(check)?);
-            }
+            object.actual.insert("health_check".to_owned(), seen);
         }
         Ok(())
+    }
+
+    /// Whether the machines of a group go on to be judged while they are exchanged: by the check that the file asks for, which
+    /// they have passed, and where nothing has to be installed on new ones first.
+    pub(super) async fn keeps_check(&self, group: &AutoScalingGroup, check: Option<&HealthCheck>) -> Result<bool> {
+        let passed = tag(&group.tags, CHECKED) == Some("yes") && !group.target_groups.is_empty();
+        let Some(check) = check.filter(|_| passed && !self.configured) else { return Ok(false) };
+        let arns: Vec<&str> = group.target_groups.iter().map(String::as_str).collect();
+        let found = self.client.target_groups_of(&arns).await?;
+        let own = found.iter().find(|one| one.target_group_name == check_name(&group.name));
+        Ok(own.and_then(|own| shown(own, &group.health_check_grace_period)).as_ref() == Some(check))
+    }
+
+    /// How many seconds a new machine has until it counts as one that works: nothing asks those that playbooks configure.
+    pub(super) fn warmup(&self, check: Option<&HealthCheck>) -> u64 {
+        check.filter(|_| !self.configured).map_or(0, |check| check.patience)
     }
 
     /// Lets the machines of a group be asked, and waits until all of them answer.

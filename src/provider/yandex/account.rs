@@ -29,6 +29,8 @@ pub(super) struct Account {
     pub(super) client: Client,
     pub(super) folder: String,
     pub(super) settings: YandexSettings,
+    /// Whether playbooks install what new machines need to work.
+    pub(super) configured: bool,
     /// The machines of the folder, for all that wait for one.
     pub(super) machines: Shared<Instance>,
     /// Whose turn it is to change the bindings of the folder.

@@ -201,7 +201,7 @@ impl Driver for InstanceGroupDriver {
         let (client, id) = (&self.0.client, object.id.as_str());
         let present: Value = client.group_as_it_is(id).await?;
         let wanted = self.wanted(request, &spec, Some(&present)).await?;
-        // New machines have nothing installed: their group is not judged before they are configured.
+        // New machines may have nothing installed: their group is not judged before they are configured.
         let size = present.pointer("/scalePolicy/fixedScale/size").and_then(|size| size.as_str()?.parse().ok());
         // What was added to the metadata outside of infra goes again; what the service adds by itself was noted with the rest.
         let known = object.attribute(group_drift::METADATA);
@@ -210,9 +210,11 @@ impl Driver for InstanceGroupDriver {
             || wanted.template.differs()
             || size.unwrap_or(0) < spec.count
             || !is_as_wanted(&wanted.allocation, &present["allocationPolicy"]);
+        // Where nothing has to be installed on them first, the check decides when a new machine counts: `deploy_policy` holds.
+        let may_judge = !new_machines || !self.0.configured;
         let checks = spec.health_check.as_ref().map(health_checks);
         let keeps_checks =
-            checks.is_some_and(|checks| !new_machines && is_as_wanted(&checks, &present["healthChecksSpec"]));
+            checks.is_some_and(|checks| may_judge && is_as_wanted(&checks, &present["healthChecksSpec"]));
         let clears = !keeps_checks && !present["healthChecksSpec"].is_null();
         let same = !new_machines
             && is_as_wanted(&wanted.scale, &present["scalePolicy"])

@@ -1,5 +1,7 @@
 //! What was done to an instance group beside infra.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -14,15 +16,17 @@ use crate::{
     resource::{HealthCheck, InstanceGroupSpec, spec_fields},
 };
 
-/// The attribute of a group: a mark of the metadata that its machines get, which holds keys.
-pub(super) const METADATA: &str = "metadata";
+/// The attribute of a group: a mark of the metadata that its machines get, which holds keys. Marks of earlier versions, under
+/// `metadata`, depended on the order of the names in an answer.
+pub(super) const METADATA: &str = "metadata_mark";
 
 /// What the service shows, before it is compared with a specification.
 const SERVICE: &str = "service";
 
-/// A mark of metadata: whether it is other metadata is all that it says.
+/// A mark of metadata, whose names may come in any order: whether it is other metadata is all that it says.
 pub(super) fn mark(metadata: &Value) -> String {
-    identity::hex(&Sha256::digest(metadata.to_string())[..8])
+    let sorted: BTreeMap<&String, &Value> = metadata.as_object().into_iter().flatten().collect();
+    identity::hex(&Sha256::digest(json!(sorted).to_string())[..8])
 }
 
 /// Notes what a list shows of a group.
@@ -112,5 +116,20 @@ pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>
         if field != "count" && spec.get(&field).unwrap_or(&Value::Null) != &value {
             object.actual.insert(field, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::mark;
+
+    #[test]
+    fn the_order_of_names_is_no_difference() {
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let one = mark(&parsed(r#"{"user-data": "a", "ssh-keys": "b"}"#));
+        assert_eq!(one, mark(&parsed(r#"{"ssh-keys": "b", "user-data": "a"}"#)));
+        assert_ne!(one, mark(&json!({ "ssh-keys": "b", "user-data": "c" })));
     }
 }

@@ -88,7 +88,9 @@ impl Yandex {
             .map(|endpoint| if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") });
         let endpoints = settings.endpoints.clone().into_iter().collect();
         let client = Client::new(Settings { endpoint, endpoints }, credentials(environment)?)?;
-        let account = Account { client, folder, settings, machines: Shared::default(), bindings: Arc::default() };
+        let configured = !environment.playbooks.is_empty();
+        let account =
+            Account { client, folder, settings, configured, machines: Shared::default(), bindings: Arc::default() };
         Ok(Self {
             drivers: vec![
                 (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
