@@ -473,7 +473,9 @@ async fn ownership_removals_and_their_proof_look_at_the_project() {
 #[tokio::test]
 async fn ownership_a_copy_of_labels_is_no_twin() {
     let folder = tempfile::tempdir().unwrap();
-    let file = format!("{FILE}instances: {{db: {{resources: {{memory: 1, secondary_disk_size: 5}}}}}}\n");
+    let file = format!(
+        "{FILE}instances: {{db: {{network: {{subnet: a}}, resources: {{memory: 1, secondary_disk_size: 5}}}}}}\n"
+    );
     let (environment, cloud) = (environment(folder.path(), &file), Fake::default());
     command(folder.path(), &environment, &cloud, false).await.unwrap();
     let known: Vec<String> = cloud.objects().into_iter().map(|object| object.id).collect();

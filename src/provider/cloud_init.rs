@@ -135,7 +135,7 @@ mod tests {
     fn cloud_init_itself_never_formats_a_disk() {
         let device = "/dev/disk/by-id/virtio-data0".to_owned();
         let text = user_data(&spec(json!({ "compose": "services: {}\n" })), &boot(), std::slice::from_ref(&device));
-        assert!(!formats(&text) && !text.contains("\"mounts\""), "{text}");
+        assert!(!text.contains("fs_setup") && !text.contains("\"mounts\""), "{text}");
         assert!(text.contains("\n/dev/disk/by-id/virtio-data0 /mnt/db-data\n"), "{text}");
         // What the Compose file writes belongs on the disk.
         assert!(text.find("infra-disks") < text.find("enable --now docker"), "{text}");

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Mounts the machine's further disks, each as soon as it is attached; a blank disk gets a file system. cloud-init may run this again
-# on a disk that is in use or was kept: `fs_setup` of cloud-init would format it, this does not.
+# on a disk that is in use or was kept: cloud-init's own module for that would format it, this does not.
 cat >/usr/local/sbin/infra-disks <<'END-OF-SCRIPT'
 #!/bin/sh
 @IS_BLANK@

@@ -361,7 +361,8 @@ impl Driver for InstanceGroupDriver {
             group.launch_template.version.clone()
         };
         // A new machine counts when it answers, where it can: `deploy_policy` holds while machines are exchanged.
-        let keeps_check = self.0.keeps_check(&group, spec.health_check.as_ref()).await?;
+        let passes = object.health == Health::Ready;
+        let keeps_check = passes && self.0.keeps_check(&group, spec.health_check.as_ref()).await?;
         let judge = if keeps_check { self.0.judge() } else { UNJUDGED };
         let size = Self::size(request, &spec, &template, &version, judge);
         client.update_auto_scaling_group(name, size).await.map_err(wrong)?;

@@ -210,8 +210,9 @@ impl Driver for InstanceGroupDriver {
             || wanted.template.differs()
             || size.unwrap_or(0) < spec.count
             || !is_as_wanted(&wanted.allocation, &present["allocationPolicy"]);
-        // Where nothing has to be installed on them first, the check decides when a new machine counts: `deploy_policy` holds.
-        let may_judge = !new_machines || !self.0.configured;
+        // Where nothing has to be installed on them first, the check that the others pass decides when a new machine counts:
+        // `deploy_policy` holds. A group that does not pass it would wait for ever.
+        let may_judge = !new_machines || !self.0.configured && object.health == Health::Ready;
         let checks = spec.health_check.as_ref().map(health_checks);
         let keeps_checks =
             checks.is_some_and(|checks| may_judge && is_as_wanted(&checks, &present["healthChecksSpec"]));
