@@ -144,6 +144,7 @@ async fn aws_a_group_whose_machines_do_not_answer_is_shown_and_judged_again() {
     assert_eq!(planned(project, &moto, &file).await, Vec::<String>::new());
     moto.unhealthy(false);
     // A machine that playbooks configure is not replaced by an empty one.
+    std::fs::write(project.join("dev/site.yml"), "- hosts: all\n  tasks: []\n").unwrap();
     let configured = format!("{file}playbooks: [site.yml]\n");
     assert_eq!(planned(project, &moto, &configured).await, ["~ instance_group.app"]);
     apply(project, &moto, &configured).await;
@@ -197,6 +198,7 @@ async fn aws_a_rollout_waits_for_the_check_unless_playbooks_configure_the_machin
     let rollout = std::mem::take(&mut *sent.lock().unwrap());
     assert!(rollout.contains("Preferences.InstanceWarmup=300"), "{rollout}");
     assert!(rollout.contains("HealthCheckType=ELB") && !rollout.contains("HealthCheckType=EC2"), "{rollout}");
+    std::fs::write(project.join("dev/site.yml"), "- hosts: all\n  tasks: []\n").unwrap();
     let configured = format!("{}playbooks: [site.yml]\n", GROUP.replace("memory: 2", "memory: 8"));
     apply(project, &moto, &configured).await;
     let rollout = std::mem::take(&mut *sent.lock().unwrap());

@@ -476,7 +476,7 @@ async fn ownership_a_copy_of_labels_is_no_twin() {
     let file = format!(
         "{FILE}instances: {{db: {{network: {{subnet: a}}, resources: {{memory: 1, secondary_disk_size: 5}}}}}}\n"
     );
-    let (environment, cloud) = (environment(folder.path(), &file), Fake::default());
+    let (environment, cloud) = (environment(folder.path(), &file), Arc::new(Fake::default()));
     command(folder.path(), &environment, &cloud, false).await.unwrap();
     let known: Vec<String> = cloud.objects().into_iter().map(|object| object.id).collect();
     // The creation of `subnet.b` and of the disk was interrupted, and both were created after all; beside them a service has

@@ -150,6 +150,7 @@ async fn yandex_a_rollout_waits_for_the_check_unless_playbooks_configure_the_mac
         changes.map(|call| call.body.get("healthChecksSpec").cloned().unwrap_or_else(|| "as it is".into())).collect()
     };
     assert_eq!(rollout(&JUDGED.replace("memory: 2", "memory: 4")).await, ["as it is"]);
+    std::fs::write(project.join("dev/site.yml"), "- hosts: all\n  tasks: []\n").unwrap();
     let configured = format!("{}playbooks: [site.yml]\n", JUDGED.replace("memory: 2", "memory: 8"));
     let sent = rollout(&configured).await;
     assert!(sent.len() == 2 && sent[0].is_null() && sent[1].is_object(), "{sent:?}");
