@@ -37,14 +37,14 @@ fn many(machines: usize, endpoint: &str, key: &str) -> String {
     text
 }
 
-/// Forty machines, their network and a balancer, with operations of one second, and of two for machines. The critical path: the
+/// Forty machines, their network and a balancer, with operations of 1.1 s, and of 2.2 s for machines. The critical path: the
 /// network and its rules, the routes, the subnet; the machines, fifteen at a time. The two that are balanced come first, and their
 /// targets and the balancer meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a figure"]
 async fn figures_forty_machines() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
-    let operation = Duration::from_secs(1);
+    let operation = Duration::from_millis(1100);
     cloud.answers_in_its_own_time(operation);
     let begun = Instant::now();
     apply(folder.path(), &cloud, &many(40, "ENDPOINT", "KEY")).await;

@@ -14,8 +14,10 @@ use super::{
 };
 use crate::{cloud::retry::retry_after, error::Error, event, identity};
 
-/// How often an operation is asked for, unless the server says otherwise.
+/// How often a long operation is asked for, unless the server says otherwise.
 const POLL: Duration = Duration::from_secs(1);
+/// How soon a new operation is asked for again: most end quickly.
+const FIRST_POLL: Duration = Duration::from_millis(250);
 /// An operation is not asked for more often than this, whatever the server says.
 const LEAST_POLL: Duration = Duration::from_millis(50);
 /// How often the id of a fresh operation may be unknown: the services agree with each other after a while.
@@ -93,7 +95,8 @@ impl Client {
     /// Asks for an operation until it has ended.
     pub(super) async fn poll(&self, id: &str, deadline: Duration) -> Result<Operation> {
         let base = self.base(Service::Operation).await?;
-        let end = Instant::now() + deadline;
+        let begun = Instant::now();
+        let end = begun + deadline;
         let mut unknown = 0;
         event::waits_for(|| format!("the operation {id}"));
         loop {
@@ -107,12 +110,12 @@ impl Client {
                 body: None,
                 key: None,
             };
-            let mut pause = POLL;
+            let mut pause = pause(begun.elapsed());
             match self.attempt(&base, &request, &token).await {
                 Ok(response) if response.status().is_success() => {
                     let hint = response.headers().get("x-operation-poll-interval");
                     let hint = hint.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-                    pause = hint.map_or(POLL, Duration::from_secs).max(LEAST_POLL);
+                    pause = hint.map_or(pause, Duration::from_secs).max(LEAST_POLL);
                     // An operation may have failed and still be rolling back: it has ended when it says so.
                     match response.json::<Operation>().await {
                         Ok(operation) if operation.done => return Ok(operation),
@@ -130,10 +133,10 @@ impl Client {
                         _ if !refusal.is_transient() => return Err(YandexError::Refused(refusal)),
                         _ => {}
                     }
-                    pause = asked.map_or(pause, |asked| asked.max(pause));
+                    pause = asked.map_or(POLL, |asked| asked.max(POLL));
                 }
                 // A broken connection says nothing about the operation.
-                Err(_) => {}
+                Err(_) => pause = POLL,
             }
             if Instant::now() + pause > end {
                 let late = Error::new(format!("yandex: the operation {id} has not ended within {deadline:?}"));
@@ -143,6 +146,12 @@ impl Client {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// How long to wait before an operation that has gone on for this long is asked for again: an eighth of that, so that its end is
+/// noticed soon for what it took.
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / 8).clamp(FIRST_POLL, POLL)
 }
 
 /// The key of a call: a UUID that is made of the call itself, of the intent that it is a part of, and of the operation of the
@@ -163,7 +172,21 @@ fn key(call: &str, request: &Request, token: &str, after: &str) -> String {
 mod tests {
     use reqwest::Method;
 
-    use super::{Request, Service, key};
+    use std::time::Duration;
+
+    use super::{FIRST_POLL, Request, Service, key, pause};
+
+    #[test]
+    fn the_end_of_an_operation_is_noticed_soon_for_what_it_took() {
+        let (mut asked, mut at) = (0, Duration::ZERO);
+        while at < Duration::from_mins(1) {
+            let next = at + pause(at);
+            assert!(next - at <= (at / 8).max(FIRST_POLL), "{at:?}");
+            (asked, at) = (asked + 1, next);
+        }
+        // Once a second would be 60 times.
+        assert!(asked <= 75, "{asked}");
+    }
 
     #[test]
     fn keys_are_uuids_and_differ_by_call_object_intent_and_failure() {
