@@ -215,13 +215,13 @@ async fn aws_zones_and_checks_of_a_group_that_cannot_be_are_mistakes() {
             "allocation_policy: [eu-central-1a, eu-central-1b]",
             "allocation_policy: [eu-central-1a, eu-central-1c]",
         )
-        .replace("patience: 5m", "interval: 4s, timeout: 4s");
+        .replace("patience: 5m", "interval: 4s, timeout: 1s");
     let (environment, provider) = load(folder.path(), &moto, &file);
     let found: Vec<String> = provider.check(&environment).iter().map(ToString::to_string).collect();
     for (place, message) in [
         ("config.yaml:10:40", "the group `app` has machines in zone `eu-central-1c`, and no subnet is there"),
-        ("config.yaml:11:5", "`interval` is 4 seconds, and is from 5 to 300 here"),
-        ("config.yaml:11:5", "`timeout` is not shorter than `interval`"),
+        ("config.yaml:11:45", "`interval` is 4 seconds, and is from 5 to 300 here"),
+        ("config.yaml:11:59", "`timeout` is 1 seconds, and is from 2 to 120 here"),
     ] {
         assert!(found.iter().any(|one| one.contains(place) && one.contains(message)), "{place} {message}: {found:#?}");
     }

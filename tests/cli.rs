@@ -258,7 +258,7 @@ fn what_a_cloud_does_not_sell_is_told_at_its_place() {
     sandbox
         .write("envs/dev/config.yaml", "provider: aws\naws: {region: x}\ninstances: {a: {resources: {cores: 500}}}\n");
     let printed = sandbox.run(&["validate", "dev"], 2);
-    assert!(printed.err.contains("config.yaml:3:13: error: no class of machines has 500 cores"), "{}", printed.err);
+    assert!(printed.err.contains("config.yaml:3:17: error: no class of machines has 500 cores"), "{}", printed.err);
 }
 
 /// Answers every request with this text, and notes its first line.

@@ -1,6 +1,6 @@
 //! What `infra validate`, `apply` and `run` find in playbooks before any host is touched.
 
-use crate::support::{Printed, Sandbox};
+use crate::support::{Printed, Sandbox, repository};
 
 const FILE: &str = "instances: {web-1: {ansible_groups: [web]}}\nplaybooks: [site.yml]\n";
 
@@ -399,4 +399,65 @@ fn nothing_that_others_say_is_a_command_of_a_workflow() {
     assert!(commands[0].starts_with("::error file=envs/dev/site.yml,line=1,col="), "{commands:?}");
     assert!(commands[1].starts_with("::warning file=envs/dev/site.yml,line=1,col="), "{commands:?}");
     assert!(printed.err.contains("\\u003a:add-mask::e\n#\\u0023[add-mask]e"), "{}", printed.err);
+}
+
+/// The mistakes and warnings of an environment file, each with its place and its hint, in the order of the lines.
+fn mistakes(text: &str) -> Vec<String> {
+    let playbook = "- hosts: localhost\n  tasks: []\n";
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", text).file("envs/dev/packages.yml", playbook);
+    let output = sandbox.command(&["validate", "dev"]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for line in printed.lines() {
+        if let Some((_, said)) =
+            line.split_once("config.yaml:").filter(|_| line.contains(": error: ") || line.contains(": warning: "))
+        {
+            let number = said.split(':').next().unwrap().parse().unwrap();
+            found.push((number, said.to_owned()));
+        } else if let (Some(hint), Some((_, said))) = (line.strip_prefix("  = hint: "), found.last_mut()) {
+            *said += &format!(" ({hint})");
+        }
+    }
+    found.sort();
+    found.into_iter().map(|(_, said)| said).collect()
+}
+
+#[test]
+fn mistakes_of_the_command_line_are_shown_in_the_argument() {
+    let sandbox = Sandbox::new().file("envs/dev/config.yaml", "provider: docker\npostgres:\n  main: {version: 15}\n");
+    let said = |set: &str| sandbox.run(&["validate", "dev", "--set", set], 2).err;
+    let cores = said("instances.app.resources.cores=lots");
+    assert!(
+        cores.contains("--set instances.app.resources.cores:1:31: error: `cores` must be a whole number"),
+        "{cores}"
+    );
+    assert!(
+        cores.contains(" 1 | instances.app.resources.cores=lots\n   |                               ^^^^"),
+        "{cores}"
+    );
+    let version = said("postgres.main.version=13");
+    assert!(version.contains("--set postgres.main.version:1:23: error: `debian-12` has packages"), "{version}");
+    let users = said("postgres.main.users={postgres: }");
+    assert!(users.contains("--set postgres.main.users:1:22: error: the login `postgres`"), "{users}");
+    let settings = said("postgres.main.settings.shared_bufers=1GB");
+    assert!(settings.contains("--set postgres.main.settings.shared_bufers:1:1: error: PostgreSQL 15"), "{settings}");
+}
+
+/// Each file of `tests/golden/validate` ends with what is said of it; `UPDATE=1` writes that anew.
+#[test]
+fn validate_finds_what_is_wrong_with_environment_files() {
+    let folder = repository().join("tests/golden/validate");
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (asked, expected): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| !line.starts_with("#> "));
+        let asked = asked.join("\n") + "\n";
+        let found: Vec<String> = mistakes(&asked).into_iter().map(|said| format!("#> {said}")).collect();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, format!("{asked}{}\n", found.join("\n"))).unwrap();
+        } else {
+            assert_eq!(found, expected, "{}", file.display());
+        }
+    }
 }

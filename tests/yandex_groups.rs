@@ -26,7 +26,7 @@ instance_groups:
     resources: {memory: 2}
     service_account: robots
     allocation_policy: [ru-central1-a, ru-central1-b]
-    health_check: {port: 8080, path: /ping, interval: 1s, patience: 1s}
+    health_check: {port: 8080, path: /ping, interval: 2s, timeout: 1s, patience: 1s}
 ";
 
 #[tokio::test(flavor = "multi_thread")]

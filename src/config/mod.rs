@@ -4,6 +4,7 @@
 mod check;
 mod file;
 mod places;
+mod postgresql;
 mod readable;
 mod resolve;
 mod state;
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     file::{AwsSettings, DockerSettings, Managed, ProviderName, SecretSource, YandexSettings},
+    postgresql::{Feature, Unknown},
     state::{PostgresSettings, S3Settings, StateSettings},
     units::Cidr,
 };
@@ -111,9 +113,13 @@ impl Environment {
     /// The way in: the first public machine of the group `bastion`, or the first public machine.
     #[must_use]
     pub fn bastion(&self) -> Option<&Name> {
-        let public = || self.hosts.iter().filter(|(_, host)| host.public);
-        let named = public().find(|(_, host)| host.groups.iter().any(|group| group == "bastion"));
-        named.or_else(|| public().next()).map(|(name, _)| name)
+        bastion_of(&self.hosts, |_, host| host.public)
+    }
+
+    /// The way in if these machines had a public address, and no others.
+    #[must_use]
+    pub fn bastion_among(&self, is_public: impl Fn(&Name) -> bool) -> Option<&Name> {
+        bastion_of(&self.hosts, |name, _| is_public(name))
     }
 
     /// Where its port 22 may be reached from; nothing when there is no way in.
@@ -123,6 +129,13 @@ impl Environment {
         ranges.sort();
         if self.bastion().is_some() { ranges } else { Vec::new() }
     }
+}
+
+/// The first public machine of the group `bastion`, or the first public machine.
+fn bastion_of(hosts: &IndexMap<Name, Host>, is_public: impl Fn(&Name, &Host) -> bool) -> Option<&Name> {
+    let public = || hosts.iter().filter(|(name, host)| is_public(name, host));
+    let named = public().find(|(_, host)| host.groups.iter().any(|group| group == "bastion"));
+    named.or_else(|| public().next()).map(|(name, _)| name)
 }
 
 /// A machine, as playbooks see it.
@@ -603,13 +616,15 @@ fn set(root: &mut Node, overlay: &str) -> Result<()> {
     if path.is_empty() || path.split('.').any(str::is_empty) {
         return Err(wrong());
     }
-    // The overlay is a text of its own, so that a mistake in it is shown where it stands on the command line.
-    let source = Source::new("--set", format!("{path}: {value}"));
-    let (mut tree, _) = yaml::parse(&source)?;
+    let name = format!("--set {path}");
+    let (mut tree, _) = yaml::parse(&Source::new(&name, format!("{path}: {value}")))?;
+    // A mistake in it is shown in the argument, as the command line has it.
+    tree.relocate(&Source::new(&name, overlay), path.chars().count() + 1);
     let Content::Mapping(entries) = &mut tree.content else { return Err(wrong()) };
     let (key, value) = entries.pop().ok_or_else(wrong)?;
     let mut node = root;
-    for part in path.split('.') {
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
         if !matches!(node.content, Content::Mapping(_)) {
             node.content = Content::Mapping(Vec::new());
         }
@@ -619,7 +634,11 @@ fn set(root: &mut Node, overlay: &str) -> Result<()> {
             let key = Key { name: part.to_owned(), mark: key.mark.clone() };
             entries.push((key, Node { content: Content::Null, mark: value.mark.clone() }));
         }
-        node = &mut entries[at].1;
+        let (there, inner) = &mut entries[at];
+        if parts.peek().is_none() {
+            there.mark = key.mark.clone();
+        }
+        node = inner;
     }
     *node = value;
     Ok(())

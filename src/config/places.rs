@@ -31,7 +31,28 @@ fn values(node: &Node, value: &str) -> Vec<Location> {
     own.into_iter().chain(keys).chain(below.flat_map(|inner| values(inner, value))).collect()
 }
 
+/// The place of the deepest key on a path that a tree has.
+pub(super) fn key<'a>(root: &'a Node, path: &[&str]) -> &'a Mark {
+    let (mut mark, mut node) = (&root.mark, root);
+    for part in path {
+        let named = node.entries().into_iter().flatten().find(|(key, _)| key.name == *part);
+        let item = || node.items().into_iter().flatten().find(|item| item.as_str() == Some(part));
+        match (named, item()) {
+            (Some((key, value)), _) => (mark, node) = (&key.mark, value),
+            (None, Some(item)) => (mark, node) = (&item.mark, item),
+            (None, None) => break,
+        }
+    }
+    mark
+}
+
 impl Environment {
+    /// The place of the deepest key on a path that the file has, as `postgres`, `main`, `settings`, `work_mem`.
+    #[must_use]
+    pub fn place_of(&self, path: &[&str]) -> Location {
+        key(&self.text, path).location()
+    }
+
     /// The places of a value that the sections which begin at `origins` ask for. Without it they are those of the provider's
     /// settings, which hold for all sections, or the sections themselves.
     #[must_use]

@@ -6,34 +6,54 @@
 use serde_json::Value;
 
 use crate::{
-    config::Environment,
+    config::{Environment, Feature},
     error::{Diagnostic, Location},
     resource::{PostgresSpec, Resource},
 };
 
-/// Where the file asks for a service.
-pub(super) fn place(environment: &Environment, one: &Resource) -> Option<Location> {
-    environment.postgres.get(&one.address.name).map(|service| service.mark.location())
+/// Where the file says something of a service: the deepest key of a path in its section.
+pub(super) fn place(environment: &Environment, one: &Resource, path: &[&str]) -> Location {
+    let section = ["postgres", one.address.name.as_str()];
+    environment.place_of(&section.into_iter().chain(path.iter().copied()).collect::<Vec<_>>())
 }
 
 /// How a service that a cloud has completed differs from what the file asks for.
-pub(super) fn adjusted(place: Option<&Location>, asked: &PostgresSpec, completed: &PostgresSpec) -> Vec<Diagnostic> {
+pub(super) fn adjusted(
+    environment: &Environment, one: &Resource, asked: &PostgresSpec, completed: &PostgresSpec,
+) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     if completed.class.is_none() {
         let message = format!("no class of hosts has {} cores and {} MB", asked.cores, asked.memory_mb);
-        found.push(Diagnostic::error(place.cloned(), message).hint("take fewer cores or less memory"));
+        let place = place(environment, one, &["resources"]);
+        found.push(Diagnostic::error(place, message).hint("take fewer cores or less memory"));
     }
     if completed.disk_gb != asked.disk_gb {
         let message = format!("a managed database has at least {} GB here", completed.disk_gb);
-        found.push(Diagnostic::warning(place.cloned(), message));
+        // A second disk is where the data is, if the file asks for one.
+        let sizes = ["secondary_disk_size", "disk_size"].map(|key| place(environment, one, &["resources", key]));
+        let [second, first] = sizes;
+        let place = if second == place(environment, one, &["resources"]) { first } else { second };
+        found.push(Diagnostic::warning(place, message));
     }
     if let (Some(asked), Some(kept)) = (&asked.backup, &completed.backup)
         && asked.keep_days != kept.keep_days
     {
         let message = format!("backups are kept for {} days here", kept.keep_days);
-        found.push(Diagnostic::warning(place.cloned(), message));
+        found.push(Diagnostic::warning(place(environment, one, &["backup", "keep"]), message));
     }
     found
+}
+
+/// Settings that neither the version of PostgreSQL nor the service has; `also` are those that the service has beside PostgreSQL's.
+pub(super) fn unknown_settings(
+    environment: &Environment, one: &Resource, spec: &PostgresSpec, also: &[&'static str],
+) -> Vec<Diagnostic> {
+    let unknown = |name: &String| {
+        let unknown = Feature::Setting.unknown(name, spec.version, also)?;
+        let place = place(environment, one, &["settings", name]);
+        Some(Diagnostic { hint: unknown.hint, ..Diagnostic::error(place, unknown.message) })
+    };
+    spec.settings.keys().filter_map(unknown).collect()
 }
 
 /// What a setting without a unit is counted in.

@@ -268,9 +268,10 @@ pub trait Driver: Send + Sync {
 /// Mistakes of groups whose machines ask for second disks: in a cloud they come and go, and such a disk would outlive them.
 fn second_disks(environment: &Environment) -> Vec<Diagnostic> {
     let with_disks = environment.groups.iter().filter(|(_, group)| !group.machine.disks.is_empty());
-    let mistake = |(name, group): (&Name, &Group)| {
+    let mistake = |(name, _): (&Name, &Group)| {
         let message = format!("the machines of the group `{name}` come and go in a cloud, and have no second disks");
-        Diagnostic::error(group.mark.location(), message).hint("make the first disk larger, or name single instances")
+        let place = environment.place_of(&["instance_groups", name.as_str(), "resources", "secondary_disk_size"]);
+        Diagnostic::error(place, message).hint("make the first disk larger, or name single instances")
     };
     with_disks.map(mistake).collect()
 }

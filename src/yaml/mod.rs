@@ -148,6 +148,25 @@ pub struct Key {
 }
 
 impl Node {
+    /// Says that the tree was read from another text, in which the first line has one character less after a column.
+    pub fn relocate(&mut self, source: &Arc<Source>, after: usize) {
+        let moved = |mark: &mut Mark| {
+            mark.column -= usize::from(mark.line == 1 && mark.column > after);
+            mark.source = Arc::clone(source);
+        };
+        moved(&mut self.mark);
+        match &mut self.content {
+            Content::Sequence(items) => items.iter_mut().for_each(|item| item.relocate(source, after)),
+            Content::Mapping(entries) => {
+                for (key, value) in entries {
+                    moved(&mut key.mark);
+                    value.relocate(source, after);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The tree without places.
     #[must_use]
     pub fn to_value(&self) -> Value {

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Resolver, group_name};
 use crate::{
     config::{
-        Group, Host, ProviderName,
-        file::{File, InstanceGroup, Metadata, Nic, Resources},
+        Host, ProviderName,
+        file::{File, Metadata, Nic, Resources},
         units::Cidr,
     },
     error::Diagnostic,
     name::Name,
-    resource::{Address, DiskSpec, HealthCheck, KindName, SubnetSpec, VmSpec},
+    resource::{Address, DiskSpec, KindName, SubnetSpec, VmSpec},
 };
 
 /// The login of a machine whose section names none.
@@ -119,35 +119,9 @@ impl Resolver<'_> {
                     balanced: false,
                 });
             }
+            self.check_group(name, group);
             self.group(name, group);
         }
-    }
-
-    /// The group as a whole, for providers that have such things: its first machine tells what each of them is.
-    fn group(&mut self, name: &Name, group: &InstanceGroup) {
-        let members: Vec<Name> =
-            (1..=group.node_count).filter_map(|number| format!("{name}-{number}").parse().ok()).collect();
-        let first = members.first().map(Address::vm);
-        let resource = self.resources.iter().find(|resource| Some(&resource.address) == first.as_ref());
-        let Some(machine) = resource.and_then(|resource| resource.spec().ok()) else { return };
-        let group = Group {
-            members,
-            machine,
-            zones: group.allocation_policy.clone(),
-            max_unavailable: group.deploy_policy.max_unavailable,
-            max_expansion: group.deploy_policy.max_expansion,
-            service_account: group.service_account.clone(),
-            health_check: group.health_check.as_ref().map(|check| HealthCheck {
-                port: check.port,
-                path: check.path.clone(),
-                interval: check.interval.0.as_secs(),
-                timeout: check.timeout.0.as_secs(),
-                failures: check.failures,
-                patience: check.patience.0.as_secs(),
-            }),
-            mark: self.mark(&["instance_groups", name.as_str()]),
-        };
-        self.groups.insert(name.clone(), group);
     }
 
     pub(super) fn numbered(&mut self, name: &Name, number: u32, section: &[&str]) -> Option<Name> {

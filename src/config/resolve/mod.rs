@@ -2,6 +2,7 @@
 //! resources and hosts.
 
 mod dns;
+mod groups;
 mod machines;
 mod nginx;
 mod postgres;
@@ -60,6 +61,7 @@ pub(super) fn resolve(
     let nginx = resolver.nginx(&file);
     resolver.references(&file, &nginx);
     let dns = resolver.dns(&file);
+    resolver.bastion();
     let cloud_only = resolver.cloud_only(&file);
     if file.network.ssh_from.as_ref().is_some_and(Vec::is_empty) {
         let hint =
@@ -200,6 +202,11 @@ impl Resolver<'_> {
     /// The place of the deepest node on a path that the file has.
     fn mark(&self, path: &[&str]) -> Mark {
         mark_of(self.root, path)
+    }
+
+    /// The place of the deepest key on a path that the file has.
+    fn key(&self, path: &[&str]) -> Mark {
+        super::places::key(self.root, path).clone()
     }
 
     fn mistake(&mut self, path: &[&str], message: impl Into<String>) -> &mut Diagnostic {

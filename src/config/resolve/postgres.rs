@@ -9,9 +9,10 @@ use super::{
 };
 use crate::{
     config::{
-        BackupPolicy, Database, Managed, PostgresService,
+        BackupPolicy, Database, Feature, Managed, PostgresService,
         file::{File, Metadata, Postgres, PostgresUser},
     },
+    error::{Diagnostic, Severity},
     name::Name,
     resource::{Address, BackupSpec, DatabaseSpec, KindName, PostgresSpec, databases_of},
 };
@@ -28,6 +29,14 @@ const PACKAGED: &[(&str, u32)] = &[
     ("ubuntu-22.04", 14),
     ("ubuntu-2404", 16),
     ("ubuntu-24.04", 16),
+];
+
+/// Logins that the server has of its own, or that the role `postgresql` creates, and why they cannot be asked for.
+const OWN_LOGINS: &[(&str, &str)] = &[
+    ("none", "PostgreSQL keeps the name for itself"),
+    ("postgres", "it is the administrator's, with which infra sets up the server"),
+    ("prometheus", "it is the login of the metrics exporter"),
+    ("public", "PostgreSQL keeps the name for itself"),
 ];
 
 /// Settings that decide where the server is found and where its files are: they are set by the role `postgresql`.
@@ -55,9 +64,11 @@ impl Resolver<'_> {
                 continue;
             };
             // A playbook of the user's before it may bring packages from elsewhere.
-            if file.playbooks.first().is_none_or(|first| first == "site.yml") {
+            let is_packaged = file.playbooks.first().is_none_or(|first| first == "site.yml");
+            if is_packaged {
                 self.postgres_version(name, service);
             }
+            self.postgres_features(name, service, is_packaged);
             let mut groups = vec!["postgres".to_owned(), format!("postgres_{}", group_name(name))];
             groups.extend(service.ansible_groups.iter().cloned());
             self.machine(Machine {
@@ -120,6 +131,42 @@ impl Resolver<'_> {
             for extension in &settings.extensions {
                 let at = [base[0], base[1], "databases", database, "extensions", extension];
                 self.identifier(&at, "extension", extension);
+            }
+        }
+    }
+
+    /// What a server of one's own does not have: settings, extensions and logins. Where a playbook brings other packages than the
+    /// distribution's, they may have more.
+    fn postgres_features(&mut self, name: &Name, service: &Postgres, is_packaged: bool) {
+        let base = ["postgres", name.as_str()];
+        let extensions = service.databases.iter().flat_map(|(database, settings)| {
+            let at = |extension: &String| {
+                vec!["databases".to_owned(), database.clone(), "extensions".to_owned(), extension.clone()]
+            };
+            settings.extensions.iter().map(move |extension| (Feature::Extension, at(extension)))
+        });
+        let settings =
+            service.settings.keys().map(|name| (Feature::Setting, vec!["settings".to_owned(), name.clone()]));
+        for (feature, path) in settings.chain(extensions) {
+            let Some(unknown) = path.last().and_then(|name| feature.unknown(name, service.version, &[])) else {
+                continue;
+            };
+            let path: Vec<&str> = base.into_iter().chain(path.iter().map(String::as_str)).collect();
+            let package = "an extension of another package is installed by a playbook of yours before `site.yml`";
+            let is_elsewhere = feature == Feature::Extension && is_packaged;
+            let hint = unknown.hint.or_else(|| is_elsewhere.then(|| package.to_owned()));
+            let severity = if is_packaged { Severity::Error } else { Severity::Warning };
+            let place = self.key(&path).location();
+            self.found.push(Diagnostic { severity, hint, ..Diagnostic::error(place, unknown.message) });
+        }
+        for login in service.users.keys() {
+            let own = OWN_LOGINS.iter().find(|(own, _)| own == login).map(|(_, why)| *why);
+            let why =
+                own.or_else(|| login.starts_with("pg_").then_some("PostgreSQL keeps names with `pg_` for itself"));
+            if let Some(why) = why {
+                let place = self.key(&[base[0], base[1], "users", login]).location();
+                self.found
+                    .push(Diagnostic::error(place, format!("the login `{login}`: {why}")).hint("choose another name"));
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Cidr, Environment, Group},
-    error::{Diagnostic, did_you_mean},
+    error::{Diagnostic, Location, did_you_mean},
     name::Name,
     provider::{asked, managed_postgres, second_disks},
     resource::{KindName, PostgresSpec, Resource, SubnetSpec, VmSpec},
@@ -28,7 +28,7 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
             && class(&spec).is_none()
         {
             let message = format!("no class of machines has {} cores and {} MB", spec.cores, spec.memory_mb);
-            let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
+            let place = asked_at(environment, one, spec.class.as_deref().unwrap_or("resources"));
             found.push(Diagnostic::error(place, message).hint("take fewer cores or less memory"));
         }
     }
@@ -41,14 +41,15 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
     }
     found.extend(second_disks(environment));
     for (name, address) in environment.nginx.iter().filter_map(|(name, front)| Some((name, front.address.as_ref()?))) {
-        let place = environment.hosts.get(&environment.nginx[name].nodes[0]).map(|host| host.mark.location());
+        let place = environment.place_of(&["nginx", name.as_str(), "network", "address"]);
         let message = format!("the balancer of the front `{name}` cannot have the reserved address `{address}` here");
         let hint = "let a `CNAME` record lead to its name, which stays the same: `infra output ENV` shows it";
         found.push(Diagnostic::error(place, message).hint(hint));
     }
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::REGISTRY) {
-        let message = format!("`{}` at {}: provider `aws` makes no registries", one.address, one.origin);
-        found.push(Diagnostic::error(None, message).hint("make one by hand, or take `provider: yandex`"));
+        let message = format!("`{}`: provider `aws` makes no registries", one.address);
+        let place = environment.place_of(&["registries", one.address.name.as_str()]);
+        found.push(Diagnostic::error(place, message).hint("make one by hand, or take `provider: yandex`"));
     }
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
         if let Ok(spec) = one.spec::<PostgresSpec>() {
@@ -56,6 +57,11 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
         }
     }
     found
+}
+
+/// Where the file asks for something of a resource, by its key or its value.
+fn asked_at(environment: &Environment, one: &Resource, what: &str) -> Option<Location> {
+    environment.places_of(&[one.origin.clone()].into(), what).into_iter().next()
 }
 
 /// Image families that no vendor publishes and for which the file names no image; the members of a group have one place.
@@ -66,7 +72,7 @@ fn unknown_images(environment: &Environment) -> Vec<Diagnostic> {
         if environment.aws.images.contains_key(&family) || compute::parameter(&family).is_some() {
             continue;
         }
-        let place = environment.hosts.get(&one.address.name).map(|host| host.mark.location());
+        let place = asked_at(environment, one, &family);
         let mistake = Diagnostic::error(place, format!("provider `aws` knows no image of the family `{family}`"))
             .hint(compute::name_the_image(&family));
         if !found.contains(&mistake) {
@@ -112,32 +118,32 @@ fn check_ranges(environment: &Environment, usual_zone: &str) -> Vec<Diagnostic> 
 
 /// What of a managed database this cloud does otherwise than the file asks.
 fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
-    let place = managed_postgres::place(environment, one);
+    let at = |path: &[&str]| managed_postgres::place(environment, one, path);
     let mut completed = spec.clone();
     postgres::complete(&mut completed);
-    found.extend(managed_postgres::adjusted(place.as_ref(), spec, &completed));
+    found.extend(managed_postgres::adjusted(environment, one, spec, &completed));
     // The service's API makes one login and one database; all else is SQL.
     let extensions = spec.databases.values().any(|database| !database.extensions.is_empty());
     if spec.users.len() != 1 || spec.databases.len() > 1 || extensions {
         let message = "a managed database has one login here, at most one database, and no extensions from the start";
         found.push(
-            Diagnostic::error(place.clone(), message).hint(
+            Diagnostic::error(at(&[]), message).hint(
                 "`managed: false` runs it on a machine; or make the rest with `community.postgresql` in a playbook",
             ),
         );
     }
-    let logins = spec.users.keys().map(|name| ("login", name));
-    for (what, name) in logins.chain(spec.databases.keys().map(|name| ("database", name))) {
+    let logins = spec.users.keys().map(|name| ("users", "login", name));
+    for (key, what, name) in logins.chain(spec.databases.keys().map(|name| ("databases", "database", name))) {
         if let Some(why) = wrong_name(name) {
-            let at = environment.places_of(&[one.origin.clone()].into(), name).into_iter().next();
-            found.push(Diagnostic::error(at.or_else(|| place.clone()), format!("the {what} `{name}`: {why}")));
+            found.push(Diagnostic::error(at(&[key, name]), format!("the {what} `{name}`: {why}")));
         }
     }
     for (name, value) in &spec.settings {
         if let Err(why) = postgres::setting(name, value) {
-            found.push(Diagnostic::error(place.clone(), format!("the setting `{name}`: {why}")));
+            found.push(Diagnostic::error(at(&["settings", name]), format!("the setting `{name}`: {why}")));
         }
     }
+    found.extend(managed_postgres::unknown_settings(environment, one, spec, &[]));
 }
 
 /// Zones of a group in which it has no subnet, and a health check that the service does not make.
@@ -155,7 +161,6 @@ fn check_group(environment: &Environment, usual_zone: &str, name: &Name, group: 
         found.extend(places.map(|place| Diagnostic::error(place, message.clone()).hint(hint.clone())));
     }
     let Some(check) = &group.health_check else { return found };
-    let place = environment.places_of(&sections, "health_check").into_iter().next();
     let limits = [
         ("interval", check.interval, 5, 300),
         ("timeout", check.timeout, 2, 120),
@@ -165,11 +170,8 @@ fn check_group(environment: &Environment, usual_zone: &str, name: &Name, group: 
         limits.into_iter().filter(|(_, value, least, most)| value < least || value > most)
     {
         let message = format!("`health_check`: `{field}` is {value} seconds, and is from {least} to {most} here");
-        found.push(Diagnostic::error(place.clone(), message));
-    }
-    if check.timeout >= check.interval {
-        let message = "`health_check`: `timeout` is not shorter than `interval`";
-        found.push(Diagnostic::error(place, message).hint("a machine is asked again after its answer"));
+        let place = environment.place_of(&["instance_groups", name.as_str(), "health_check", field]);
+        found.push(Diagnostic::error(place, message));
     }
     found
 }
@@ -234,7 +236,10 @@ fn wrong_name(name: &str) -> Option<&'static str> {
     if name.len() > 63 || !letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
         return Some("it has at most 63 letters, digits and `_` here");
     }
-    RESERVED.contains(&name.to_ascii_lowercase().as_str()).then_some("the service keeps it for itself")
+    let lower = name.to_ascii_lowercase();
+    let is_reserved =
+        RESERVED.contains(&lower.as_str()) || ["pg_", "rds_"].iter().any(|begin| lower.starts_with(begin));
+    is_reserved.then_some("the service keeps it for itself")
 }
 
 #[cfg(test)]

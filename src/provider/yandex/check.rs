@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     layout::{fraction, own_address, subnet_in},
-    postgres, postgres_settings,
+    postgres, postgres_extensions, postgres_settings,
 };
 use crate::{
     config::Environment,
@@ -169,21 +169,43 @@ fn check_zones(environment: &Environment) -> Vec<Diagnostic> {
     found
 }
 
+/// Logins that the service has of its own
+/// (<https://yandex.cloud/en/docs/managed-postgresql/operations/cluster-users>).
+const RESERVED: &[&str] = &["admin", "mdb_admin", "mdb_monitor", "mdb_replication", "monitor", "postgres", "repl"];
+
 /// What of a managed database this cloud does otherwise than the file asks.
 fn check_postgres(environment: &Environment, one: &Resource, spec: &PostgresSpec, found: &mut Vec<Diagnostic>) {
-    let place = managed_postgres::place(environment, one);
+    let at = |path: &[&str]| managed_postgres::place(environment, one, path);
     let mut completed = spec.clone();
     postgres::complete(&mut completed);
-    found.extend(managed_postgres::adjusted(place.as_ref(), spec, &completed));
+    found.extend(managed_postgres::adjusted(environment, one, spec, &completed));
+    let unknown = managed_postgres::unknown_settings(environment, one, spec, &postgres_settings::known());
     for (name, value) in &spec.settings {
+        let place = at(&["settings", name]);
+        if unknown.iter().any(|mistake| mistake.location.as_ref() == Some(&place)) {
+            continue;
+        }
         match postgres_settings::convert(name, value) {
             Ok(_) => {}
             Err(postgres_settings::Wrong::Value(why)) => {
-                found.push(Diagnostic::error(place.clone(), format!("the setting `{name}`: {why}")));
+                found.push(Diagnostic::error(place, format!("the setting `{name}`: {why}")));
             }
             Err(postgres_settings::Wrong::NotOurs) => {
-                let message = format!("the setting `{name}` is the managed service's own affair: it is left out");
-                found.push(Diagnostic::warning(place.clone(), message));
+                let message = format!("the setting `{name}` cannot be changed in the managed service: it is left out");
+                found.push(Diagnostic::warning(place, message));
+            }
+        }
+    }
+    found.extend(unknown);
+    for login in spec.users.keys().filter(|login| RESERVED.contains(&login.as_str()) || login.starts_with("pg_")) {
+        let message = format!("the login `{login}`: the service keeps it for itself");
+        found.push(Diagnostic::error(at(&["users", login]), message).hint("choose another name"));
+    }
+    for (database, settings) in &spec.databases {
+        for name in &settings.extensions {
+            if let Some(unknown) = postgres_extensions::unknown(name, spec.version) {
+                let place = at(&["databases", database, "extensions", name]);
+                found.push(Diagnostic { location: Some(place), ..unknown });
             }
         }
     }

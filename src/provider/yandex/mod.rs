@@ -19,6 +19,7 @@ mod layout;
 mod observe;
 mod postgres;
 mod postgres_drift;
+mod postgres_extensions;
 mod postgres_settings;
 mod public;
 mod registry;
@@ -116,7 +117,7 @@ impl Yandex {
 
 #[expect(clippy::disallowed_methods, reason = "the variables that `yc` and other tools of this cloud honour")]
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 /// From the file, then from the variables that other tools honour too, then from the machine itself.

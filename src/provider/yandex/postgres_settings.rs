@@ -238,10 +238,15 @@ pub(super) fn config(settings: &Map<String, Value>) -> Map<String, Value> {
     converted.collect()
 }
 
+/// The names of all settings that files can have.
+pub(super) fn known() -> Vec<&'static str> {
+    let plain = [NUMBERS, SWITCHES, FRACTIONS, TEXTS].concat();
+    plain.into_iter().chain(WORDS.iter().map(|(word, _)| *word)).collect()
+}
+
 /// Whether a field is that of a setting that files can have.
 pub(super) fn is_known(name: &str) -> bool {
-    let plain = [NUMBERS, SWITCHES, FRACTIONS, TEXTS].concat();
-    plain.iter().copied().chain(WORDS.iter().map(|(word, _)| *word)).any(|known| field(known) == name)
+    known().into_iter().any(|known| field(known) == name)
 }
 
 /// The name of the field of a setting.
