@@ -153,9 +153,11 @@ fn fields_have_a_page() {
             for field in rules.fields {
                 let (name, kind) = (field.name, kind.as_str());
                 let grows = if field.grows { ", never smaller" } else { "" };
+                let steps = if field.steps { ", one at a time" } else { "" };
                 let stays = if field.stays { "; it stays as it is when the file no longer has it" } else { "" };
                 let change = change(field.change);
-                let _ = writeln!(text, "| {kind} | `{name}` | {change}{grows}{stays} | {} |", drift(field.drift));
+                let _ =
+                    writeln!(text, "| {kind} | `{name}` | {change}{grows}{steps}{stays} | {} |", drift(field.drift));
             }
             for link in rules.links {
                 let becomes = match link.change {

@@ -665,6 +665,10 @@ async fn ownership_what_is_removed_by_label_is_what_a_readable_state_says() {
     project.sandbox.write(".infra/dev/state.json", &state);
     run(&["destroy", "dev", "--by-label", "--yes", "--forget"], 0).silent();
     assert!(!project.sandbox.path(".infra/dev/state.json").exists());
+    // As if it had been killed before it put the state aside: that all is gone was proven.
+    project.sandbox.write(".infra/dev/state.json", "{");
+    run(&by_label, 0).silent();
+    assert!(!project.sandbox.path(".infra/dev/state.json").exists());
     // What may be forgotten is forgotten, whether it can be read or not.
     for text in [state.as_str(), "{"] {
         project.sandbox.write(".infra/dev/state.json", text);
@@ -715,6 +719,33 @@ async fn ownership_an_apply_after_the_end_needs_more_time() {
     project.sandbox.write("envs/dev/config.yaml", &format!("ttl: 3h\n{FILE}"));
     run(&["apply", "dev", "--yes"], 0).silent();
     assert_ne!(expires().unwrap(), "2026-01-02T03:04:05Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ownership_another_bastion_is_said_by_the_plan() {
+    let (engine, project) = (StubEngine::start("A").await, Project::new(FILE));
+    project.run(&engine, &["apply", "dev", "--yes"], 0).silent();
+    let machines = "instances:\n  gate: {network: {subnet: a, nat: true}}\n  web: {network: {subnet: a, nat: true}}\n";
+    let public = json!({
+        "id": "1", "token": "t", "needs": [], "attributes": {}, "created": "2026-01-01T00:00:00Z",
+        "spec": { "public": true },
+    });
+    project.edit_state("dev", |state| {
+        state["resources"]["vm.gate"] = public.clone();
+        state["resources"]["vm.web"] = public;
+    });
+    let said = |file: &str| {
+        project.sandbox.write("envs/dev/config.yaml", &format!("{FILE}{file}"));
+        project.run(&engine, &["plan", "dev", "--refresh=false"], 0).out
+    };
+    assert!(!said(machines).contains("bastion"));
+    let other = said(&machines.replacen(", nat: true", "", 1));
+    assert!(
+        other.contains("the bastion will be `web` instead of `gate`, which no longer has a public address"),
+        "{other}"
+    );
+    let none = said(&machines.replace(", nat: true", ""));
+    assert!(none.contains("nothing will lead to the machines: the bastion was `gate`"), "{none}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

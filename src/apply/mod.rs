@@ -291,8 +291,8 @@ impl<'a> Run<'a> {
                     let state = &self.books().state;
                     let entry = state.resources.get(&change.address);
                     // What stays is not being removed any more.
-                    !state.removing.contains(&change.address)
-                        && entry.is_some_and(|entry| same(entry, resource, object))
+                    let is_noted = [&state.removing, &state.changing].iter().any(|set| set.contains(&change.address));
+                    !is_noted && entry.is_some_and(|entry| same(entry, resource, object))
                 };
                 if !unchanged {
                     self.record(resource, object).await?;
@@ -314,6 +314,8 @@ impl<'a> Run<'a> {
                     if self.provider.devices(&[]).is_some() && grows(change) {
                         self.books().state.grown.insert(change.address.clone());
                     }
+                    // Whoever is killed on the way leaves something that is changed in part.
+                    self.books().state.changing.insert(change.address.clone());
                     self.keys(resource).await?;
                     let request = self.request_with_passwords(plan, resource, &token, &object.id)?;
                     let _call = self.call().await?;
@@ -433,6 +435,7 @@ impl<'a> Run<'a> {
             state.resources.insert(resource.address.clone(), Entry { created, data, ..made });
             state.pending.remove(&resource.address);
             state.removing.remove(&resource.address);
+            state.changing.remove(&resource.address);
         })
         .await
     }
@@ -481,12 +484,7 @@ impl<'a> Run<'a> {
     /// Takes out of the state what is gone.
     async fn forget(&self, plan: &Plan) -> Result<()> {
         for change in plan.of(Action::Forget) {
-            self.save(|state| {
-                state.resources.remove(&change.address);
-                state.removing.remove(&change.address);
-                state.grown.remove(&change.address);
-            })
-            .await?;
+            self.save(|state| state.remove(&change.address)).await?;
         }
         Ok(())
     }
@@ -515,10 +513,8 @@ impl<'a> Run<'a> {
                     }
                     self.books().vault.forget_passwords(&object.id);
                     self.save(|state| {
-                        state.resources.remove(&change.address);
+                        state.remove(&change.address);
                         state.pending.remove(&change.address);
-                        state.removing.remove(&change.address);
-                        state.grown.remove(&change.address);
                     })
                     .await
                 }

@@ -128,9 +128,7 @@ impl StateCommand {
                 edit(environment, "state rm", context, |state, _| {
                     for address in addresses {
                         let address = rename::known(state, address)?;
-                        state.resources.remove(&address);
-                        state.removing.remove(&address);
-                        state.grown.remove(&address);
+                        state.remove(&address);
                         state.pending.remove(&address);
                     }
                     Ok(())

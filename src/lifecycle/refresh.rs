@@ -34,8 +34,9 @@ pub async fn refresh(site: &mut Site, forget: bool) -> Result<Refreshed> {
         true
     });
     if !gone.is_empty() || !moved.is_empty() {
-        state.removing.retain(|address| !gone.contains(address));
-        state.grown.retain(|address| !gone.contains(address));
+        for address in &gone {
+            state.remove(address);
+        }
         state.serial += 1;
         site.store.write(&state).await?;
     }

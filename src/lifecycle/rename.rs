@@ -40,11 +40,10 @@ pub fn rename(state: &mut State, vault: &mut Vault, from: &Address, to: &Address
     }
     let entry = state.resources.remove(&from).ok_or_else(|| Error::new("it was there a moment ago"))?;
     state.resources.insert(to.clone(), entry);
-    if state.removing.remove(&from) {
-        state.removing.insert(to.clone());
-    }
-    if state.grown.remove(&from) {
-        state.grown.insert(to.clone());
+    for noted in [&mut state.removing, &mut state.changing, &mut state.grown] {
+        if noted.remove(&from) {
+            noted.insert(to.clone());
+        }
     }
     for entry in state.resources.values_mut() {
         for need in entry.needs.iter_mut().filter(|need| **need == from) {

@@ -11,6 +11,7 @@ use crate::{
     configure,
     error::{Error, Result},
     files, identity,
+    name::Name,
     plan::{self, Action, Change, Configure, DataPolicy, Known, Plan, Selection},
     provider::Object,
     resource::{Address, Terms},
@@ -63,7 +64,8 @@ impl Site {
                 let data = DataPolicy::of_apply(options.allow_data_loss);
                 let digest = digest(&self.environment)?;
                 let has_playbooks = !self.environment.playbooks.is_empty();
-                let warnings = plan::warnings(&changes, observed, self.state.as_ref(), has_playbooks);
+                let mut warnings = plan::warnings(&changes, observed, self.state.as_ref(), has_playbooks);
+                warnings.extend(self.other_bastion());
                 let mut plan = Plan { digest, changes, configure, data, warnings, ..plan };
                 plan.add_secrets(configure::review_secrets(&self.environment, &self.vault).0, &self.vault);
                 Ok(plan)
@@ -125,6 +127,25 @@ impl Site {
             change.chosen = fields;
         }
         Ok(())
+    }
+
+    /// Says when another machine becomes the way in than that of the last apply.
+    fn other_bastion(&self) -> Option<String> {
+        let state = self.state.as_ref()?;
+        let environment = &self.environment;
+        let spec = |name: &Name| state.resources.get(&Address::vm(name)).map(|entry| &entry.spec);
+        // What the state does not know is as the file has it.
+        let was_public = |name: &Name| match spec(name) {
+            Some(spec) => spec.get("public").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            None => environment.hosts.get(name).is_some_and(|host| host.public),
+        };
+        let former = environment.bastion_among(was_public).filter(|name| spec(name).is_some())?;
+        let why = if environment.hosts[former].public { "" } else { ", which no longer has a public address" };
+        match environment.bastion() {
+            Some(now) if now == former => None,
+            Some(now) => Some(format!("the bastion will be `{now}` instead of `{former}`{why}")),
+            None => Some(format!("nothing will lead to the machines: the bastion was `{former}`{why}")),
+        }
     }
 
     /// Adds what the file keeps on machines that are to go: states of earlier versions did not write that down.

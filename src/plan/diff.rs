@@ -194,8 +194,8 @@ fn compared(
     }
     let mut reasons = Vec::new();
     if !differing.is_empty() {
-        let outside = differing.iter().all(|field| moved.iter().any(|moved| moved == field));
-        reasons.push(format!("{} changed{}", list(&differing), if outside { " outside of infra" } else { "" }));
+        let is_moved = differing.iter().all(|field| moved.iter().any(|moved| moved == field));
+        reasons.push(format!("{} {}", list(&differing), if is_moved { why_moved(&change, known) } else { "changed" }));
     }
     if !differing.contains(&"records") {
         reasons.extend(outdated_records(object, resource, known));
@@ -225,10 +225,23 @@ fn compared(
     change
 }
 
+/// How fields came to be other than they were last known to be.
+fn why_moved(change: &Change, known: Known<'_>) -> &'static str {
+    let is_interrupted = known.state.is_some_and(|state| state.changing.contains(&change.address));
+    match change.action {
+        // What an interrupted run made has the token of its intent; of anything else it is not known who made it so.
+        Action::Adopt if change.token.is_some() => "not set yet",
+        Action::Adopt | Action::Update => "not as in the file",
+        _ if is_interrupted => "not changed yet: an earlier apply was interrupted",
+        _ => "changed outside of infra",
+    }
+}
+
 /// How the records of a zone differ from what they should say now.
 fn outdated_records(object: &Object, resource: &Resource, known: Known<'_>) -> Option<String> {
     let spec = Some(resource).filter(|one| one.address.kind == KindName::DNS_ZONE)?.spec().ok()?;
-    provider::outdated_records(object, &spec, |address| known.find(address))
+    let is_interrupted = known.state.is_some_and(|state| state.changing.contains(&resource.address));
+    provider::outdated_records(object, &spec, is_interrupted, |address| known.find(address))
 }
 
 /// Why an object is replaced as it is.
@@ -267,8 +280,21 @@ fn refusals(resource: &Resource, known_spec: &Map<String, Value>, differing: &[&
             let message = format!("`{address}`: `{field}` cannot be changed{values}; {asked}");
             return Some(Diagnostic::error(None, message).hint(instead));
         }
-        let sizes = size(known_spec, field).zip(size(&resource.spec, field)).filter(|_| rules.grows(field));
-        let (before, after) = sizes.filter(|(before, after)| after < before && !is_replaced)?;
+        let sizes = size(known_spec, field).zip(size(&resource.spec, field)).filter(|_| !is_replaced);
+        let (before, after) = sizes?;
+        if rules.steps(field) && after > before + 1 {
+            let next = before + 1;
+            let message = format!(
+                "`{address}`: `{field}` cannot go from {before} to {after} at once, which is asked for at {}",
+                resource.origin
+            );
+            let instead =
+                format!("the service takes one step at a time: write `{field}: {next}` and apply, then go on");
+            return Some(Diagnostic::error(None, message).hint(instead));
+        }
+        if after >= before || !rules.grows(field) {
+            return None;
+        }
         let message = format!(
             "`{address}`: `{field}` cannot be made smaller: it is {before}, and {after} is asked for at {}",
             resource.origin
@@ -356,8 +382,9 @@ mod tests {
     use super::{Action, Known, diff};
     use crate::{
         clock::Clock,
-        provider::{Health, Object},
-        resource::{Resource, Terms},
+        config::ProviderName,
+        provider::{Health, Object, rules},
+        resource::{Field, FieldChange, KindName, Policy, Resource, Rules, Terms},
         state::{Entry, Intent, State},
     };
 
@@ -492,6 +519,45 @@ mod tests {
         assert_eq!(reason(Some(&["1", "2", "9"])), changed("it points to `9` outside of infra"));
     }
 
+    /// The action and the reason of the only change, under the rules of a provider.
+    fn changed(
+        desired: &Resource, state: &State, observed: Object, rules: fn(KindName) -> Rules,
+    ) -> crate::error::Result<(Action, String)> {
+        let (pending, policy) = (BTreeMap::new(), Policy { rules, ..Policy::default() });
+        let known = Known { state: Some(state), pending: &pending, observed: &[observed], policy };
+        diff(std::slice::from_ref(desired), known).map(|mut changes| {
+            let change = changes.remove(0);
+            (change.action, change.reason)
+        })
+    }
+
+    #[test]
+    fn a_service_that_upgrades_by_one_version_is_not_asked_for_more() {
+        let version = |version: u32| resource("postgres.main", json!({ "version": version }), &[]);
+        let state = state(&[(&version(15), "1")]);
+        let plan =
+            |wanted: u32, provider| changed(&version(wanted), &state, object("postgres.main", "1"), rules(provider));
+        assert_eq!(plan(16, ProviderName::Yandex).unwrap().0, Action::Update);
+        let refused = plan(17, ProviderName::Yandex).unwrap_err();
+        assert!(refused.to_string().contains("`version` cannot go from 15 to 17 at once"), "{refused}");
+        assert!(refused.hints()[0].contains("write `version: 16` and apply"), "{:?}", refused.hints());
+        assert_eq!(plan(17, ProviderName::Aws).unwrap().0, Action::Update);
+    }
+
+    #[test]
+    fn what_an_interrupted_apply_had_not_changed_is_not_said_to_be_changed_by_others() {
+        const FIELDS: &[Field] = &[Field::seen("cores", FieldChange::InPlace)];
+        let wanted = resource("vm.a", json!({ "cores": 4 }), &[]);
+        let mut state = state(&[(&resource("vm.a", json!({ "cores": 2 }), &[]), "1")]);
+        let shown = || Object { actual: Map::from_iter([("cores".to_owned(), json!(3))]), ..object("vm.a", "1") };
+        let rules: fn(KindName) -> Rules = |_| Rules { fields: FIELDS, links: &[] };
+        let in_place = |state: &State| changed(&wanted, state, shown(), rules).unwrap();
+        assert_eq!(in_place(&state), (Action::Update, "`cores` changed outside of infra".to_owned()));
+        state.changing.insert(wanted.address.clone());
+        let said = (Action::Update, "`cores` not changed yet: an earlier apply was interrupted".to_owned());
+        assert_eq!(in_place(&state), said);
+    }
+
     #[test]
     fn an_interrupted_create_is_adopted_by_its_token_and_a_stranger_is_not_trusted() {
         let vm = resource("vm.a", json!({"cores": 2}), &[]);
@@ -569,7 +635,7 @@ mod tests {
             (change.action, change.reason.as_str()),
             (
                 Action::Update,
-                "it exists, but the state does not know it: its logins get new passwords; `settings` changed outside of infra; \
+                "it exists, but the state does not know it: its logins get new passwords; `settings` not as in the file; \
                  it is stopped"
             )
         );

@@ -120,7 +120,9 @@ pub(super) fn strayed(object: &Object, resource: &Resource, known: Known<'_>) ->
         links.iter().map(String::as_str).filter(|id| former.contains(id) && !needed.contains(id)).collect();
     let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
     let reason = if !foreign.is_empty() {
-        format!("it points to {} outside of infra", list(&foreign))
+        let changing = known.state.is_some_and(|state| state.changing.contains(&object.address));
+        let why = if changing { "still: an earlier apply was interrupted" } else { "outside of infra" };
+        format!("it points to {} {why}", list(&foreign))
     } else if !lost.is_empty() {
         format!("it does not point to {}", list(&lost))
     } else if !gone.is_empty() {

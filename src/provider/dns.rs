@@ -83,13 +83,16 @@ fn pointed(record: &RecordSpec, object: &Object, spec: &DnsZoneSpec) -> Option<R
     Some(RecordSpec { kind: kind.to_owned(), values, to: None, ..record.clone() })
 }
 
+/// Why something differs that nobody else has changed.
+const INTERRUPTED: &str = "an earlier apply was interrupted";
+
 /// How the records of a zone differ from what they should say now: a reason for a plan.
 ///
 /// What a record points to and cannot be found by `find`, or has no address now, is not compared: the plan creates or starts it,
-/// and the zone follows.
+/// and the zone follows. `is_interrupted` says that an earlier apply had begun to change the zone, and has not ended well.
 #[must_use]
 pub fn outdated<'a>(
-    zone: &Object, spec: &DnsZoneSpec, find: impl Fn(&Address) -> Option<&'a Object>,
+    zone: &Object, spec: &DnsZoneSpec, is_interrupted: bool, find: impl Fn(&Address) -> Option<&'a Object>,
 ) -> Option<String> {
     let seen: Vec<RecordSpec> = serde_json::from_value(zone.attributes.get(RECORDS)?.clone()).ok()?;
     let mut unseen: Vec<&RecordSpec> = seen.iter().collect();
@@ -108,11 +111,19 @@ pub fn outdated<'a>(
         if !same && reason.is_none() {
             reason = Some(match &record.to {
                 Some(to) => format!("the record `{}` does not have the address of `{to}`", record.name),
+                None if is_interrupted => format!("the record `{}` is not set yet: {INTERRUPTED}", record.name),
                 None => format!("the record `{}` changed outside of infra", record.name),
             });
         }
     }
-    reason.or_else(|| unseen.first().map(|one| format!("the record `{}` was added outside of infra", one.name)))
+    let surplus = |one: &RecordSpec| {
+        if is_interrupted {
+            format!("the record `{}` is still there: {INTERRUPTED}", one.name)
+        } else {
+            format!("the record `{}` was added outside of infra", one.name)
+        }
+    };
+    reason.or_else(|| unseen.first().map(|one| surplus(one)))
 }
 
 /// Whether a record says what is wanted. Values have no order, names in them no case and perhaps no dot at the end, and an alias

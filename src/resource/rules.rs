@@ -24,6 +24,8 @@ pub struct Field {
     pub drift: Drift,
     /// Whether it is a number that is never made smaller.
     pub grows: bool,
+    /// Whether it is a number that is made larger by one at a time only.
+    pub steps: bool,
     /// Whether it stays as it is when the file no longer has it: the service has always some value.
     pub stays: bool,
 }
@@ -88,19 +90,25 @@ impl Field {
     /// A field whose drift is seen.
     #[must_use]
     pub const fn seen(name: &'static str, change: FieldChange) -> Self {
-        Self { name, change, drift: Drift::Seen, grows: false, stays: false }
+        Self { name, change, drift: Drift::Seen, grows: false, steps: false, stays: false }
     }
 
     /// A field whose drift is not seen, and why.
     #[must_use]
     pub const fn unseen(name: &'static str, change: FieldChange, why: &'static str) -> Self {
-        Self { name, change, drift: Drift::Unseen(why), grows: false, stays: false }
+        Self { name, change, drift: Drift::Unseen(why), grows: false, steps: false, stays: false }
     }
 
     /// The same for a number that is never made smaller.
     #[must_use]
     pub const fn growing(self) -> Self {
         Self { grows: true, ..self }
+    }
+
+    /// The same for a number that is made larger by one at a time.
+    #[must_use]
+    pub const fn stepping(self) -> Self {
+        Self { steps: true, ..self }
     }
 
     /// The same for what stays as it is when the file no longer has it.
@@ -138,6 +146,12 @@ impl Rules {
     #[must_use]
     pub fn grows(&self, field: &str) -> bool {
         self.fields.iter().any(|known| known.name == field && known.grows)
+    }
+
+    /// Whether a field is a number that is made larger by one at a time only.
+    #[must_use]
+    pub fn steps(&self, field: &str) -> bool {
+        self.fields.iter().any(|known| known.name == field && known.steps)
     }
 
     /// Whether a field stays as it is when the file no longer has it.

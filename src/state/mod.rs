@@ -113,6 +113,9 @@ pub struct State {
     /// The objects whose removal has begun: that they are gone is no surprise.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removing: BTreeSet<Address>,
+    /// The objects whose change has begun, and has not ended well: what of them differs was not done yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub changing: BTreeSet<Address>,
     /// The machines whose first disk was made larger, until their file system is known to be as large.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub grown: BTreeSet<Address>,
@@ -125,6 +128,14 @@ pub struct State {
 }
 
 impl State {
+    /// Takes an object out, with what was noted about it.
+    pub fn remove(&mut self, address: &Address) {
+        self.resources.remove(address);
+        for noted in [&mut self.removing, &mut self.changing, &mut self.grown] {
+            noted.remove(address);
+        }
+    }
+
     /// The state of an environment of which nothing exists.
     #[must_use]
     pub fn nothing(environment: &Environment) -> Self {
@@ -156,6 +167,7 @@ impl State {
             resources: BTreeMap::new(),
             pending: BTreeMap::new(),
             removing: BTreeSet::new(),
+            changing: BTreeSet::new(),
             grown: BTreeSet::new(),
             fence: 0,
             secrets: String::new(),

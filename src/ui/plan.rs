@@ -54,6 +54,7 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
         text.push('\n');
     }
     text += &format!("{}\n", summary(plan));
+    text += &legend(plan);
     for change in plan.losses() {
         let done = if change.action == Action::Replace { "replaced" } else { "destroyed" };
         let goes = if plan.data == DataPolicy::Copy { "goes" } else { "lost" };
@@ -67,6 +68,18 @@ pub fn plan_text(ui: &Ui, plan: &Plan) -> String {
         text += &format!("{} {warning}\n", ui.paint(YELLOW, "warning:"));
     }
     text
+}
+
+/// What the signs mean that are not those of a diff, if they are there.
+fn legend(plan: &Plan) -> String {
+    let signs = [
+        (Action::Adopt, "exists, and is taken over"),
+        (Action::Replace, "is destroyed and created again"),
+        (Action::Forget, "is gone already, and is forgotten"),
+    ];
+    let there = signs.iter().filter(|(action, _)| plan.of(*action).next().is_some());
+    let parts: Vec<String> = there.map(|(action, means)| format!("{} {means}", action.sign())).collect();
+    if parts.is_empty() { String::new() } else { format!("signs:     {}\n", parts.join("; ")) }
 }
 
 fn summary(plan: &Plan) -> String {
@@ -211,6 +224,7 @@ mod tests {
         let ui = Ui::new(false, true, false, Redactor::default());
         let text = plan_text(&ui, &plan);
         assert!(text.contains("user_data: changed, and not shown") && !text.contains("hunter"), "{text}");
+        assert!(text.contains("signs:     ± is destroyed and created again\n") && !text.contains("= exists"), "{text}");
         let value = plan_json(&plan);
         assert!(!value.to_string().contains("hunter"), "{value}");
         assert_eq!(

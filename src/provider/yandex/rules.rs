@@ -106,7 +106,7 @@ const NETWORK: Rules = Rules {
 
 const POSTGRES: Rules = Rules {
     fields: &[
-        Field::seen("version", InPlace).growing(),
+        Field::seen("version", InPlace).growing().stepping(),
         Field::unseen("cores", InPlace, BY_CLASS),
         Field::unseen("memory_mb", InPlace, BY_CLASS),
         Field::seen("class", Restart),
