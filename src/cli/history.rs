@@ -8,14 +8,34 @@ use crate::{
     error::{Error, Result},
     lifecycle::stores,
     name::Name,
+    state::Deed,
     ui::{self, Mode},
 };
 
-/// Show every apply and destroy of an environment: who, when, what, how long, from which commit
+/// Show every apply and destroy of an environment: who, when, what was done, how long, from which commit
 #[derive(Args, Debug)]
 pub(super) struct History {
     /// The environment's name; it may be gone already
     environment: Name,
+}
+
+/// What a command has done, in a few words; of one that was killed, only what it had planned is known.
+fn changes(deed: &Deed) -> String {
+    let few = |lines: &[String]| match lines.len() {
+        0 => "none".to_owned(),
+        1..=3 => lines.join(", "),
+        many => format!("{}, and {} more", lines[..2].join(", "), many - 2),
+    };
+    match &deed.done {
+        Some(done) if deed.failed.is_empty() && done.is_empty() && !deed.changes.is_empty() => {
+            format!("none of {}", deed.changes.len())
+        }
+        Some(done) if deed.failed.is_empty() => few(done),
+        Some(done) => format!("{}; failed: {}", few(done), few(&deed.failed)),
+        // Entries of earlier versions have only the plan.
+        None if deed.outcome == "done" || deed.changes.is_empty() => few(&deed.changes),
+        None => format!("planned: {}", few(&deed.changes)),
+    }
 }
 
 impl History {
@@ -32,23 +52,45 @@ impl History {
         }
         let mut rows = vec![["when", "what", "who", "took", "commit", "changes", "ended"].map(str::to_owned).to_vec()];
         for deed in &deeds {
-            let commit = deed.commit.as_deref().unwrap_or("-");
-            let changes = match deed.changes.len() {
-                0 => "none".to_owned(),
-                1..=3 => deed.changes.join(", "),
-                many => format!("{}, and {} more", deed.changes[..2].join(", "), many - 2),
-            };
+            let commit: String = deed.commit.as_deref().unwrap_or("-").chars().take(8).collect();
+            let dirty = if deed.dirty == Some(true) { " (dirty)" } else { "" };
             rows.push(vec![
                 deed.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
                 deed.command.clone(),
                 deed.who.clone(),
                 ui::duration(deed.seconds),
-                commit.chars().take(8).collect(),
-                changes,
+                commit + dirty,
+                changes(deed),
                 deed.outcome.lines().next().unwrap_or_default().to_owned(),
             ]);
         }
         ui.result(&ui::table(&rows));
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deed, changes};
+
+    #[test]
+    fn what_was_done_is_listed_and_not_what_was_planned() {
+        let words = |list: &[&str]| list.iter().map(|&one| one.to_owned()).collect::<Vec<_>>();
+        let planned = words(&["+ vm.a", "+ vm.b", "- vm.c"]);
+        let folder = tempfile::tempdir().unwrap();
+        let killed = Deed::begin("apply", folder.path(), "", planned.clone());
+        assert_eq!(changes(&killed), "planned: + vm.a, + vm.b, - vm.c");
+        let ended = |done: &[&str], failed: &[&str]| {
+            changes(&Deed {
+                done: Some(words(done)),
+                failed: words(failed),
+                outcome: "no room".into(),
+                ..killed.clone()
+            })
+        };
+        assert_eq!(ended(&["+ vm.a"], &["+ vm.b"]), "+ vm.a; failed: + vm.b");
+        assert_eq!(ended(&[], &[]), "none of 3");
+        assert_eq!(ended(&["+ vm.a"], &[]), "+ vm.a");
+        assert_eq!(changes(&Deed { outcome: "done".into(), ..killed }), "+ vm.a, + vm.b, - vm.c");
     }
 }

@@ -42,6 +42,14 @@ impl Removal {
     }
 }
 
+/// How a command ended that did all that it should.
+const DONE: &str = "done";
+
+/// Whether the last command of a history has destroyed the environment, and proved it.
+fn was_destroyed(history: &[Deed]) -> bool {
+    history.last().is_some_and(|deed| deed.command == "destroy" && deed.outcome == DONE)
+}
+
 /// What came of it.
 pub struct Removed {
     /// How many objects were removed.
@@ -78,11 +86,13 @@ impl Labelled {
             let data = DataPolicy::of_removal(options.allow_data_loss);
             let (provider, changes) = (self.provider.as_ref(), &removal.changes);
             apply::sweep(provider, &removal.owner, changes, data, Some(&self.store), events).await?;
-            let aside = self.store.put_aside().await?;
-            let lines = changes.iter().map(|change| format!("- {}", change.address)).collect();
-            let deed = Deed::begin("destroy", &self.environment.project, "", lines);
+            let lines: Vec<String> = changes.iter().map(|change| format!("- {}", change.address)).collect();
+            let deed = Deed::begin("destroy", &self.environment.project, "", lines.clone());
             let seconds = begun.elapsed().as_secs_f64();
-            self.store.remember(&Deed { seconds, outcome: "done".to_owned(), ..deed }).await?;
+            // The history says that all is gone before the state goes: a command that is killed between the two is run again.
+            let deed = Deed { seconds, done: Some(lines), outcome: DONE.to_owned(), ..deed };
+            self.store.remember(&deed).await?;
+            let aside = self.store.put_aside().await?;
             Ok(Removed { count: changes.len(), aside })
         }
         .await;
@@ -109,8 +119,12 @@ impl Labelled {
         objects.retain(|object| owner.owns(object));
         check_protection(environment, state.as_ref(), &objects, options.force_protected.as_ref())?;
         if !options.forget {
-            scope.check_not_all_gone(state.as_ref(), &objects, self.clock.now())?;
-            if is_unreadable && objects.is_empty() {
+            // What this command has removed before, up to the state itself, may be gone.
+            let is_destroyed = was_destroyed(&self.store.history().await?);
+            if !is_destroyed {
+                scope.check_not_all_gone(state.as_ref(), &objects, self.clock.now())?;
+            }
+            if is_unreadable && objects.is_empty() && !is_destroyed {
                 return Err(Error::usage(format!(
                     "the state of `{name}` cannot be read, and nothing that carries its labels exists in {} ({}); nothing was \
                      changed",
@@ -134,5 +148,24 @@ impl Labelled {
             changes.extend(listed.removal(provider.policy())?);
         }
         Ok(Removal { owner, changes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DONE, Deed, was_destroyed};
+
+    #[test]
+    fn an_environment_that_was_destroyed_is_gone_until_it_is_applied_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let deed = |command: &str, outcome: &str| Deed {
+            outcome: outcome.into(),
+            ..Deed::begin(command, folder.path(), "", Vec::new())
+        };
+        let (applied, destroyed) = (deed("apply", DONE), deed("destroy", DONE));
+        assert!(!was_destroyed(&[]) && !was_destroyed(std::slice::from_ref(&applied)));
+        assert!(was_destroyed(&[applied.clone(), destroyed.clone()]));
+        assert!(!was_destroyed(&[destroyed.clone(), applied]));
+        assert!(!was_destroyed(&[destroyed, deed("destroy", "no answer")]));
     }
 }

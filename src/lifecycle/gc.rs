@@ -100,8 +100,8 @@ impl Sweeper {
             } else {
                 store.remove().await?;
             }
-            let changes = listed.objects.iter().map(|object| format!("- {}", object.address)).collect();
-            let deed = Deed::begin("gc", home, "", changes);
+            let lines: Vec<String> = changes.iter().map(|change| format!("- {}", change.address)).collect();
+            let deed = Deed { done: Some(lines.clone()), ..Deed::begin("gc", home, "", lines) };
             store
                 .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
                 .await?;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cloud::retry,
     error::{Error, Result},
-    event::{Event, Events},
+    event::{Ended, Event, Events},
     plan::{Action, Plan},
     state::Deed,
     trace::Trace,
@@ -92,12 +92,37 @@ impl Site {
         };
         let written = async {
             self.store.keep_trace(&serde_json::to_string(trace)?).await?;
-            self.store.remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome, ..deed }).await
+            let (done, failed) = what_was_done(&deed.changes, trace, outcome == "done");
+            let seconds = begun.elapsed().as_secs_f64();
+            self.store.remember(&Deed { seconds, outcome, done: Some(done), failed, ..deed }).await
         };
         if let Err(error) = written.await {
             events.warn(error.to_string());
         }
     }
+}
+
+/// What of a plan was done, and what failed or was interrupted; the lines are those of the plan, as `+ vm.app-1`. What has no call
+/// of its own was done when the command `succeeded`.
+fn what_was_done(planned: &[String], trace: &Trace, succeeded: bool) -> (Vec<String>, Vec<String>) {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for line in planned {
+        let Some((sign, address)) = line.split_once(' ') else { continue };
+        let steps = || trace.spans.iter().filter(|span| !span.task && span.subject == address);
+        let ended_well = |what: &str| steps().any(|span| span.ended != Ended::Failed && span.what == what);
+        // What is replaced is removed first.
+        let is_replaced = sign == Action::Replace.sign();
+        let is_done = if is_replaced { ended_well("created") } else { steps().next().is_some() || succeeded };
+        if is_replaced && !is_done && ended_well("removed") {
+            done.push(format!("{} {address}", Action::Delete.sign()));
+        }
+        if steps().any(|span| span.ended == Ended::Failed) {
+            failed.push(line.clone());
+        } else if is_done {
+            done.push(line.clone());
+        }
+    }
+    (done, failed)
 }
 
 /// Runs one phase of a command between its two events.
@@ -107,4 +132,31 @@ pub(super) async fn phase<T>(events: &Events, phase: &'static str, work: impl Fu
     let result = work.await;
     events.tell(Event::PhaseEnded { phase, seconds: begun.elapsed().as_secs_f64() });
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, Event, Trace, what_was_done};
+
+    #[test]
+    fn what_a_trace_shows_was_done_and_the_rest_was_not() {
+        let mut trace = Trace::default();
+        let steps = [
+            ("vm.a", "created", Ended::Changed),
+            ("vm.b", "created", Ended::Failed),
+            ("vm.c", "removed", Ended::Changed),
+            ("vm.c", "created", Ended::Failed),
+            ("vm.d", "removed", Ended::Changed),
+        ];
+        for (subject, done, ended) in steps {
+            let (subject, done) = (subject.to_owned(), done.to_owned());
+            trace.take(&Event::Finished { subject, done, ended, seconds: 1.0, detail: None }, 2.0);
+        }
+        let words = |list: &[&str]| list.iter().map(|&one| one.to_owned()).collect::<Vec<_>>();
+        let planned = words(&["+ vm.a", "+ vm.b", "\u{b1} vm.c", "\u{b1} vm.d", "+ vm.e", ". vm.f"]);
+        let (done, failed) = what_was_done(&planned, &trace, false);
+        assert_eq!(done, words(&["+ vm.a", "- vm.c", "- vm.d"]));
+        assert_eq!(failed, words(&["+ vm.b", "\u{b1} vm.c"]));
+        assert!(what_was_done(&planned, &trace, true).0.contains(&". vm.f".to_owned()));
+    }
 }

@@ -25,10 +25,19 @@ pub struct Deed {
     /// The commit of the project's git repository, when there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub commit: Option<String>,
+    /// Whether files of the project differed from that commit; nothing where git does not say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dirty: Option<bool>,
     /// The digest of the environment's files.
     pub digest: String,
     /// What was planned, as `+ vm.app-1`.
     pub changes: Vec<String>,
+    /// What of it was done; a command that was killed could not say it, and earlier versions did not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub done: Option<Vec<String>>,
+    /// What of it failed, or was interrupted.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub failed: Vec<String>,
     /// How it ended: `done`, or the error.
     pub outcome: String,
 }
@@ -43,11 +52,33 @@ impl Deed {
             at: Clock::System.now(),
             seconds: 0.0,
             commit: commit(project),
+            dirty: is_dirty(project),
             digest: digest.to_owned(),
             changes,
+            done: None,
+            failed: Vec::new(),
             outcome: String::new(),
         }
     }
+}
+
+/// Whether files of a folder differ from its commit, but for those that infra itself writes; nothing without a repository or git.
+#[expect(clippy::disallowed_types, reason = "git alone knows which files it would commit")]
+fn is_dirty(folder: &Path) -> Option<bool> {
+    use std::process::{Command, Stdio};
+
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder).args([
+        "--no-optional-locks",
+        "-c",
+        "core.fsmonitor=false",
+        "status",
+        "--porcelain",
+        "--",
+    ]);
+    git.args([".", ":(exclude).infra", ":(exclude).infra-project"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    Some(!output.stdout.is_empty())
 }
 
 /// The commit that a folder's git repository stands at. Read from its files: git itself may not be there.
@@ -137,7 +168,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::{Deed, Store, commit};
+    use super::{Deed, Store, commit, is_dirty};
 
     #[tokio::test]
     async fn what_was_done_outlives_the_environment() {
@@ -180,5 +211,30 @@ mod tests {
         assert_eq!(commit(folder.path()).as_deref(), Some("def456"));
         std::fs::write(git.join("HEAD"), "0a1b2c\n").unwrap();
         assert_eq!(commit(folder.path()).as_deref(), Some("0a1b2c"));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_types, reason = "the repository is one of git's own")]
+    fn files_that_are_not_in_the_commit_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(is_dirty(folder.path()), None);
+        let git = |arguments: &[&str]| {
+            let mut git = std::process::Command::new("git");
+            git.arg("-C").arg(folder.path()).args(["-c", "user.name=a", "-c", "user.email=a@b.c"]).args(arguments);
+            assert!(git.output().unwrap().status.success(), "{arguments:?}");
+        };
+        let write = |name: &str| std::fs::write(folder.path().join(name), name).unwrap();
+        git(&["init"]);
+        write("a");
+        assert_eq!(is_dirty(folder.path()), Some(true));
+        git(&["add", "a"]);
+        git(&["commit", "-m", "a"]);
+        assert_eq!(is_dirty(folder.path()), Some(false));
+        write(".infra-project");
+        std::fs::create_dir(folder.path().join(".infra")).unwrap();
+        write(".infra/state");
+        assert_eq!(is_dirty(folder.path()), Some(false), "what infra writes itself is no change");
+        write("b");
+        assert_eq!(is_dirty(folder.path()), Some(true));
     }
 }
