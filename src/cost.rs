@@ -1,7 +1,10 @@
 //! What an environment costs, as far as prices are known. Prices come from the file that is built in (`prices.yaml`), under those
 //! of the user; what has no price is told, and never counted as nothing.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +35,13 @@ pub struct Item {
 impl Item {
     /// Whether it is paid by the GB and the month instead of the hour.
     fn is_storage(&self) -> bool {
-        self.name.starts_with("disk/") || self.name.starts_with("database-disk/")
+        is_storage(&self.name)
     }
+}
+
+/// Whether something of this name is paid by the GB and the month instead of the hour.
+fn is_storage(name: &str) -> bool {
+    name.starts_with("disk/") || name.starts_with("database-disk/")
 }
 
 /// The prices of one provider.
@@ -150,6 +158,30 @@ impl Estimate {
         self.lines.iter().filter(|line| line.hourly.is_none()).count()
     }
 
+    /// What a price file must say so that nothing is unknown, as YAML with prices to be filled in; nothing when nothing is unknown.
+    #[must_use]
+    pub fn missing_prices(&self, provider: &str) -> Option<String> {
+        let mut regions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for item in self.lines.iter().filter(|line| line.hourly.is_none()).map(|line| &line.item) {
+            regions.entry(&item.region).or_default().insert(&item.name);
+        }
+        if regions.is_empty() {
+            return None;
+        }
+        let currency = self.currency.as_deref().unwrap_or("USD");
+        let mut text =
+            format!("{provider}:\n  currency: {currency}\n  date: 2026-01-31\n  source: your price list\n  regions:\n");
+        for (region, names) in regions {
+            let region = if region.is_empty() { "'*'" } else { region };
+            text += &format!("    {region}:\n");
+            for name in names {
+                let per = if is_storage(name) { "a GB and month" } else { "an hour" };
+                text += &format!("      {name}: 0.0 # {per}\n");
+            }
+        }
+        Some(text)
+    }
+
     /// It in one line; nothing when nothing is paid for.
     #[must_use]
     pub fn summary(&self) -> Option<String> {
@@ -196,8 +228,18 @@ mod tests {
             prices.summary().unwrap(),
             "0.058 EUR an hour, 42.34 a month, by prices of 2026-11-01; the price of 1 thing is unknown"
         );
-        let nobody = PriceList::load(folder.path(), None).unwrap().estimate("yandex", items);
+        let nobody = PriceList::load(folder.path(), None).unwrap().estimate("yandex", items.clone());
         assert_eq!(nobody.summary().unwrap(), "no prices are known here; the prices of 3 things are unknown");
+        assert_eq!(
+            prices.missing_prices("aws").unwrap(),
+            "aws:\n  currency: EUR\n  date: 2026-01-31\n  source: your price list\n  regions:\n    eu-central-1:\n      \
+             gateway: 0.0 # an hour\n"
+        );
+        // What it says is a price file.
+        let example = nobody.missing_prices("yandex").unwrap();
+        std::fs::write(&mine, example.replace("0.0 #", "1.5 #")).unwrap();
+        let filled = PriceList::load(folder.path(), Some(&mine)).unwrap().estimate("yandex", items);
+        assert!(filled.unknown() == 0 && filled.missing_prices("yandex").is_none(), "{filled:?}");
         std::fs::write(&mine, "aws: {currency: EUR}").unwrap();
         assert!(PriceList::load(folder.path(), Some(&mine)).unwrap_err().to_string().contains("mine.yaml"));
     }

@@ -72,6 +72,11 @@ impl Cost {
         if let Some(source) = &estimate.source {
             ui.result(&format!("prices: {source}\n"));
         }
+        if let Some(example) = estimate.missing_prices(provider.name()) {
+            ui.result(&format!(
+                "\nadd what is unknown to `prices.yaml` beside `envs/`, or give a file with `--prices`:\n{example}"
+            ));
+        }
         Ok(0)
     }
 }

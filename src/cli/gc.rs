@@ -7,7 +7,7 @@ use super::{arguments::current_dir, context::Context};
 use crate::{
     clock::Clock,
     config::{self, ProviderName},
-    error::Result,
+    error::{Result, count},
     event::Events,
     lifecycle::{Sweeper, accounts},
     plan::DataPolicy,
@@ -21,6 +21,9 @@ pub(super) struct Gc {
     /// Only show what would be destroyed
     #[arg(long)]
     dry_run: bool,
+    /// Do not ask; without a terminal nothing is asked
+    #[arg(long, short)]
+    yes: bool,
     /// Only accounts of this provider: `docker`, `yandex` or `aws`
     #[arg(long, value_name = "PROVIDER", value_parser = provider_name)]
     provider: Option<ProviderName>,
@@ -81,8 +84,13 @@ impl Gc {
                     format!(", made by {}", listed.terms.owner)
                 };
                 let what = format!("`{}` ({of}{owner}) in {account}", listed.environment);
+                let count = count(listed.objects.len() as u64, "object");
+                let is_asked = !self.dry_run && !self.yes && ui.can_ask();
+                if is_asked && !ui.confirm(&format!("Destroy {what}, {count}? It expired {expired} ago."))? {
+                    continue;
+                }
                 if self.dry_run {
-                    ui.say(&format!("{what}: expired {expired} ago, {} objects", listed.objects.len()));
+                    ui.say(&format!("{what}: expired {expired} ago, {count}"));
                 } else {
                     match shown(ui, async |events| sweeper.sweep(&account, &listed, events).await).await {
                         Ok(count) => ui.say(&format!("{what}: expired {expired} ago, {count} objects removed")),

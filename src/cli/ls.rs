@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{arguments::current_dir, context::Context};
 use crate::{
@@ -14,8 +15,8 @@ use crate::{
     lifecycle::{accounts, stores},
     plan::Listed,
     project,
-    provider::Provider,
-    resource::{KindName, Resource, Terms},
+    provider::{MEMBERS, Provider},
+    resource::{Address, KindName, Resource, Terms},
     state::State,
     ui::{self, Mode},
 };
@@ -89,12 +90,24 @@ impl Ls {
     }
 }
 
+/// The machines that an object is: one, or the members of a group, which have numbers.
+fn machines(address: &Address, attributes: &Map<String, Value>) -> Vec<String> {
+    let members = || attributes.get(MEMBERS).and_then(Value::as_array).map_or(0, Vec::len);
+    match address.kind {
+        KindName::VM => vec![address.name.to_string()],
+        KindName::INSTANCE_GROUP => (1..=members()).map(|number| format!("{}-{number}", address.name)).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project: &Path, prices: &PriceList) -> Line {
     let objects = listed.map(|(listed, _)| listed.objects.as_slice()).unwrap_or_default();
-    let is_machine = |kind: KindName| kind == KindName::VM;
-    let seen = objects.iter().map(|object| &object.address);
-    let known = state.iter().flat_map(|state| state.resources.keys());
-    let hosts = seen.chain(known).filter(|address| is_machine(address.kind)).map(|address| address.name.to_string());
+    let seen = objects.iter().map(|object| (&object.address, &object.attributes));
+    let entries = state.iter().flat_map(|state| &state.resources);
+    // What the account shows of a group is newer than what the state knows of it.
+    let is_seen = |address: &Address| objects.iter().any(|object| object.address == *address);
+    let known = entries.filter(|(address, _)| !is_seen(address)).map(|(address, entry)| (address, &entry.attributes));
+    let hosts = seen.chain(known).flat_map(|(address, attributes)| machines(address, attributes));
     let oldest = objects.iter().map(|object| object.created).filter(|created| *created > 0).min();
     let created = state.map(|state| state.created.as_second()).or(oldest);
     let now = Clock::System.now().as_second();
@@ -177,4 +190,21 @@ fn table(lines: &[Line]) -> String {
         ]);
     }
     ui::table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::machines;
+
+    #[test]
+    fn the_members_of_a_group_are_machines() {
+        let of = |address: &str, attributes: serde_json::Value| {
+            machines(&address.parse().unwrap(), attributes.as_object().unwrap())
+        };
+        assert_eq!(of("vm.gate", json!({})), ["gate"]);
+        assert_eq!(of("instance_group.app", json!({ "members": [{ "id": "a" }, { "id": "b" }] })), ["app-1", "app-2"]);
+        assert!(of("instance_group.app", json!({})).is_empty() && of("subnet.a", json!({})).is_empty());
+    }
 }

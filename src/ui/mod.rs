@@ -179,12 +179,18 @@ impl Ui {
         write(&mut std::io::stderr(), &self.redactor.redact(&text));
     }
 
+    /// Whether someone is there who can answer.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && self.mode != Mode::Json
+    }
+
     /// Asks for a `yes`.
     ///
     /// # Errors
     /// When nobody can answer.
     pub fn confirm(&self, question: &str) -> Result<bool> {
-        if !std::io::stdin().is_terminal() || self.mode == Mode::Json {
+        if !self.can_ask() {
             return Err(Error::usage("there is no terminal to ask at").hint("give `--yes` to go on without a question"));
         }
         let question = self.redactor.redact(question);
