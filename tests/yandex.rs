@@ -625,7 +625,7 @@ async fn yandex_doctor_tells_what_an_apply_needs() {
         "ok       quota `vpc.networks.count`: 1 of 2 are used, and this environment takes 1",
         "ok       quota `compute.instances.count`: 0 of 12 are used, and this environment takes 5",
     ] {
-        assert!(printed.out.contains(expected), "{}", printed.out);
+        assert_eq!(printed.out.matches(expected).count(), 1, "{}", printed.out);
     }
     // One machine too many for the quota, and an image that does not exist.
     let file = project.sandbox.path("envs/dev/config.yaml");
@@ -635,6 +635,24 @@ async fn yandex_doctor_tells_what_an_apply_needs() {
     assert!(printed.out.contains("missing  image family `no-such-image`"), "{}", printed.out);
     assert!(printed.out.contains("missing  quota `compute.instances.count`: 0 of 12"), "{}", printed.out);
     assert!(project.cloud.calls().iter().all(|call| !call.changes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_credentials_that_are_not_accepted_come_with_what_to_do() {
+    let project =
+        Project::new(&FILE.replace("endpoint: 'ENDPOINT', service_account_key_file: KEY", "zone: ru-central1-a")).await;
+    let said = |token: &str| {
+        tokio::task::block_in_place(|| {
+            let mut command = project.command(&["doctor", "dev"]);
+            command.env_remove("YC_SERVICE_ACCOUNT_KEY_FILE").env_remove("YC_IAM_TOKEN").env("YC_TOKEN", token);
+            project.sandbox.finish(command, &["doctor", "dev"], 1).out
+        })
+    };
+    let taken = said("not-a-token\n");
+    assert!(taken.contains("is taken for an OAuth token, because it does not begin with `t1.`"), "{taken}");
+    assert!(!taken.contains("infra doctor"), "{taken}");
+    let expired = said("t1.expired");
+    assert!(expired.contains("export YC_TOKEN=$(yc iam create-token)"), "{expired}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -842,12 +860,11 @@ async fn yandex_what_a_managed_database_cannot_have_is_told_before_anything_is_m
     let project = Project::new(&file).await;
     let printed = project.run(&["plan", "dev"], 2);
     for expected in [
-        "no class of hosts has 200 cores and 8192 MB",
-        "the setting `shared_buffers`: `plenty` is not a number",
-        "the setting `data_directory` is the managed service's own affair: it is left out",
+        "config.yaml:10:5: error: no class of hosts has 200 cores and 8192 MB",
+        "config.yaml:11:16: error: the setting `shared_buffers`: `plenty` is not a number",
+        "the setting `data_directory` cannot be changed in the managed service: it is left out",
         "backups are kept for 7 days here",
         "the machines of the group `app` come and go in a cloud, and have no second disks",
-        "config.yaml:7:3",
     ] {
         assert!(printed.err.contains(expected), "{expected}: {}", printed.err);
     }

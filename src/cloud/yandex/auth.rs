@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::YandexError;
 use crate::{
     clock::Clock,
     error::{Context, Error, Result},
@@ -118,13 +119,22 @@ impl Tokens {
         let token = match &self.credentials {
             Credentials::IamToken(token) if refused == Some(token) => {
                 return Err(Error::new("yandex: the IAM token is not valid (any more)")
-                    .hint("get a new one: `export YC_TOKEN=$(yc iam create-token)`"));
+                    .hint("get a new one: `export YC_TOKEN=$(yc iam create-token)`; YC_IAM_TOKEN wins over YC_TOKEN"));
             }
             Credentials::IamToken(token) => Token { text: token.clone(), until: i64::MAX },
             Credentials::OAuthToken(token) => {
-                exchange(http, iam, &json!({ "yandexPassportOauthToken": token.expose() })).await?
+                let hint = "YC_TOKEN (or YC_IAM_TOKEN) is taken for an OAuth token, because it does not begin with `t1.`; for an IAM \
+                            token: `export YC_TOKEN=$(yc iam create-token)`";
+                exchange(http, iam, &json!({ "yandexPassportOauthToken": token.expose() }), hint).await?
             }
-            Credentials::Key(key) => exchange(http, iam, &json!({ "jwt": key.token(now)? })).await?,
+            Credentials::Key(key) => {
+                let hint = format!(
+                    "the authorized key `{}` may have been deleted, or the clock of this machine may be wrong; another key: \
+                     `yc iam key create --service-account-id {} --output key.json`",
+                    key.id, key.service_account_id
+                );
+                exchange(http, iam, &json!({ "jwt": key.token(now)? }), &hint).await?
+            }
             Credentials::Metadata => from_metadata(&crate::cloud::metadata()?).await?,
         };
         let text = token.text.clone();
@@ -133,7 +143,8 @@ impl Tokens {
     }
 }
 
-async fn exchange(http: &reqwest::Client, iam: &str, body: &Value) -> Result<Token> {
+/// Exchanges what the caller has for an IAM token; `hint` is what to do when it is not accepted.
+async fn exchange(http: &reqwest::Client, iam: &str, body: &Value, hint: &str) -> Result<Token> {
     let mut attempts = crate::cloud::retry::Attempts::within(Duration::from_mins(1));
     loop {
         let answer = http.post(format!("{iam}/iam/v1/tokens")).json(body).send().await;
@@ -147,7 +158,8 @@ async fn exchange(http: &reqwest::Client, iam: &str, body: &Value) -> Result<Tok
             Ok(response) => {
                 let error = super::refusal(response).await;
                 if !error.is_transient() {
-                    return Err(Error::from(error).context("yandex: the credentials are not accepted"));
+                    let error = Error::new(YandexError::Refused(error).to_string());
+                    return Err(error.context("yandex: the credentials are not accepted").hint(hint));
                 }
                 Error::from(error)
             }

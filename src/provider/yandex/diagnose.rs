@@ -55,7 +55,11 @@ pub(super) async fn findings(
     }
     for service in ["vpc", "compute"] {
         match client.quotas(&cloud, service).await {
-            Ok(quotas) => findings.extend(quotas.iter().filter_map(|quota| self::quota(quota, created))),
+            // An answer may have the quotas of other services beside those that were asked for.
+            Ok(quotas) => {
+                let own = |quota: &&Quota| quota.quota_id.split('.').next() == Some(service);
+                findings.extend(quotas.iter().filter(own).filter_map(|quota| self::quota(quota, created)));
+            }
             Err(error) => findings
                 .push(Finding { needed: false, ..Finding::of(&format!("quotas of `{service}`"), Err(error.into())) }),
         }
