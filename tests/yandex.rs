@@ -1014,6 +1014,7 @@ instances: {web: {resources: {memory: 2}}}
     + vm.web  debian-12, 2 cores, 2048 MB  (it is new)
 
     resources: 2 to create, 1 to change, 1 to replace
+    signs:     ± is destroyed and created again
     cost:      no prices are known here; the prices of 6 things are unknown
     "#);
 
