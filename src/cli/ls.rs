@@ -15,7 +15,7 @@ use crate::{
     lifecycle::{accounts, stores},
     plan::Listed,
     project,
-    provider::{MEMBERS, Provider},
+    provider::{MEMBERS, Object, Provider},
     resource::{Address, KindName, Resource, Terms},
     state::State,
     ui::{self, Mode},
@@ -105,7 +105,8 @@ fn line(listed: Option<(&Listed, &dyn Provider)>, state: Option<&State>, project
     let seen = objects.iter().map(|object| (&object.address, &object.attributes));
     let entries = state.iter().flat_map(|state| &state.resources);
     // What the account shows of a group is newer than what the state knows of it.
-    let is_seen = |address: &Address| objects.iter().any(|object| object.address == *address);
+    let shows_members = |object: &Object| object.attributes.contains_key(MEMBERS);
+    let is_seen = |address: &Address| objects.iter().any(|object| object.address == *address && shows_members(object));
     let known = entries.filter(|(address, _)| !is_seen(address)).map(|(address, entry)| (address, &entry.attributes));
     let hosts = seen.chain(known).flat_map(|(address, attributes)| machines(address, attributes));
     let oldest = objects.iter().map(|object| object.created).filter(|created| *created > 0).min();
