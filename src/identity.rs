@@ -63,12 +63,6 @@ pub fn is_random_text(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| ALPHABET.contains(&byte))
 }
 
-/// Bytes as hexadecimal digits, in small letters.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A new ed25519 key pair.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{arguments::EnvironmentArgs, context::Context};
 use crate::{
     error::{Result, Severity, count},
-    lifecycle::preflight,
+    lifecycle::{Playbooks, preflight},
     provider,
     ui::Mode,
 };
@@ -27,7 +27,7 @@ impl Validate {
         let provider = provider::open(&environment).ok();
         // What an apply needs beside the files may be there only where it runs: a pipeline validates without secrets.
         let found = preflight::surroundings(&environment, Severity::Warning);
-        let playbooks = preflight::files(&environment, provider.as_deref(), found)?;
+        let playbooks = Playbooks::load(&environment, provider.as_deref(), found)?;
         ui.warnings(&playbooks.warnings);
         // What the provider makes of the file, as a plan counts it.
         let resources = provider.map_or(environment.resources.len(), |provider| provider.resources(&environment).len());

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{certificates::AUTHORITY, machine};
 use crate::{
     config::{Environment, Front, PostgresService},
+    encoding::encode,
     error::Error,
     name::Name,
-    percent::encode,
     playbook::Inventory,
     resource::{Address, KindName, VmSpec},
     state::{State, Vault, secret_name},

@@ -8,7 +8,7 @@ use crate::{
     error::{Diagnostic, Error, Result, did_you_mean},
     files,
     playbook::{
-        self, Inventory, Loader, Play, Use, Words, Written,
+        self, Inventory, Loader, Play, Symbols, Use, Written,
         check::{self, Known},
     },
     state::{State, Vault},
@@ -51,7 +51,7 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
         };
         texts.iter().map(one).collect()
     };
-    found.extend(check::texts(&uses(&environment.output_marks, false), &Words::default(), &known, engine));
+    found.extend(check::texts(&uses(&environment.output_marks, false), &Symbols::default(), &known, engine));
     let mut say = |more: Vec<Diagnostic>| {
         for diagnostic in more {
             if !found.contains(&diagnostic) {
@@ -61,20 +61,20 @@ pub fn load_plays(environment: &Environment, loader: &Loader, engine: &Engine) -
     };
     say(check_plays(environment, &mut plays, loader, engine));
     // Templates that the environment brings may be named by a variable: whatever any play knows, they may use.
-    let mut words = Words::default();
+    let mut symbols = Symbols::default();
     for play in &plays {
-        words.defined.extend(play.words.defined.iter().cloned());
-        words.optional.extend(play.words.optional.iter().cloned());
-        words.open |= play.words.open;
+        symbols.defined.extend(play.symbols.defined.iter().cloned());
+        symbols.optional.extend(play.symbols.optional.iter().cloned());
+        symbols.open |= play.symbols.open;
     }
     let vars: Vec<(String, Mark)> = environment.written_vars.iter().flat_map(Node::texts).collect();
-    say(check::texts(&uses(&vars, true), &words, &known, engine));
+    say(check::texts(&uses(&vars, true), &symbols, &known, engine));
     let folder = environment.folder.join("templates");
     for file in files::walk(&folder).unwrap_or_default() {
         let path = folder.join(file);
         let rendered = path.extension().is_some_and(|extension| extension == "j2");
-        if rendered && !plays.iter().any(|play| play.words.templates.contains_key(&path)) {
-            say(check::template(&path, true, &words, &known, engine));
+        if rendered && !plays.iter().any(|play| play.symbols.templates.contains_key(&path)) {
+            say(check::template(&path, true, &symbols, &known, engine));
         }
     }
     Ok((plays, found))
@@ -94,23 +94,23 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
     let written: Vec<Written> = environment.written_vars.iter().flat_map(Written::all).collect();
     let given = environment.extra_vars.keys();
     if plays.is_empty() {
-        found.extend(check::circles(&Words::default(), &written, given.clone(), engine));
+        found.extend(check::circles(&Symbols::default(), &written, given.clone(), engine));
     }
-    let mut kept = Words::default();
+    let mut kept = Symbols::default();
     for play in plays.iter_mut() {
-        play.words.keep(&kept);
-        kept.kept.extend(play.words.kept.iter().cloned());
-        kept.keeps_more |= play.words.keeps_more;
-        play.words.local |= play.hosts.iter().any(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
-        kept.local |= play.words.local;
-        let circles = check::circles(&play.words, &written, given.clone().chain(&kept.kept), engine);
+        play.symbols.keep(&kept);
+        kept.kept.extend(play.symbols.kept.iter().cloned());
+        kept.keeps_more |= play.symbols.keeps_more;
+        play.symbols.local |= play.hosts.iter().any(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
+        kept.local |= play.symbols.local;
+        let circles = check::circles(&play.symbols, &written, given.clone().chain(&kept.kept), engine);
         for mistake in check::play(play, &known, loader.search(), engine).into_iter().chain(circles) {
             if !found.contains(&mistake) {
                 found.push(mistake);
             }
         }
     }
-    for (host, mark, conditional) in plays.iter().flat_map(|play| &play.words.delegates) {
+    for (host, mark, conditional) in plays.iter().flat_map(|play| &play.symbols.delegates) {
         let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
         if here || inventory.hosts.contains(host) {
             continue;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{DestroyOptions, destroy::check_protection, ownership::Ownership, stores};
+use super::{DestroyOptions, destroy::check_protection, owner::Ownership, stores};
 use crate::{
     apply,
     clock::Clock,

@@ -6,7 +6,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Site,
-    recorder::Recorder,
+    recorder::{Record, Recorder},
     stop::{Reason, Stop},
 };
 use crate::{
@@ -17,12 +17,6 @@ use crate::{
     state::Deed,
     trace::Trace,
 };
-
-/// What a command leaves in the history.
-pub(super) struct Record {
-    deed: Deed,
-    begun: Instant,
-}
 
 impl Site {
     /// Runs a command under the environment's lease: takes it, reads the state again, and gives it back however the command

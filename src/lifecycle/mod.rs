@@ -13,6 +13,7 @@ mod gc;
 mod import;
 mod lifetime;
 mod locked;
+mod owner;
 mod ownership;
 mod playbooks;
 pub mod pool;

@@ -1,59 +1,19 @@
 //! Whose an environment is: which project and account a command works in, and that its state belongs there.
 
-use std::collections::BTreeSet;
-
 use super::{Site, stores};
 use crate::{
     config,
     error::{Error, Result},
     event::Events,
     name::Name,
-    plan::{Plan, Scope},
+    plan::Plan,
     project,
-    provider::{Object, Owner, Provider},
+    provider::{Object, Owner},
     state::{self, State},
 };
 
 /// How many objects an error names.
 const NAMED: usize = 5;
-
-/// Where a command works, and what it has found out about that.
-pub(super) struct Ownership {
-    pub(super) scope: Scope,
-    /// The account, once the provider was asked.
-    account: Option<String>,
-    /// What the project label of the environment's objects says, where that is not the project's id.
-    kept_label: Option<String>,
-    /// The projects that have an environment of the same name in this account.
-    others: BTreeSet<String>,
-}
-
-impl Ownership {
-    /// What is known before the provider is asked.
-    ///
-    /// # Errors
-    /// When the file with the project's id cannot be read.
-    pub(super) fn of(folder: &std::path::Path, provider: &dyn Provider) -> Result<Self> {
-        let scope = Scope {
-            folder: folder.to_owned(),
-            project: project::read(folder)?,
-            path_label: provider.path_label(&folder.display().to_string()),
-            provider: provider.name(),
-            place: provider.place(),
-        };
-        Ok(Self { scope, account: None, kept_label: None, others: BTreeSet::new() })
-    }
-
-    /// Looks at a state that was read.
-    ///
-    /// # Errors
-    /// When it belongs to another project.
-    pub(super) fn recognise(&mut self, state: Option<&State>) -> Result<()> {
-        let Some(state) = state else { return Ok(()) };
-        self.kept_label.clone_from(&state.project_label);
-        self.scope.check_project(state)
-    }
-}
 
 impl Site {
     /// The name that the labels of the environment's objects have.

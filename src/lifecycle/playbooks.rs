@@ -9,6 +9,7 @@ use crate::{
     error::{Diagnostic, Result, Severity},
     event::Events,
     playbook::{Loader, Notified, Options, Play, Recap},
+    provider::Provider,
     state::{State, Vault},
     template::Engine,
 };
@@ -40,7 +41,8 @@ impl Playbooks {
     /// # Errors
     /// All mistakes at once.
     pub fn for_apply(site: &Site) -> Result<Self> {
-        Self::checked(site, preflight::surroundings(&site.environment, Severity::Error))
+        let found = preflight::surroundings(&site.environment, Severity::Error);
+        Self::load(&site.environment, Some(site.provider.as_ref()), found)
     }
 
     /// The environment's own playbooks.
@@ -48,18 +50,23 @@ impl Playbooks {
     /// # Errors
     /// All mistakes at once.
     pub fn of(site: &Site) -> Result<Self> {
-        Self::checked(site, Vec::new())
+        Self::load(&site.environment, Some(site.provider.as_ref()), Vec::new())
     }
 
-    fn checked(site: &Site, found: Vec<Diagnostic>) -> Result<Self> {
-        preflight::files(&site.environment, Some(site.provider.as_ref()), found)
-    }
-
-    /// Those of an environment, with what was found in them.
-    pub(super) fn load(environment: &Environment) -> Result<Self> {
+    /// Reads those of an environment and asks the provider about the file: the mistakes of both, and those that were found
+    /// before, are one error.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(
+        environment: &Environment, provider: Option<&dyn Provider>, mut found: Vec<Diagnostic>,
+    ) -> Result<Self> {
+        found.extend(provider.map(|provider| provider.check(environment)).unwrap_or_default());
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(environment, &engine));
-        let (plays, warnings) = configure::load_plays(environment, &loader, &engine)?;
+        let (plays, in_playbooks) = configure::load_plays(environment, &loader, &engine)?;
+        found.extend(in_playbooks);
+        let warnings = preflight::refuse(environment, found)?;
         Ok(Self { plays, warnings, engine, loader, complete: true })
     }
 

@@ -1,31 +1,16 @@
 //! What is checked before the first write: everything that is wrong is said at once, and nothing has been begun then.
 
-use super::{Playbooks, Site};
+use super::Site;
 use crate::{
     config::{self, Environment},
     configure,
     error::{Diagnostic, Error, Location, Result, Severity},
     plan::{Action, Change, Plan},
-    provider::{Finding, Provider},
+    provider::Finding,
     resource::Resource,
     state::{Keys, Vault},
     yaml::Mark,
 };
-
-/// Reads the playbooks and asks the provider about the file: the mistakes of both, and those that are known already, are one
-/// error.
-///
-/// # Errors
-/// All mistakes at once.
-pub fn files(
-    environment: &Environment, provider: Option<&dyn Provider>, mut found: Vec<Diagnostic>,
-) -> Result<Playbooks> {
-    found.extend(provider.map(|provider| provider.check(environment)).unwrap_or_default());
-    let mut playbooks = Playbooks::load(environment)?;
-    found.append(&mut playbooks.warnings);
-    playbooks.warnings = refuse(environment, found)?;
-    Ok(playbooks)
-}
 
 /// The mistakes as one error, together with the warnings; the warnings when there are no mistakes.
 pub(super) fn refuse(environment: &Environment, found: Vec<Diagnostic>) -> Result<Vec<Diagnostic>> {

@@ -1,10 +1,16 @@
-//! Keeps the times of what a command does while its events pass on to whoever listens.
+//! What a command leaves behind: its line in the history, and the times of all that it did.
 
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
-use crate::{event::Events, secret::Redactor, trace::Trace};
+use crate::{event::Events, secret::Redactor, state::Deed, trace::Trace};
+
+/// The line of a command in the history, which is completed when it ends.
+pub(super) struct Record {
+    pub(super) deed: Deed,
+    pub(super) begun: Instant,
+}
 
 /// Listens to the events of one command.
 #[must_use]

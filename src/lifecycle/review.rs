@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use super::{Playbooks, Site};
 use crate::{
     config::Environment,
-    configure,
+    configure, encoding,
     error::{Error, Result},
-    files, identity,
+    files,
     name::Name,
     plan::{self, Action, Change, Configure, DataPolicy, Known, Plan, Selection},
     provider::Object,
@@ -206,5 +206,5 @@ pub(super) fn digest(environment: &Environment) -> Result<String> {
     hash.update(format!("{:?}", environment.extra_vars));
     let specs: Vec<_> = environment.resources.iter().map(|resource| &resource.spec).collect();
     hash.update(serde_json::to_string(&specs)?);
-    Ok(identity::hex(&hash.finalize()[..16]))
+    Ok(encoding::hex(&hash.finalize()[..16]))
 }

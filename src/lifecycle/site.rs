@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Target, locked::Record, ownership::Ownership, rename};
+use super::{Target, owner::Ownership, recorder::Record, rename};
 use crate::{
     clock::Clock,
     config::Environment,

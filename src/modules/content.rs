@@ -169,7 +169,7 @@ pub(super) fn reported(outcome: &mut Outcome, outputs: &[Output]) {
 
 /// Ansible's checksum of a file.
 pub(super) fn sha1(bytes: &[u8]) -> String {
-    crate::identity::hex(&sha1::Sha1::digest(bytes))
+    crate::encoding::hex(&sha1::Sha1::digest(bytes))
 }
 
 /// The mode of a source, where the mode of a file shall be that.

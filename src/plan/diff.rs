@@ -4,27 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Action, Change, data, follow, list};
+use super::{Action, Change, Known, data, follow, list};
 use crate::{
     error::{Diagnostic, Error, Result, count},
     graph::Graph,
     provider::{self, Health, Object},
-    resource::{Address, FieldChange, KindName, Policy, Resource, Rules},
-    state::{Intent, State},
+    resource::{Address, FieldChange, KindName, Resource, Rules},
+    state::Intent,
 };
-
-/// What is known when a plan is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    /// What we believe.
-    pub state: Option<&'a State>,
-    /// Interrupted create calls.
-    pub pending: &'a BTreeMap<Address, Intent>,
-    /// What the provider listed.
-    pub observed: &'a [Object],
-    /// How the provider treats the kinds.
-    pub policy: Policy,
-}
 
 /// The changes from what is known to what is wanted.
 ///

@@ -10,14 +10,14 @@ mod select;
 mod sweep;
 mod warnings;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
     data::DataPolicy,
-    diff::{Known, diff},
+    diff::diff,
     scope::{Scope, check_project},
     secrets::SecretChange,
     select::Selection,
@@ -27,8 +27,8 @@ pub use self::{
 use crate::{
     name::Name,
     provider::{Health, Object, Owner},
-    resource::{Address, Resource, Terms},
-    state::State,
+    resource::{Address, Policy, Resource, Terms},
+    state::{Intent, State},
 };
 
 /// What happens to one address.
@@ -71,6 +71,19 @@ impl Action {
             Self::Forget => ".",
         }
     }
+}
+
+/// What is known when a plan is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What we believe.
+    pub state: Option<&'a State>,
+    /// Interrupted create calls.
+    pub pending: &'a BTreeMap<Address, Intent>,
+    /// What the provider listed.
+    pub observed: &'a [Object],
+    /// How the provider treats the kinds.
+    pub policy: Policy,
 }
 
 /// One line of a plan.

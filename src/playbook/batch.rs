@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{host::TaskEnd, lockstep::Lockstep};
+use super::{lockstep::Lockstep, task_end::TaskEnd};
 
 const HELD: &str = "no task panics while it holds a batch";
 

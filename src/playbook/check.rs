@@ -12,15 +12,14 @@ use super::{
     circles::{self, Written},
     inventory::Inventory,
     literal,
-    load::{SearchPath, Use, Words},
-    model::Play,
+    load::SearchPath,
+    model::{Play, Symbols, Use},
     sources::Places,
 };
 use crate::{
     error::{Diagnostic, Error, Location, Result, did_you_mean, distance},
     files,
     template::{Engine, Names, Var, name_root},
-    yaml::Mark,
 };
 
 /// Variables that every template sees, beside those that begin with `ansible_`.
@@ -163,17 +162,17 @@ impl Known {
         Self { names: names.collect(), values: values.collect(), secrets }
     }
 
-    fn has(&self, name: &str, words: &Words) -> bool {
+    fn has(&self, name: &str, symbols: &Symbols) -> bool {
         // Facts are what a host tells: only one that looks like a misspelt well-known one is no fact.
         let fact = |name: &str| {
             let known = WELL_KNOWN.contains(&name);
             known || did_you_mean(name, WELL_KNOWN.iter().copied()).is_none_or(|close| distance(close, name) > 2)
         };
-        (name.starts_with("ansible_") && fact(name)) || self.names.contains(name) || words.defined.contains(name)
+        (name.starts_with("ansible_") && fact(name)) || self.names.contains(name) || symbols.defined.contains(name)
     }
 
     /// What is wrong with the variables that a template speaks of.
-    fn wrong(&self, names: &Names, text: &str, words: &Words, conditional: bool) -> Vec<(String, Error)> {
+    fn wrong(&self, names: &Names, text: &str, symbols: &Symbols, conditional: bool) -> Vec<(String, Error)> {
         // Under a condition a variable may rightly be missing; then only one that looks like another one is a mistake.
         let conditional =
             conditional || ["{% if", "{%- if", " if ", " and ", " or "].iter().any(|word| text.contains(word));
@@ -181,19 +180,19 @@ impl Known {
         let mut missing = BTreeSet::new();
         for path in &names.variables {
             let root = name_root(path);
-            if !self.has(root, words) {
-                if !words.open && missing.insert(root.to_owned()) {
+            if !self.has(root, symbols) {
+                if !symbols.open && missing.insert(root.to_owned()) {
                     let error = Error::usage(format!("the variable `{root}` is not defined"));
-                    if words.optional.contains(root) {
+                    if symbols.optional.contains(root) {
                         continue;
                     }
-                    let names = self.names.iter().chain(&words.defined).map(String::as_str);
+                    let names = self.names.iter().chain(&symbols.defined).map(String::as_str);
                     let close = did_you_mean(root, names.chain(WELL_KNOWN.iter().copied()));
                     if !conditional || close.is_some_and(|close| distance(close, root) <= 2) {
                         found.push((root.to_owned(), hint(error, close)));
                     }
                 }
-            } else if !words.defined.contains(root)
+            } else if !symbols.defined.contains(root)
                 && let Some(value) = self.values.get(root)
             {
                 found.extend(self.attribute(value, path));
@@ -250,33 +249,10 @@ fn diagnostic(location: Option<Location>, error: &Error) -> Diagnostic {
     }
 }
 
-/// The place of a word in a text that begins at a mark and may go on over several lines.
-pub(super) fn within(mark: &Mark, text: &str, word: &str) -> Location {
-    let begin = mark.location();
-    let lines = mark.source().text().lines().enumerate().skip(begin.line - 1).take(text.lines().count() + 1);
-    // What is before the text in its first line is another one's.
-    let from = |number: usize, line: &str| match line.char_indices().nth(begin.column - 1) {
-        Some((at, _)) if number + 1 == begin.line => at,
-        _ => 0,
-    };
-    let found = lines.into_iter().find_map(|(number, line)| {
-        let from = from(number, line);
-        Some((number, line, from + line[from..].find(word)?))
-    });
-    let Some((number, line, at)) = found else { return begin };
-    Location {
-        line: number + 1,
-        column: line[..at].chars().count() + 1,
-        width: word.chars().count(),
-        text: line.to_owned(),
-        ..begin
-    }
-}
-
 /// The mistakes of texts: of outputs and variables of an environment file.
 #[must_use]
-pub fn texts(uses: &[Use], words: &Words, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
-    uses.iter().flat_map(|one| text(one, names_of(one, engine), words, known)).collect()
+pub fn texts(uses: &[Use], symbols: &Symbols, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
+    uses.iter().flat_map(|one| text(one, names_of(one, engine), symbols, known)).collect()
 }
 
 fn names_of(one: &Use, engine: &Engine) -> Result<Names> {
@@ -284,12 +260,12 @@ fn names_of(one: &Use, engine: &Engine) -> Result<Names> {
 }
 
 /// The mistakes of a text that speaks of these names.
-fn text(one: &Use, names: Result<Names>, words: &Words, known: &Known) -> Vec<Diagnostic> {
+fn text(one: &Use, names: Result<Names>, symbols: &Symbols, known: &Known) -> Vec<Diagnostic> {
     match names {
         Err(error) => vec![diagnostic(Some(one.mark.location()), &error)],
         Ok(names) => {
-            let wrong = known.wrong(&names, &one.text, words, one.conditional).into_iter();
-            wrong.map(|(word, error)| diagnostic(Some(within(&one.mark, &one.text, &word)), &error)).collect()
+            let wrong = known.wrong(&names, &one.text, symbols, one.conditional).into_iter();
+            wrong.map(|(word, error)| diagnostic(Some(one.mark.within(&one.text, &word)), &error)).collect()
         }
     }
 }
@@ -297,35 +273,35 @@ fn text(one: &Use, names: Result<Names>, words: &Words, known: &Known) -> Vec<Di
 /// The mistakes of a play, and what is doubtful in it.
 #[must_use]
 pub fn play(play: &Play, known: &Known, search: &SearchPath, engine: &Engine) -> Vec<Diagnostic> {
-    let mut words = play.words.clone();
+    let mut symbols = play.symbols.clone();
     // What is asked for somewhere whether it is defined may be missing everywhere.
-    let names: Vec<Result<Names>> = play.words.uses.iter().map(|one| names_of(one, engine)).collect();
-    words.optional.extend(names.iter().flatten().flat_map(|names| names.optional.iter().cloned()));
-    let templates = play.words.templates.iter();
+    let names: Vec<Result<Names>> = play.symbols.uses.iter().map(|one| names_of(one, engine)).collect();
+    symbols.optional.extend(names.iter().flatten().flat_map(|names| names.optional.iter().cloned()));
+    let templates = play.symbols.templates.iter();
     let templates: Vec<(Template<'_>, bool)> =
         templates.filter_map(|(path, conditional)| Some((Template::read(path, engine)?, *conditional))).collect();
     let of_templates = templates.iter().filter_map(|(template, _)| template.names.as_ref().ok());
-    words.optional.extend(of_templates.flat_map(|names| names.optional.iter().cloned()));
-    let words = &words;
-    let found = words.uses.iter().zip(names).flat_map(|(one, names)| text(one, names, words, known));
+    symbols.optional.extend(of_templates.flat_map(|names| names.optional.iter().cloned()));
+    let symbols = &symbols;
+    let found = symbols.uses.iter().zip(names).flat_map(|(one, names)| text(one, names, symbols, known));
     let mut found: Vec<Diagnostic> = found.collect();
     for (template, conditional) in templates {
-        found.extend(template.mistakes(conditional, words, known));
+        found.extend(template.mistakes(conditional, symbols, known));
     }
     let places = Places { task: None, playbook: Some(&play.folder), search };
-    for task in &words.tasks {
-        found.extend(literal::task(task, Places { task: Some(task), ..places }, words.local, engine));
+    for task in &symbols.tasks {
+        found.extend(literal::task(task, Places { task: Some(task), ..places }, symbols.local, engine));
     }
-    for (name, mark) in &words.notified {
+    for (name, mark) in &symbols.notified {
         let plain = name.rsplit(" : ").next().unwrap_or(name);
         let listens = |handler: &std::sync::Arc<super::model::Task>| {
             handler.name == *name || handler.name == plain || handler.title() == *name || handler.listen.contains(name)
         };
         let dynamic = play.handlers.iter().any(|handler| crate::template::is_template(&handler.name));
-        if !words.open && !dynamic && !play.handlers.iter().any(listens) {
+        if !symbols.open && !dynamic && !play.handlers.iter().any(listens) {
             let error = Error::usage(format!("there is no handler `{name}`"));
             let names = play.handlers.iter().map(|handler| handler.name.as_str());
-            found.push(diagnostic(Some(within(mark, name, name)), &hint(error, did_you_mean(name, names))));
+            found.push(diagnostic(Some(mark.within(name, name)), &hint(error, did_you_mean(name, names))));
         }
     }
     found
@@ -335,20 +311,20 @@ pub fn play(play: &Play, known: &Known, search: &SearchPath, engine: &Engine) ->
 /// and while plays run.
 #[must_use]
 pub fn circles<'a>(
-    words: &'a Words, environment: &'a [Written], changing: impl Iterator<Item = &'a String>, engine: &Engine,
+    symbols: &'a Symbols, environment: &'a [Written], changing: impl Iterator<Item = &'a String>, engine: &Engine,
 ) -> Vec<Diagnostic> {
-    if words.open {
+    if symbols.open {
         // Any variable may get another value.
         return Vec::new();
     }
-    let all: Vec<&Written> = words.written.iter().chain(environment).collect();
+    let all: Vec<&Written> = symbols.written.iter().chain(environment).collect();
     circles::circles(&all, &changing.collect(), engine)
 }
 
-/// The mistakes of a template file that is rendered where these words are known.
+/// The mistakes of a template file that is rendered where these symbols are known.
 #[must_use]
-pub fn template(path: &Path, conditional: bool, words: &Words, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
-    Template::read(path, engine).map(|template| template.mistakes(conditional, words, known)).unwrap_or_default()
+pub fn template(path: &Path, conditional: bool, symbols: &Symbols, known: &Known, engine: &Engine) -> Vec<Diagnostic> {
+    Template::read(path, engine).map(|template| template.mistakes(conditional, symbols, known)).unwrap_or_default()
 }
 
 /// A template file and the names that it speaks of.
@@ -365,12 +341,12 @@ impl<'a> Template<'a> {
         Some(Self { path, names: engine.names_of_file(path, &text), text })
     }
 
-    fn mistakes(&self, conditional: bool, words: &Words, known: &Known) -> Vec<Diagnostic> {
+    fn mistakes(&self, conditional: bool, symbols: &Symbols, known: &Known) -> Vec<Diagnostic> {
         match &self.names {
             // The message names file and line.
             Err(error) => vec![diagnostic(None, error)],
             Ok(names) => {
-                let wrong = known.wrong(names, &self.text, words, conditional).into_iter();
+                let wrong = known.wrong(names, &self.text, symbols, conditional).into_iter();
                 wrong.map(|(word, error)| diagnostic(self.place(&word), &error)).collect()
             }
         }

@@ -1,10 +1,14 @@
 //! Connection variables: which of Ansible's are followed, which change nothing here, and which are refused.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
     error::{Diagnostic, Error, Result},
     playbook::load::keywords::Support::{self, Done, NoEffect, Refused},
+    remote::Transport,
     template::{is_template, text_of},
     yaml::{Key, Node},
 };
@@ -18,6 +22,30 @@ pub struct Reach {
     pub address: Option<String>,
     /// The port.
     pub port: Option<u16>,
+}
+
+/// Who runs a task, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) host: String,
+    pub(super) user: Option<String>,
+    /// What variables say about the way there.
+    pub(super) reach: Reach,
+}
+
+/// Where connections come from.
+#[async_trait]
+pub trait Connections: Send + Sync {
+    /// The connection of a host, opened on first use.
+    async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>>;
+
+    /// The connection of a host that variables say to reach in another way than the inventory does.
+    async fn reach(&self, host: &str, _reach: &Reach) -> Result<Arc<dyn Transport>> {
+        self.connect(host).await
+    }
+
+    /// Forgets the connection of a host: the next request opens another one.
+    async fn reset(&self, _host: &str) {}
 }
 
 const OWN_KEYS: &str = "the environment's own keys are used";

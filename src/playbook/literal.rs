@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 
 use super::{
     actions,
-    check::within,
     host::check_arguments,
     loops,
     model::{Loop, Task},
@@ -87,7 +86,7 @@ fn item(task: &Task, places: Places<'_>, missing: Severity, engine: &Engine) -> 
                         Err(error) => (Severity::Error, error.message().to_owned()),
                     },
                 };
-                let place = within(mark, text, &file.name);
+                let place = mark.within(text, &file.name);
                 found.push(Diagnostic { severity, ..Diagnostic::error(place, message) });
             }
         }

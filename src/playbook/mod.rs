@@ -20,9 +20,12 @@ mod model;
 mod notified;
 mod order;
 mod patterns;
+mod recap;
 mod roster;
 mod run;
+mod shared;
 mod sources;
+mod task_end;
 mod vars;
 mod web;
 
@@ -30,12 +33,14 @@ pub use self::{
     actions::{NO_EFFECT, arguments},
     ask::Asker,
     circles::Written,
-    connection::{Reach, VARIABLES, check_variable, check_variables},
+    connection::{Connections, Reach, VARIABLES, check_variable, check_variables},
     inventory::Inventory,
-    load::{Beside, Loader, SearchPath, Use, Words, keywords},
-    model::{Entry, Play, Task},
+    load::{Loader, SearchPath, keywords},
+    model::{Beside, Entry, Play, Symbols, Task, Use},
     notified::Notified,
     patterns::{match_hosts, reached, unknown_patterns, unmatched},
-    run::{Connections, HostTally, Options, Recap, run},
+    recap::{HostTally, Recap},
+    run::run,
+    shared::Options,
     vars::{HostMemory, MAGIC_VARIABLES, TaskScope, World},
 };

@@ -1,10 +1,15 @@
 //! What a playbook is made of, after it is read and before anything is known about a host.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::load::{Beside, Words};
+use super::circles::Written;
 use crate::{
     template::{Authored, Vars},
     yaml::Mark,
@@ -46,7 +51,7 @@ pub struct Play {
     /// The folder of the playbook.
     pub folder: PathBuf,
     /// What it speaks of and what it defines.
-    pub words: Words,
+    pub symbols: Symbols,
     /// Where it stands.
     pub mark: Mark,
 }
@@ -272,4 +277,64 @@ pub struct Role {
     pub params: Vars,
     /// The role that uses this one.
     pub parent: Option<Arc<Role>>,
+}
+
+/// A text that is a template or an expression.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// The text.
+    pub text: String,
+    /// Whether all of it is an expression, as in `when`.
+    pub expression: bool,
+    /// Whether it may never be asked for: a variable that nobody uses, a task under a condition.
+    pub conditional: bool,
+    /// Where it stands.
+    pub mark: Mark,
+}
+
+/// What a play uses and what it defines.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols {
+    /// Its templates and expressions.
+    pub uses: Vec<Use>,
+    /// Template files that it renders, and whether that is under a condition.
+    pub templates: BTreeMap<PathBuf, bool>,
+    /// The variables that it defines, wherever that is.
+    pub defined: BTreeSet<String>,
+    /// The values of those that are written as such.
+    pub written: Vec<Written>,
+    /// Variables that may be missing: somebody asks whether they are there.
+    pub optional: BTreeSet<String>,
+    /// Those that outlive the play: results and facts.
+    pub kept: BTreeSet<String>,
+    /// Whether there are more of these, whose names are known only when the play runs.
+    pub keeps_more: bool,
+    /// Whether it also defines some whose names are known only when it runs.
+    pub open: bool,
+    /// Its tasks, also those of included files whose names are known.
+    pub tasks: Vec<Arc<Task>>,
+    /// Whether some of them run on this machine, where they may make files that later ones copy.
+    pub local: bool,
+    /// The handlers that it notifies, and where.
+    pub notified: Vec<(String, Mark)>,
+    /// The hosts that tasks are delegated to by name, where, and whether that is under a condition.
+    pub delegates: Vec<(String, Mark, bool)>,
+}
+
+impl Symbols {
+    /// What later plays may use of an earlier one.
+    pub fn keep(&mut self, earlier: &Self) {
+        self.defined.extend(earlier.kept.iter().cloned());
+        self.open |= earlier.keeps_more;
+        self.local |= earlier.local;
+    }
+}
+
+/// The variables beside a playbook. Each layer comes over the same layer of the inventory.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Variables of groups.
+    pub group_vars: IndexMap<String, Vars>,
+    /// Variables of hosts.
+    pub host_vars: IndexMap<String, Vars>,
 }

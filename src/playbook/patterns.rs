@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fancy_regex::Regex;
 
-use super::{check::within, model::Play};
+use super::model::Play;
 use crate::{
     error::{Diagnostic, Error, Result, did_you_mean},
     files,
@@ -90,7 +90,7 @@ pub fn unmatched(
 ) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for play in plays.iter().filter(|play| !play.hosts.iter().any(|pattern| is_template(pattern))) {
-        let place = |word: &str| within(&play.hosts_mark, &play.hosts.join("\n"), word);
+        let place = |word: &str| play.hosts_mark.within(&play.hosts.join("\n"), word);
         match matched(&play.hosts, hosts, groups) {
             Ok(matched) => {
                 for pattern in &matched.unknown {

@@ -5,170 +5,32 @@
 //! whose hosts have all failed, or more of them than it allows.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, RwLock, atomic::Ordering},
 };
 
-use async_trait::async_trait;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ask::Asker,
     batch::{Batch, Ended as BatchEnded, Serial, batches},
-    connection::Reach,
-    host::{Finish, HostRun, Place},
+    connection::Connections,
+    host::{Finish, HostRun},
     load::Loader,
     model::{Common, Play, Task},
-    notified::{Notification, Notified},
     order::{Placed, order},
     patterns,
-    roster::{Ending, Roster},
+    recap::{HostTally, Recap},
+    roster::Ending,
+    shared::{Options, PlayRun, Shared},
     vars::{PlayScope, TaskScope, World},
 };
 use crate::{
     error::{Error, Result},
     event::{Ended, Event, Events},
     files,
-    remote::Transport,
     template::{Authored, Vars, is_template, is_true, text_of},
     yaml,
 };
-
-/// How a run goes.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Nothing is changed.
-    pub check: bool,
-    /// The changes of files are told.
-    pub diff: bool,
-    /// Only tasks with one of these tags, when there are any.
-    pub tags: Vec<String>,
-    /// No tasks with one of these tags.
-    pub skip_tags: Vec<String>,
-    /// Where notifications of handlers are kept until they have run; without it they are lost with the run.
-    pub notified: Option<Notified>,
-    /// Whether these are all plays of the environment: then a notification of a play that is not among them is out of date.
-    pub complete: bool,
-    /// Who answers the questions of `pause`.
-    pub asker: Option<Arc<dyn Asker>>,
-}
-
-/// Where connections come from.
-#[async_trait]
-pub trait Connections: Send + Sync {
-    /// The connection of a host, opened on first use.
-    async fn connect(&self, host: &str) -> Result<Arc<dyn Transport>>;
-
-    /// The connection of a host that variables say to reach in another way than the inventory does.
-    async fn reach(&self, host: &str, _reach: &Reach) -> Result<Arc<dyn Transport>> {
-        self.connect(host).await
-    }
-
-    /// Forgets the connection of a host: the next request opens another one.
-    async fn reset(&self, _host: &str) {}
-}
-
-/// What happened on a host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct HostTally {
-    /// Tasks that had nothing to do, or did it.
-    pub ok: usize,
-    /// Tasks that changed something.
-    pub changed: usize,
-    /// Tasks that were not for the host.
-    pub skipped: usize,
-    /// Tasks that failed.
-    pub failed: usize,
-    /// Failures that were ignored.
-    pub ignored: usize,
-    /// Whether the host was lost.
-    pub unreachable: usize,
-    /// Requests that were sent to hosts: what a play costs in round trips.
-    pub execs: usize,
-}
-
-/// What happened on all hosts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Recap {
-    /// By host.
-    pub hosts: BTreeMap<String, HostTally>,
-}
-
-impl Recap {
-    /// Whether no host failed or was lost.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        self.hosts.values().all(|tally| tally.failed == 0 && tally.unreachable == 0)
-    }
-
-    /// Adds the counts of another run.
-    pub fn add(&mut self, other: &Self) {
-        for (host, tally) in &other.hosts {
-            let mine = self.hosts.entry(host.clone()).or_default();
-            mine.ok += tally.ok;
-            mine.changed += tally.changed;
-            mine.skipped += tally.skipped;
-            mine.failed += tally.failed;
-            mine.ignored += tally.ignored;
-            mine.unreachable += tally.unreachable;
-            mine.execs += tally.execs;
-        }
-    }
-}
-
-/// What the hosts of a run share.
-pub(super) struct Shared {
-    pub(super) world: Arc<World>,
-    pub(super) loader: Arc<Loader>,
-    pub(super) connections: Arc<dyn Connections>,
-    pub(super) options: Options,
-    pub(super) events: Events,
-    pub(super) cancel: CancellationToken,
-    pub(super) roster: Arc<Roster>,
-    /// Notifications that earlier runs have left on the hosts, and the hosts and users that were asked for them.
-    pub(super) left: Mutex<Left>,
-}
-
-/// What earlier runs have left on the hosts.
-#[derive(Default)]
-pub(super) struct Left {
-    /// Who was asked, for the sake of which host.
-    pub(super) asked: HashSet<(String, Place)>,
-    /// Notifications, and where they were found.
-    pub(super) found: BTreeMap<Notification, Vec<Place>>,
-    /// Hosts on which a play ended before its end: what they did not take up is not out of date.
-    pub(super) cut_short: BTreeSet<String>,
-}
-
-/// One play of a run.
-pub(super) struct PlayRun {
-    pub(super) scope: Arc<PlayScope>,
-    pub(super) max_fail_percentage: Option<f64>,
-    pub(super) force_handlers: bool,
-    /// How it ends, for later plays.
-    ending: Arc<Ending>,
-    /// Plays that end before it begins.
-    before: Vec<Arc<Ending>>,
-    /// Earlier plays that run beside it.
-    pub(super) beside: Vec<Arc<Ending>>,
-    /// The hosts of all plays of the run, by the names of the plays.
-    plays: Arc<BTreeMap<String, BTreeSet<String>>>,
-    /// The hosts for which there is no later play.
-    last: BTreeSet<String>,
-}
-
-impl PlayRun {
-    /// The hosts of the plays of a name; `None` when there are none.
-    pub(super) fn hosts_of(&self, name: &str) -> Option<&BTreeSet<String>> {
-        self.plays.get(name)
-    }
-
-    /// Whether this is the last play of a host.
-    pub(super) fn is_last(&self, host: &str) -> bool {
-        self.last.contains(host)
-    }
-}
 
 /// Runs plays on the hosts of a world.
 ///

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     inventory::Inventory,
-    load::{Beside, SearchPath},
-    model::{Play, Role, Task},
+    load::SearchPath,
+    model::{Beside, Play, Role, Task},
     roster::Roster,
     sources::{Places, chain},
 };

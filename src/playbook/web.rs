@@ -17,9 +17,8 @@ use tokio::io::AsyncRead;
 use tokio_util::{io::StreamReader, task::AbortOnDropHandle};
 
 use crate::{
-    authorities,
+    authorities, encoding,
     error::{Context, Error, Result},
-    percent,
     remote::{Stream, Transport},
 };
 
@@ -89,7 +88,7 @@ async fn follow(transport: &dyn Transport, mut ask: Ask) -> Result<Answer> {
     let mut url = parse(&ask.url)?;
     // As in Ansible, a login may be a part of the address.
     if ask.login.is_none() && !url.username().is_empty() {
-        let (user, password) = (percent::decode(url.username()), percent::decode(url.password().unwrap_or_default()));
+        let (user, password) = (encoding::decode(url.username()), encoding::decode(url.password().unwrap_or_default()));
         ask.login = Some(Login { user, password, at_once: false });
     }
     let mut redirected = false;

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::Environment,
-    identity,
+    encoding,
     name::Name,
     resource::{SSH_GROUP, VmSpec},
 };
@@ -23,7 +23,7 @@ pub(super) fn group(kind: &str, ports: &[u16]) -> Name {
     if list.len() <= LONGEST_LIST {
         return name(&format!("{kind}-{list}"));
     }
-    let digest = identity::hex(&Sha256::digest(&list)[..4]);
+    let digest = encoding::hex(&Sha256::digest(&list)[..4]);
     let (shown, _) = list[..LONGEST_LIST - digest.len()].rsplit_once('-').unwrap_or_default();
     name(&format!("{kind}-{shown}-{digest}"))
 }

@@ -8,8 +8,8 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
-use super::Redactor;
-use crate::percent;
+use super::SHORTEST;
+use crate::encoding;
 
 /// Lines of a longer secret that are shorter than this are not searched for by themselves.
 const SHORTEST_LINE: usize = 8;
@@ -41,21 +41,21 @@ pub(super) fn forms(secret: &str) -> BTreeSet<String> {
         for text in [whole.to_owned(), whole.to_uppercase(), whole.to_lowercase()] {
             found.extend(escaped(&text));
             found.extend(base64_forms(&text));
-            let hex = crate::identity::hex(text.as_bytes());
+            let hex = crate::encoding::hex(text.as_bytes());
             found.extend(Some(hex).filter(|hex| hex.len() >= SHORTEST_ENCODED));
         }
     }
-    if whole.len() < Redactor::SHORTEST {
+    if whole.len() < SHORTEST {
         found.clear();
     }
-    found.retain(|form| form.len() >= Redactor::SHORTEST);
+    found.retain(|form| form.len() >= SHORTEST);
     found
 }
 
 /// A text as it is, and as JSON, XML, HTML, URLs, shells, Python and the commands of CI services write it.
 fn escaped(text: &str) -> Vec<String> {
     let json = json(text);
-    let [part, path, lenient, form] = percent::all_forms(text);
+    let [part, path, lenient, form] = encoding::all_forms(text);
     vec![
         part,
         path,

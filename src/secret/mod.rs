@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::redactor::Redactor;
 
+/// Secrets shorter than this are not searched for: they would match inside ordinary words.
+const SHORTEST: usize = 6;
+
 /// What is shown in place of a secret.
 pub const REDACTED: &str = "[secret]";
 
@@ -32,7 +35,7 @@ impl Secret {
     /// Why this secret is not hidden everywhere, when it is not.
     #[must_use]
     pub fn weakness(&self) -> Option<String> {
-        let shortest = Redactor::SHORTEST;
+        let shortest = SHORTEST;
         (self.0.trim_matches(['\n', '\r']).len() < shortest)
             .then(|| format!("is shorter than {shortest} characters, and so is not hidden in what is printed"))
     }

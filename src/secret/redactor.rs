@@ -23,9 +23,6 @@ struct Known {
 }
 
 impl Redactor {
-    /// Secrets shorter than this are not searched for: they would match inside ordinary words.
-    pub const SHORTEST: usize = 6;
-
     /// Learns a secret, in the forms in which programs print it: see `forms.rs`.
     ///
     /// # Panics

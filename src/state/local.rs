@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::backend::{Backend, Expect, Tag};
 use crate::{
+    encoding,
     error::{Context, Error, Result},
-    identity,
 };
 
 /// The files of a folder.
@@ -82,7 +82,7 @@ impl LocalBackend {
 
 /// The version of a text is what it says.
 fn tag(text: &str) -> Tag {
-    Tag(identity::hex(&Sha256::digest(text)[..16]))
+    Tag(encoding::hex(&Sha256::digest(text)[..16]))
 }
 
 /// Makes a folder, which only its owner may read and which git leaves alone.

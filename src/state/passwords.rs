@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::Vault;
-use crate::{identity, secret::Secret};
+use crate::{encoding, secret::Secret};
 
 /// The vault's name for a secret of the environment file.
 #[must_use]
@@ -51,7 +51,7 @@ impl Vault {
 
     fn digest(&self, secret: &str) -> Option<String> {
         let value = self.get(&secret_name(secret))?;
-        Some(identity::hex(&Sha256::digest(value.expose())))
+        Some(encoding::hex(&Sha256::digest(value.expose())))
     }
 }
 

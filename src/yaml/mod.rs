@@ -93,7 +93,32 @@ impl Mark {
         }
     }
 
-    /// The file that the place lies in.
+    /// The place of a word in a text that begins here and may go on over several lines; the text's own place when the word is not
+    /// found.
+    #[must_use]
+    pub fn within(&self, text: &str, word: &str) -> Location {
+        let begin = self.location();
+        let lines = self.source.text().lines().enumerate().skip(begin.line - 1).take(text.lines().count() + 1);
+        // What is before the text in its first line is another one's.
+        let from = |number: usize, line: &str| match line.char_indices().nth(begin.column - 1) {
+            Some((at, _)) if number + 1 == begin.line => at,
+            _ => 0,
+        };
+        let found = lines.into_iter().find_map(|(number, line)| {
+            let from = from(number, line);
+            Some((number, line, from + line[from..].find(word)?))
+        });
+        let Some((number, line, at)) = found else { return begin };
+        Location {
+            line: number + 1,
+            column: line[..at].chars().count() + 1,
+            width: word.chars().count(),
+            text: line.to_owned(),
+            ..begin
+        }
+    }
+
+    /// The file that the place is in.
     #[must_use]
     pub fn source(&self) -> &Arc<Source> {
         &self.source

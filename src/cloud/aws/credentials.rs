@@ -14,8 +14,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     clock::Clock,
+    encoding,
     error::{Context, Error, Result, did_you_mean},
-    files, identity,
+    files,
     secret::Secret,
 };
 
@@ -318,7 +319,7 @@ impl Chain {
         let home = self.sources.home.as_deref().unwrap_or_else(|| Path::new("/"));
         let digest: String = {
             use sha1::{Digest, Sha1};
-            identity::hex(&Sha1::digest(session.unwrap_or(start)))
+            encoding::hex(&Sha1::digest(session.unwrap_or(start)))
         };
         let path = home.join(".aws/sso/cache").join(format!("{digest}.json"));
         let again = || format!("log in: `aws sso login --profile {name}`");

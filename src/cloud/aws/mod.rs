@@ -28,8 +28,8 @@ use self::{
 use super::retry::{Attempts, is_unknown_host, retry_after};
 use crate::{
     clock::Clock,
+    encoding::encode,
     error::{Context, Error},
-    percent::encode,
     secret::Secret,
 };
 

@@ -10,7 +10,7 @@ use super::{
     ec2::{Tag, Tags},
     typed, xml,
 };
-use crate::percent::encode;
+use crate::encoding::encode;
 
 /// Where everything is.
 const ROOT: &str = "/2013-04-01";

@@ -10,8 +10,8 @@ use reqwest::{Method, Response, StatusCode, header::ETAG};
 use super::{AwsError, Client, Exchange, Result, Service, refusal, xml};
 use crate::{
     cloud::retry::{Attempts, retry_after},
+    encoding::encode,
     error::Error,
-    percent::encode,
 };
 
 /// How long a call is tried again. A lease must not be waited for longer than it lasts.

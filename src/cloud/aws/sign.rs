@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ring::{digest, hmac};
 
 use super::credentials::Keys;
-use crate::identity::hex;
+use crate::encoding::hex;
 
 /// What of a request is signed.
 pub(super) struct Signed<'a> {

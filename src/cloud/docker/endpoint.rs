@@ -13,8 +13,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    encoding::hex,
     error::{Context, Error, Result},
-    identity::hex,
 };
 
 /// Where an engine listens when nothing says otherwise.

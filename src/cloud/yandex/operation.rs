@@ -12,7 +12,7 @@ use super::{
     Client, Request, Result, Service,
     refusal::{Refusal, Status, YandexError, code, refusal},
 };
-use crate::{cloud::retry::retry_after, error::Error, event, identity};
+use crate::{cloud::retry::retry_after, encoding, error::Error, event, identity};
 
 /// How often a long operation is asked for, unless the server says otherwise.
 const POLL: Duration = Duration::from_secs(1);
@@ -164,7 +164,7 @@ fn key(call: &str, request: &Request, token: &str, after: &str) -> String {
     // The version and the variant of a random UUID (RFC 9562, section 5.4).
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex = identity::hex(&bytes);
+    let hex = encoding::hex(&bytes);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 

@@ -1,6 +1,5 @@
 //! `checksum` of `get_url`: a digest, or the address of a list that has it.
 
-use super::web_arguments::GetUrlArguments;
 use crate::{
     error::{Error, Result},
     modules::Text,
@@ -23,10 +22,10 @@ const ALGORITHMS: &[(&str, usize)] =
     &[("md5", 32), ("sha1", 40), ("sha224", 56), ("sha256", 64), ("sha384", 96), ("sha512", 128)];
 
 impl Checksum {
-    pub(super) fn read(arguments: &GetUrlArguments) -> Result<Option<Self>> {
-        let given =
-            |text: &Option<Text>| text.as_ref().map(|text| text.0.trim().to_owned()).filter(|text| !text.is_empty());
-        let text = match (given(&arguments.checksum), given(&arguments.sha256sum)) {
+    /// The checksum that `checksum` names, or else `sha256sum`.
+    pub(super) fn read(checksum: Option<&Text>, sha256sum: Option<&Text>) -> Result<Option<Self>> {
+        let given = |text: Option<&Text>| text.map(|text| text.0.trim().to_owned()).filter(|text| !text.is_empty());
+        let text = match (given(checksum), given(sha256sum)) {
             (Some(text), _) => text,
             (None, Some(digest)) => format!("sha256:{digest}"),
             (None, None) => return Ok(None),
@@ -81,7 +80,7 @@ fn checked(digest: &str, length: usize) -> Result<String> {
 mod tests {
     use serde_json::json;
 
-    use super::GetUrlArguments;
+    use super::super::web_arguments::GetUrlArguments;
 
     #[test]
     fn a_checksum_is_known_or_refused() {

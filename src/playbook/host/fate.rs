@@ -15,7 +15,7 @@ use crate::{
     playbook::{
         actions, batch, loops,
         model::{Block, Task},
-        run::PlayRun,
+        shared::PlayRun,
     },
     template::{Authored, is_template, text_of},
 };

@@ -9,7 +9,6 @@
 mod act;
 mod ahead;
 mod checksum;
-mod end;
 mod fate;
 mod get_url;
 mod handlers;
@@ -36,16 +35,18 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use self::handlers::Notices;
-pub(super) use self::{act::check_arguments, end::TaskEnd, fate::Finish, place::Place};
+pub(super) use self::{act::check_arguments, fate::Finish};
 use super::{
     actions::{self, Kind},
     batch::Batch,
-    connection::Reach,
+    connection::{Place, Reach},
     facts,
     load::count,
     loops,
     model::{Block, Entry, Task},
-    run::{HostTally, PlayRun, Shared},
+    recap::HostTally,
+    shared::{PlayRun, Shared},
+    task_end::TaskEnd,
     vars::TaskScope,
 };
 use crate::{

@@ -6,21 +6,12 @@ use super::HostRun;
 use crate::{
     error::{Error, Result},
     playbook::{
-        connection::{self, Reach},
+        connection::{self, Place, Reach},
         model::Task,
         vars::TaskScope,
     },
     template::{Authored, Scope, is_true, text_of},
 };
-
-/// Who runs a task, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::playbook) struct Place {
-    pub(super) host: String,
-    pub(super) user: Option<String>,
-    /// What variables say about the way there.
-    pub(super) reach: Reach,
-}
 
 impl HostRun<'_> {
     /// Where a task runs: another host when it is delegated, another user when it becomes one. Variables such as

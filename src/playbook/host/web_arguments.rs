@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 
 use super::checksum::Checksum;
 use crate::{
+    encoding::encode_form,
     error::{Error, Result},
     modules::{self, FileCopy, Flag, List, Text},
-    percent::encode_form,
     playbook::web::{self, Ask, Follow, Login},
     template::text_of,
 };
@@ -132,7 +132,7 @@ impl GetUrlArguments {
     pub(super) fn read(named: &Map<String, Value>) -> Result<(Self, Ask, Option<Checksum>)> {
         let arguments: Self = modules::read(named)?;
         file(named)?;
-        let checksum = Checksum::read(&arguments)?;
+        let checksum = Checksum::read(arguments.checksum.as_ref(), arguments.sha256sum.as_ref())?;
         let ask = arguments.web.ask(Duration::from_secs(10))?;
         Ok((arguments, ask, checksum))
     }

@@ -5,16 +5,7 @@ use std::{path::Path, sync::Arc};
 use indexmap::IndexMap;
 
 use super::{Loader, merge_vars};
-use crate::{error::Result, files, template::Vars};
-
-/// The variables beside a playbook. Each layer comes over the same layer of the inventory.
-#[derive(Clone, Debug, Default)]
-pub struct Beside {
-    /// Variables of groups.
-    pub group_vars: IndexMap<String, Vars>,
-    /// Variables of hosts.
-    pub host_vars: IndexMap<String, Vars>,
-}
+use crate::{error::Result, files, playbook::model::Beside, template::Vars};
 
 impl Loader {
     /// The variables in the folder of a playbook.

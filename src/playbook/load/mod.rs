@@ -10,8 +10,8 @@ mod calls;
 pub mod keywords;
 mod plays;
 mod roles;
+mod symbols;
 mod tasks;
-mod words;
 
 use std::{
     collections::HashMap,
@@ -21,16 +21,12 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub use self::{
-    beside::Beside,
-    words::{Use, Words},
-};
 use self::{plays::Imported, roles::RoleUse};
 pub(super) use self::{
     roles::{flag, role_name},
     tasks::{count, find_tasks, include_name},
 };
-use super::model::{Common, Entry, Play, Role, Task};
+use super::model::{Common, Entry, Play, Role, Symbols, Task};
 use crate::{
     error::{Diagnostic, Error, Result},
     files,
@@ -95,7 +91,7 @@ pub struct Loader {
     engine: Engine,
     texts: Mutex<HashMap<PathBuf, Node>>,
     found: Mutex<Vec<Diagnostic>>,
-    words: Mutex<Words>,
+    symbols: Mutex<Symbols>,
     /// Whether plays that say nothing about it run as root.
     r#become: bool,
 }
@@ -131,7 +127,7 @@ impl Loader {
             engine,
             texts: Mutex::default(),
             found: Mutex::default(),
-            words: Mutex::default(),
+            symbols: Mutex::default(),
             r#become: false,
         }
     }
@@ -220,7 +216,7 @@ impl Loader {
 
     fn take_mistakes(&self, path: &Path) -> Result<()> {
         // What a play speaks of is checked before it runs.
-        drop(self.take_words());
+        drop(self.take_symbols());
         let found = std::mem::take(&mut *self.found.lock().expect("no thread panics while it holds the list"));
         if found.is_empty() { Ok(()) } else { Err(crate::config::mistakes(path, found)) }
     }

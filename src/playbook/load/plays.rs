@@ -5,12 +5,12 @@ use std::{
     slice::from_ref,
 };
 
-use super::{Collect, Loader, Words, flatten, keywords::Place, list, texts};
+use super::{Collect, Loader, flatten, keywords::Place, list, texts};
 use crate::{
     error::Result,
     files,
     modules::short_name,
-    playbook::model::{Common, Entry, Play},
+    playbook::model::{Common, Entry, Play, Symbols},
     template::{Authored, Vars, is_template},
     yaml::{Content, Key, Node},
 };
@@ -83,7 +83,7 @@ impl Loader {
         if hosts.is_empty() {
             self.mistake(node.error("a play needs `hosts`"));
         }
-        drop(self.take_words());
+        drop(self.take_symbols());
         let mut play = Play {
             name: node.get("name").and_then(Node::as_str).map_or_else(|| hosts.join(","), str::to_owned),
             hosts,
@@ -105,7 +105,7 @@ impl Loader {
             common: Common::default(),
             beside: self.beside(folder)?,
             folder: folder.to_owned(),
-            words: Words::default(),
+            symbols: Symbols::default(),
             mark: node.mark.clone(),
         };
         let common = self.common(entries, &outer.common);
@@ -132,7 +132,7 @@ impl Loader {
         for file in node.get("vars_files").into_iter().flat_map(|files| files.items().unwrap_or(from_ref(files))) {
             self.vars_file(file, folder);
         }
-        play.words = self.take_words();
+        play.symbols = self.take_symbols();
         play.common = common;
         play.handlers = collect.handlers;
         play.roles = collect.roles;

@@ -326,7 +326,7 @@ impl Loader {
         {
             self.mistake(value.error(format!("`meta: {}` is not supported", what.trim())));
         }
-        self.words_of_task(&task, node);
+        self.symbols_of_task(&task, node);
         if task.name.is_empty() {
             task.name.clone_from(&task.module);
         }

@@ -19,8 +19,8 @@ use crate::{
         },
         retry::Attempts,
     },
+    encoding,
     error::{Error, Result},
-    identity,
     name::Name,
     provider::MEMBERS,
     resource::{InstanceGroupSpec, KindName, LABEL_TEMPLATE},
@@ -58,7 +58,7 @@ fn is_young_profile(error: &AwsError) -> bool {
 /// A digest of what the machines of a group are.
 fn digest(spec: &InstanceGroupSpec) -> Result<String> {
     let text = serde_json::to_string(&(&spec.machine, &spec.service_account))?;
-    Ok(identity::hex(&Sha256::digest(text)[..10]))
+    Ok(encoding::hex(&Sha256::digest(text)[..10]))
 }
 
 /// Whether a template names other security groups, or another profile, than its machines are to have.

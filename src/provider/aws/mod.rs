@@ -48,9 +48,9 @@ use crate::{
     },
     config::{AwsSettings, Environment},
     cost::Item,
+    encoding,
     error::{Diagnostic, Error, Result},
     event::Events,
-    identity,
     name::Name,
     resource::{Address, KindName, LABEL_EXPIRES, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
 };
@@ -304,7 +304,7 @@ impl Provider for Aws {
 
 /// A name that is unique in the account, and the same for the same intent; the names of balancers have 32 letters at most.
 fn unique_name(token: &str, port: Option<u16>) -> String {
-    let digest = identity::hex(&Sha256::digest(token)[..8]);
+    let digest = encoding::hex(&Sha256::digest(token)[..8]);
     port.map_or_else(|| format!("{PREFIX}{digest}"), |port| format!("{PREFIX}{digest}-{port}"))
 }
 

@@ -21,8 +21,8 @@ use crate::{
         ec2::Tags,
         rds::{DbInstance, Snapshot},
     },
+    encoding,
     error::{Error, Result},
-    identity,
     name::Name,
     provider::{
         DEFAULT_GROUP,
@@ -203,7 +203,7 @@ fn shown_backup(server: &DbInstance) -> Option<Value> {
 fn digest(settings: &[(String, String)]) -> Result<String> {
     let mut settings = settings.to_vec();
     settings.sort();
-    Ok(identity::hex(&Sha256::digest(serde_json::to_string(&settings)?)[..10]))
+    Ok(encoding::hex(&Sha256::digest(serde_json::to_string(&settings)?)[..10]))
 }
 
 impl PostgresDriver {

@@ -51,7 +51,7 @@ fn digest(script: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(PACKAGES.join(" "));
     hash.update(script);
-    crate::identity::hex(&hash.finalize()[..6])
+    crate::encoding::hex(&hash.finalize()[..6])
 }
 
 /// Makes sure that the engine has an image.
@@ -250,7 +250,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::{PACKAGE_CACHE, has_login};
-    use crate::identity::hex;
+    use crate::encoding::hex;
 
     #[test]
     fn a_proxy_with_a_login_is_known() {

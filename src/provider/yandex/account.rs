@@ -13,8 +13,9 @@ use crate::{
         yandex::{Client, Instance, Labels, Listed, Operation, YandexError},
     },
     config::YandexSettings,
+    encoding,
     error::{Error, Result},
-    event, identity,
+    event,
     name::Name,
     provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Request},
     resource::{Address, KindName, Resource, Terms},
@@ -175,7 +176,7 @@ pub(super) fn unique_name(plain: &str, owner: &Owner) -> String {
     if owner.is_of_earlier_version() && plain.len() <= 63 {
         return whole;
     }
-    let digest = identity::hex(&Sha256::digest(&whole)[..4]);
+    let digest = encoding::hex(&Sha256::digest(&whole)[..4]);
     format!("{}-{digest}", plain[..plain.len().min(54)].trim_end_matches('-'))
 }
 

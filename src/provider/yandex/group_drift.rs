@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cloud::yandex::InstanceGroup,
-    identity,
+    encoding,
     provider::Object,
     resource::{HealthCheck, InstanceGroupSpec, spec_fields},
 };
@@ -26,7 +26,7 @@ const SERVICE: &str = "service";
 /// A mark of metadata, whose names may come in any order: whether it is other metadata is all that it says.
 pub(super) fn mark(metadata: &Value) -> String {
     let sorted: BTreeMap<&String, &Value> = metadata.as_object().into_iter().flatten().collect();
-    identity::hex(&Sha256::digest(json!(sorted).to_string())[..8])
+    encoding::hex(&Sha256::digest(json!(sorted).to_string())[..8])
 }
 
 /// Notes what a list shows of a group.

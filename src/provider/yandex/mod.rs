@@ -47,6 +47,7 @@ use crate::{
     cloud::yandex::{Client, Credentials, Instance, Network, Settings, auth::Key},
     config::Environment,
     cost::Item,
+    encoding,
     error::{Context, Diagnostic, Error, Result},
     event::Events,
     files, identity,
@@ -261,5 +262,5 @@ impl Provider for Yandex {
 
 /// The path of a project, in letters that a label may have: what earlier versions wrote there.
 fn path_digest(folder: &str) -> String {
-    identity::hex(&Sha256::digest(folder)[..10])
+    encoding::hex(&Sha256::digest(folder)[..10])
 }

@@ -5,7 +5,7 @@ use minijinja::{Error, Value};
 use sha1::Digest;
 
 use super::{Answer, text, wrong};
-use crate::identity::hex;
+use crate::encoding::hex;
 
 pub(super) fn quote(value: &Value) -> Result<String, Error> {
     text(value).map(|text| shell_quote(&text))

@@ -6,7 +6,7 @@ use crate::{modules::Outcome, playbook::model::Task, template::Vars};
 
 /// How a task ended on a host.
 #[derive(Clone, Debug, Default)]
-pub(in crate::playbook) struct TaskEnd {
+pub(super) struct TaskEnd {
     pub(super) changed: bool,
     pub(super) failure: Option<String>,
     pub(super) skipped: bool,

@@ -1,4 +1,4 @@
-//! Texts as parts of URLs (RFC 3986). May import nothing of ours.
+//! Texts as parts of URLs (RFC 3986), bytes as hexadecimal digits. May import nothing of ours.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -8,6 +8,12 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 const RESERVED_IN_PATHS: &AsciiSet = &RESERVED.remove(b'/');
 /// What a lenient writer leaves as it is in a path, too.
 const RESERVED_LENIENTLY: &AsciiSet = &RESERVED_IN_PATHS.remove(b':').remove(b'@');
+
+/// Bytes as hexadecimal digits, in small letters.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A text as one part of a URL.
 #[must_use]
