@@ -669,7 +669,9 @@ async fn a_race_in_a_folder_of_another_user_is_not_won() {
             while !stop.load(Ordering::Relaxed) {
                 for entry in std::fs::read_dir(&theirs).unwrap().flatten() {
                     let name = entry.file_name().into_string().unwrap();
-                    if name.starts_with(".infra.") && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    if (name.starts_with(".infra.") || name == "app")
+                        && entry.file_type().is_ok_and(|kind| kind.is_dir())
+                    {
                         count += 1;
                         let aside = theirs.join(format!("aside{count}"));
                         if std::fs::rename(entry.path(), aside).is_ok() && symlink(&ours, entry.path()).is_ok() {
@@ -681,16 +683,18 @@ async fn a_race_in_a_folder_of_another_user_is_not_won() {
             count
         })
     };
-    let mut written = 0;
+    let (mut written, mut unpacked) = (0, 0);
     for round in 0..15 {
         let args = json!({"content": format!("secret {round}"), "dest": theirs.join("app.conf"), "mode": "0600"});
         written += u32::from(run("copy", args).await.failure.is_none());
+        let args = json!({"src": "app.tar", "dest": theirs, "mode": "0600"});
+        unpacked += u32::from(run_with("unarchive", args, archive(round % 2 == 0)).await.failure.is_none());
         assert_eq!(read(&ours.join("new")), "precious");
         assert_eq!((names(&ours), mode(&ours)), (vec!["new".to_owned()], 0o700));
     }
     stop.store(true, Ordering::Relaxed);
     let attacks = attack.join().unwrap();
-    println!("{attacks} attacks, {written} of 15 writes succeeded");
+    println!("{attacks} attacks, {written} of 15 writes and {unpacked} of 15 archives succeeded");
     // What is there, if anything, is ours and whole.
     if let Ok(metadata) = theirs.join("app.conf").symlink_metadata() {
         assert!(metadata.is_file() && metadata.uid() == 0 && metadata.mode() & 0o777 == 0o600);

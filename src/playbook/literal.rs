@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Diagnostic, Error, Location, Result, Severity},
     files,
-    modules::{self, Arguments, Sources},
+    modules::{self, Arguments, Module, Sources},
     template::{Engine, Lookup, is_template},
 };
 
@@ -161,7 +161,7 @@ fn wrong(task: &Task, sources: &Noting<'_>) -> Option<(Error, Option<String>)> {
     };
     let mut named: Map<String, Value> = (*task.arguments).clone();
     // An unknown name has been found when the file was loaded.
-    let known = modules::find(&task.module).map(|module| module.arguments());
+    let known = modules::find(&task.module).map(Module::arguments);
     let known = known.or_else(|| actions::find(&task.module).map(|action| action.arguments)).unwrap_or_default();
     named.retain(|name, _| known.is_empty() || known.contains(&name.as_str()));
     let open: BTreeSet<String> =
