@@ -10,7 +10,7 @@ use infra::{
     error::Result,
     modules::{Arguments, Sources, find},
     playbook::{Loader, SearchPath},
-    remote::{Feed, Script, Shell, Shells},
+    remote::{CHANGE_LIMIT, Feed, Script, Shell, Shells},
     state::Store,
     template::{Authored, Engine, Scope, Var},
     yaml::{Source, dump, parse},
@@ -411,7 +411,7 @@ fn deep_arguments_are_answered() {
 fn framing(text: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let answered = runtime.block_on(async {
-        let (shells, scripts) = (Shells::default(), [Script::probe("one"), Script::probe("two")]);
+        let (shells, scripts) = (Shells::default(), ["one", "two"].map(|text| Script::change(text, CHANGE_LIMIT)));
         let open = || async {
             let (ours, theirs) = tokio::io::duplex(1 << 20);
             let (shell, feed) = Shell::new(ours, None)?;

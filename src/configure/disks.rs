@@ -1,7 +1,10 @@
 //! The disks of a cloud's machines, from within: each has a file system that is as large as the disk, mounted at its folder. What
 //! cloud-init does at the first boot is not done again for a disk that grows later, or that was lost and created again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::Pool;
 use crate::{
@@ -18,6 +21,8 @@ use crate::{
 const SCRIPT: &str = include_str!("disks.sh");
 /// How many seconds a machine has to see a disk that was attached, or its new size.
 const PATIENCE: u32 = 60;
+/// How long file systems may take to be made, checked and grown: those of large disks take hours.
+const LIMIT: Duration = Duration::from_hours(6);
 
 /// What is to be looked at on machines, by their names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -99,7 +104,7 @@ impl Disks {
 
 /// Makes the disks of one machine usable, and says whether nothing is left to be done.
 async fn settle(machine: &dyn Transport, host: &str, script: &str, events: &Events) -> Result<bool> {
-    let outputs = machine.exec(Some("root"), &[Script::probe(script)]).await?;
+    let outputs = machine.exec(Some("root"), &[Script::change(script, LIMIT)]).await?;
     let output = outputs.into_iter().next().unwrap_or_default();
     let mut settled = true;
     for line in output.out().lines() {

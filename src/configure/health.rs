@@ -18,7 +18,7 @@ use crate::{
     error::{Context, Error, Result},
     event::Events,
     playbook::Inventory,
-    remote::{Script, Transport as _},
+    remote::{ReadOnly, Script, Transport as _},
     template::Var,
 };
 
@@ -70,9 +70,9 @@ async fn until<F: Future<Output = Result<()>>>(deadline: Instant, look: impl Fn(
 
 /// A machine is healthy when it has started and none of its services has failed.
 async fn host(pool: &Pool, name: &str) -> Result<()> {
-    let script = "systemctl is-system-running; systemctl list-units --failed --plain --no-legend | cut -d' ' -f1";
+    let question = "systemctl is-system-running; systemctl list-units --failed --plain --no-legend | cut -d' ' -f1";
     let ssh = pool.ssh(name).await?;
-    let outputs = ssh.exec(None, &[Script::probe(script)]).await?;
+    let outputs = ssh.exec(None, &[Script::probe(ReadOnly::of(question))]).await?;
     let said = outputs.first().map(crate::remote::Output::out).unwrap_or_default();
     let mut lines = said.lines();
     let state = lines.next().unwrap_or_default();

@@ -6,7 +6,7 @@
 use crate::{
     apply::{Keeper, Pins},
     error::{Context, Error, Result},
-    remote::{Script, Sh, Transport, sh},
+    remote::{CHANGE_LIMIT, Script, Sh, Transport, sh},
 };
 
 /// Makes the next key, beside the one that is in use, and prints its public half. Where the key in use is not the first one any
@@ -62,7 +62,7 @@ fn public(printed: &str) -> Option<String> {
 }
 
 async fn as_root(machine: &dyn Transport, text: &str) -> Result<String> {
-    let outputs = machine.exec(Some("root"), &[Script::probe(text)]).await?;
+    let outputs = machine.exec(Some("root"), &[Script::change(text, CHANGE_LIMIT)]).await?;
     let output = outputs.into_iter().next().unwrap_or_default();
     if output.succeeded() {
         return Ok(output.out());

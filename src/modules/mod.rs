@@ -21,6 +21,7 @@ mod postgresql_privs;
 mod postgresql_query;
 mod postgresql_user;
 mod probe;
+mod receive;
 mod script;
 mod service;
 mod shell;
@@ -39,6 +40,7 @@ pub use self::{
     arguments::{Exclusive, Flag, List, Number, TEXT, Text, check_names, read},
     copy::{FileCopy, write as write_file},
     probe::{Algorithm, Probe},
+    receive::receive,
     script::{Sh, Word},
 };
 use crate::{

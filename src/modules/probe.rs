@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::script::{Sh, sh};
+use crate::remote::ReadOnly;
 
 /// A read-only script whose output decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Algorithm {
         })
     }
 
-    fn program(self) -> Sh {
+    pub(super) fn program(self) -> Sh {
         match self {
             Self::Md5 => sh!("md5sum"),
             Self::Sha1 => sh!("sha1sum"),
@@ -95,6 +96,12 @@ impl Probe {
     #[must_use]
     pub fn text(&self) -> &str {
         self.script.text()
+    }
+
+    /// The script, for a request.
+    #[must_use]
+    pub fn read_only(&self) -> ReadOnly {
+        ReadOnly::of(self.text())
     }
 
     /// What the script reads from its standard input, when it does; then it goes through a channel of its own.

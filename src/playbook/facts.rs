@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::remote::ReadOnly;
+
 /// Prints sections, each after a line `== name`.
-pub(super) const SCRIPT: &str = r#"
+const SCRIPT: &str = r#"
 s() { printf '\n== %s\n' "$1"; }
 s os; cat /etc/os-release 2>/dev/null
 s uname; uname -s; uname -n; uname -r; uname -m; uname -v
@@ -23,6 +25,11 @@ s virt; [ -e /.dockerenv ] && echo docker; cat /run/systemd/container 2>/dev/nul
 s machine; cat /etc/machine-id 2>/dev/null
 s local; for f in /etc/ansible/facts.d/*.fact; do [ -f "$f" ] || continue; printf '\n@@ %s\n' "$(basename "$f" .fact)"; if [ -x "$f" ]; then "$f"; else cat "$f"; fi; done
 "#;
+
+/// What a host is asked.
+pub(super) fn question() -> ReadOnly {
+    ReadOnly::of(SCRIPT)
+}
 
 /// Reads what the script printed.
 pub(super) fn parse(text: &str) -> Map<String, Value> {

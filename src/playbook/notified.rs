@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::model::Task;
-use crate::remote::{Sh, sh};
+use crate::remote::{ReadOnly, Sh, sh};
 
 /// Where notifications are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,15 +161,15 @@ impl Notified {
     }
 
     /// The script that prints all notifications that the user can see, behind a word that says whose folder they are in.
-    pub(super) fn read(&self) -> Sh {
-        sh!(
+    pub(super) fn read(&self) -> ReadOnly {
+        ReadOnly::of(sh!(
             "{0}; r={1}; for w in own root; do d=$n; \
              if [ $w = root ]; then [ \"$n\" != \"$r\" ] || continue; d=$r; fi; \
              for f in \"$d\"/*; do if [ -f \"$f\" ] && [ ! -L \"$f\" ]; then printf '%s ' $w; \
              head -c 8192 -- \"$f\" | head -n 1; echo; fi; done; done; :",
             self.folder(),
             self.root
-        )
+        ))
     }
 
     /// What that script has printed. Whatever is no notification of ours is passed over: it is data of a host, which is only
@@ -199,7 +199,7 @@ impl Notified {
 #[cfg(test)]
 mod tests {
     use super::{COUNT, Folder, MOST, Notification, Notified};
-    use crate::remote::{Local, Script, Sh, Transport, sh};
+    use crate::remote::{CHANGE_LIMIT, Local, Script, Sh, Transport};
 
     #[tokio::test]
     async fn notifications_are_written_read_and_removed() {
@@ -217,20 +217,21 @@ mod tests {
         };
         let all = [one("restart"), one("it's $(id) `x`\nsecond line")];
         let local = Local::default();
-        let as_user = async |id: u32, text: Sh| {
-            let text = sh!("id() { echo {0}; }; {1}", id, text);
-            local.exec(None, &[Script::probe(text)]).await.unwrap().remove(0)
+        let as_user = async |id: u32, text: &str| {
+            let text = format!("id() {{ echo {id}; }}; {text}");
+            local.exec(None, &[Script::change(text, CHANGE_LIMIT)]).await.unwrap().remove(0)
         };
-        let run = async |text: Sh| as_user(0, text).await;
+        let run = async |text: Sh| as_user(0, text.text()).await;
+        let read = async || as_user(0, notified.read().text()).await;
         assert!(run(notified.write(&all)).await.succeeded());
-        let found = notified.parse("a", &run(notified.read()).await.out());
+        let found = notified.parse("a", &read().await.out());
         assert_eq!(found, all.clone().map(|one| (one, Folder::Own)).into());
         // Another user sees what is in the folder of root, too.
-        let found = notified.parse("a", &as_user(7, notified.read()).await.out());
+        let found = notified.parse("a", &as_user(7, notified.read().text()).await.out());
         assert_eq!(found, all.clone().map(|one| (one, Folder::Root)).into());
-        assert!(notified.parse("b", &run(notified.read()).await.out()).is_empty());
+        assert!(notified.parse("b", &read().await.out()).is_empty());
         assert!(run(notified.remove(&all[..1])).await.succeeded());
-        assert_eq!(notified.parse("a", &run(notified.read()).await.out()), [(all[1].clone(), Folder::Own)].into());
+        assert_eq!(notified.parse("a", &read().await.out()), [(all[1].clone(), Folder::Own)].into());
     }
 
     /// The project gets its id after the first run has begun.

@@ -9,6 +9,8 @@ mod shell;
 mod shells;
 pub mod ssh;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,7 +20,7 @@ pub use self::{
     inbox::{Feed, REQUEST_LIMIT},
     local::Local,
     sh::{Sh, Word},
-    shell::{ANSWER_LIMIT, PROBE_LIMIT, START_LIMIT, Shell, WRITE_LIMIT},
+    shell::{ANSWER_LIMIT, CHANGE_LIMIT, PROBE_LIMIT, START_LIMIT, Shell, WRITE_LIMIT},
     shells::Shells,
 };
 use crate::error::Result;
@@ -32,6 +34,31 @@ pub struct Script {
     pub must_succeed: bool,
     /// The language in which its programs answer.
     pub locale: Locale,
+    /// How long it may take; `None` is as long as it wants.
+    pub limit: Option<Duration>,
+}
+
+/// Shell text that changes nothing on its machine, so that it may run early, twice and under `--check`. It is made in the few
+/// files that hold questions (`tests/modules.rs` lists them), out of text that is all theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReadOnly(String);
+
+impl ReadOnly {
+    /// A question that only reads.
+    pub(crate) fn of(question: impl Into<String>) -> Self {
+        Self(question.into())
+    }
+
+    /// The same question behind variables of the environment.
+    pub(crate) fn with_environment(self, exports: &str) -> Self {
+        if exports.is_empty() { self } else { Self(format!("{exports}{}", self.0)) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The language in which programs answer.
@@ -45,14 +72,20 @@ pub enum Locale {
 }
 
 impl Script {
-    /// A script whose failure is an answer like another.
-    pub fn probe(text: impl Into<String>) -> Self {
-        Self { text: text.into(), must_succeed: false, locale: Locale::C }
+    /// A script that only reads. Its failure is an answer like another.
+    pub fn probe(question: impl Into<ReadOnly>) -> Self {
+        let question: ReadOnly = question.into();
+        Self { text: question.0, must_succeed: false, locale: Locale::C, limit: Some(PROBE_LIMIT) }
     }
 
-    /// A script whose failure ends the request.
+    /// A script of this program that changes something within this time. Its failure is an answer like another.
+    pub fn change(text: impl Into<String>, limit: Duration) -> Self {
+        Self { text: text.into(), must_succeed: false, locale: Locale::C, limit: Some(limit) }
+    }
+
+    /// A step of a task, which may take as long as its author wants. Its failure ends the request.
     pub fn step(text: impl Into<String>) -> Self {
-        Self { text: text.into(), must_succeed: true, locale: Locale::C }
+        Self { text: text.into(), must_succeed: true, locale: Locale::C, limit: None }
     }
 
     /// The same script in another locale.

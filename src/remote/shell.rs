@@ -1,7 +1,7 @@
 //! A long-lived `sh` behind two streams: requests go in as text, answers come out between marks (see [`super::frame`]).
 //!
 //! What a machine may cost is limited here: how much it prints, how long its shell takes to start, how long it leaves our
-//! bytes unread, and how long probes, which are our own and short, may take.
+//! bytes unread, and how long scripts that are our own may take.
 
 use std::{pin::Pin, time::Duration};
 
@@ -25,6 +25,8 @@ pub const START_LIMIT: Duration = Duration::from_secs(30);
 pub const WRITE_LIMIT: Duration = Duration::from_mins(1);
 /// How long a request of probes may take.
 pub const PROBE_LIMIT: Duration = Duration::from_mins(10);
+/// How long a small change of this program's own may take, such as the removal of a folder.
+pub const CHANGE_LIMIT: Duration = Duration::from_mins(10);
 
 /// How many bytes are written at once.
 const PIECE: usize = 64 << 10;
@@ -105,10 +107,10 @@ impl Shell {
     pub async fn run(&mut self, scripts: &[Script]) -> Result<Vec<Output>> {
         // Until all answers are there, what is left of them would be taken for those of the next request.
         self.usable = false;
-        if scripts.iter().any(|script| script.must_succeed) {
-            return self.request(scripts).await;
+        match time_of(scripts) {
+            None => self.request(scripts).await,
+            Some(limit) => timeout(limit, self.request(scripts)).await.unwrap_or_else(|_| Err(unanswered(limit))),
         }
-        timeout(PROBE_LIMIT, self.request(scripts)).await.unwrap_or_else(|_| Err(unanswered(PROBE_LIMIT)))
     }
 
     async fn request(&mut self, scripts: &[Script]) -> Result<Vec<Output>> {
@@ -325,15 +327,15 @@ pub(super) async fn finish(
         sent = &mut send => sent?,
         output = &mut receive => return output,
     }
-    match time_of(script) {
+    match script.limit {
         None => receive.await,
         Some(limit) => timeout(limit, receive).await.unwrap_or_else(|_| Err(unanswered(limit))),
     }
 }
 
-/// How long a script may take: a step is what an author asked for, which may take hours.
-fn time_of(script: &Script) -> Option<Duration> {
-    (!script.must_succeed).then_some(PROBE_LIMIT)
+/// How long the scripts of a request may take together: a step is what an author asked for, which may take hours.
+fn time_of(scripts: &[Script]) -> Option<Duration> {
+    scripts.iter().try_fold(PROBE_LIMIT, |most, script| script.limit.map(|limit| most.max(limit)))
 }
 
 fn unanswered(limit: Duration) -> Error {
@@ -432,11 +434,24 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::{ANSWER_LIMIT, Answer, Shell, finish};
-    use crate::remote::{Local, Script, Transport};
+    use super::{ANSWER_LIMIT, Answer, PROBE_LIMIT, Shell, finish, time_of};
+    use crate::remote::{Local, ReadOnly, Script, Transport};
+
+    fn probe(text: impl Into<String>) -> Script {
+        Script::probe(ReadOnly::of(text))
+    }
 
     fn scripts(texts: &[&str]) -> Vec<Script> {
-        texts.iter().map(|text| Script::probe(*text)).collect()
+        texts.iter().map(|text| probe(*text)).collect()
+    }
+
+    #[test]
+    fn each_kind_of_script_has_a_time_of_its_own() {
+        let (probe, change) = (probe("look"), Script::change("mkfs", Duration::from_hours(4)));
+        assert_eq!(time_of(&[]), Some(PROBE_LIMIT));
+        assert_eq!(time_of(std::slice::from_ref(&probe)), Some(PROBE_LIMIT));
+        assert_eq!(time_of(&[probe.clone(), change]), Some(Duration::from_hours(4)));
+        assert_eq!(time_of(&[probe, Script::step("restore")]), None);
     }
 
     #[tokio::test]
@@ -469,7 +484,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_step_skips_what_follows() {
         let local = Local::default();
-        let request = [Script::step("true"), Script::step("false"), Script::probe("echo never")];
+        let request = [Script::step("true"), Script::step("false"), probe("echo never")];
         let outputs = local.exec(None, &request).await.unwrap();
         assert_eq!(outputs.iter().map(|output| output.status).collect::<Vec<_>>(), [Some(0), Some(1), None]);
         assert!(outputs[2].stdout.is_empty());
@@ -486,7 +501,7 @@ mod tests {
         };
         let sent = || std::future::ready(Ok(()));
         assert!(finish(&Script::step("restore"), sent(), hours()).await.unwrap().succeeded());
-        let error = finish(&Script::probe("look"), sent(), hours()).await.unwrap_err();
+        let error = finish(&probe("look"), sent(), hours()).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer within 10 minutes");
     }
 
@@ -517,8 +532,7 @@ mod tests {
     async fn large_outputs_and_scripts_pass() {
         let local = Local::default();
         let long = "x".repeat(300_000);
-        let outputs =
-            local.exec(None, &[Script::probe(format!("printf %s {long}; printf %s {long} >&2"))]).await.unwrap();
+        let outputs = local.exec(None, &[probe(format!("printf %s {long}; printf %s {long} >&2"))]).await.unwrap();
         assert_eq!((outputs[0].stdout.len(), outputs[0].stderr.len()), (300_000, 300_000));
     }
 
@@ -534,7 +548,7 @@ mod tests {
              ls -l /proc/self/fd >{flag}.fds; echo started"
         );
         let later = format!("echo a; : >{flag}; until [ -e {flag}.done ]; do sleep 0.02; done; echo b; echo c >&2");
-        let request = [Script::step(noise), Script::probe(later), Script::probe("echo d")];
+        let request = [Script::step(noise), probe(later), probe("echo d")];
         let outputs = local.exec(None, &request).await.unwrap();
         let said: Vec<_> = outputs.iter().map(|output| (output.out(), output.err())).collect();
         let text = |out: &str, err: &str| (out.to_owned(), err.to_owned());
@@ -552,11 +566,11 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_bounded_and_the_next_request_works() {
         let local = Local::default();
-        let endless = [Script::probe("echo one"), Script::probe("yes"), Script::probe("echo three")];
+        let endless = [probe("echo one"), probe("yes"), probe("echo three")];
         let outputs = local.exec(None, &endless).await.unwrap();
         assert_eq!(outputs[2], crate::remote::Output::default());
         assert!(outputs[1].failure.as_ref().unwrap().contains("16 MiB"), "{:?}", outputs[1].failure);
-        let several: Vec<Script> = (0..3).map(|_| Script::probe("head -c 15000000 /dev/zero")).collect();
+        let several: Vec<Script> = (0..3).map(|_| probe("head -c 15000000 /dev/zero")).collect();
         let outputs = local.exec(None, &several).await.unwrap();
         assert_eq!((outputs[0].stdout.len(), outputs[1].stdout.len()), (15_000_000, 15_000_000));
         assert!(outputs[2].failure.as_ref().unwrap().contains("one request"), "{:?}", outputs[2].failure);
@@ -568,7 +582,7 @@ mod tests {
         let local = Local::default();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("never").display().to_string();
-        let request = [Script::probe("echo x; kill -9 $$"), Script::step(format!(": >{file}"))];
+        let request = [probe("echo x; kill -9 $$"), Script::step(format!(": >{file}"))];
         let answer = local.exec(None, &request).await;
         if let Ok(outputs) = answer {
             assert!(outputs[0].failure.is_some(), "{outputs:?}");
@@ -591,7 +605,7 @@ mod tests {
     #[tokio::test]
     async fn our_scripts_speak_one_language_and_those_of_authors_the_machine_s() {
         let local = Local::default();
-        let printed = Script::probe("echo \"${LC_ALL-unset}\"");
+        let printed = probe("echo \"${LC_ALL-unset}\"");
         let theirs = printed.clone().in_locale(crate::remote::Locale::Machine);
         let outputs = local.exec(None, &[printed, theirs]).await.unwrap();
         assert_eq!(outputs[0].out(), "C\n");

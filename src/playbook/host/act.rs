@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{
-    HostRun, Item, TaskEnd, TaskScope,
+    HostRun, Item, TaskEnd, TaskScope, ask,
     pause::PauseArguments,
     template::TemplateArguments,
     web_arguments::{GetUrlArguments, UriArguments, seconds},
@@ -19,7 +19,6 @@ use crate::{
         argument_specs,
         model::Task,
     },
-    remote::Script,
     template::{Authored, Scope, is_template, text_of},
     yaml,
 };
@@ -60,8 +59,7 @@ impl HostRun<'_> {
             Kind::ValidateArgumentSpec => self.validate_argument_spec(task, scope),
             Kind::Ping => {
                 let place = self.place(task, scope)?;
-                let answer = self.exec(&place, &[Script::probe(":")]).await?;
-                if let Some(why) = answer.into_iter().find_map(|answer| answer.failure) {
+                if let Some(why) = self.ask(&place, ask::is_there()).await?.failure {
                     return Ok(TaskEnd::failed(why));
                 }
                 let data = named.get("data").cloned().unwrap_or_else(|| "pong".into());
@@ -234,8 +232,8 @@ impl HostRun<'_> {
         let deadline = Instant::now() + timeout;
         let place = self.place(task, scope)?;
         loop {
-            let why = match self.exec(&place, &[Script::probe(":")]).await {
-                Ok(answers) => answers.into_iter().find_map(|answer| answer.failure),
+            let why = match self.ask(&place, ask::is_there()).await {
+                Ok(answer) => answer.failure,
                 Err(error) => Some(error.to_string()),
             };
             match why {

@@ -13,6 +13,7 @@ use crate::{
         loops,
         model::Task,
     },
+    remote::ReadOnly,
     template::text_of,
 };
 
@@ -22,7 +23,7 @@ const DEPTH: usize = 200;
 impl HostRun<'_> {
     /// The probes that will be needed next, as far as they can be guessed now: of the items behind this one, then of the
     /// tasks behind this one. `set_fact` is followed, includes are opened, everything that cannot be told is left out.
-    pub(super) fn look_ahead(&self, place: &Place, rest: &[TaskScope], task: &Arc<Task>, probes: &mut Vec<String>) {
+    pub(super) fn look_ahead(&self, place: &Place, rest: &[TaskScope], task: &Arc<Task>, probes: &mut Vec<ReadOnly>) {
         for scope in rest {
             self.guess(place, task, scope, probes);
         }
@@ -62,7 +63,7 @@ impl HostRun<'_> {
     }
 
     pub(super) fn foresee(
-        &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>,
+        &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<ReadOnly>,
         facts: &mut Map<String, Value>,
     ) -> Vec<Entry> {
         let scopes = match &task.r#loop {
@@ -95,7 +96,7 @@ impl HostRun<'_> {
         Vec::new()
     }
 
-    pub(super) fn guess(&self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<String>) {
+    pub(super) fn guess(&self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<ReadOnly>) {
         let is_module = actions::find(&task.module).is_none_or(|action| action.kind == Kind::Template);
         if !is_module || probes.len() >= BATCH || !matches!(self.condition(task, scope), Ok(true)) {
             return;
@@ -108,9 +109,9 @@ impl HostRun<'_> {
             (operation.may_prefetch(), self.probe_of(operation.as_ref(), task, scope), self.exports(task, scope))
             && probe.input().is_none()
         {
-            let text = format!("{exports}{}", probe.text());
-            if !probes.contains(&text) {
-                probes.push(text);
+            let question = probe.read_only().with_environment(&exports);
+            if !probes.contains(&question) {
+                probes.push(question);
             }
         }
     }

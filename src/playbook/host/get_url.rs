@@ -14,12 +14,12 @@ use super::{
 use crate::{
     error::{Error, Result},
     identity::random_text,
-    modules::{self, Algorithm, Arguments, Probe},
+    modules::{self, Algorithm, Arguments, Probe, receive},
     playbook::{
         model::Task,
         web::{self, Ask},
     },
-    remote::{Script, Transport, sh},
+    remote::{CHANGE_LIMIT, Script, Sh, Transport, sh},
 };
 
 /// How long a list of checksums may be.
@@ -87,14 +87,14 @@ impl HostRun<'_> {
         } else {
             file.insert("dest".to_owned(), path.as_str().into());
             let tmp = arguments.tmp_dest.as_ref().map_or("/var/tmp", |folder| folder.as_str().trim_end_matches('/'));
-            let folder = format!("{tmp}/infra-{}", random_text(20)?);
+            let name_of_folder = format!("infra-{}", random_text(20)?);
             let into_folder = path != dest;
-            let fetched =
-                self.download(ask, &folder, algorithm, digest.as_deref(), into_folder.then_some(&*name), &place);
+            let kept = receive(if tmp.is_empty() { "/" } else { tmp }, &name_of_folder, known);
+            let fetched = self.download(ask, kept, digest.as_deref(), into_folder.then_some(&*name), &place);
             let put = match fetched.await {
-                Ok(Some(why)) => Ok(TaskEnd::failed(why)),
-                Ok(None) => {
-                    file.insert("src".to_owned(), format!("{folder}/file").into());
+                Ok(Err(why)) => Ok(TaskEnd::failed(why)),
+                Ok(Ok(kept)) => {
+                    file.insert("src".to_owned(), kept.into());
                     file.insert("remote_src".to_owned(), true.into());
                     result.insert("status_code".to_owned(), 200.into());
                     self.run_module("copy", &file, &place, task, scope).await
@@ -102,7 +102,9 @@ impl HostRun<'_> {
                 Err(error) => Err(error),
             };
             // Whatever happened, the folder goes.
-            let removed = self.exec(&place, &[Script::probe(sh!("rm -rf -- {0}", folder))]).await;
+            let removed = self
+                .exec(&place, &[Script::change(sh!("rm -rf -- {0}", format!("{tmp}/{name_of_folder}")), CHANGE_LIMIT)])
+                .await;
             let end = put?;
             removed?;
             end
@@ -111,43 +113,41 @@ impl HostRun<'_> {
         Ok(end)
     }
 
-    /// Fetches a file into a new folder of the host; nothing of it is kept here. Why not, when it is not there in the end.
+    /// Fetches a file onto the host by a script that keeps it and prints where; nothing of it is kept here. The file, or why it is
+    /// not there.
     async fn download(
-        &self, ask: Ask, folder: &str, algorithm: &str, digest: Option<&str>, name: Option<&str>, place: &Place,
-    ) -> Result<Option<String>> {
+        &self, ask: Ask, kept: Sh, digest: Option<&str>, name: Option<&str>, place: &Place,
+    ) -> Result<std::result::Result<String, String>> {
         let url = web::shown(&ask.url);
         let connection = self.connection(place).await?;
         let answer = match web::send(connection.as_ref(), ask).await {
             Ok(answer) if answer.status == 200 => answer,
-            Ok(answer) => return Ok(Some(format!("`{url}` answered with status {}", answer.status))),
-            Err(error) => return Ok(Some(error.to_string())),
+            Ok(answer) => return Ok(Err(format!("`{url}` answered with status {}", answer.status))),
+            Err(error) => return Ok(Err(error.to_string())),
         };
         let disposition = answer.header("content-disposition").unwrap_or_default();
         if let (Some(name), Some((_, other))) = (name, disposition.split_once("filename="))
             && other.trim_matches(['"', ' ', ';']) != name
         {
-            return Ok(Some(format!("the server names the file {other}: give its whole path as `dest`")));
+            return Ok(Err(format!("the server names the file {other}: give its whole path as `dest`")));
         }
-        let script = sh!(
-            "umask 077; mkdir -- {0} && cat >{1} && chmod 0644 {1} && {2}sum <{1} | cut -d' ' -f1",
-            folder,
-            format!("{folder}/file"),
-            algorithm
-        );
-        let (script, mut reader) = (Script::step(script), answer.reader());
+        let (script, mut reader) = (Script::step(kept), answer.reader());
         let pour = connection.pour(place.user.as_deref(), &script, &mut reader);
         let pour = tokio::time::timeout(web::DOWNLOAD_TIME, self.attend(place, connection.as_ref(), pour));
         let output = match pour.await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Ok(Some(format!("`{url}` cannot be fetched: {error}"))),
-            Err(_) => return Ok(Some(format!("`{url}` took longer than {} s", web::DOWNLOAD_TIME.as_secs()))),
+            Ok(Err(error)) => return Ok(Err(format!("`{url}` cannot be fetched: {error}"))),
+            Err(_) => return Ok(Err(format!("`{url}` took longer than {} s", web::DOWNLOAD_TIME.as_secs()))),
         };
         if let Some(why) = not_written(&output, &url) {
-            return Ok(Some(why));
+            return Ok(Err(why));
         }
-        let (sum, out) = (digest.unwrap_or_default(), output.out());
-        Ok((!sum.is_empty() && out.trim() != sum)
-            .then(|| format!("`{url}` has the checksum {}, not {sum}", out.trim())))
+        let (wanted, out) = (digest.unwrap_or_default(), output.out());
+        let Some((file, sum)) = out.trim_end().rsplit_once('\n') else { return Ok(Err(unanswered(&output))) };
+        if !wanted.is_empty() && sum != wanted {
+            return Ok(Err(format!("`{url}` has the checksum {sum}, not {wanted}")));
+        }
+        Ok(Ok(file.to_owned()))
     }
 
     /// Runs a module with arguments that are resolved already.

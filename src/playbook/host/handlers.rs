@@ -7,14 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Finish, HostRun, Place, TaskScope};
+use super::{Finish, HostRun, Place, TaskScope, ask};
 use crate::{
     error::{Error, Result},
     playbook::{
         model::Task,
         notified::{Folder, Notification},
     },
-    remote::{Output, Script, Sh, sh},
+    remote::{CHANGE_LIMIT, Output, Script, Sh, sh},
     template::{is_true, text_of},
 };
 
@@ -243,13 +243,12 @@ impl HostRun<'_> {
     }
 
     pub(super) fn script(&self, errand: &Errand) -> Script {
-        let notified = self.shared.options.notified.as_ref();
-        let text = notified.map(|notified| match errand {
-            Errand::Read => notified.read(),
-            Errand::Write(notifications) => notified.write(notifications),
-            Errand::Remove(notifications) => notified.remove(notifications),
-        });
-        Script::probe(text.unwrap_or_default())
+        let Some(notified) = &self.shared.options.notified else { return Script::probe(ask::is_there()) };
+        match errand {
+            Errand::Read => Script::probe(notified.read()),
+            Errand::Write(notifications) => Script::change(notified.write(notifications), CHANGE_LIMIT),
+            Errand::Remove(notifications) => Script::change(notified.remove(notifications), CHANGE_LIMIT),
+        }
     }
 
     /// What came of the errands of a request.
@@ -296,7 +295,7 @@ impl HostRun<'_> {
             return Ok(());
         }
         if let Some((text, notifications)) = self.before_steps(task, scope) {
-            let outputs = self.exec(place, &[Script::probe(text)]).await?;
+            let outputs = self.exec(place, &[Script::change(text, CHANGE_LIMIT)]).await?;
             self.is_kept(place, notifications, &mut outputs.into_iter().next().unwrap_or_default());
         }
         Ok(())

@@ -8,6 +8,7 @@
 
 mod act;
 mod ahead;
+mod ask;
 mod checksum;
 mod fate;
 mod get_url;
@@ -51,7 +52,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    remote::{Locale, Output, Script, Transport},
+    remote::{Locale, Output, ReadOnly, Script, Transport},
     template::{Authored, Engine, is_true, text_of},
 };
 
@@ -108,7 +109,7 @@ pub(super) struct HostRun<'a> {
     /// How many failures of all it has seen.
     fatals: usize,
     /// Answers of probes that are still true.
-    seen: HashMap<(Place, String), Output>,
+    seen: HashMap<(Place, ReadOnly), Output>,
     /// The plays beside this one that had ended before any of them was asked.
     seen_after: BTreeSet<usize>,
     /// How often each place has been visited: `run_once` in a file that is included twice runs twice.
@@ -268,7 +269,7 @@ impl<'a> HostRun<'a> {
     async fn gather(&mut self, task: &Task, scope: &TaskScope) -> Result<Option<String>> {
         let place = self.place(task, scope)?;
         // The environment is a fact, and with it the language.
-        let outputs = self.exec(&place, &[Script::probe(facts::SCRIPT).in_locale(Locale::Machine)]).await?;
+        let outputs = self.exec(&place, &[Script::probe(facts::question()).in_locale(Locale::Machine)]).await?;
         let answer = outputs.into_iter().next().unwrap_or_default();
         if answer.failure.is_some() {
             return Ok(answer.failure);

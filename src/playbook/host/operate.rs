@@ -158,16 +158,17 @@ impl HostRun<'_> {
     pub(super) async fn look(
         &mut self, place: &Place, exports: &str, probe: &Probe, rest: &[TaskScope], task: &Arc<Task>,
     ) -> Result<Output> {
-        let text = format!("{exports}{}", probe.text());
+        let question = probe.read_only().with_environment(exports);
         if let Some(input) = probe.input() {
-            return self.send(place, &Script::probe(text), input.clone()).await;
+            return self.send(place, &Script::probe(question), input.clone()).await;
         }
-        if let Some(output) = self.seen.remove(&(place.clone(), text.clone())) {
+        let asked = (place.clone(), question);
+        if let Some(output) = self.seen.remove(&asked) {
             return Ok(output);
         }
-        let mut probes = vec![text];
+        let mut probes = vec![asked.1];
         self.look_ahead(place, rest, task, &mut probes);
-        let scripts: Vec<Script> = probes.iter().map(Script::probe).collect();
+        let scripts: Vec<Script> = probes.iter().cloned().map(Script::probe).collect();
         let mut outputs = self.exec(place, &scripts).await?.into_iter();
         let mut first = outputs.next().unwrap_or_default();
         if first.status.is_none() && first.failure.is_none() {
@@ -192,7 +193,7 @@ impl HostRun<'_> {
         let wanted: Vec<&FileChange> = if diff { decision.diffs.iter().collect() } else { Vec::new() };
         let (mut keep, kept) = kept.unzip();
         let mut scripts: Vec<Script> =
-            wanted.iter().map(|change| Script::probe(Probe::small_text(&change.path).text())).collect();
+            wanted.iter().map(|change| Script::probe(Probe::small_text(&change.path).read_only())).collect();
         let mut outputs = Vec::new();
         for step in &decision.steps {
             match step {
@@ -217,7 +218,7 @@ impl HostRun<'_> {
         if !scripts.is_empty() && outputs.iter().skip(wanted.len()).all(Output::succeeded) {
             let mut probes = Vec::new();
             self.look_ahead(place, rest, task, &mut probes);
-            scripts.extend(probes.iter().map(Script::probe));
+            scripts.extend(probes.iter().cloned().map(Script::probe));
             let mut last = self.exec(place, &scripts).await?;
             let ahead = last.split_off(last.len() - probes.len());
             outputs.append(&mut last);
@@ -248,7 +249,7 @@ impl HostRun<'_> {
             return Ok(Vec::new());
         }
         let scripts: Vec<Script> =
-            changes.iter().map(|change| Script::probe(Probe::small_text(&change.path).text())).collect();
+            changes.iter().map(|change| Script::probe(Probe::small_text(&change.path).read_only())).collect();
         let outputs = self.exec(place, &scripts).await?;
         Ok(changes.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    HostRun, Place, TaskEnd, TaskScope,
+    HostRun, Place, TaskEnd, TaskScope, ask,
     web_arguments::{UriArguments, WebArguments, file, file_name},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         model::Task,
         web::{self, Answer, Ask},
     },
-    remote::{Output, Script, Transport, sh},
+    remote::{Output, Transport},
 };
 
 /// How many values the JSON of an answer may have: each takes many times the memory of its text.
@@ -48,8 +48,7 @@ impl HostRun<'_> {
     /// A request with the authorities that it trusts, which are files on the host.
     pub(super) async fn web(&self, arguments: &WebArguments, mut ask: Ask, place: &Place) -> Result<Result<Ask>> {
         if let Some(path) = &arguments.ca_path {
-            let read = sh!("cat -- {0}", path.as_str());
-            let answer = self.exec(place, &[Script::probe(read)]).await?.into_iter().next().unwrap_or_default();
+            let answer = self.ask(place, ask::content(path.as_str())).await?;
             if !answer.succeeded() {
                 let why = answer.failure.clone().unwrap_or_else(|| answer.err().trim().to_owned());
                 return Ok(Err(Error::new(format!("`ca_path` cannot be read: {why}"))));
@@ -120,8 +119,7 @@ impl HostRun<'_> {
             [(&arguments.creates, true, "exists"), (&arguments.removes, false, "does not exist")]
         {
             let Some(path) = path else { continue };
-            let test = sh!("[ -e {0} ] && echo yes || echo no", path.as_str());
-            let answer = self.exec(place, &[Script::probe(test)]).await?.into_iter().next().unwrap_or_default();
+            let answer = self.ask(place, ask::exists(path.as_str())).await?;
             match answer.out().trim() {
                 "yes" | "no" if (answer.out().trim() == "yes") == done_when => {
                     let said = format!("skipped, since '{path}' {is}", path = path.as_str());
@@ -142,8 +140,7 @@ impl HostRun<'_> {
         task: &Arc<Task>, scope: &TaskScope,
     ) -> Result<TaskEnd> {
         let inner = format!("{}/{}", dest.trim_end_matches('/'), file_name(url));
-        let probe = sh!("[ -d {0} ] && echo folder || echo file", dest);
-        let answer = self.exec(place, &[Script::probe(probe)]).await?.into_iter().next().unwrap_or_default();
+        let answer = self.ask(place, ask::is_folder(dest)).await?;
         let path = match answer.out().trim() {
             "folder" => inner.as_str(),
             "file" => dest,
