@@ -3,7 +3,7 @@
 //! It is pulled and extended where a registry answers, otherwise built from Debian's packages with `mmdebstrap`. Its tag is
 //! a digest of all that goes into it, so that it is made once and made anew only when something of that changes.
 
-use std::{fmt::Write as _, path::Path, process::Stdio};
+use std::{path::Path, process::Stdio};
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -14,6 +14,7 @@ use crate::{
     config::DockerSettings,
     error::{Context, Error, Result},
     event::Events,
+    remote::{Sh, sh},
 };
 
 /// The image family that is built here.
@@ -167,36 +168,37 @@ pub fn missing_tools() -> Vec<&'static str> {
 
 /// The set-up script, with this machine's own authorities and proxies before it.
 fn setup_script() -> Result<String> {
-    let mut script = String::from("set -e\n");
+    let mut script = vec![Sh::literal("set -e")];
     let folder = Path::new("/usr/local/share/ca-certificates");
     let mut authorities: Vec<_> =
         std::fs::read_dir(folder).map(|entries| entries.filter_map(Result::ok).collect()).unwrap_or_default();
     authorities.sort_by_key(std::fs::DirEntry::file_name);
     for entry in authorities {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if Path::new(&name).extension().is_none_or(|extension| extension != "crt") {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "crt") {
             continue;
         }
-        let text =
-            std::fs::read_to_string(entry.path()).context(|| format!("cannot read `{}`", entry.path().display()))?;
-        let _ =
-            writeln!(script, "cat >'{}/{name}' <<'END-OF-FILE'\n{}\nEND-OF-FILE", folder.display(), text.trim_end());
+        let bytes = std::fs::read(&path).context(|| format!("cannot read `{}`", path.display()))?;
+        script.push(file(&path, &bytes));
     }
     let proxies = proxy_settings().into_iter().filter(|(_, value)| !has_login(value));
     let proxies: Vec<String> = proxies.map(|(name, value)| format!("{name}={value}")).collect();
     if !proxies.is_empty() {
-        let _ = writeln!(script, "cat >>/etc/environment <<'END-OF-FILE'\n{}\nEND-OF-FILE", proxies.join("\n"));
+        script.push(sh!("printf '%s\\n' {0} >>/etc/environment", proxies));
     }
     let apt: Vec<String> = apt_proxies().into_iter().filter(|line| !has_login(line)).collect();
     if !apt.is_empty() {
-        let _ = writeln!(script, "cat >/etc/apt/apt.conf.d/95proxy <<'END-OF-FILE'\n{}\nEND-OF-FILE", apt.join("\n"));
+        script.push(sh!("printf '%s\\n' {0} >/etc/apt/apt.conf.d/95proxy", apt));
     }
-    let _ = writeln!(
-        script,
-        "mkdir -p /usr/local/lib/infra\ncat >/usr/local/lib/infra/package-cache <<'END-OF-FILE'\n{PACKAGE_CACHE}END-OF-FILE"
-    );
-    script.push_str(SETUP);
-    Ok(script)
+    let cache = Sh::print(PACKAGE_CACHE.as_bytes());
+    script.push(sh!("mkdir -p /usr/local/lib/infra\n{0} >/usr/local/lib/infra/package-cache", cache));
+    script.push(Sh::literal(SETUP));
+    Ok(Sh::join(script, "\n").into())
+}
+
+/// Writes a file.
+fn file(path: &Path, bytes: &[u8]) -> Sh {
+    sh!("{0} >{1}", Sh::print(bytes), path.to_string_lossy().into_owned())
 }
 
 /// `http_proxy` and its like, as this process has them.
@@ -249,8 +251,21 @@ mod tests {
 
     use sha2::{Digest, Sha256};
 
-    use super::{PACKAGE_CACHE, has_login};
+    use super::{PACKAGE_CACHE, file, has_login};
     use crate::encoding::hex;
+
+    /// What stands in a file of this machine, and what it is called, is no command of the script that builds the image.
+    #[test]
+    fn files_are_written_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it's $(touch pwned).crt");
+        let content = b"a\nEND-OF-FILE\ntouch pwned\n$(touch pwned) `touch pwned`";
+        let script = file(&path, content);
+        let ran = std::process::Command::new("sh").args(["-c", script.text()]).current_dir(folder.path()).status();
+        assert!(ran.unwrap().success());
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_proxy_with_a_login_is_known() {
