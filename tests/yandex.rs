@@ -845,8 +845,31 @@ async fn yandex_a_managed_database() {
     assert_eq!(apply(project, &cloud, &changed.replace("second: {owner: second}, ", "")).await, tally(0, 1, 0));
     assert_eq!(cloud.object("dev-main")["databases"].as_array().unwrap().len(), 2);
 
+    // A last backup is made before it goes; a stopped one is started for that.
+    cloud.edit("dev-main", |cluster| cluster["status"] = "STOPPED".into());
+    cloud.forget_calls();
     destroy(project, &cloud).await;
+    let calls = cloud.calls().into_iter().filter(|call| call.changes() && call.path.contains("/clusters/"));
+    let calls: Vec<String> = calls.map(|call| format!("{} {}", call.method, call.path)).collect();
+    let path = format!("/managed-postgresql/v1/clusters/{}", cluster["id"].as_str().unwrap());
+    assert_eq!(calls, [format!("POST {path}:start"), format!("POST {path}:backup"), format!("DELETE {path}")]);
     assert_eq!(cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_that_cannot_be_backed_up_is_kept_without_the_flag() {
+    let project = Project::new("").await;
+    project.sandbox.write("envs/dev/config.yaml", &written(&project.cloud, MANAGED));
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    project.cloud.edit("dev-main", |cluster| cluster["status"] = "ERROR".into());
+    let refused = project.run(&["destroy", "dev", "--yes"], 1).err;
+    assert!(refused.contains("no last backup of the cluster") && refused.contains("--allow-data-loss"), "{refused}");
+    assert!(project.cloud.calls().iter().all(|call| call.method != "DELETE" || !call.path.contains("/clusters/")));
+    project.cloud.edit("dev-main", |cluster| cluster["status"] = "RUNNING".into());
+    project.cloud.forget_calls();
+    project.run(&["destroy", "dev", "--yes", "--allow-data-loss"], 0).silent();
+    assert!(project.cloud.calls().iter().all(|call| !call.path.ends_with(":backup")));
+    assert_eq!(project.cloud.names(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

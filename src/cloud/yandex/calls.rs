@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use super::{
     Client, Operation, Request, Result, Service,
     objects::{
-        AccessBinding, Address, CatalogueItem, Cluster, ClusterDatabase, ClusterHost, ClusterUser, ContainerImage,
-        Disk, DnsZone, Folder, Gateway, Image, Instance, InstanceGroup, LoadBalancer, ManagedInstance, Network, Quota,
-        RecordSet, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup, UsedAddress,
+        AccessBinding, Address, CatalogueItem, Cluster, ClusterBackup, ClusterDatabase, ClusterHost, ClusterUser,
+        ContainerImage, Disk, DnsZone, Folder, Gateway, Image, Instance, InstanceGroup, LoadBalancer, ManagedInstance,
+        Network, Quota, RecordSet, Registry, RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup,
+        UsedAddress,
     },
 };
 
@@ -31,9 +32,9 @@ fn camel(name: &str) -> String {
     text
 }
 
-/// Whether a call has a body at all: removals have none, nor has the start of anything but a machine.
+/// Whether a call has a body at all: removals have none, nor have the start of anything but a machine and a backup.
 fn takes_body(method: &Method, path: &str) -> bool {
-    let nothing = path.ends_with(":start") && !path.contains("/instances/");
+    let nothing = path.ends_with(":backup") || path.ends_with(":start") && !path.contains("/instances/");
     method != Method::DELETE && !nothing
 }
 
@@ -283,6 +284,8 @@ calls! {
     { update_host_specs: Vec<Value> }
     /// Starts a PostgreSQL cluster that stands still.
     StartCluster = start_cluster(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}:start" within 20 min {}
+    /// Backs up a PostgreSQL cluster.
+    BackupCluster = backup_cluster(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}:backup" within 720 min {}
     /// Removes a PostgreSQL cluster.
     DeleteCluster = delete_cluster(id) DELETE ManagedPostgresql "/managed-postgresql/v1/clusters/{id}" within 20 min {}
     /// Makes a database of a cluster.
@@ -530,6 +533,15 @@ impl Client {
     pub async fn cluster_users(&self, cluster: &str) -> Result<Vec<ClusterUser>> {
         let path = format!("/managed-postgresql/v1/clusters/{cluster}/users");
         self.pages(Service::ManagedPostgresql, &path, "users", &[]).await
+    }
+
+    /// The backups of a PostgreSQL cluster.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn cluster_backups(&self, cluster: &str) -> Result<Vec<ClusterBackup>> {
+        let path = format!("/managed-postgresql/v1/clusters/{cluster}/backups");
+        self.pages(Service::ManagedPostgresql, &path, "backups", &[]).await
     }
 
     /// The hosts of a PostgreSQL cluster.

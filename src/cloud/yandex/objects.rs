@@ -170,6 +170,8 @@ objects! {
     ClusterResources { resource_preset_id: String, #[serde(deserialize_with = "number")] disk_size: i64, disk_type_id: String }
     /// A database of a PostgreSQL cluster.
     ClusterDatabase { name: String, owner: String, extensions: Vec<Extension> }
+    /// A backup of a PostgreSQL cluster.
+    ClusterBackup { id: String, created_at: String }
     /// An extension of a database.
     Extension { name: String }
     /// A login of a PostgreSQL cluster.

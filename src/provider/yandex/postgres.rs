@@ -13,6 +13,7 @@ use super::{
     wait::{Asked, until},
 };
 use crate::{
+    clock::Clock,
     cloud::yandex::{Cluster, Network},
     error::{Error, Result},
     event,
@@ -111,6 +112,18 @@ fn extensions(names: &[String]) -> Value {
 }
 
 impl PostgresDriver {
+    /// Backs up a cluster, which is started for that, and returns the backup's id.
+    async fn last_backup(&self, id: &str, status: &str) -> Result<String> {
+        let client = &self.0.client;
+        let token = format!("{id}-last-{}", Clock::System.now().as_second());
+        if matches!(status, "STOPPED" | "STOPPING") {
+            client.start_cluster(id).send(&token).await?;
+        }
+        client.backup_cluster(id).send(&token).await?;
+        let newest = client.cluster_backups(id).await?.into_iter().max_by(|a, b| a.created_at.cmp(&b.created_at));
+        newest.map(|backup| backup.id).ok_or_else(|| Error::new("the service lists no backup of it"))
+    }
+
     fn describe(cluster: &Cluster, environment: Option<&Name>) -> Option<Object> {
         let kind = KindName::POSTGRES;
         let mut object = object(&cluster.labels, kind, environment, &cluster.id, &cluster.created_at)?;
@@ -323,9 +336,21 @@ impl Driver for PostgresDriver {
     }
 
     async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
-        // <https://yandex.cloud/en/docs/managed-postgresql/concepts/backup#storage>
+        let found = self.0.found::<Cluster>(id).await?;
+        let status = found.as_ref().map_or("DELETING", |cluster| cluster.status.as_str());
+        // One has no data yet, and of the other one a copy was made or not when its removal began.
+        if matches!(status, "CREATING" | "DELETING") {
+            return self.delete(id).await.map(|()| None);
+        }
+        let backup = self.last_backup(id, status).await.map_err(|error| {
+            error
+                .context(format!("yandex: no last backup of the cluster `{id}` can be made, which is `{status}`"))
+                .hint("fix it in the console, then run the command again")
+                .hint("`--allow-data-loss` removes it without a last backup")
+        })?;
         self.delete(id).await?;
-        Ok(Some(format!("the backups that the service has of the cluster `{id}`, for 7 days")))
+        // <https://yandex.cloud/en/docs/managed-postgresql/concepts/backup#storage>
+        Ok(Some(format!("the backup `{backup}`, for 7 days")))
     }
 }
 

@@ -115,6 +115,7 @@ impl World {
                 cluster["status"] = "RUNNING".into();
                 Ok(())
             }
+            (None, "Backup") => backup(&mut cluster, &id),
             (Some("hosts:batchUpdate"), _) => update_hosts(&mut cluster, fields),
             (Some(list), rpc) => change_inner(&mut cluster, list, rpc, method, fields),
             _ => return None,
@@ -125,6 +126,21 @@ impl World {
             (metadata, json!({}))
         }))
     }
+}
+
+/// Only a cluster that runs can be backed up.
+fn backup(cluster: &mut Value, id: &str) -> Result<(), Refused> {
+    if cluster["status"] != "RUNNING" {
+        return Err(precondition(format!("cluster {id} is {}", cluster["status"])));
+    }
+    let mut backups = cluster["backups"].as_array().cloned().unwrap_or_default();
+    let number = backups.len() + 1;
+    backups.push(json!({
+        "id": format!("{id}:base_{number:024X}"), "folderId": cluster["folderId"], "sourceClusterId": id,
+        "createdAt": format!("2026-01-02T03:04:{number:02}Z"),
+    }));
+    cluster["backups"] = backups.into();
+    Ok(())
 }
 
 fn update(cluster: &mut Value, fields: &Map<String, Value>) -> Result<(), Refused> {
