@@ -113,27 +113,39 @@ impl Scope {
         Owner { environment: environment.clone(), project: project.to_owned() }
     }
 
-    /// Refuses to believe that everything is gone: an empty list may come from another account, or from credentials that see
-    /// nothing. What this environment's own removals have begun to remove may be gone, and what has expired may have been
-    /// removed by `infra gc` elsewhere, as far as the account is known to be the same.
+    /// Refuses to believe that everything is gone: a list may come from another account, or from credentials that see little.
+    /// Objects that carry the labels and that the state does not know prove nothing about those that it knows. Only what this
+    /// environment's own removals have begun to remove may be gone.
     ///
     /// # Errors
     /// When the state knows objects, and none of them exists.
     pub fn check_not_all_gone(&self, state: Option<&State>, observed: &[Object], now: Timestamp) -> Result<()> {
-        let Some(state) = state.filter(|_| observed.is_empty()) else { return Ok(()) };
+        let Some(state) = state else { return Ok(()) };
         let known = state.resources.keys().filter(|address| !state.removing.contains(*address)).count();
-        let expired = state.account.is_some() && state.terms.expires.is_some_and(|expires| expires <= now);
-        if known == 0 || expired {
+        let is_known = |object: &Object| {
+            state.known(object.address.kind, &object.id).is_some()
+                // An interrupted command created it.
+                || state.pending.values().any(|intent| intent.token == object.token)
+        };
+        if known == 0 || observed.iter().any(is_known) {
             return Ok(());
         }
+        let others: Vec<String> = observed.iter().map(|object| format!("`{}`", object.address)).collect();
+        let others = match others.len() {
+            0 => String::new(),
+            _ => format!(", only {}, which the state does not know", others.join(", ")),
+        };
         let (name, account) =
             (&state.environment, state.account.as_deref().unwrap_or("an account that is not recorded"));
-        Err(Error::usage(format!(
-            "the state of `{name}` knows {known} objects in {} ({account}), and none of them exists in {}; nothing was changed",
+        let error = Error::usage(format!(
+            "the state of `{name}` knows {known} objects in {} ({account}), and none of them exists in {}{others}; nothing was changed",
             state.provider, self.place
         ))
-        .hint("if this is not the account that they were created in, use the right one")
-        .hint("if they were removed without infra, `--forget` goes on"))
+        .hint("if this is not the account that they were created in, use the right one");
+        Err(match state.terms.expires.filter(|expires| *expires <= now) {
+            Some(_) => error.hint("it has expired: if `infra gc` removed them from elsewhere, `--forget` goes on"),
+            None => error.hint("if they were removed without infra, `--forget` goes on"),
+        })
     }
 }
 
@@ -148,7 +160,7 @@ mod tests {
         clock::Clock,
         provider::{Health, Object},
         resource::Terms,
-        state::{Entry, State},
+        state::{Entry, Intent, State},
     };
 
     const PATH: &str = "/home/ann/shop";
@@ -254,17 +266,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_not_believed() {
+    fn a_list_of_nothing_known_is_not_believed() {
         let (now, address) = (Clock::System.now(), "subnet.a".parse().unwrap());
         let gone = |state: &State, objects: &[Object]| site(None).check_not_all_gone(Some(state), objects, now);
         let known = State { account: Some("engine A".into()), ..state(None) };
         let said = gone(&known, &[]).unwrap_err().to_string();
         assert!(said.contains("knows 1 objects in docker (engine A), and none of them exists"), "{said}");
-        gone(&known, &[object("2", PATH)]).unwrap();
+        gone(&known, &[object("1", PATH)]).unwrap();
+        let said = gone(&known, &[object("2", PATH)]).unwrap_err().to_string();
+        assert!(said.contains("only `subnet.a`, which the state does not know"), "{said}");
+        gone(&known, &[object("2", PATH), object("1", PATH)]).unwrap();
+        let begun = Intent { token: "t".into(), spec: Map::new(), needs: Vec::new() };
+        let created = Object { token: "t".into(), ..object("2", PATH) };
+        gone(&State { pending: [("subnet.a".parse().unwrap(), begun)].into(), ..known.clone() }, &[created]).unwrap();
         gone(&State { removing: [address].into(), ..known.clone() }, &[]).unwrap();
         let expired = Terms { expires: Some(now), ..Terms::default() };
-        gone(&State { terms: expired.clone(), ..known }, &[]).unwrap();
-        gone(&State { terms: expired, ..state(None) }, &[]).unwrap_err();
+        let asked = gone(&State { terms: expired, ..known }, &[]).unwrap_err();
+        assert!(asked.hints()[1].contains("`infra gc`"), "{:?}", asked.hints());
         site(None).check_not_all_gone(None, &[], now).unwrap();
     }
 }
