@@ -1,17 +1,25 @@
 //! The arguments that modules and actions list, against what looks at them.
 
 use infra::{
-    modules::find,
+    modules::{MODULES, find},
     playbook::{NO_EFFECT, arguments},
+    remote::Output,
 };
+use serde_json::Value;
 
-use crate::support::repository;
+use crate::{
+    modules::{cases, operation, seen},
+    support::repository,
+};
 
 /// The sources below a folder, but for one file.
 fn sources(folder: &str, without: &str) -> String {
     let root = repository().join(folder);
     let files = infra::files::walk(&root).unwrap();
-    let sources = files.iter().filter(|file| !file.ends_with(without));
+    let is_text = |file: &&std::path::PathBuf| {
+        file.extension().is_some_and(|extension| extension == "rs" || extension == "yml" || extension == "yaml")
+    };
+    let sources = files.iter().filter(is_text).filter(|file| !file.ends_with(without));
     sources.map(|file| std::fs::read_to_string(root.join(file)).unwrap()).collect()
 }
 
@@ -48,31 +56,97 @@ fn changes_nothing(module: &str, argument: &str) -> bool {
     NO_EFFECT.iter().any(|(name, idle, _)| *name == module && *idle == argument)
 }
 
-/// An argument of a module is a field of a struct, and the compiler says when a field is never read; an argument of an action is
-/// asked for by its name. What neither is has a reason why it changes nothing.
+/// All that a module does with its arguments in a case: what it asks the host, and what it decides.
+fn behaviour(module: &str, case: &Value) -> String {
+    match operation(module, case) {
+        Ok(operation) => {
+            // A step that was tried and failed is an end, too.
+            let decided = operation.decide(&seen(case)).map(|decision| {
+                let failed = Output { status: Some(1), stdout: b"a\n\n".to_vec(), ..Output::default() };
+                let ends = [vec![], vec![Output { status: Some(0), ..failed.clone() }], vec![failed]]
+                    .map(|outputs| operation.conclude(decision.clone(), &outputs));
+                format!("{decision:?} {ends:?}")
+            });
+            format!("{:?} {:?} {decided:?}", operation.probe(), operation.check_probe())
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Each argument of a module has a case in `golden/modules` in which it makes a difference: without it, the module asks or does
+/// something else. What makes none says why.
 #[test]
-fn every_argument_that_is_listed_is_looked_at() {
-    let (fields, names) = (sources("src/modules", "mod.rs"), sources("src/playbook", "actions.rs"));
-    // What is read only to be dropped is not looked at.
-    assert!(!fields.contains("let _ = arguments") && !fields.contains("let _ = &arguments"));
+fn every_argument_of_a_module_has_a_case_in_which_it_counts() {
+    let cases = cases();
+    let mut idle = Vec::new();
     for (name, arguments, _) in arguments() {
-        let read = fields_of_action(name);
-        for argument in arguments {
-            let looked_at = if let Some(read) = &read {
-                read.iter().any(|field| field == argument)
-            } else if find(name).is_some() {
-                [format!(" {argument}: "), format!("r#{argument}: "), format!("alias = \"{argument}\"")]
-                    .iter()
-                    .chain([&format!("rename = \"{argument}\"")])
-                    .any(|field| fields.contains(field.as_str()))
-            } else {
-                names.contains(&format!("\"{argument}\""))
+        let Some(module) = find(name) else { continue };
+        for argument in arguments.iter().filter(|argument| !changes_nothing(module.name(), argument)) {
+            let counts = |case: &Value| {
+                let mut without = case.clone();
+                let taken = without["args"].as_object_mut().and_then(|args| args.remove(*argument));
+                taken.is_some() && behaviour(name, case) != behaviour(name, &without)
             };
-            assert!(looked_at || changes_nothing(name, argument), "nothing looks at `{argument}` of `{name}`");
+            if !cases.iter().any(|(of, case, _)| of == name && counts(case)) {
+                idle.push(format!("{name}: {argument}"));
+            }
         }
     }
+    assert!(idle.is_empty(), "without a case in which they count:\n{}", idle.join("\n"));
+}
+
+/// The arguments of an action are fields of a struct or asked for by their names, and a test gives each of them to that action.
+#[test]
+fn every_argument_of_an_action_is_read_and_has_a_case() {
+    let names = sources("src/playbook", "actions.rs");
+    let tests = sources("tests", "arguments.rs") + &sources("playbooks", "none");
+    let mut without = Vec::new();
+    for (name, arguments, _) in arguments().into_iter().filter(|(name, ..)| find(name).is_none()) {
+        let read = fields_of_action(name);
+        for argument in arguments.iter().filter(|argument| !changes_nothing(name, argument)) {
+            let is_read = match &read {
+                Some(read) => read.iter().any(|field| field == argument),
+                None => names.contains(&format!("\"{argument}\"")),
+            };
+            assert!(is_read, "nothing reads `{argument}` of `{name}`");
+            if !is_given(&tests, name, argument) {
+                without.push(format!("{name}: {argument}"));
+            }
+        }
+    }
+    assert!(without.is_empty(), "without a test that gives them:\n{}", without.join("\n"));
+}
+
+/// Whether a text has a task with this action and this argument: `action: {..., argument: ...`, or the argument in one of the lines
+/// that are further in than the action's.
+fn is_given(text: &str, action: &str, argument: &str) -> bool {
+    let key = format!("{action}:");
+    text.match_indices(&key).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            return false;
+        }
+        let task = &text[at + key.len()..];
+        let task = &task[..task.floor_char_boundary(600)];
+        let end = task.find("\n- ").into_iter().chain(task.find(" - {")).min().unwrap_or(task.len());
+        let ends = [format!("{argument}:"), format!("{argument}="), format!("{argument}\":")];
+        ends.iter().any(|end_of| {
+            task[..end]
+                .match_indices(end_of.as_str())
+                .any(|(found, _)| !task[..found].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_'))
+        })
+    })
+}
+
+/// What changes nothing is listed, and no module is without cases.
+#[test]
+fn what_changes_nothing_is_an_argument() {
     for (name, argument, _) in NO_EFFECT {
         let listed = arguments().iter().any(|(module, all, _)| module == name && all.contains(argument));
         assert!(listed, "`{name}` has no argument `{argument}`");
+    }
+    for module in MODULES {
+        let name = module.name();
+        assert!(cases().iter().any(|(of, ..)| of == name), "`{name}` has no case in tests/golden/modules");
     }
 }

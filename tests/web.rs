@@ -27,7 +27,9 @@ impl Connections for Here {
 }
 
 /// A server that notes what it is asked and answers by a function of the first line.
-async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn serve(
+    answer: impl Fn(&str) -> String + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -53,7 +55,7 @@ async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> (Stri
     (address, asked)
 }
 
-fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
@@ -61,7 +63,7 @@ fn to(status: u16, address: &str) -> String {
     format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {address}\r\nContent-Length: 0\r\n\r\n")
 }
 
-async fn play(tasks: &str, check: bool) -> (Recap, String) {
+pub(crate) async fn play(tasks: &str, check: bool) -> (Recap, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("play.yml");
     std::fs::write(&path, format!("- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}")).unwrap();
