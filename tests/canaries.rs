@@ -10,13 +10,14 @@ use base64::{
 
 use crate::e2e::Dev;
 
-/// Each has signs that JSON, XML, URLs, CI services and shells write otherwise; the third has several lines, as keys do, and the
-/// last one is in a script that a machine runs at its first boot.
-const CANARIES: [&str; 4] = [
+/// Each has signs that JSON, XML, URLs, CI services and shells write otherwise; the third has several lines, as keys do, the
+/// fourth one is in a script that a machine runs at its first boot, and the last one in a Compose file.
+const CANARIES: [&str; 5] = [
     "kanarie-1/\"quoted\"+&?:end",
     "kanarie-2=ümlaut<tag>$x%y",
     "kanarie-3 \"first\" line & more\nkanarie-3 second%line of it",
     "kanarie-4-of-user-data",
+    "kanarie-5-of-compose",
 ];
 
 /// The forms that must never be seen.
@@ -84,7 +85,7 @@ async fn e2e_canaries_are_seen_nowhere() {
     let dev = Dev::with_file(
         "canary",
         "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}, \n    \
-         metadata: {user-data: \"#!/bin/sh\\necho kanarie-4-of-user-data >/root/told\\n\"}}\nplaybooks: [site.yml]\n\
+         metadata: {docker-compose: {file: compose.yml}, user-data: \"#!/bin/sh\\necho kanarie-4-of-user-data >/root/told\\n\"}}\nplaybooks: [site.yml]\n\
          secrets: {one: {env: CANARY_ONE}, certificate: {file: two.txt}, public: {file: three.txt}}\n\
          outputs: {dsn: \"postgres://u:{{ secret('one') | urlencode }}@h/d\", plain: \"{{ secret('certificate') }}\"}\n",
     );
@@ -121,9 +122,11 @@ async fn e2e_canaries_are_seen_nowhere() {
     dev.sandbox.write(&format!("envs/{}/site.yml", dev.name), play);
     dev.sandbox.write(&format!("envs/{}/two.txt", dev.name), CANARIES[1]);
     dev.sandbox.write(&format!("envs/{}/three.txt", dev.name), CANARIES[2]);
+    let compose = format!("services: {{app: {{image: app, environment: {{PASSWORD: {}}}}}}}\n", CANARIES[4]);
+    dev.sandbox.write(&format!("envs/{}/compose.yml", dev.name), &compose);
     // The files that they come from are the user's own.
-    let own =
-        ["two.txt", "three.txt", "config.yaml"].map(|file| dev.sandbox.path(&format!("envs/{}/{file}", dev.name)));
+    let own = ["two.txt", "three.txt", "config.yaml", "compose.yml"]
+        .map(|file| dev.sandbox.path(&format!("envs/{}/{file}", dev.name)));
     let mut printed = Vec::new();
     let mut run = |arguments: &[&str], code: i32| {
         let mut all = vec![arguments[0], dev.name.as_str()];
@@ -161,17 +164,25 @@ async fn e2e_canaries_are_seen_nowhere() {
     for (place, bytes) in &printed {
         look(place, bytes);
     }
-    let mut files = 0;
-    for file in infra::files::walk(dev.sandbox.folder.path()).unwrap() {
-        let path = dev.sandbox.folder.path().join(&file);
-        if !own.contains(&path) {
-            look(&file.display().to_string(), &std::fs::read(&path).unwrap());
-            files += 1;
+    let each_file = |look: &dyn Fn(&str, &[u8])| {
+        let files = infra::files::walk(dev.sandbox.folder.path()).unwrap();
+        let files: Vec<_> = files.iter().filter(|file| !own.contains(&dev.sandbox.folder.path().join(file))).collect();
+        for file in &files {
+            look(&file.display().to_string(), &std::fs::read(dev.sandbox.folder.path().join(file)).unwrap());
         }
-    }
+        files.len()
+    };
+    let files = each_file(&look);
     assert!(files > 6, "only {files} files were looked at");
     // What is asked for by name is given as it is.
     let mut command = dev.sandbox.command(&["output", &dev.name, "plain"]);
     let asked = command.env("CANARY_ONE", CANARIES[0]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&asked.stdout).trim(), CANARIES[1]);
+    // A login of the user's own programs leaves a private key in a file for as long as the environment exists.
+    dev.run(&["ssh", "a", "--", "true"], 0).silent();
+    dev.run(&["destroy", "--yes"], 0).silent();
+    each_file(&|file, bytes| {
+        look(file, bytes);
+        assert!(!String::from_utf8_lossy(bytes).contains("PRIVATE KEY"), "{file} holds a private key after destroy");
+    });
 }

@@ -7,6 +7,7 @@
     reason = "a test may panic, print, and run the program"
 )]
 
+mod actions;
 mod arguments;
 mod aws;
 mod aws_account;
@@ -29,6 +30,7 @@ mod figures;
 mod fuzz;
 mod hostile;
 mod hostile_data;
+mod hostile_files;
 mod keys;
 mod keywords;
 mod layers;

@@ -19,7 +19,7 @@ use infra::{
 use serde_json::{Value, json};
 
 /// The user that is not us.
-const OTHER: u32 = 65534;
+pub(crate) const OTHER: u32 = 65534;
 
 /// One file beside the playbook, whatever its name.
 struct Beside(Bytes);
@@ -46,7 +46,7 @@ async fn run_with(module: &str, args: Value, file: Bytes) -> Outcome {
     let operation =
         find(module).unwrap().prepare(&Arguments { named: &named, free_form: None, sources: &beside }).unwrap();
     let seen = match operation.probe() {
-        Some(probe) => local.exec(None, &[Script::probe(probe.text())]).await.unwrap().remove(0),
+        Some(probe) => local.exec(None, &[Script::probe(probe.read_only())]).await.unwrap().remove(0),
         None => Output::default(),
     };
     let decision = match operation.decide(&seen) {
@@ -87,7 +87,7 @@ fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().mode() & 0o7777
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -95,7 +95,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Tests with a second user need to be root.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     tempfile::tempdir().is_ok_and(|folder| chown(folder.path(), Some(OTHER), None).is_ok())
 }
 
@@ -642,6 +642,44 @@ async fn links_of_another_user_lead_nowhere() {
     assert_eq!((mode(&theirs.join("data")), outcome.result["owner"].as_str()), (0o640, Some("root")));
 }
 
+/// Another user who owns a folder, and replaces whatever is made in it by a link to what is ours.
+pub(crate) struct Attack {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<u32>,
+}
+
+impl Attack {
+    pub(crate) fn begin(theirs: &Path, ours: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (until, theirs, ours) = (Arc::clone(&stop), theirs.to_owned(), ours.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut count = 0_u32;
+            while !until.load(Ordering::Relaxed) {
+                for entry in std::fs::read_dir(&theirs).unwrap().flatten() {
+                    let name = entry.file_name().into_string().unwrap();
+                    // `app` is the folder of an archive.
+                    let is_ours = name.starts_with(".infra.") || name.starts_with("infra-") || name == "app";
+                    if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        count += 1;
+                        let aside = theirs.join(format!("aside{count}"));
+                        if std::fs::rename(entry.path(), aside).is_ok() && symlink(&ours, entry.path()).is_ok() {
+                            let _ = lchown(entry.path(), Some(OTHER), Some(OTHER));
+                        }
+                    }
+                }
+            }
+            count
+        });
+        Self { stop, thread }
+    }
+
+    /// How often it tried.
+    pub(crate) fn end(self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
 /// Somebody who owns the folder watches it, and replaces whatever appears there by a link to what is ours.
 #[tokio::test]
 async fn a_race_in_a_folder_of_another_user_is_not_won() {
@@ -661,28 +699,7 @@ async fn a_race_in_a_folder_of_another_user_is_not_won() {
         symlink(ours.join("new"), theirs.join(name)).unwrap();
         lchown(theirs.join(name), Some(OTHER), Some(OTHER)).unwrap();
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let attack = {
-        let (stop, theirs, ours) = (Arc::clone(&stop), theirs.clone(), ours.clone());
-        std::thread::spawn(move || {
-            let mut count = 0_u32;
-            while !stop.load(Ordering::Relaxed) {
-                for entry in std::fs::read_dir(&theirs).unwrap().flatten() {
-                    let name = entry.file_name().into_string().unwrap();
-                    if (name.starts_with(".infra.") || name == "app")
-                        && entry.file_type().is_ok_and(|kind| kind.is_dir())
-                    {
-                        count += 1;
-                        let aside = theirs.join(format!("aside{count}"));
-                        if std::fs::rename(entry.path(), aside).is_ok() && symlink(&ours, entry.path()).is_ok() {
-                            let _ = lchown(entry.path(), Some(OTHER), Some(OTHER));
-                        }
-                    }
-                }
-            }
-            count
-        })
-    };
+    let attack = Attack::begin(&theirs, &ours);
     let (mut written, mut unpacked) = (0, 0);
     for round in 0..15 {
         let args = json!({"content": format!("secret {round}"), "dest": theirs.join("app.conf"), "mode": "0600"});
@@ -692,8 +709,7 @@ async fn a_race_in_a_folder_of_another_user_is_not_won() {
         assert_eq!(read(&ours.join("new")), "precious");
         assert_eq!((names(&ours), mode(&ours)), (vec!["new".to_owned()], 0o700));
     }
-    stop.store(true, Ordering::Relaxed);
-    let attacks = attack.join().unwrap();
+    let attacks = attack.end();
     println!("{attacks} attacks, {written} of 15 writes and {unpacked} of 15 archives succeeded");
     // What is there, if anything, is ours and whole.
     if let Ok(metadata) = theirs.join("app.conf").symlink_metadata() {
