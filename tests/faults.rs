@@ -248,6 +248,9 @@ async fn every_step_of_every_plan_survives_every_fault() {
         let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         table += &format!("| {mistake} | {} | {} |\n", list(places), list(tests));
     }
+    table += "\nA machine that answers keepalives and never ends a step holds a play with `strategy: linear` until `timeout` of the task or an \
+              interrupt ends it: as in Ansible, a task has no limit of its own. Each other wait is limited \
+              ([0018](../adr/0018-what-a-machine-may-cost.md)).\n";
     println!("{table}");
     crate::docs::page("faults.md", &table);
 }
@@ -383,9 +386,9 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
         &["ownership_another_account_is_refused_with_both_named"],
     ),
     (
-        "a state is forgotten because a list is empty",
+        "a state is forgotten because a list has nothing that it knows",
         &["src/plan/scope.rs"],
-        &["ownership_an_empty_list_forgets_nothing"],
+        &["ownership_an_empty_list_forgets_nothing", "a_list_of_nothing_known_is_not_believed"],
     ),
     (
         "two commands write one state",
@@ -418,7 +421,12 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
     (
         "a machine costs the program its memory, its time or its terminal",
         &["src/remote", "src/playbook/web.rs", "src/ui"],
-        &["every_module_and_action_against_every_answer", "a_gigabyte_costs_little_memory", "floods_are_cut_off"],
+        &[
+            "every_module_and_action_against_every_answer",
+            "a_gigabyte_costs_little_memory",
+            "floods_are_cut_off",
+            "a_step_that_never_ends_is_ended_by_its_timeout",
+        ],
     ),
     (
         "a user of a machine leads a task of root elsewhere",
@@ -429,16 +437,63 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
             "archives_follow_no_links_of_another_user",
         ],
     ),
+    (
+        "an action follows a link of a machine's user",
+        &["src/modules/content.rs", "src/modules/receive.rs"],
+        &["actions_follow_no_links_of_another_user", "races_against_actions_are_not_won"],
+    ),
+    (
+        "a machine forges the packages that others install",
+        &["src/provider/docker/package-cache.sh"],
+        &[
+            "a_machine_installs_nothing_that_another_one_forged",
+            "what_another_machine_puts_into_the_shared_cache_is_neither_followed_nor_waited_for",
+        ],
+    ),
+    (
+        "root runs a file that an application's user can replace",
+        &["playbooks/roles", "templates"],
+        &["root_runs_nothing_that_an_application_can_replace"],
+    ),
+    (
+        "a machine keeps the host key that its user-data shows",
+        &["src/configure/host_keys.rs", "src/configure/connections.rs"],
+        &["nobody_is_locked_out_wherever_a_command_is_killed", "few_files_make_questions"],
+    ),
+    (
+        "a play begins before what it needs has ended",
+        &["src/playbook/order.rs", "src/playbook/host/fate.rs"],
+        &["a_task_waits_for_the_play_that_it_needs", "a_play_that_needs_a_failed_one_stops"],
+    ),
+    (
+        "a protected environment is removed",
+        &["src/cli/destroy.rs", "src/plan/sweep.rs"],
+        &["ownership_protection_is_that_of_file_state_and_labels", "only_what_has_expired_as_a_whole_is_swept"],
+    ),
+    (
+        "`extend` shortens a life, or accepts what is no time",
+        &["src/cli/extend.rs"],
+        &["nothing_is_shortened_by_accident", "what_is_no_time_is_refused"],
+    ),
+    (
+        "a managed database is deleted without a last copy",
+        &["src/apply/mod.rs", "src/provider/yandex/postgres.rs", "src/provider/aws/postgres.rs"],
+        &["yandex_a_managed_database", "yandex_a_database_that_cannot_be_backed_up_is_kept_without_the_flag"],
+    ),
     ("a value becomes a command of a shell", &["src/modules/script.rs"], &["values_are_words"]),
     (
         "a probe or `--check` changes something",
-        &["src/modules/probe.rs", "src/playbook/web.rs"],
-        &["probes_can_only_read", "check_mode_sends_nothing"],
+        &["src/modules/probe.rs", "src/remote/mod.rs", "src/playbook/host/ask.rs", "src/playbook/web.rs"],
+        &["probes_can_only_read", "few_files_make_questions", "check_mode_sends_nothing"],
     ),
     (
         "a keyword or an argument is accepted and ignored",
-        &["src/playbook/load"],
-        &["every_keyword_that_is_done_has_a_case_in_each_place", "every_argument_that_is_listed_is_looked_at"],
+        &["src/playbook/load", "src/playbook/actions.rs"],
+        &[
+            "every_keyword_that_is_done_has_a_case_in_each_place",
+            "every_argument_of_a_module_has_a_case_in_which_it_counts",
+            "every_argument_of_an_action_is_read_and_has_a_case",
+        ],
     ),
     (
         "a notified handler never runs",
