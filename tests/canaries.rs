@@ -84,8 +84,8 @@ fn look(place: &str, bytes: &[u8]) {
 async fn e2e_canaries_are_seen_nowhere() {
     let dev = Dev::with_file(
         "canary",
-        "instances:\n  a: {network: {nat: true}, resources: {memory: 128M}, \n    \
-         metadata: {docker-compose: {file: compose.yml}, user-data: \"#!/bin/sh\\necho kanarie-4-of-user-data >/root/told\\n\"}}\nplaybooks: [site.yml]\n\
+        "instances:\n  a:\n    network: {nat: true}\n    resources: {memory: 128M}\n    metadata:\n      docker-compose: \
+         {file: compose.yml}\n      user-data: \"#!/bin/sh\\necho kanarie-4-of-user-data >/root/told\\n\"\nplaybooks: [site.yml]\n\
          secrets: {one: {env: CANARY_ONE}, certificate: {file: two.txt}, public: {file: three.txt}}\n\
          outputs: {dsn: \"postgres://u:{{ secret('one') | urlencode }}@h/d\", plain: \"{{ secret('certificate') }}\"}\n",
     );

@@ -467,12 +467,12 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "a protected environment is removed",
-        &["src/cli/destroy.rs", "src/plan/sweep.rs"],
+        &["src/lifecycle/destroy.rs", "src/plan/sweep.rs"],
         &["ownership_protection_is_that_of_file_state_and_labels", "only_what_has_expired_as_a_whole_is_swept"],
     ),
     (
         "`extend` shortens a life, or accepts what is no time",
-        &["src/cli/extend.rs"],
+        &["src/lifecycle/lifetime.rs"],
         &["nothing_is_shortened_by_accident", "what_is_no_time_is_refused"],
     ),
     (

@@ -231,7 +231,7 @@ fn few_files_make_questions() {
         "playbook/notified.rs",
     ];
     assert_eq!(holds("ReadOnly::of("), questions);
-    assert_eq!(holds(".with_keeper("), ["cli/apply.rs"]);
+    assert_eq!(holds(".with_keeper("), ["lifecycle/apply.rs"]);
 }
 
 /// A source up to its tests.
