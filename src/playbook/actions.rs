@@ -120,15 +120,12 @@ pub(super) const META: &[&str] = &[
 /// Arguments that are accepted and change nothing, and why.
 pub const NO_EFFECT: &[(&str, &str, &str)] = &[
     ("assert", "quiet", "nothing is shown of conditions that hold"),
-    ("command", "executable", "no shell is in between; Ansible ignores it too, with a warning"),
     ("gather_facts", "parallel", "one script gathers all facts"),
     ("import_role", "public", "the play sees the variables of an imported role in any case"),
     ("postgresql_user", "encrypted", "a password is kept as a hash in any case"),
-    ("service", "use", "every host has systemd"),
     ("setup", "filter", "one script gathers all facts"),
     ("setup", "gather_subset", "one script gathers all facts"),
     ("setup", "gather_timeout", "one script gathers all facts"),
-    ("wait_for", "active_connection_states", "it is for `state: drained`, which is refused"),
     ("wait_for_connection", "connect_timeout", "`timeout` ends the whole of the wait"),
 ];
 
