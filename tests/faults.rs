@@ -226,7 +226,7 @@ async fn every_step_of_every_plan_survives_every_fault() {
         ];
         for (what, prepare, file, destroy) in runs {
             let mut tried = Tried::default();
-            every_fault(prepare.map(String::as_str), file, destroy, &mut tried).await;
+            Box::pin(every_fault(prepare.map(String::as_str), file, destroy, &mut tried)).await;
             let faults: usize = tried.faults.values().sum();
             assert!(tried.steps > 0 && faults >= tried.steps * (FAULTS.len() - 1), "{name}: {what}");
             table += &format!("| {what} of {name} | {} | {faults} | 0 | 0 |\n", tried.steps);

@@ -136,7 +136,7 @@ const READERS: &[&str] = &[
 /// Programs that read with these arguments only: where there is one of another kind, a stand-in says so.
 const GUARDED: &[(&str, &str)] = &[
     ("date", r#"[ "$*" = +%s ] || bad"#),
-    ("file", r#"for a do case $a in --) break ;; -b | -i | -bi | --mime* | --brief) ;; -*) bad ;; esac; done"#),
+    ("file", "for a do case $a in --) break ;; -b | -i | -bi | --mime* | --brief) ;; -*) bad ;; esac; done"),
     // One script, which writes into no file and runs nothing.
     (
         "sed",
@@ -220,8 +220,9 @@ fn few_files_make_questions() {
     let root = repository().join("src");
     let holds = |text: &str| -> Vec<String> {
         let files = infra::files::walk(&root).unwrap();
-        let files = files.iter().map(|file| file.display().to_string());
-        files.filter(|file| file.ends_with(".rs") && without_tests(&root.join(file)).contains(text)).collect()
+        let files = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+        let files = files.filter(|file| without_tests(&root.join(file)).contains(text));
+        files.map(|file| file.display().to_string()).collect()
     };
     let questions = [
         "configure/health.rs",

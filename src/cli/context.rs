@@ -28,7 +28,7 @@ impl Context {
     /// # Errors
     /// As [`Site::open`].
     pub(super) async fn open(&self, target: &Target) -> Result<Site> {
-        Site::open(target, &self.redactor, Secrets::Needed).await
+        Box::pin(Site::open(target, &self.redactor, Secrets::Needed)).await
     }
 
     /// Opens an environment and prints what the user should know about its file.

@@ -53,7 +53,7 @@ impl Destroy {
             return self.destroy_by_label(context).await.map(|()| 0);
         }
         let (begun, ui, options) = (Instant::now(), &context.ui, self.options());
-        let mut site = Site::open(&self.environment.target()?, &context.redactor, Secrets::Optional).await?;
+        let mut site = Box::pin(Site::open(&self.environment.target()?, &context.redactor, Secrets::Optional)).await?;
         site.check_protected(&options)?;
         let name = site.environment.name.clone();
         let work = async |site: &mut Site, events: &_, stop: &_| {
@@ -123,7 +123,8 @@ impl Destroy {
 /// Destroys a member of a pool, if it still is a free one; says whether it was.
 pub(super) async fn destroy_member(context: &Context, name: &Name) -> Result<bool> {
     let (begun, ui) = (Instant::now(), &context.ui);
-    let mut site = Site::open(&arguments::named(name.as_str())?, &context.redactor, Secrets::Optional).await?;
+    let mut site =
+        Box::pin(Site::open(&arguments::named(name.as_str())?, &context.redactor, Secrets::Optional)).await?;
     // No one has used it.
     let options = DestroyOptions { allow_data_loss: true, ..DestroyOptions::default() };
     site.check_protected(&options)?;

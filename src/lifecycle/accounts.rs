@@ -30,6 +30,7 @@ impl Account {
     }
 
     /// Whether the objects of an environment that is listed here are those of a state of this project.
+    #[must_use]
     pub fn has(&self, listed: &Listed, state: &State, project: Option<&ProjectId>, folder: &Path) -> bool {
         let by_path = || self.provider.path_label(&folder.display().to_string());
         // States of earlier versions do not say what the labels say: what they know by its id is theirs.

@@ -135,7 +135,9 @@ impl Labelled {
             }
         }
         let (states, failures) = stores::states(&environment.project).await;
-        failures.iter().for_each(|error| events.warn(error.to_string()));
+        for error in &failures {
+            events.warn(error.to_string());
+        }
         let taker = states.iter().find(|state| state.environment != *name && state.label() == label);
         if let Some(taker) = taker.map(|state| &state.environment) {
             return Err(Error::usage(format!(

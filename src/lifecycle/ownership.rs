@@ -247,7 +247,9 @@ impl Site {
         }
         let files = config::list(&environment.project);
         let (states, failures) = stores::states(&environment.project).await;
-        failures.iter().for_each(|error| events.warn(error.to_string()));
+        for error in &failures {
+            events.warn(error.to_string());
+        }
         let same = states.iter().filter(|state| files.contains(&state.terms.template));
         same.into_iter().try_for_each(|state| self.ownership.scope.check_project(state))?;
         if state::is_pipeline() {

@@ -193,7 +193,11 @@ mod tests {
 
         async fn run(&self, script: &str) -> Output {
             let script = format!("set -e\nexport PATH=\"{}:$PATH\"\n{script}", self.path("bin").display());
-            Local::default().exec(None, &[Script::probe(&script)]).await.unwrap().remove(0)
+            Local::default()
+                .exec(None, &[Script::change(script, std::time::Duration::from_mins(1))])
+                .await
+                .unwrap()
+                .remove(0)
         }
 
         /// What cloud-init does at a first boot, and at what it takes for one.
@@ -231,7 +235,7 @@ mod tests {
         // An encrypted disk, or the raw one of a database; what was written is at its beginning, its end or between.
         for place in [0, 32 << 20, (64 << 20) - (1 << 20)] {
             let machine = Machine::new();
-            machine.disk().write_all_at(&[0xa5; 1 << 20], place).unwrap();
+            machine.disk().write_all_at(&vec![0xa5; 1 << 20], place).unwrap();
             let before = std::fs::read(machine.path("dev/data0")).unwrap();
             let output = machine.boots().await;
             assert!(output.err().contains("holds something that is not a file system"), "{place}: {}", output.err());

@@ -223,6 +223,22 @@ impl World {
         self.unhealthy && self.objects.get(group).is_some_and(check)
     }
 
+    /// The machines of an instance group.
+    fn members(&self, group: &str) -> Answer {
+        self.objects.get(group).ok_or_else(|| not_found("InstanceGroup", group))?;
+        let members = self.objects.values().filter(|object| object.value["groupOf"] == group);
+        let usual = if self.is_sick(group) { "CHECKING_HEALTH" } else { "RUNNING_ACTUAL" };
+        let members = members.map(|object| {
+            let status = object.value["memberStatus"].as_str().unwrap_or(usual);
+            json!({
+                "id": format!("m{}", object.value["id"].as_str().unwrap()), "status": status,
+                "instanceId": object.value["id"], "name": object.value["name"], "fqdn": object.value["fqdn"],
+                "networkInterfaces": object.value["networkInterfaces"],
+            })
+        });
+        Ok(json!({ "instances": members.collect::<Vec<_>>() }))
+    }
+
     fn read(&mut self, method: &rules::Method, path: &str, query: &BTreeMap<String, String>) -> Answer {
         let part = |name: &str| method.parts.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         if path.ends_with(":latestByFamily") {
@@ -247,27 +263,14 @@ impl World {
             return Ok(json!({ "id": FOLDER, "cloudId": "b1gcloud", "name": "simulated", "status": "ACTIVE" }));
         }
         if path == "/quota-manager/v1/quotaLimits" {
+            let machines = self.limits.get("compute.instances.count").copied().unwrap_or(12);
             return Ok(json!({ "quotaLimits": [
                 { "quotaId": "vpc.networks.count", "limit": 2.0, "usage": 1.0 },
-                { "quotaId": "compute.instances.count", "limit": self.limits.get("compute.instances.count").copied().unwrap_or(12), "usage": 0.0 },
+                { "quotaId": "compute.instances.count", "limit": machines, "usage": 0.0 },
             ] }));
         }
         if method.rpc == "ListInstances" {
-            let group = part("instanceGroupId").unwrap();
-            self.objects.get(group).ok_or_else(|| not_found("InstanceGroup", group))?;
-            let members = self.objects.values().filter(|object| object.value["groupOf"] == group);
-            let usual = if self.is_sick(group) { "CHECKING_HEALTH" } else { "RUNNING_ACTUAL" };
-            let members: Vec<Value> = members
-                .map(|object| {
-                    let status = object.value["memberStatus"].as_str().unwrap_or(usual);
-                    json!({
-                        "id": format!("m{}", object.value["id"].as_str().unwrap()), "status": status,
-                        "instanceId": object.value["id"], "name": object.value["name"], "fqdn": object.value["fqdn"],
-                        "networkInterfaces": object.value["networkInterfaces"],
-                    })
-                })
-                .collect();
-            return Ok(json!({ "instances": members }));
+            return self.members(part("instanceGroupId").unwrap());
         }
         if let Some(zone) = path.strip_suffix(":listRecordSets").and_then(|path| path.strip_prefix("/dns/v1/zones/")) {
             return Ok(json!({ "recordSets": self.exists("Zone", &json!(zone))?.value["records"] }));
