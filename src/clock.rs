@@ -8,7 +8,7 @@ pub enum Clock {
     /// The machine's clock.
     #[default]
     System,
-    /// A clock that stands still.
+    /// A clock that always shows the same time.
     Fixed(Timestamp),
 }
 
@@ -23,7 +23,7 @@ impl Clock {
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
-    /// Whole seconds from `earlier` to now; zero when `earlier` lies ahead.
+    /// Whole seconds from `earlier` to now; zero when `earlier` is in the future.
     #[must_use]
     pub fn seconds_since(self, earlier: Timestamp) -> u64 {
         u64::try_from(self.now().as_second() - earlier.as_second()).unwrap_or(0)

@@ -1,5 +1,5 @@
 //! What an environment costs, as far as prices are known. Prices come from the file that is built in (`prices.yaml`), under those
-//! of the user; what has no price is told, and never counted as nothing.
+//! of the user; what has no price is named, and never counted as nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -120,7 +120,7 @@ pub struct Line {
     /// The thing.
     #[serde(flatten)]
     pub item: Item,
-    /// What it costs in an hour; none when nobody knows.
+    /// What it costs in an hour; none when it is not known.
     pub hourly: Option<f64>,
 }
 
@@ -228,15 +228,15 @@ mod tests {
             prices.summary().unwrap(),
             "0.058 EUR an hour, 42.34 a month, by prices of 2026-11-01; the price of 1 thing is unknown"
         );
-        let nobody = PriceList::load(folder.path(), None).unwrap().estimate("yandex", items.clone());
-        assert_eq!(nobody.summary().unwrap(), "no prices are known here; the prices of 3 things are unknown");
+        let unknown = PriceList::load(folder.path(), None).unwrap().estimate("yandex", items.clone());
+        assert_eq!(unknown.summary().unwrap(), "no prices are known here; the prices of 3 things are unknown");
         assert_eq!(
             prices.missing_prices("aws").unwrap(),
             "aws:\n  currency: EUR\n  date: 2026-01-31\n  source: your price list\n  regions:\n    eu-central-1:\n      \
              gateway: 0.0 # an hour\n"
         );
         // What it says is a price file.
-        let example = nobody.missing_prices("yandex").unwrap();
+        let example = unknown.missing_prices("yandex").unwrap();
         std::fs::write(&mine, example.replace("0.0 #", "1.5 #")).unwrap();
         let filled = PriceList::load(folder.path(), Some(&mine)).unwrap().estimate("yandex", items);
         assert!(filled.unknown() == 0 && filled.missing_prices("yandex").is_none(), "{filled:?}");

@@ -69,7 +69,7 @@ impl Error {
         Self { kind, ..self }
     }
 
-    /// Adds a sentence that tells the user what to do.
+    /// Adds a sentence that says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -178,7 +178,7 @@ impl Error {
     }
 }
 
-/// How many mistakes of one file are shown: nobody reads more at once.
+/// How many mistakes of one file are shown: no one reads more at once.
 const DIAGNOSTICS: usize = 100;
 
 impl fmt::Display for Error {
@@ -325,7 +325,7 @@ impl fmt::Display for Diagnostic {
                 let number = location.line.to_string();
                 let margin = " ".repeat(number.len());
                 let (text, before) = excerpt(&location.text, location.column - 1);
-                // Tabs are kept before the caret, so that it stands under the same column in any terminal.
+                // Tabs are kept before the caret, so that it is under the same column in any terminal.
                 let indent: String = text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
                 let room = text.chars().count().saturating_sub(before);
                 writeln!(f, " {margin} |")?;

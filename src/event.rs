@@ -1,4 +1,4 @@
-//! What the program tells about its progress while it runs. Data moves down once; events leave sideways on a channel that
+//! What the program reports about its progress while it runs. Data moves down once; events leave sideways on a channel that
 //! `ui` drains; nothing calls back up.
 
 use std::{
@@ -26,7 +26,7 @@ pub fn warn(message: impl Into<String>) {
     let _ = STEP.try_with(|events| events.warn(message));
 }
 
-/// Says what the step that this is called in waits for: it is told with the step when that takes long.
+/// Says what the step that this is called in waits for: it is reported with the step when that takes long.
 pub fn waits_for(what: impl FnOnce() -> String) {
     let _ = WAITS.try_with(|waits| {
         if let Ok(mut waits) = waits.lock() {
@@ -189,26 +189,26 @@ impl Events {
         (Self(sender), receiver)
     }
 
-    /// A channel that nobody listens to.
+    /// A channel without a listener.
     #[must_use]
     pub fn ignored() -> Self {
         Self::channel().0
     }
 
-    /// Tells an event.
-    pub fn tell(&self, event: Event) {
-        // A closed channel means that nobody listens any more, which is the listener's business.
+    /// Sends an event.
+    pub fn emit(&self, event: Event) {
+        // A closed channel has no listener any more, which is the listener's business.
         let _ = self.0.send(event);
     }
 
-    /// Tells something worth a line.
+    /// Reports something worth a line.
     pub fn note(&self, message: impl Into<String>) {
-        self.tell(Event::Note { message: message.into() });
+        self.emit(Event::Note { message: message.into() });
     }
 
-    /// Tells a warning.
+    /// Reports a warning.
     pub fn warn(&self, message: impl Into<String>) {
-        self.tell(Event::Warning { message: message.into() });
+        self.emit(Event::Warning { message: message.into() });
     }
 
     /// Runs a piece of work between `Started` and `Finished`.
@@ -219,7 +219,7 @@ impl Events {
         &self, subject: &str, doing: &str, done: &str, work: impl Future<Output = crate::error::Result<T>>,
     ) -> crate::error::Result<T> {
         let begun = std::time::Instant::now();
-        self.tell(Event::Started { subject: subject.to_owned(), doing: doing.to_owned() });
+        self.emit(Event::Started { subject: subject.to_owned(), doing: doing.to_owned() });
         let waits = Waits::default();
         let result = {
             let mut work = std::pin::pin!(STEP.scope(self.clone(), WAITS.scope(waits.clone(), work)));
@@ -229,7 +229,7 @@ impl Events {
                     () = tokio::time::sleep(REMINDER) => {
                         let what = waits.lock().map(|what| what.clone()).unwrap_or_default();
                         let (subject, doing) = (subject.to_owned(), doing.to_owned());
-                        self.tell(Event::Waiting { subject, doing, what, seconds: begun.elapsed().as_secs_f64() });
+                        self.emit(Event::Waiting { subject, doing, what, seconds: begun.elapsed().as_secs_f64() });
                     }
                 }
             }
@@ -239,7 +239,7 @@ impl Events {
             Err(error) => (Ended::Failed, Some(error.to_string())),
         };
         let seconds = begun.elapsed().as_secs_f64();
-        self.tell(Event::Finished { subject: subject.to_owned(), done: done.to_owned(), ended, seconds, detail });
+        self.emit(Event::Finished { subject: subject.to_owned(), done: done.to_owned(), ended, seconds, detail });
         result
     }
 }

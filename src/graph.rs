@@ -109,7 +109,7 @@ impl<K: Ord + Clone + std::fmt::Display> Graph<K> {
                 ready.extend(waiting.done(node).into_iter().map(in_order));
                 continue;
             }
-            // What stands on it cannot be walked, nor what stands on that.
+            // What needs it cannot be walked, nor what needs that.
             let mut blocked: Vec<(&K, &K)> = dependents[node].iter().map(|dependent| (dependent, node)).collect();
             while let Some((dependent, blame)) = blocked.pop() {
                 if !outcomes.contains_key(dependent) {

@@ -17,7 +17,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Letters and digits that nobody mistakes for another one, and that need no quoting anywhere.
+/// Letters and digits that no one mistakes for another one, and that need no quoting anywhere.
 const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// How long an authority is valid.
 pub const CA_YEARS: i32 = 10;

@@ -130,12 +130,13 @@ async fn aws_the_life_of_an_environment() {
 
     // Nothing to do: one list a kind, and one each for the networks' groups and gateways, the NAT gateways' addresses, the
     // balancers' groups, the databases' subnets and settings, the groups' templates, the profiles of roles, the interfaces that
-    // machines have left, the tags and the policies of the one role, and which account this is.
+    // machines have left, the tags and the policies of the one role, which account this is,
+    // and what there is of the groups' health checks.
     moto.actions();
     assert_eq!(apply(project, &moto, FILE).await, tally(0, 0, 0));
     let actions = moto.actions();
 
-    assert!(actions.iter().all(reads) && actions.len() == 23, "{actions:?}");
+    assert!(actions.iter().all(reads) && actions.len() == 25, "{actions:?}");
 
     // In place: a larger class while the machine is stopped, a port more, a larger disk.
     let id = machine(&moto, "dev-db").await.instance_id;
@@ -166,7 +167,7 @@ async fn aws_the_life_of_an_environment() {
     assert_eq!(apply(project, &moto, &exchanged).await, tally(0, 1, 0));
     assert!(moto.actions().contains(&"StartInstanceRefresh".to_owned()));
     assert_eq!(apply(project, &moto, &exchanged).await, tally(0, 0, 0));
-    // A role loses a policy and gets another one; somebody took the other away.
+    // A role loses a policy and gets another one; someone took the other away.
     let role = moto.client().roles("/infra/dev/").await.unwrap().remove(0).role_name;
     moto.client().detach_role_policy(&role, "arn:aws:iam::aws:policy/AmazonS3FullAccess").await.unwrap();
     assert_eq!(apply(project, &moto, &exchanged.replace("[viewer,", "[editor,")).await, tally(0, 1, 0));
@@ -193,7 +194,7 @@ async fn aws_what_changes_behind_our_back_is_mended() {
     let (web, db) = (machine(&moto, "dev-web").await.instance_id, machine(&moto, "dev-db").await.instance_id);
     moto.client().terminate_instances().instance_id(vec![&web]).send().await.unwrap();
     moto.client().stop_instances().instance_id(vec![&db]).send().await.unwrap();
-    // Somebody opened the network to the world.
+    // Someone opened the network to the world.
     let groups = moto.client().list::<SecurityGroup>(&[("tag:infra-part", "network-group")]).await.unwrap();
     let open =
         json!({ "IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
@@ -252,7 +253,7 @@ async fn aws_a_crash_anywhere_is_gone_on_from() {
         moto.faults(move |action| {
             if !reads(&action.to_owned()) && count.fetch_add(1, Ordering::SeqCst) == nth {
                 seen.fetch_add(1, Ordering::SeqCst);
-                // The program is gone while the call is on its way: it is carried out, but nobody hears of it.
+                // The program is gone while the call is on its way: it is carried out, but no one hears of it.
                 strike.notify_one();
             }
             None
@@ -422,7 +423,7 @@ async fn aws_doctor_tells_what_an_apply_needs() {
     assert!(printed.out.contains("missing  quota of networks (VPCs): 5 of 5 are used"), "{}", printed.out);
 }
 
-/// A network that somebody else made is taken over with what it has beside itself; what differs is planned.
+/// A network that someone else made is taken over with what it has beside itself; what differs is planned.
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_what_somebody_else_made_is_taken_over() {
     let moto = Moto::start().await;

@@ -93,7 +93,7 @@ async fn aws_a_group_is_judged_once_it_is_configured() {
     );
     assert_eq!(group().await.health_check_type, "ELB");
     assert_eq!(planned(project, &moto, &other).await, Vec::<String>::new());
-    // Nobody asks the machines any more, by the hand of someone else.
+    // No one asks the machines any more, by the hand of someone else.
     let attached = group().await;
     client.detach_target_group(&attached.name, &attached.target_groups[0]).await.unwrap();
     assert_eq!(planned(project, &moto, &other).await, ["~ instance_group.app"]);
@@ -170,7 +170,7 @@ async fn aws_a_health_check_that_was_never_passed_can_be_removed() {
     apply(project, &moto, &without).await;
     assert!(is_gone().await);
     assert_eq!(planned(project, &moto, &without).await, Vec::<String>::new());
-    // What asks was created, and asks nobody yet.
+    // What asks was created, and asks no one yet.
     moto.faults(|action| (action == "AttachLoadBalancerTargetGroups").then_some(Fault::Code("ValidationError")));
     command(project, &environment, &provider, false).await.unwrap_err();
     moto.no_faults();

@@ -289,7 +289,7 @@ async fn aws_what_is_in_transition_or_has_failed_shows() {
             || action == "GetCallerIdentity"),
         "{actions:?}"
     );
-    // A machine that is about to stop is started once it stands still.
+    // A machine that is about to stop is started once it is stopped.
     moto.no_edit();
     let id = machine(&moto, "dev-db").await.instance_id;
     moto.client().stop_instances().instance_id(vec![&id]).send().await.unwrap();

@@ -34,7 +34,7 @@ use crate::{
     yandex as on_yandex,
 };
 
-/// The kinds of objects that can be taken over from somebody else.
+/// The kinds of objects that can be taken over from someone else.
 const TAKEN_OVER: &[KindName] = &[
     KindName::NETWORK,
     KindName::GATEWAY,
@@ -150,7 +150,7 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     // A disk and a database never become smaller.
     let back = YANDEX.replace("secondary_disk_size: 5", "secondary_disk_size: 8");
     on_yandex::apply(project, &cloud, &back).await;
-    // What is stopped or paused goes on, and what somebody else has changed is changed back.
+    // What is stopped or paused goes on, and what someone else has changed is changed back.
     for (collection, name, status) in [
         ("/compute/v1/instanceGroups", "dev-app", "STOPPED"),
         ("/compute/v1/instanceGroups", "dev-pub", "PAUSED"),
@@ -203,7 +203,8 @@ async fn prolonged_and_not_swept(provider: &dyn Provider) {
     let objects = provider.list(&owner).await.unwrap();
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let later = now + SignedDuration::from_hours(2);
-    let mut terms = objects[0].terms.clone();
+    let owned = objects.iter().find(|object| !object.terms.owner.is_empty()).expect("one says who created it");
+    let mut terms = owned.terms.clone();
     let all = [
         (Some(now), false, true),
         (Some(later), true, false),
@@ -360,14 +361,14 @@ async fn contract_aws_every_call_is_sent_with_every_parameter() {
         .replace("main: {users", "main: {network: {subnet: a}, users");
     on_aws::apply(project, &moto, &named).await;
     on_aws::apply(project, &moto, &named.replace("front: {network: {subnet: a}", "front: {network: {subnet: b}")).await;
-    // Somebody opened a port more; and a group of subnets has no server.
+    // Someone opened a port more; and a group of subnets has no server.
     let opened = client.list::<SecurityGroup>(&[("tag:infra-id", "security_group.ports-80-8080")]).await.unwrap();
     let rule = json!({ "IpProtocol": "tcp", "FromPort": 23, "ToPort": 23, "IpRanges": [{ "CidrIp": "0.0.0.0/0" }] });
     client.authorize_ingress().group_id(&opened[0].group_id).ip_permissions(vec![rule]).send().await.unwrap();
     let subnets = client.list::<Subnet>(&[]).await.unwrap();
     let subnets: Vec<&str> = subnets.iter().map(|subnet| subnet.subnet_id.as_str()).take(3).collect();
     client.create_db_subnet_group("infra-lonely", &subnets, &Tags::new()).await.unwrap();
-    // Larger machines in the group, whose template gets a second version; and a database that stands still.
+    // Larger machines in the group, whose template gets a second version; and a database that is stopped.
     moto.stop_databases().await;
     let exchanged = changed
         .replace("service_account: robots, resources: {memory: 2}", "service_account: robots, resources: {memory: 4}");

@@ -1,4 +1,4 @@
-//! The pages under `docs/reference/` are what the program says of itself; `UPDATE=1 cargo test docs` writes them anew.
+//! The pages under `docs/reference/` are what the program says of itself; `UPDATE=1 cargo test docs` writes them again.
 //! What README shows is checked as far as it can be without machines.
 
 use std::fmt::Write as _;

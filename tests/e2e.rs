@@ -380,7 +380,7 @@ async fn e2e_an_interrupted_apply_says_so_and_is_gone_on_from() {
     dev.apply();
     assert_eq!(dev.left().await.len(), 4);
 
-    // A part of a plan: one machine anew, or all but it.
+    // A part of a plan: one machine again, or all but it.
     let planned = dev.run(&["plan", "--replace", "vm.b"], 0).out;
     assert!(
         planned.contains("± vm.b") && planned.contains("you asked for it") && !planned.contains("vm.a"),

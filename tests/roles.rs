@@ -124,7 +124,7 @@ fn a_dump_without_a_limit_removes_nothing() {
 }
 
 /// Who may write to a folder may replace every file in it, whoever these belong to. So no process of root may run anything that
-/// lies below a folder of somebody else.
+/// lies below a folder of someone else.
 #[test]
 fn root_runs_nothing_that_an_application_can_replace() {
     let folder = repository().join("playbooks/roles/app");

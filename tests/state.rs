@@ -193,7 +193,7 @@ async fn the_dead_are_not_waited_for(backend: &Arc<dyn Backend>) {
     let held = acquire(backend, "dead", "patient", SHORT.lease * 2).await.unwrap_err();
     assert!(held.to_string().contains("is held by `next`"), "{held}");
     assert!(!next.lost().is_cancelled());
-    // Until somebody who knows better takes it away.
+    // Until someone who knows better takes it away.
     let taken = unlock(backend.as_ref(), &"dead".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(taken.what, "next");
     tokio::time::timeout(PATIENT, next.lost().cancelled()).await.expect("the holder hears of it");
@@ -245,7 +245,7 @@ async fn the_beat_decides_and_no_clock(backend: &Arc<dyn Backend>) {
 }
 
 async fn the_fence_moves_wherever_a_state_comes_from(backend: &Arc<dyn Backend>, project: &Path) {
-    // As after a move from another backend: the lease begins anew, and the state has a number of its own.
+    // As after a move from another backend: the lease begins again, and the state has a number of its own.
     let state = State { fence: 50, ..state(&"came".parse().unwrap()) };
     store(backend, project, "came").write(&state).await.unwrap();
     let (paused, next) = (store(backend, project, "came"), store(backend, project, "came"));

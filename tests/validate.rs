@@ -443,7 +443,7 @@ fn mistakes_of_the_command_line_are_shown_in_the_argument() {
     assert!(settings.contains("--set postgres.main.settings.shared_bufers:1:1: error: PostgreSQL 15"), "{settings}");
 }
 
-/// Each file of `tests/golden/validate` ends with what is said of it; `UPDATE=1` writes that anew.
+/// Each file of `tests/golden/validate` ends with what is said of it; `UPDATE=1` writes that again.
 #[test]
 fn validate_finds_what_is_wrong_with_environment_files() {
     let folder = repository().join("tests/golden/validate");

@@ -680,7 +680,7 @@ impl Attack {
     }
 }
 
-/// Somebody who owns the folder watches it, and replaces whatever appears there by a link to what is ours.
+/// Someone who owns the folder watches it, and replaces whatever appears there by a link to what is ours.
 #[tokio::test]
 async fn a_race_in_a_folder_of_another_user_is_not_won() {
     if !is_root() {
@@ -717,7 +717,7 @@ async fn a_race_in_a_folder_of_another_user_is_not_won() {
     }
 }
 
-/// Whatever was made ready in a folder beforehand, our content is never in somebody else's file.
+/// Whatever was made ready in a folder beforehand, our content is never in someone else's file.
 #[tokio::test]
 async fn a_file_that_somebody_holds_open_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();

@@ -223,14 +223,15 @@ async fn yandex_the_life_of_an_environment() {
     assert_eq!(cloud.object("dev-web")["networkInterfaces"][0]["securityGroupIds"].as_array().unwrap().len(), 2);
     assert!(cloud.object("dev-db")["networkInterfaces"][0]["primaryV4Address"].get("oneToOneNat").is_none());
 
-    // Nothing to do: reads only, one list a kind of object, one of the folder's roles and one of the group's machines.
+    // Nothing to do: reads only, one list a kind of object, one of the folder's roles and one of the group's machines, and the
+    // user-data of the machine with a second disk.
     cloud.page(1000);
     cloud.forget_calls();
     assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
     let calls = cloud.calls();
     assert!(calls.iter().all(|call| !call.changes()), "{calls:?}");
     let lists = calls.iter().filter(|call| !call.path.contains("/iam/v1/tokens")).count();
-    assert_eq!(lists, 17, "{calls:?}");
+    assert_eq!(lists, 18, "{calls:?}");
 
     // In place: a group grows, a machine is resized while it is stopped, a port more is opened.
     let grown = FILE
@@ -272,7 +273,7 @@ async fn yandex_what_changes_behind_our_back_is_mended() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
     let project = folder.path();
     apply(project, &cloud, FILE).await;
-    // Somebody made a machine smaller, stopped another, opened the web's group, and removed a third one.
+    // Someone made a machine smaller, stopped another, opened the web's group, and removed a third one.
     cloud.edit("dev-db", |machine| machine["resources"]["memory"] = (2_i64 << 30).to_string().into());
     cloud.edit("dev-bastion", |machine| machine["status"] = "STOPPED".into());
     cloud.edit("dev-ports-80-443", |group| group["rules"][0]["ports"] = json!({ "fromPort": "23", "toPort": "23" }));
@@ -387,7 +388,7 @@ async fn yandex_a_crash_or_a_failed_operation_anywhere_is_gone_on_from() {
                 }
                 seen.fetch_add(1, Ordering::SeqCst);
                 if fault.is_none() {
-                    // The program is gone while the call is on its way: it is carried out, but nobody hears of it.
+                    // The program is gone while the call is on its way: it is carried out, but no one hears of it.
                     strike.notify_one();
                 }
                 fault
@@ -838,7 +839,7 @@ async fn yandex_a_managed_database() {
     let reaches = |user: usize| after["users"][user]["permissions"].as_array().unwrap().len();
     assert_eq!((reaches(0), reaches(1), reaches(2)), (2, 2, 2));
     assert_eq!(apply(project, &cloud, &changed).await, tally(0, 0, 0));
-    // Somebody gave it a smaller class: it gets its own again. A database that nobody asks for any more stays.
+    // Someone gave it a smaller class: it gets its own again. A database that no one asks for any more stays.
     cloud.edit("dev-main", |cluster| cluster["config"]["resources"]["resourcePresetId"] = "s3-c2-m8".into());
     assert_eq!(apply(project, &cloud, &changed).await, tally(0, 1, 0));
     assert_eq!(cloud.object("dev-main")["config"]["resources"]["resourcePresetId"], "s3-c4-m16");
@@ -961,7 +962,7 @@ async fn e2e_yandex_a_compose_file_runs_on_an_image_without_an_engine() {
     assert_eq!(machines.left().await, 0);
 }
 
-/// What somebody else made becomes the environment's own, with its differences shown; what cannot be, is told why.
+/// What someone else made becomes the environment's own, with its differences shown; what cannot be, is told why.
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_what_somebody_else_made_is_taken_over() {
     let project = Project::new(
@@ -1032,19 +1033,18 @@ instances: {web: {resources: {memory: 2}}}
     + address.fixed  public, reserved  (it is new)
     ~ dns_zone.home  home.internal., 1 records  (`records` changed)
           records: [] -> [{"name":"db.home.internal.","type":"A","ttl":600,"values":["10.1.0.9"]}]
-    ± subnet.a  10.1.0.0/24  (`cidr` cannot be changed in place)
+    ~ subnet.a  10.1.0.0/24  (`cidr` changed; it does not point to `route_table.egress`)
           cidr: "10.7.0.0/24" -> "10.1.0.0/24"
     + vm.web  debian-12, 2 cores, 2048 MB  (it is new)
 
-    resources: 2 to create, 1 to change, 1 to replace
-    signs:     ± is destroyed and created again
+    resources: 2 to create, 2 to change
     cost:      no prices are known here; the prices of 6 things are unknown
     "#);
 
-    // Without a state it is found by its labels, and where it lies shows all the same.
+    // Without a state it is found by its labels, and which range it has shows all the same.
     std::fs::remove_dir_all(project.sandbox.path(".infra/dev")).unwrap();
     let plan = project.run(&["plan", "dev"], 0).out;
-    assert!(plan.contains("± subnet.a  10.1.0.0/24  (`cidr` cannot be changed in place)"), "{plan}");
+    assert!(plan.contains("~ subnet.a  10.1.0.0/24  (") && plan.contains("`cidr` not as in the file"), "{plan}");
     // It goes with the environment, and nothing else does.
     project.run(&["destroy", "dev", "--yes", "--by-label"], 0);
     assert_eq!(cloud.names(), ["networks other", "zones p"]);

@@ -170,7 +170,7 @@ fn open(cloud: &Cloud, group: &str, ranges: Value) {
     cloud.edit(group, |group| group["rules"].as_array_mut().unwrap().push(rule));
 }
 
-/// For each field and each link that is compared: what somebody does beside infra. Some are done in several ways.
+/// For each field and each link that is compared: what someone does beside infra. Some are done in several ways.
 const DRIFTS: &[(&str, &str, Edit)] = &[
     ("dns_zone", "records", |cloud| {
         cloud.edit("dev-world", |zone| zone["records"][1]["data"] = json!(["203.0.113.9"]));
@@ -401,7 +401,7 @@ fn same(one: &Cloud, other: &Cloud) {
     }
 }
 
-/// What somebody changes beside infra is seen by the next plan and put right by the apply.
+/// What someone changes beside infra is seen by the next plan and put right by the apply.
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_fields_that_drift_are_put_right() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
@@ -484,7 +484,7 @@ async fn yandex_fields_that_the_service_fills_in_are_no_drift() {
     assert!(!cloud.calls().iter().any(|call| call.body.to_string().contains("postgresqlConfig")));
 }
 
-/// Disks that somebody made larger stay as they are, and are no reason to fail.
+/// Disks that someone made larger stay as they are, and are no reason to fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_fields_that_have_grown_stay() {
     let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);

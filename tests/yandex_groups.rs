@@ -152,8 +152,9 @@ async fn yandex_a_rollout_waits_for_the_check_unless_playbooks_configure_the_mac
     assert_eq!(rollout(&JUDGED.replace("memory: 2", "memory: 4")).await, ["as it is"]);
     std::fs::write(project.join("dev/site.yml"), "- hosts: all\n  tasks: []\n").unwrap();
     let configured = format!("{}playbooks: [site.yml]\n", JUDGED.replace("memory: 2", "memory: 8"));
+    // It comes back once the machines are configured, which this command leaves to a later one.
     let sent = rollout(&configured).await;
-    assert!(sent.len() == 2 && sent[0].is_null() && sent[1].is_object(), "{sent:?}");
+    assert!(sent.len() == 1 && sent[0].is_null(), "{sent:?}");
 }
 
 /// A part that is applied configures nothing: a group whose machines are all as they were gets its check again, and one

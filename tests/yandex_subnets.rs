@@ -57,7 +57,7 @@ async fn yandex_subnets_keep_what_is_in_their_ranges() {
     let found = wrong(project, &cloud, &other).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].detail.starts_with("10.1.0.0/24 is in use by 10.1.0."), "{found:?}");
-    assert!(found[0].mend.contains("keep the range"), "{found:?}");
+    assert!(found[0].hint.contains("keep the range"), "{found:?}");
     assert_eq!(found[0].asked.as_ref().unwrap().value, "10.2.0.0/24");
     cloud.forget_calls();
     let (environment, provider) = load(project, &cloud, &other);

@@ -2,7 +2,7 @@
 //! first connection, which it pins, the machine makes one of its own, and from then on that one alone is accepted.
 //!
 //! The vault says how far this is: nothing for a machine that has its first key, `next` beside it for one that is about to
-//! change, and `public` for one that has changed. In between both are accepted, so that whoever is killed there is not locked out.
+//! change, and `public` for one that has changed. In between both are accepted, so that a command that is killed there locks no one out.
 
 use futures::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +29,7 @@ fn own(id: &str) -> String {
 pub struct Pins {
     /// The keys that are accepted: the first one, and after it the one that is about to take its place; or its own alone.
     pub accepted: Vec<String>,
-    /// Whether it has a key of its own that nobody else ever knew.
+    /// Whether it has a key of its own that no one else ever knew.
     pub own: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn forget(vault: &mut Vault, id: &str) {
     vault.forget(&own(id));
 }
 
-/// Something to write down of a machine's key, and whom to tell that it is written.
+/// Something to write down of a machine's key, and who waits until it is written.
 #[derive(Debug)]
 struct Note {
     id: String,
@@ -137,7 +137,7 @@ impl Keeper {
 }
 
 impl Run<'_> {
-    /// Does some work, and writes down the host keys that its connections tell of meanwhile.
+    /// Does some work, and writes down the host keys that its connections report meanwhile.
     pub async fn keeping<T>(&self, notes: Notes, work: impl Future<Output = T>) -> T {
         let notes = stream::unfold(notes.0, |mut notes| async { Some((notes.recv().await?, notes)) });
         // Those that come together are written together.
@@ -146,7 +146,7 @@ impl Run<'_> {
                 note.write(vault);
                 Ok(())
             };
-            // Who has stopped waiting is told nothing.
+            // Who has stopped waiting hears nothing of it.
             let written = self.with_vault(change).await;
             let _ = note.written.send(written);
         });

@@ -62,7 +62,7 @@ pub struct Run<'a> {
 struct Books {
     state: State,
     vault: Vault,
-    /// The secrets as they stand encrypted in the state.
+    /// The secrets as they are encrypted in the state.
     sealed: Vault,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
         }
         let (serial, writing) = {
             let mut books = self.books();
-            // Sealing anew gives other bytes for the same secrets, so it is done only when they differ.
+            // Sealing them again gives other bytes for the same secrets, so it is done only when they differ.
             if !books.sealed.same_as(&books.vault) {
                 books.state.secrets = books.vault.seal(self.store.keys())?;
                 books.sealed = books.vault.clone();
@@ -199,22 +199,23 @@ impl<'a> Run<'a> {
         let (outcomes, made) = tokio::join!(walk, keys);
         finish(outcomes)?;
         made?;
-        if plan.changes.iter().any(|change| change.token.is_some()) {
+        let was_begun = |change: &Change| change.object.as_ref().is_some_and(|object| is_begun(change, object));
+        if plan.changes.iter().any(|change| change.token.is_some() || was_begun(change)) {
             self.remove_twins(plan).await?;
         }
         let tally = *tally.lock().expect("no task panics while it counts");
         Ok(tally.plus(Tally { destroyed: removed, ..Tally::default() }))
     }
 
-    /// Makes the host keys of all machines that have none yet, on a thread of their own and while what the machines stand on
-    /// is made, so that they are encrypted together. A machine whose key could not be made here makes its own, and tells why
+    /// Makes the host keys of all machines that have none yet, on a thread of their own and while what the machines need
+    /// is made, so that they are encrypted together. A machine whose key could not be made here makes its own, and says why
     /// that fails.
     async fn make_keys(&self, plan: &Plan) -> Result<()> {
         let names: Vec<Name> = {
             let books = self.books();
             let made = |change: &&Change| matches!(change.action, Action::Create | Action::Replace);
             let machines = plan.changes.iter().filter(|change| change.address.kind.boots()).filter(made);
-            // A machine that is made again gets another key: whoever could read the user-data of the one before knows its key.
+            // A machine that is made again gets another key: those who could read the user-data of the one before know its key.
             // Only a call that may have been carried out already is made again with the same one.
             let again = |change: &Change| change.action == Action::Create && change.token.is_some();
             let wanted = machines
@@ -440,7 +441,7 @@ impl<'a> Run<'a> {
         .await
     }
 
-    /// Takes over an object that somebody else made, and writes down what it is: the next plan shows what of it differs from
+    /// Takes over an object that was made elsewhere, and writes down what it is: the next plan shows what of it differs from
     /// the file.
     ///
     /// # Errors

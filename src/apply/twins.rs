@@ -7,7 +7,7 @@ use serde_json::Map;
 use super::Run;
 use crate::{
     error::Result,
-    plan::{self, Plan},
+    plan::{self, Action, Change, Plan},
     provider::Object,
     resource::Address,
 };
@@ -17,16 +17,23 @@ impl Run<'_> {
     /// there are two objects of one address. The one that the state knows stays. The other one goes only when it has the token of
     /// the interrupted call: labels may be copied, as by a service that restores a backup. What may hold data never goes.
     pub(super) async fn remove_twins(&self, plan: &Plan) -> Result<()> {
-        let interrupted: BTreeMap<&Address, &String> =
-            plan.changes.iter().filter_map(|change| Some((&change.address, change.token.as_ref()?))).collect();
+        let changes: BTreeMap<&Address, &Change> =
+            plan.changes.iter().map(|change| (&change.address, change)).collect();
         for object in self.provider.list(&plan.owner()).await? {
             let known = {
                 let state = &self.books().state;
                 let is_known = state.known(object.address.kind, &object.id).is_some();
                 state.resources.get(&object.address).filter(|_| !is_known).cloned()
             };
-            let Some(known) = known else { continue };
-            if interrupted.get(&object.address) != Some(&&object.token) || known.token == object.token {
+            let (Some(known), Some(change)) = (known, changes.get(&object.address)) else { continue };
+            // What the plan took for the resource, and was created once more since: the call was made again.
+            let was_begun = change.object.as_ref().is_some_and(|found| found.id == object.id);
+            // What this command has created or completed has no copies yet: another one of the same token is of that call, too.
+            let is_of_that_call = change.token.as_ref() == Some(&object.token);
+            let is_new = change.action == Action::Create
+                || change.object.as_ref().is_some_and(|found| super::is_begun(change, found));
+            let is_late = is_of_that_call && (known.token != object.token || is_new);
+            if !was_begun && !is_late {
                 continue;
             }
             if may_hold_data(&object) {

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     config,
     error::{Error, Result},
+    event::Events,
     lifecycle::{self, ApplyOptions, PlanOptions, Playbooks, SavedPlan, Target},
-    ui::{self, Summary},
+    ui::Summary,
 };
 
 /// Make an environment what its file says: create, change and configure
@@ -50,7 +51,7 @@ pub(super) struct Apply {
     /// How long to wait for another command that holds the environment, as `90s` or `10m`
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
     lock_timeout: Duration,
-    /// Make and change resources only: machines are neither connected to nor configured
+    /// Create, change and remove resources only: machines are neither connected to nor configured
     #[arg(long, conflicts_with_all = ["tags", "skip_tags", "wait_healthy"])]
     no_configure: bool,
     /// Wait until no service of a machine has failed and every front answers, at most this long (5m without a value)
@@ -103,20 +104,18 @@ async fn apply(
     for warning in site.late_ttl().into_iter().chain(site.orphans().await) {
         context.warn(warning);
     }
-    let work = async |site: &mut lifecycle::Site, events: &_, stop: &_| {
+    let work = async |site: &mut lifecycle::Site, events: &Events, stop: &_| {
         let proposal = lifecycle::propose(site, &playbooks, &options, saved.is_none(), events).await?;
         if let Some(saved) = saved {
             saved.check(&proposal.plan)?;
         }
-        if !proposal.plan.is_empty() || !proposal.plan.secrets.is_empty() || !yes {
-            ui.say(ui::plan_text(ui, &proposal.plan).trim_end());
-        }
-        proposal.check(site, &options).map_err(|error| match saved {
-            Some(_) if !proposal.plan.lost().is_empty() => {
-                error.hint("the flag belongs to the review: `infra plan --out FILE --allow-data-loss`")
-            }
-            _ => error,
+        let is_shown = !proposal.plan.is_empty() || !proposal.plan.secrets.is_empty() || !yes;
+        context.show(&proposal.plan, is_shown, events);
+        proposal.plan.check_losses().map_err(|error| match saved {
+            Some(_) => error.hint("the flag belongs to the review: `infra plan --out FILE --allow-data-loss`"),
+            None => error,
         })?;
+        proposal.check(site, &options)?;
         if saved.is_none() && !yes && !ui.confirm(&format!("Apply this to `{}`?", proposal.plan.environment))? {
             return Err(Error::interrupted("nothing was changed"));
         }

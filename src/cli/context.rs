@@ -9,8 +9,9 @@ use crate::{
     error::Result,
     event::Events,
     lifecycle::{Reason, Secrets, Site, Stop, Target},
+    plan::Plan,
     secret::Redactor,
-    ui::{Progress, Report, Ui},
+    ui::{self, Mode, Progress, Report, Ui},
 };
 
 /// The terminal, what must not be shown on it, and when the command has to end.
@@ -44,6 +45,18 @@ impl Context {
     /// Prints a warning that no file is the cause of.
     pub(super) fn warn(&self, message: impl std::fmt::Display) {
         self.ui.say(&format!("warning: {message}"));
+    }
+
+    /// Shows a plan before it is carried out; its warnings are events where its text is not shown.
+    pub(super) fn show(&self, plan: &Plan, is_shown: bool, events: &Events) {
+        if is_shown {
+            self.ui.say(ui::plan_text(&self.ui, plan).trim_end());
+        }
+        if !is_shown || self.ui.mode() == Mode::Json {
+            for warning in &plan.warnings {
+                events.warn(warning);
+            }
+        }
     }
 
     /// Runs work on an environment under its lease and shows how it goes on; what was shown is returned beside the result.

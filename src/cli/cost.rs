@@ -40,6 +40,7 @@ impl Cost {
     pub(super) async fn run(&self, context: &Context) -> Result<u8> {
         let ui = &context.ui;
         let environment = self.environment.target()?.environment().await?;
+        ui.warnings(&environment.warnings);
         let provider = provider::open(&environment)?;
         let estimate = estimate(&environment, provider.as_ref(), self.prices.as_deref())?;
         if ui.mode() == Mode::Json {

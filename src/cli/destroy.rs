@@ -15,11 +15,12 @@ use crate::{
     apply::Tally,
     config,
     error::{Error, Result},
+    event::Events,
     lifecycle::{self, DestroyOptions, Labelled, Removal, Secrets, Site, pool},
     name::Name,
     playbook::Recap,
     provider,
-    ui::{self, Progress, Report, Summary, Ui},
+    ui::{Progress, Report, Summary, Ui},
 };
 
 /// Remove everything of an environment, and prove that nothing is left
@@ -56,9 +57,9 @@ impl Destroy {
         let mut site = Box::pin(Site::open(&self.environment.target()?, &context.redactor, Secrets::Optional)).await?;
         site.check_protected(&options)?;
         let name = site.environment.name.clone();
-        let work = async |site: &mut Site, events: &_, stop: &_| {
+        let work = async |site: &mut Site, events: &Events, stop: &_| {
             let Some(plan) = lifecycle::propose_destroy(site, &options).await? else { return Ok(None) };
-            ui.say(ui::plan_text(ui, &plan).trim_end());
+            context.show(&plan, true, events);
             self.confirm(ui, &name, &plan.lost())?;
             let _signals = context.watch_signals();
             lifecycle::destroy(site, &plan, events, stop).await.map(Some)
@@ -129,20 +130,22 @@ pub(super) async fn destroy_member(context: &Context, name: &Name) -> Result<boo
     let options = DestroyOptions { allow_data_loss: true, ..DestroyOptions::default() };
     site.check_protected(&options)?;
     let mut is_locked = false;
-    let work = async |site: &mut Site, events: &_, stop: &_| {
+    let work = async |site: &mut Site, events: &Events, stop: &_| {
         is_locked = true;
         if let Some(why) = pool::why_not_free(site) {
             return Ok(Err(why));
         }
-        let Some(plan) = lifecycle::propose_destroy(site, &options).await? else { return Ok(Ok(Tally::default())) };
-        ui.say(ui::plan_text(ui, &plan).trim_end());
+        let Some(plan) = lifecycle::propose_destroy(site, &options).await? else { return Ok(Ok(None)) };
+        context.show(&plan, true, events);
         let _signals = context.watch_signals();
-        lifecycle::destroy(site, &plan, events, stop).await.map(Ok)
+        lifecycle::destroy(site, &plan, events, stop).await.map(|tally| Ok(Some(tally)))
     };
     let (destroyed, report) = context.locked(&mut site, "destroy", Duration::ZERO, work).await;
     let left_alone = match destroyed {
         Ok(Ok(tally)) => {
-            print(ui, name, tally, begun, &report);
+            if let Some(tally) = tally {
+                print(ui, name, tally, begun, &report);
+            }
             return Ok(true);
         }
         Ok(Err(why)) => why,

@@ -1,4 +1,4 @@
-//! `infra doctor`: what is missing on this machine, and the command that mends it.
+//! `infra doctor`: what is missing on this machine, and the command that installs it.
 
 use clap::Args;
 
@@ -51,7 +51,12 @@ impl Doctor {
         };
         let failed = findings.iter().any(|finding| finding.needed && !finding.ok);
         if ui.mode() == Mode::Json {
-            ui.json(&serde_json::to_value(&findings)?);
+            let mut value = serde_json::to_value(&findings)?;
+            // The name that the hint had in earlier versions.
+            for finding in value.as_array_mut().into_iter().flatten() {
+                finding["mend"] = finding["hint"].clone();
+            }
+            ui.json(&value);
         } else {
             for finding in &findings {
                 let sign = match (finding.ok, finding.needed) {
@@ -60,8 +65,8 @@ impl Doctor {
                     (false, false) => "warning",
                 };
                 let mut line = format!("{sign}  {}: {}\n", finding.check, finding.detail);
-                if !finding.ok && !finding.mend.is_empty() {
-                    line += &format!("         mend it: {}\n", finding.mend);
+                if !finding.ok && !finding.hint.is_empty() {
+                    line += &format!("         hint: {}\n", finding.hint);
                 }
                 ui.result(&line);
             }
@@ -92,7 +97,7 @@ async fn machine() -> Result<Vec<Finding>> {
             ok: missing.is_empty(),
             needed: false,
             detail: "builds the base image where no image registry answers".to_owned(),
-            mend: docker::INSTALL_TOOLS.to_owned(),
+            hint: docker::INSTALL_TOOLS.to_owned(),
             asked: None,
         },
         inotify(),
@@ -113,10 +118,10 @@ async fn engine(endpoint: &Endpoint) -> Result<Finding> {
             finding.ok = false;
             finding.detail = error.to_string();
             let Endpoint::Unix(path) = endpoint else {
-                "start the engine there, or unset DOCKER_HOST".clone_into(&mut finding.mend);
+                "start the engine there, or unset DOCKER_HOST".clone_into(&mut finding.hint);
                 return Ok(finding);
             };
-            finding.mend = match std::os::unix::net::UnixStream::connect(path).map_err(|error| error.kind()) {
+            finding.hint = match std::os::unix::net::UnixStream::connect(path).map_err(|error| error.kind()) {
                 Err(std::io::ErrorKind::PermissionDenied) => {
                     "sudo usermod -aG docker $USER, then log in again".to_owned()
                 }
@@ -136,7 +141,7 @@ fn inotify() -> Finding {
         ok: limit >= 512,
         needed: false,
         detail: format!("{limit} a user, enough for about {} machines", limit / 5),
-        mend: "sudo sysctl fs.inotify.max_user_instances=1024".to_owned(),
+        hint: "sudo sysctl fs.inotify.max_user_instances=1024".to_owned(),
         asked: None,
     }
 }

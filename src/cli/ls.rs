@@ -71,7 +71,7 @@ impl Ls {
                 lines.push(line(Some((&listed, account.provider.as_ref())), state.as_ref(), &project, &prices));
             }
         }
-        // What no account shows, the state still tells of.
+        // What no account shows, the state still knows.
         lines.extend(states.iter().map(|state| line(None, Some(state), &project, &prices)));
         lines.sort_by(|a, b| (&a.project, &a.environment).cmp(&(&b.project, &b.environment)));
         if ui.mode() == Mode::Json {

@@ -31,7 +31,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::context::{Context, stopped_code};
-use crate::{cloud::retry, error::Result, lifecycle::Stop, secret::Redactor, ui::Ui};
+use crate::{
+    cloud::retry,
+    error::{Error, Result},
+    lifecycle::Stop,
+    secret::Redactor,
+    ui::Ui,
+};
 
 /// One YAML file per environment becomes running machines, a database, an HTTPS front and configured software.
 #[derive(Debug, Parser)]
@@ -132,7 +138,12 @@ pub fn main() -> ExitCode {
     // Timers belong to the runtime.
     let stop = runtime.block_on(async { Stop::within(cli.timeout) });
     let context = Context { ui: ui.clone(), redactor, diff: cli.diff, stop };
-    let result = runtime.block_on(retry::until(context.stop.deadline(), cli.command.run(&context)));
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = retry::until(context.stop.deadline(), cli.command.run(&context)) => result,
+            () = context.stop.time_is_long_up() => Err(Error::new("the time of `--timeout` is up")),
+        }
+    });
     // What still runs in the background, such as a read of standard input, must not hold up the end.
     runtime.shutdown_background();
     match result {

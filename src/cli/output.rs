@@ -1,4 +1,4 @@
-//! `infra output`: what an environment tells.
+//! `infra output`: the outputs of an environment.
 
 use clap::{Args, ValueEnum};
 

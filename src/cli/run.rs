@@ -37,7 +37,7 @@ pub(super) struct Run {
     /// Run as root, where a playbook does not say otherwise
     #[arg(long, short)]
     r#become: bool,
-    /// Change nothing, only tell what would be changed
+    /// Change nothing, only show what would be changed
     #[arg(long)]
     check: bool,
     /// Only tasks with these tags

@@ -131,7 +131,7 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // There is nobody left to tell.
+        // No one is left to hear of it.
         let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
     }
 }

@@ -89,7 +89,7 @@ enum Action {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Move the state and the history from where they lay to where the file says now
+    /// Move the state and the history from where they were to where the file says now
     MvBackend {
         /// The environment
         environment: String,
@@ -97,9 +97,9 @@ enum Action {
         #[arg(long, value_name = "PLACE")]
         from: String,
     },
-    /// Replace the key that secrets are encrypted with, and encrypt all states of the project anew
+    /// Replace the key that secrets are encrypted with, and encrypt all states of the project again
     Rekey {
-        /// Only encrypt anew: the new key is already the first one in its file or variable
+        /// Only encrypt again: the new key is already the first one in its file or variable
         #[arg(long)]
         keep_key: bool,
     },
@@ -138,7 +138,7 @@ impl StateCommand {
             }
             Action::Mv { environment, from, to } => {
                 edit(environment, "state mv", context, |state, vault| rename::rename(state, vault, from, to)).await?;
-                ui.say(&format!("`{from}` is `{to}` now; its labels keep the old name until it is made anew"));
+                ui.say(&format!("`{from}` is `{to}` now; its labels keep the old name until it is recreated"));
             }
             Action::Pull { environment } => {
                 let store = stores::store(environment, &current_dir()?).await?;
@@ -321,7 +321,7 @@ async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
     let start = current_dir()?;
     let project = config::project_of(&start);
     let name: Name = environment.parse().map_err(Error::usage)?;
-    // An environment of another name than its file has its state at the old place still, which tells the file.
+    // An environment of another name than its file has its state at the old place still, which says which file it is.
     let folder = match config::find(environment, &start) {
         Ok(folder) => folder,
         Err(error) => {

@@ -95,7 +95,7 @@ pub struct Environment {
     pub protect: bool,
     /// How many warm copies of it are kept ready, when there is a pool.
     pub pool: Option<usize>,
-    /// Where its state lies.
+    /// Where its state is kept.
     pub state: StateSettings,
     /// Where the section `state` says so, by the names of its keys: `key_file`, `recipients[0]`.
     pub state_marks: IndexMap<String, yaml::Mark>,
@@ -166,7 +166,7 @@ pub struct Group {
     pub max_expansion: u32,
     /// The service account that manages them.
     pub service_account: Option<Name>,
-    /// How the provider tells that one of them works.
+    /// How the provider finds out that one of them works.
     pub health_check: Option<HealthCheck>,
     /// Where the file asks for it.
     pub mark: yaml::Mark,
@@ -304,7 +304,7 @@ pub struct FrontLocation {
 pub struct LoadOptions {
     /// The environment's name, when it is not the folder's.
     pub name: Option<Name>,
-    /// `key.path=value` laid over the file.
+    /// `key.path=value` set over the file.
     pub set: Vec<String>,
     /// `key=value` variables over all others.
     pub vars: Vec<String>,
@@ -450,13 +450,13 @@ pub fn find(name: &str, start: &Path) -> Result<PathBuf> {
     Err(error)
 }
 
-/// Where the state of an environment lies, by its file alone: what else is wrong with that is told when it is loaded.
+/// Where the state of an environment is kept, by its file alone: what else is wrong with that is reported when it is loaded.
 #[must_use]
 pub fn state_settings(folder: &Path) -> StateSettings {
     checked_state_settings(folder).unwrap_or_else(|_| state::StateSection::default().settings(folder))
 }
 
-/// Where the state of an environment lies, for those who must not miss one.
+/// Where the state of an environment is kept, for those who must not miss one.
 ///
 /// # Errors
 /// When the file cannot be read, or its section `state` cannot be understood.

@@ -11,12 +11,13 @@ use crate::{
 /// The section that begins at a place, and its mark.
 fn section<'a>(node: &'a Node, origin: &str) -> Option<(&'a Mark, &'a Node)> {
     let is = |mark: &Mark| mark.to_string() == origin;
-    if is(&node.mark) {
-        return Some((&node.mark, node));
-    }
+    // A mapping begins where its first key does: it is that key which is meant.
     let inside = node.entries().unwrap_or_default();
     if let Some((key, value)) = inside.iter().find(|(key, _)| is(&key.mark)) {
         return Some((&key.mark, value));
+    }
+    if is(&node.mark) {
+        return Some((&node.mark, node));
     }
     let below = inside.iter().map(|(_, value)| value).chain(node.items().unwrap_or_default());
     below.into_iter().find_map(|one| section(one, origin))

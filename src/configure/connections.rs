@@ -61,7 +61,7 @@ struct Host {
 }
 
 impl Pool {
-    /// The connections of an environment as it stands in the state.
+    /// The connections of an environment as it is in the state.
     ///
     /// # Errors
     /// When a machine's keys are not known.

@@ -24,14 +24,14 @@ const SHIPPED: &[&str] = &["app", "monitoring", "nginx", "postgres"];
 /// The variables that every environment has.
 pub(super) const VARIABLES: &[&str] = &["env", "hosts", "nginx", "postgres", "secret", "tls"];
 
-/// The inventory of an environment as it stands in the state.
+/// The inventory of an environment as it is in the state.
 #[must_use]
 pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inventory {
     let view = View { environment, state, vault };
     let hosts: Vec<String> = environment.hosts.keys().map(Name::to_string).collect();
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     groups.insert("all".to_owned(), hosts.clone());
-    // Groups that nobody is in now are there all the same, so that templates need not ask.
+    // Groups that no one is in now are there all the same, so that templates need not ask.
     for front in environment.nginx.values() {
         for upstream in front.upstreams.values() {
             groups.entry(upstream.group.clone()).or_default();

@@ -128,7 +128,7 @@ fn read(path: &Path) -> Result<Secret, String> {
     }
 }
 
-/// A value that somebody else has chosen.
+/// A value that someone else has chosen.
 fn given(name: &str, value: Secret, origin: String, stored: Option<&Secret>) -> Decision {
     let change = match stored {
         Some(known) if *known == value => None,

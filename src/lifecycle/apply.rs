@@ -11,6 +11,7 @@ use crate::{
     plan::{Configure, Plan},
     playbook::{Asker, Options, Recap},
     provider::Object,
+    resource::Terms,
     state::{State, Vault, pool::Member},
     template::Engine,
 };
@@ -63,6 +64,8 @@ pub struct Proposal {
     pub plan: Plan,
     /// What exists.
     observed: Vec<Object>,
+    /// How long the environment lives from the moment on in which it is carried out.
+    ttl: Option<Duration>,
 }
 
 /// What came of an apply.
@@ -103,13 +106,18 @@ pub async fn propose(
         let terms = site.terms(&observed, ttl.take())?;
         site.settle(&terms, &observed).await?;
     }
-    let terms = if options.member { site.terms_without_end()? } else { site.terms(&observed, ttl)? };
+    let terms = terms(site, &observed, ttl, options)?;
     let mut plan = site.plan(&Goal::Present(playbooks), &observed, terms, &options.plan)?;
     site.choose(&mut plan).await?;
     if !options.configure {
         plan.configure = Configure::default();
     }
-    Ok(Proposal { plan, observed })
+    Ok(Proposal { plan, observed, ttl })
+}
+
+/// The terms under which the environment lives from now on.
+fn terms(site: &Site, observed: &[Object], ttl: Option<Duration>, options: &ApplyOptions) -> Result<Terms> {
+    if options.member { site.terms_without_end() } else { site.terms(observed, ttl) }
 }
 
 impl Proposal {
@@ -130,10 +138,14 @@ impl Proposal {
 pub async fn apply(
     site: &mut Site, playbooks: Playbooks, proposal: Proposal, options: &ApplyOptions, events: &Events, stop: &Stop,
 ) -> Result<Applied> {
-    let Proposal { plan, observed } = proposal;
+    if stop.is_over() {
+        return Err(Error::interrupted("nothing was changed"));
+    }
+    proposal.check(site, options)?;
+    let Proposal { plan, observed, ttl } = proposal;
     site.establish(events).await?;
-    // The project has its id now, if it had none.
-    let plan = Plan { project: site.owner().project, ..plan };
+    // The project has its id now, if it had none, and the environment's time begins: the question may have been open for long.
+    let plan = Plan { project: site.owner().project, terms: terms(site, &observed, ttl, options)?, ..plan };
     preflight::account(site, &plan).await?;
     if site.state.is_some() {
         site.settle(&plan.terms, &observed).await?;

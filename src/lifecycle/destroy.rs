@@ -82,8 +82,13 @@ pub async fn propose_destroy(site: &mut Site, options: &DestroyOptions) -> Resul
 /// # Errors
 /// When something could not be removed, or the provider still lists objects; each is named.
 pub async fn destroy(site: &mut Site, plan: &Plan, events: &Events, stop: &Stop) -> Result<Tally> {
+    if stop.is_over() {
+        return Err(Error::interrupted("nothing was changed"));
+    }
     site.begin_record("destroy", plan, events).await;
-    let (state, cancel) = (site.initial_state(&plan.terms), stop.token().clone());
+    // What is set over the file is that of the last apply, which the next one may go on from.
+    let state = site.state.clone().unwrap_or_else(|| site.initial_state(&plan.terms));
+    let cancel = stop.token().clone();
     let run = Run::new(site.provider.as_ref(), &site.store, state, site.vault.clone(), events, cancel);
     let tally = phase(events, "remove", run.remove(plan)).await?;
     phase(events, "prove", run.prove_gone(plan)).await?;

@@ -29,12 +29,22 @@ impl Site {
         &mut self, what: &str, wait: Duration, events: &Events, stop: &Stop,
         work: impl AsyncFnOnce(&mut Self, &Events, &Stop) -> Result<T>,
     ) -> Result<T> {
+        // What a command has left that was dropped half-way ends by itself.
+        drop((self.lease.take(), self.record.take()));
         let (recorded, recorder) = Recorder::start(events, &self.redactor);
-        let stop = stop.child();
         let result = Box::pin(retry::until(stop.deadline(), async {
-            self.lock(what, wait, &recorded).await?;
-            let _watch = self.watch(&stop, &recorded);
-            work(self, &recorded, &stop).await
+            tokio::select! {
+                locked = self.lock(what, wait, &recorded) => locked?,
+                () = stop.requested() => return Err(Error::interrupted("nothing was changed")),
+                () = stop.time_is_up() => return Err(Error::interrupted("nothing was changed: the time is up")),
+            }
+            let _watch = self.watch(stop, &recorded);
+            tokio::select! {
+                result = work(self, &recorded, stop) => result,
+                () = stop.patience_is_over() => {
+                    Err(Error::interrupted("stopped; what was done is in the state").hint(format!("run `{what}` again")))
+                }
+            }
         }))
         .await;
         drop(recorded);
@@ -86,7 +96,7 @@ impl Site {
         };
         let written = async {
             self.store.keep_trace(&serde_json::to_string(trace)?).await?;
-            let (done, failed) = what_was_done(&deed.changes, trace, outcome == "done");
+            let (done, failed) = what_was_done(&deed.changes, trace, failure.is_none());
             let seconds = begun.elapsed().as_secs_f64();
             self.store.remember(&Deed { seconds, outcome, done: Some(done), failed, ..deed }).await
         };
@@ -122,9 +132,9 @@ fn what_was_done(planned: &[String], trace: &Trace, succeeded: bool) -> (Vec<Str
 /// Runs one phase of a command between its two events.
 pub(super) async fn phase<T>(events: &Events, phase: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let begun = Instant::now();
-    events.tell(Event::PhaseStarted { phase });
+    events.emit(Event::PhaseStarted { phase });
     let result = work.await;
-    events.tell(Event::PhaseEnded { phase, seconds: begun.elapsed().as_secs_f64() });
+    events.emit(Event::PhaseEnded { phase, seconds: begun.elapsed().as_secs_f64() });
     result
 }
 

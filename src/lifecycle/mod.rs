@@ -2,8 +2,8 @@
 //! servers alike. Nothing here prints, asks, reads the command line or keeps anything for the whole process; several
 //! environments may be worked on at once.
 //!
-//! A command opens a [`Site`], and if it writes it does so in [`Site::locked`]: there it makes a plan, shows it to whoever
-//! decides, and carries it out. May import everything but `ui` and `cli`.
+//! A command opens a [`Site`], and if it writes it does so in [`Site::locked`]: there it makes a plan, shows it to those who
+//! decide, and carries it out. May import everything but `ui` and `cli`.
 
 pub mod accounts;
 mod apply;

@@ -112,6 +112,7 @@ impl Playbooks {
         let inventory = configure::inventory(&site.environment, state, vault);
         let world = configure::world(inventory, self.loader.search().clone(), &self.engine, options.check);
         let configuration = Configuration { world, loader: self.loader, plays: self.plays, pool, options };
-        configuration.run(events, stop.token().clone()).await
+        // Hosts end with the task that they are at, and note what is still to be done there.
+        stop.holding(configuration.run(events, stop.token().clone())).await
     }
 }

@@ -84,7 +84,7 @@ pub(super) async fn account(site: &Site, plan: &Plan) -> Result<()> {
 
 /// What an account does not have, at each place that asks for it.
 fn mistakes(environment: &Environment, finding: &Finding) -> Vec<Diagnostic> {
-    let hint = Some(finding.mend.clone()).filter(|mend| !mend.is_empty());
+    let hint = Some(finding.hint.clone()).filter(|hint| !hint.is_empty());
     let mistake = |location: Option<Location>| Diagnostic {
         hint: hint.clone(),
         ..Diagnostic::error(location, format!("{}: {}", finding.check, finding.detail))

@@ -27,7 +27,7 @@ impl Recorder {
                 // Before it is escaped for the format that it is kept in.
                 let event = event.map_texts(|text| redactor.redact(text));
                 trace.take(&event, begun.elapsed().as_secs_f64());
-                listener.tell(event);
+                listener.emit(event);
             }
             trace
         });

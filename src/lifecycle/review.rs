@@ -55,7 +55,9 @@ impl Site {
                     "the environment is destroyed".clone_into(&mut change.reason);
                 }
                 let warnings = plan::warnings(&changes, observed, self.state.as_ref(), false);
-                Ok(Plan { changes, data: DataPolicy::of_removal(options.allow_data_loss), warnings, ..plan })
+                let digest = digest(&self.environment).unwrap_or_default();
+                let data = DataPolicy::of_removal(options.allow_data_loss);
+                Ok(Plan { digest, changes, data, warnings, ..plan })
             }
             Goal::Present(playbooks) => {
                 self.state.iter().try_for_each(State::check_decrypted)?;

@@ -9,6 +9,9 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// How long a command that was asked to stop may take to end by itself. Calls of providers are ended within one second.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// Why a command stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -35,13 +38,14 @@ impl Reason {
     }
 }
 
-/// When a command has to end. Clones are the same one.
+/// When a command has to end. Clones are the same one; each command has its own.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     token: CancellationToken,
     deadline: Option<Instant>,
     reason: Arc<OnceLock<Reason>>,
-    parent: Option<Arc<Stop>>,
+    /// Held by work that ends by itself soon after it was asked to.
+    held: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Stop {
@@ -49,13 +53,6 @@ impl Stop {
     #[must_use]
     pub fn within(time: Option<Duration>) -> Self {
         Self { deadline: time.map(|time| Instant::now() + time), ..Self::default() }
-    }
-
-    /// For a part of the command, which may have to stop by itself; it stops with the whole in any case.
-    #[must_use]
-    pub fn child(&self) -> Self {
-        let parent = Some(Arc::new(self.clone()));
-        Self { token: self.token.child_token(), deadline: self.deadline, reason: Arc::default(), parent }
     }
 
     /// Asks to stop. The first reason counts.
@@ -73,7 +70,7 @@ impl Stop {
     /// Why it stops, once it was asked to or its time is up.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        let own = self.reason.get().copied().or_else(|| self.parent.as_ref()?.reason());
+        let own = self.reason.get().copied();
         own.or_else(|| self.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(Reason::TimedOut))
     }
 
@@ -94,6 +91,32 @@ impl Stop {
         self.token.cancelled().await;
     }
 
+    /// Whether it was asked to stop or its time is up.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_requested() || self.reason().is_some()
+    }
+
+    /// Runs work that ends by itself, soon after it was asked to stop: it is not given up meanwhile.
+    pub(super) async fn holding<T>(&self, work: impl Future<Output = T>) -> T {
+        let _held = self.held.read().await;
+        work.await
+    }
+
+    /// Waits until what goes on may be given up: a while after it was asked to stop.
+    pub(super) async fn patience_is_over(&self) {
+        self.requested().await;
+        tokio::time::sleep(PATIENCE).await;
+        drop(self.held.write().await);
+    }
+
+    /// Waits until its time has been up for so long that it is given up, whatever it does.
+    pub async fn time_is_long_up(&self) {
+        self.time_is_up().await;
+        tokio::time::sleep(PATIENCE + Duration::from_millis(500)).await;
+        drop(self.held.write().await);
+    }
+
     /// Waits for the end of its time, which may never come.
     pub(super) async fn time_is_up(&self) {
         match self.deadline {
@@ -110,18 +133,34 @@ mod tests {
     use super::{Reason, Stop};
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_stops_with_the_whole_and_not_the_other_way_round() {
-        let whole = Stop::within(Some(Duration::from_secs(5)));
-        let (first, second) = (whole.child(), whole.child());
-        first.request(Reason::LeaseLost);
-        assert!(first.is_requested() && !second.is_requested() && !whole.is_requested());
-        assert_eq!((first.reason(), second.reason(), whole.reason()), (Some(Reason::LeaseLost), None, None));
-        whole.request(Reason::Terminated);
-        whole.request(Reason::Interrupted);
-        second.requested().await;
-        assert_eq!((first.reason(), second.reason()), (Some(Reason::LeaseLost), Some(Reason::Terminated)));
-        let late = Stop::within(Some(Duration::from_secs(5))).child();
+    async fn the_first_reason_counts_and_time_is_one() {
+        let stop = Stop::within(Some(Duration::from_secs(5)));
+        assert!(!stop.is_over() && stop.reason().is_none());
+        stop.request(Reason::Terminated);
+        stop.request(Reason::Interrupted);
+        assert_eq!(stop.reason(), Some(Reason::Terminated));
+        let late = Stop::within(Some(Duration::from_secs(5)));
         late.time_is_up().await;
+        assert!(late.is_over() && !late.is_requested());
         assert_eq!(late.reason(), Some(Reason::TimedOut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_is_given_up_but_for_what_ends_by_itself() {
+        let stop = Stop::default();
+        stop.request(Reason::Interrupted);
+        let begun = tokio::time::Instant::now();
+        let given_up = async {
+            tokio::select! {
+                () = stop.patience_is_over() => begun.elapsed(),
+                () = std::future::pending() => unreachable!(),
+            }
+        };
+        assert!(given_up.await <= Duration::from_secs(2));
+        let slow = stop.holding(tokio::time::sleep(Duration::from_secs(7)));
+        tokio::select! {
+            () = stop.patience_is_over() => panic!("it was given up"),
+            () = slow => {}
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Mode, owner and group of a file: what `stat` tells of them, and the commands that change them.
+//! Mode, owner and group of a file: what `stat` says of them, and the commands that change them.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -103,7 +103,7 @@ fn symbolic(text: &str, now: u32, folder: bool) -> Option<u32> {
     Some(bits)
 }
 
-/// What a host tells of a path.
+/// What a host says of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Absent,
@@ -120,7 +120,7 @@ impl Seen {
     }
 }
 
-/// What `stat` tells of a path that is there.
+/// What `stat` says of a path that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Present {
     pub(super) kind: &'static str,

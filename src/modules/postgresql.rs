@@ -48,7 +48,7 @@ impl Login {
         let user = self.login_user.as_ref().map_or("postgres", Text::as_str);
         Psql {
             environment: sh!("{0}export PGCLIENTENCODING=UTF8 LC_ALL=C.UTF-8\n", password),
-            // Codes are told beside messages, which servers translate.
+            // Codes come beside messages, which servers translate.
             arguments: sh!(
                 "psql -X -q --csv -v ON_ERROR_STOP=1 -v VERBOSITY=verbose{0}{1} -U {2} -d {3}",
                 host,

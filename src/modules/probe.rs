@@ -122,7 +122,7 @@ impl Probe {
 
     /// One line about a path, for [`super::attributes::parse`].
     pub(super) fn path(path: &str, links: Links) -> Self {
-        // The kind is told by the bits of `%f`: `%F` is translated.
+        // The kind is in the bits of `%f`: `%F` is translated.
         let line = |there: Sh, look: Sh| {
             sh!(
                 "if {2}; then {1} -c '%a|%u|%g|%U|%G|%s|%Y|%X|%Z|%i|%h|%d|%f' -- {0} | tr '\\n' '|'; \

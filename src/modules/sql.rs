@@ -107,7 +107,7 @@ fn dollar_tag(text: &str) -> Option<&str> {
     (begins_well && name.chars().all(|c| c.is_alphanumeric() || c == '_')).then(|| &text[..=end])
 }
 
-/// Words that may stand before `(` without being functions.
+/// Words that may be before `(` without being functions.
 const WORDS: &[&str] = &[
     "ALL",
     "AND",

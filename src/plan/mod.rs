@@ -43,7 +43,7 @@ pub enum Action {
     Create,
     /// It is changed in place.
     Update,
-    /// It is removed and made anew.
+    /// It is removed and created again.
     Replace,
     /// It is removed.
     Delete,
@@ -161,7 +161,7 @@ pub struct Plan {
     /// What becomes of data whose object goes.
     #[serde(default)]
     pub data: DataPolicy,
-    /// What whoever reviews it should know beside the changes.
+    /// What a reviewer should know beside the changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -197,7 +197,7 @@ impl Plan {
     }
 }
 
-/// An object as the state believes in it: nobody was asked.
+/// An object as the state believes in it: the provider was not asked.
 #[must_use]
 pub fn believed(state: &State, project: &str, address: &Address) -> Option<Object> {
     let entry = state.resources.get(address)?;

@@ -96,7 +96,7 @@ impl Scope {
             || labelled.iter().any(|object| object.project == self.path_label).then(|| self.path_label.clone());
         match state {
             Some(state) if state.project.is_some() => state.project_label.clone(),
-            // The path may have been another one: the objects that the state knows tell it.
+            // The path may have been another one: the objects that the state knows have it.
             Some(state) => match labelled.iter().find(|object| known(state, object)) {
                 Some(object) => Some(object.project.clone()).filter(|label| !ours(label)),
                 None => by_path(),

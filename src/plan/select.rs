@@ -1,4 +1,4 @@
-//! A part of a plan: only some resources, all but some, or some made anew although nothing asks for it.
+//! A part of a plan: only some resources, all but some, or some recreated although nothing asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub struct Selection {
     pub targets: Vec<Address>,
     /// Not these, nor what needs them, nor the removal of what they are in.
     pub excluded: Vec<Address>,
-    /// These are made anew, with what stands on them.
+    /// These are recreated, with what is on them.
     pub replaced: Vec<Address>,
 }
 
@@ -29,10 +29,10 @@ impl Selection {
         !self.targets.is_empty() || !self.excluded.is_empty()
     }
 
-    /// The changes that are wanted. The state tells what each object is in now.
+    /// The changes that are wanted. The state says what each object is in now.
     ///
     /// # Errors
-    /// When an address is not in the plan, or one that is to be made anew does not exist.
+    /// When an address is not in the plan, or one that is to be recreated does not exist.
     pub fn of(&self, changes: Vec<Change>, state: Option<&State>, policy: Policy) -> Result<Vec<Change>> {
         let mut changes: BTreeMap<Address, Change> =
             changes.into_iter().map(|change| (change.address.clone(), change)).collect();
@@ -128,7 +128,7 @@ fn reach(
                     Direction::Down if change.follows.contains(need) && reached.contains(need) => {
                         reached.insert(address.clone());
                     }
-                    // What stands already can be stood upon, whether anything is done to it or not.
+                    // What exists already can be used, whether anything is done to it or not.
                     Direction::Up if reached.contains(first) && changes[first].action != Action::Keep => {
                         reached.insert(then.clone());
                     }

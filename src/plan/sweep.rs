@@ -89,7 +89,7 @@ pub fn terms_in_force(state: Option<&State>, objects: &[Object]) -> Terms {
 #[must_use]
 pub fn terms(objects: &[Object]) -> Terms {
     let in_force = Terms::in_force(objects.iter().map(|object| &object.terms));
-    // Earlier versions did not write when: what they kept apart was given later than what stands on the objects.
+    // Earlier versions did not write when: what they kept apart was given later than what the objects are labelled with.
     let apart = objects.iter().filter(|object| object.address.kind == KindName::EXPIRY).max_by_key(|o| o.created);
     match apart {
         Some(apart) if in_force.since.is_none() => Terms { expires: apart.terms.expires, ..in_force },

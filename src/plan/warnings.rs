@@ -7,7 +7,7 @@ use crate::{
     state::State,
 };
 
-/// What whoever reviews these changes should know.
+/// What a reviewer of these changes should know.
 #[must_use]
 pub fn warnings(changes: &[Change], observed: &[Object], state: Option<&State>, has_playbooks: bool) -> Vec<String> {
     let twins = changes.iter().filter_map(|change| twins(change, observed, state));

@@ -7,7 +7,7 @@ use crate::{
     modules::{Exclusive, TEXT, check_names},
 };
 
-/// An action, as the check before a run knows it. What it does stands in [`super::host`].
+/// An action, as the check before a run knows it. What it does is in [`super::host`].
 pub(super) struct Action {
     /// Its short name.
     pub(super) name: &'static str,
@@ -103,7 +103,7 @@ pub(super) const ACTIONS: &[Action] = actions![
     "wait_for_connection" WaitForConnection false &["timeout", "delay", "sleep", "connect_timeout"],
 ];
 
-/// What `meta` can be told.
+/// What `meta` can be given.
 pub(super) const META: &[&str] = &[
     "clear_facts",
     "clear_host_errors",

@@ -1,4 +1,4 @@
-//! Mistakes of plays that show without any host: variables that nobody defines, attributes that nothing has, handlers and
+//! Mistakes of plays that show without any host: variables that no one defines, attributes that nothing has, handlers and
 //! templates that are not there.
 
 use std::{

@@ -52,7 +52,7 @@ pub struct Play {
     pub folder: PathBuf,
     /// What it speaks of and what it defines.
     pub symbols: Symbols,
-    /// Where it stands.
+    /// Where it is.
     pub mark: Mark,
 }
 
@@ -179,7 +179,7 @@ pub struct Task {
     pub inside: Option<Box<Common>>,
     /// The folder of its file, where includes and files are looked for.
     pub folder: PathBuf,
-    /// Where it stands.
+    /// Where it is.
     pub mark: Mark,
 }
 
@@ -286,9 +286,9 @@ pub struct Use {
     pub text: String,
     /// Whether all of it is an expression, as in `when`.
     pub expression: bool,
-    /// Whether it may never be asked for: a variable that nobody uses, a task under a condition.
+    /// Whether it may never be asked for: a variable that no one uses, a task under a condition.
     pub conditional: bool,
-    /// Where it stands.
+    /// Where it is.
     pub mark: Mark,
 }
 
@@ -303,7 +303,7 @@ pub struct Symbols {
     pub defined: BTreeSet<String>,
     /// The values of those that are written as such.
     pub written: Vec<Written>,
-    /// Variables that may be missing: somebody asks whether they are there.
+    /// Variables that may be missing: someone asks whether they are there.
     pub optional: BTreeSet<String>,
     /// Those that outlive the play: results and facts.
     pub kept: BTreeSet<String>,

@@ -228,7 +228,7 @@ async fn one_host(shared: &Shared, run: &PlayRun, batch: &Batch, host: &str) -> 
             shared.roster.leave(host);
             run.scope.end(&[host.to_owned()]);
             batch.lose(host);
-            shared.events.tell(Event::TaskEnded {
+            shared.events.emit(Event::TaskEnded {
                 host: host.to_owned(),
                 task: "connection".to_owned(),
                 ended: Ended::Unreachable,

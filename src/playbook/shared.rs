@@ -22,7 +22,7 @@ use crate::event::Events;
 pub struct Options {
     /// Nothing is changed.
     pub check: bool,
-    /// The changes of files are told.
+    /// The changes of files are shown.
     pub diff: bool,
     /// Only tasks with one of these tags, when there are any.
     pub tags: Vec<String>,

@@ -63,7 +63,7 @@ pub struct TaskScope {
     pub beside: Option<Arc<Beside>>,
     /// The task, when there is one.
     pub task: Option<Arc<Task>>,
-    /// Loop items and what a rescue is told: data.
+    /// Loop items and what a rescue gets: data.
     pub locals: Arc<Map<String, Value>>,
     /// The hosts that are looked at through it, when someone wants to know.
     pub looked: Option<Arc<Mutex<BTreeSet<String>>>>,
@@ -126,7 +126,7 @@ fn locked(map: &RwLock<Map<String, Value>>, name: &str) -> Option<Value> {
     map.read().expect("no task panics while it holds a host's memory").get(name).cloned()
 }
 
-/// The variables that nobody can set.
+/// The variables that no one can set.
 pub const MAGIC_VARIABLES: &[&str] = &[
     "ansible_check_mode",
     "ansible_diff_mode",
@@ -208,7 +208,7 @@ impl TaskScope {
         facts.clone()
     }
 
-    /// Variables that nobody can set.
+    /// Variables that no one can set.
     fn magic(&self, name: &str) -> Option<Var> {
         let inventory = &self.world.inventory;
         let value = match name {

@@ -1,4 +1,4 @@
-//! What clouds ask of an object that somebody else made before its environment takes it over.
+//! What clouds ask of an object that someone else made before its environment takes it over.
 
 use serde_json::{Map, Value};
 
@@ -59,7 +59,7 @@ impl<'a> Seen<'a> {
     /// Notes what a field is; where the file names none, it must be the usual one.
     ///
     /// # Errors
-    /// When it is another one: no plan could tell of it.
+    /// When it is another one: no plan could show it.
     pub(super) fn or_usual(&mut self, name: &str, value: &str, usual: &str) -> Result<()> {
         if self.request.resource.spec.contains_key(name) {
             self.field(name, value);

@@ -61,20 +61,20 @@ pub(super) fn known(what: &str, name: &str, sections: &BTreeSet<String>, there: 
     }
     let close = did_you_mean(name, there.iter().map(String::as_str)).map(|close| format!("did you mean `{close}`?"));
     let all = (there.len() <= SHOWN).then(|| format!("there are: {}", there.join(", ")));
-    let mend = close.into_iter().chain(all).collect::<Vec<_>>().join(" ");
-    missing(what, name, sections, "does not exist", mend)
+    let hint = close.into_iter().chain(all).collect::<Vec<_>>().join(" ");
+    missing(what, name, sections, "does not exist", hint)
 }
 
 /// What an account does not have.
 pub(super) fn missing(
-    what: &str, name: &str, sections: &BTreeSet<String>, detail: impl Into<String>, mend: impl Into<String>,
+    what: &str, name: &str, sections: &BTreeSet<String>, detail: impl Into<String>, hint: impl Into<String>,
 ) -> Finding {
     Finding {
         check: format!("{what} `{name}`"),
         ok: false,
         needed: true,
         detail: detail.into(),
-        mend: mend.into(),
+        hint: hint.into(),
         asked: Some(Asked { value: name.to_owned(), sections: sections.clone() }),
     }
 }

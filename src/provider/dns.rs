@@ -83,7 +83,7 @@ fn pointed(record: &RecordSpec, object: &Object, spec: &DnsZoneSpec) -> Option<R
     Some(RecordSpec { kind: kind.to_owned(), values, to: None, ..record.clone() })
 }
 
-/// Why something differs that nobody else has changed.
+/// Why something differs that no one else has changed.
 const INTERRUPTED: &str = "an earlier apply was interrupted";
 
 /// How the records of a zone differ from what they should say now: a reason for a plan.

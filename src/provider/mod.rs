@@ -69,7 +69,7 @@ pub trait Provider: Send + Sync {
     /// The driver of a kind, when the provider has such things.
     fn driver(&self, kind: KindName) -> Option<&dyn Driver>;
 
-    /// What the provider makes of an environment: its machines and whatever they stand on there.
+    /// What the provider makes of an environment: its machines and whatever they need there.
     fn resources(&self, environment: &Environment) -> Vec<Resource>;
 
     /// How it treats the kinds.
@@ -111,10 +111,10 @@ pub trait Provider: Send + Sync {
         Vec::new()
     }
 
-    /// Lays new terms over those that stand on the objects of an environment already.
+    /// Replaces the terms in the labels of the objects of an environment.
     async fn mark(&self, owner: &Owner, terms: &Terms, objects: &[Object]) -> Result<()>;
 
-    /// Takes over an object that somebody else made: lays the labels of the request on it, and leaves all else as it is. What
+    /// Takes over an object that someone else made: adds the labels of the request to it, and leaves all else as it is. What
     /// it answers tells as much of the object's specification as can be seen, under `actual`.
     ///
     /// # Errors
@@ -176,8 +176,8 @@ pub struct Finding {
     pub needed: bool,
     /// How it is.
     pub detail: String,
-    /// What mends it.
-    pub mend: String,
+    /// What to do about it.
+    pub hint: String,
     /// Who asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
@@ -196,11 +196,11 @@ impl Finding {
     /// Something that is needed, from the answer of the account.
     #[must_use]
     pub fn of(check: &str, answer: Result<String>) -> Self {
-        let (ok, detail, mend) = match answer {
+        let (ok, detail, hint) = match answer {
             Ok(detail) => (true, detail, String::new()),
             Err(error) => (false, error.to_string(), error.hints().join("; ")),
         };
-        Self { check: check.to_owned(), ok, needed: true, detail, mend, asked: None }
+        Self { check: check.to_owned(), ok, needed: true, detail, hint, asked: None }
     }
 }
 
@@ -354,7 +354,7 @@ pub struct Boot {
     pub host_key_public: String,
 }
 
-/// An object as the provider tells of it.
+/// An object as the provider reports it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Object {
     /// The environment that its label names.
@@ -371,7 +371,7 @@ pub struct Object {
     pub created: i64,
     /// How it is.
     pub health: Health,
-    /// The terms that its labels tell of.
+    /// The terms that its labels say.
     #[serde(default)]
     pub terms: Terms,
     /// What is known of it: addresses, ports, the range that a subnet really got.
@@ -394,7 +394,7 @@ pub struct Object {
 pub enum Health {
     /// As it should be.
     Ready,
-    /// It stands still and can be started.
+    /// It is stopped and can be started.
     Stopped,
     /// Its processes are frozen, and can go on.
     Paused,

@@ -1,4 +1,4 @@
-//! How scripts are written into a shell, and how their answers are told apart.
+//! How scripts are written into a shell, and how their answers are separated.
 //!
 //! No program that runs on a machine ever holds the streams of the shell. The scripts of a request run in groups, each
 //! group with two pipes of its own; a relay (`sed`) copies them to the streams up to a random word, and ends there, even
@@ -39,7 +39,7 @@ impl Mark {
         format!("printf '\\n%s\\n' {mark}{sign} && printf '\\n%s\\n' {mark}{sign} >&2")
     }
 
-    /// What a new shell is told first: a usual state whatever the start files did, and a sign that it is there.
+    /// What a new shell runs first: a usual state whatever the start files did, and a sign that it is there.
     pub(super) fn greeting(&self) -> String {
         format!("unalias -a 2>/dev/null; set +aefnuvxC; IFS=' \t\n'; {}\n", self.print("g"))
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// How many bytes may wait for their reader. The answers of one request have to fit, on both streams together.
 pub const REQUEST_LIMIT: usize = 32 << 20;
 
-/// The writing end: whoever makes a shell feeds what it prints into one of these, at once and without ever waiting.
+/// The writing end: the maker of a shell feeds what it prints into one of these, at once and without ever waiting.
 #[derive(Clone)]
 pub struct Feed(Arc<Inbox>);
 

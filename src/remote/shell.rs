@@ -165,7 +165,7 @@ impl Shell {
         Ok(outputs)
     }
 
-    /// Reads the answers of a group up to its end, or tells why it is not read to its end.
+    /// Reads the answers of a group up to its end, or says why it is not read to its end.
     async fn group(&mut self, mark: &Mark, count: usize, outputs: &mut Vec<Output>) -> Result<Option<(String, usize)>> {
         let end = outputs.len() + count;
         let mut unpaired = count;
@@ -488,7 +488,7 @@ mod tests {
         let outputs = local.exec(None, &request).await.unwrap();
         assert_eq!(outputs.iter().map(|output| output.status).collect::<Vec<_>>(), [Some(0), Some(1), None]);
         assert!(outputs[2].stdout.is_empty());
-        // The next request begins anew.
+        // The next request begins from the start.
         assert_eq!(local.exec(None, &request[..1]).await.unwrap()[0].status, Some(0));
     }
 

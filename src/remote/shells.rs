@@ -25,7 +25,7 @@ impl Shells {
     ) -> Result<Vec<Output>> {
         let slot = Arc::clone(self.0.lock().await.entry(user.map(str::to_owned)).or_default());
         let mut slot = slot.lock().await;
-        // It is not in its slot while it runs: whoever stops waiting drops it.
+        // It is not in its slot while it runs: those who stop waiting drop it.
         let mut shell = match slot.take() {
             Some(shell) => shell,
             None => open().await?,

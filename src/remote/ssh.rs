@@ -55,7 +55,7 @@ pub struct Target {
     /// Its public host keys, in OpenSSH's format: no other one is accepted. There are two while the first one, which the machine
     /// was given at its first boot, is replaced by one of its own.
     pub host_keys: Vec<String>,
-    /// Whether somebody has logged in before: a refused login is then no sign of a machine that is still booting.
+    /// Whether a login has succeeded before: a refused login is then no sign of a machine that is still booting.
     pub known: bool,
     /// How the machine is made again, when it is not what it was any more.
     pub replace: String,

@@ -1,4 +1,4 @@
-//! A public address that stays the same whoever uses it.
+//! A public address that stays the same, no matter what uses it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -20,7 +20,7 @@ pub struct InstanceGroupSpec {
     /// The service account that they have.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service_account: Option<Name>,
-    /// How the provider tells that a machine works, beside that it runs; one that does not is restarted or created again.
+    /// How the provider finds out that a machine works, beside that it runs; one that does not is restarted or created again.
     #[serde(default)]
     pub health_check: Option<HealthCheck>,
     /// What each of them is.
@@ -39,7 +39,7 @@ pub struct HealthCheck {
     pub interval: u64,
     /// How long an answer may take, in seconds.
     pub timeout: u64,
-    /// After how many failures a machine is made anew.
+    /// After how many failures a machine is recreated.
     pub failures: u32,
     /// How long a machine may take after its first boot, in seconds.
     pub patience: u64,

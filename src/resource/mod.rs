@@ -51,7 +51,7 @@ pub trait Kind: Sync {
     /// Its name, the first half of an address.
     fn name(&self) -> &'static str;
 
-    /// How far up it stands: it may need things of lower levels only.
+    /// Its level: it may need things of lower levels only.
     fn level(&self) -> u8;
 
     /// How a provider without rules of its own treats the kind.
@@ -63,11 +63,11 @@ pub trait Kind: Sync {
         &[]
     }
 
-    /// A few words that tell one specification from another, for a line of the plan.
+    /// A few words that distinguish one specification from another, for a line of the plan.
     fn summary(&self, spec: &Map<String, Value>) -> String;
 
     /// What of an object is data that goes with it and cannot be made again from the file, in words; `None` for kinds without.
-    /// What machines keep is said by whoever puts it there: [`Resource::data`].
+    /// What machines keep is said by what puts it there: [`Resource::data`].
     fn data(&self, _spec: &Map<String, Value>) -> Option<String> {
         None
     }
@@ -78,7 +78,7 @@ pub trait Kind: Sync {
 pub struct Policy {
     /// What can be done with each field of a kind, and with what it points to.
     pub rules: fn(KindName) -> Rules,
-    /// How far up a kind stands: what it needs has lower levels, so that it goes first when nothing else is known.
+    /// The level of a kind: what it needs has lower levels, so that it goes first when nothing else is known.
     pub level: fn(KindName) -> u8,
 }
 
@@ -290,7 +290,7 @@ impl Resource {
     /// The typed specification.
     ///
     /// # Errors
-    /// When the fields are not those of `T`, as in a plan file that somebody edited.
+    /// When the fields are not those of `T`, as in a plan file that was edited.
     pub fn spec<T: serde::de::DeserializeOwned>(&self) -> crate::error::Result<T> {
         serde_json::from_value(Value::Object(self.spec.clone())).map_err(|error| {
             crate::error::Error::new(format!("`{}` has a specification of another form: {error}", self.address))

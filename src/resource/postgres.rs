@@ -25,7 +25,7 @@ pub struct PostgresSpec {
     /// The provider's type of its disk.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disk_type: Option<String>,
-    /// The subnet it stands in.
+    /// The subnet that it is in.
     pub subnet: Name,
     /// The availability zone, where the provider has zones.
     #[serde(skip_serializing_if = "Option::is_none", default)]

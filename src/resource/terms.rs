@@ -1,4 +1,4 @@
-//! The terms under which an environment lives: until when, whether it may be swept away, whose it is. They stand as labels on
+//! The terms under which an environment lives: until when, whether it may be swept away, whose it is. They are labels on
 //! every object, so that they are known where the state is lost.
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ impl Terms {
     }
 
     /// The terms that hold for objects of one environment: those that were given last. Where none says when, as earlier versions
-    /// wrote them, the latest expiry holds, and protection that any of them tells of.
+    /// wrote them, the latest expiry holds, and protection that any of them has.
     #[must_use]
     pub fn in_force<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let text =
@@ -85,7 +85,7 @@ impl Terms {
         .filter_map(|(label, value)| Some((label.to_owned(), value?)))
     }
 
-    /// The terms that a set of labels tells of.
+    /// The terms that a set of labels says.
     pub fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Self {
         let moment = |text: &str| {
             let civil = jiff::civil::DateTime::strptime(MOMENT, text).ok()?;

@@ -19,7 +19,7 @@ pub struct VmSpec {
     pub memory_mb: u64,
     /// The first disk's size in GiB.
     pub disk_gb: u64,
-    /// The subnet it stands in.
+    /// The subnet that it is in.
     pub subnet: Name,
     /// Whether it has a public address.
     pub public: bool,

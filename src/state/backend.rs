@@ -30,7 +30,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     async fn get(&self, key: &str) -> Result<Option<(String, Tag)>>;
 
     /// Writes a text, when what is there is what is expected; `None` when it is not. Either all of the text is written or
-    /// nothing of it. When the call fails, nobody knows which.
+    /// nothing of it. When the call fails, it is unknown which.
     async fn put(&self, key: &str, text: &str, expect: &Expect) -> Result<Option<Tag>>;
 
     /// Removes a text of this version; `false` when another one is there, or none.

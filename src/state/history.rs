@@ -81,7 +81,7 @@ fn is_dirty(folder: &Path) -> Option<bool> {
     Some(!output.stdout.is_empty())
 }
 
-/// The commit that a folder's git repository stands at. Read from its files: git itself may not be there.
+/// The commit that is checked out in a folder's git repository. Read from its files: git itself may not be there.
 fn commit(folder: &Path) -> Option<String> {
     let git = folder.ancestors().map(|folder| folder.join(".git")).find(|git| git.is_dir())?;
     let head = std::fs::read_to_string(git.join("HEAD")).ok()?;

@@ -262,7 +262,7 @@ fn no_key(place: &str) -> Error {
         .hint("make one: `age-keygen -o FILE`, or name an SSH key of the kind Ed25519")
 }
 
-/// Somebody else who can decrypt.
+/// Someone else who can decrypt.
 fn recipient(text: &str) -> Result<x25519::Recipient> {
     x25519::Recipient::from_str(text).map_err(|error| {
         Error::usage(format!("`{text}` in `state.recipients` is not an age recipient: {error}"))

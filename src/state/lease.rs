@@ -1,12 +1,12 @@
-//! One writer: a lease on an environment, with a queue before it and a number that fences off whoever lost it.
+//! One writer: a lease on an environment, with a queue before it and a number that fences off those who lost it.
 //!
 //! The lease is a document in the backend. Its holder renews it every ten seconds; one that was not renewed for thirty has
-//! ended, however its holder ended. Whoever waits stands in a queue in the same document and renews its place likewise, so that
+//! ended, however its holder ended. Those who wait are in a queue in the same document and renew their places likewise, so that
 //! the first come is the first served. Each holder gets a higher number than all before it. The state is rewritten with that
 //! number when the lease begins, so that a late write of an earlier holder, which expects its own version, is refused.
 //!
 //! Clocks of machines differ: whether a lease is still renewed is seen by watching it for as long as it lasts, and its times
-//! decide nothing. They only tell for whom that is worth the time: a command that does not want to wait is refused at once by a
+//! decide nothing. They only say for whom that is worth the time: a command that does not want to wait is refused at once by a
 //! holder that renewed its lease just now, and watches one that seems to have stopped.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -173,7 +173,7 @@ impl Watch {
         one.process.is_gone() || self.look(one).since.elapsed() >= term
     }
 
-    /// Until when a claimant has to be watched before it can be told whether it is dead. `None` for one that was seen to renew
+    /// Until when a claimant has to be watched before it is known whether it is dead. `None` for one that was seen to renew
     /// its claim, and for one that says that it did so just now.
     fn undecided_until(&mut self, one: &Claimant) -> Option<Instant> {
         let term = self.term;
@@ -204,7 +204,7 @@ impl Lease {
     /// Takes the lease of an environment, waiting at most `wait` for others.
     ///
     /// # Errors
-    /// When others hold it for longer; the holder and the place in the queue are told.
+    /// When others hold it for longer; the holder and the place in the queue are named.
     pub async fn acquire(
         backend: &Arc<dyn Backend>, environment: &Name, what: &str, wait: Duration, term: Term, events: &Events,
     ) -> Result<Self> {
@@ -212,7 +212,7 @@ impl Lease {
         let deadline = Instant::now() + wait;
         let mut own = Claimant::new(what)?;
         let mut watch = Watch { term: term.lease, seen: HashMap::new() };
-        let mut told = String::new();
+        let mut said = String::new();
         let mut renewed = Instant::now();
         loop {
             let (mut book, tag) = read(backend.as_ref(), &key).await?;
@@ -273,9 +273,9 @@ impl Lease {
                 renewed = Instant::now();
             }
             let now = format!("waiting for {holder}; place {} in the queue", ahead + 1);
-            if now != told {
+            if now != said {
                 events.warn(&now);
-                told = now;
+                said = now;
             }
             tokio::time::sleep(backend.poll().min(until.saturating_duration_since(Instant::now()))).await;
         }
@@ -294,7 +294,7 @@ impl Lease {
         self.fence
     }
 
-    /// Cancelled when the lease is lost: whoever works under it must stop.
+    /// Cancelled when the lease is lost: those who work under it must stop.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
@@ -362,10 +362,10 @@ async fn beat(backend: Arc<dyn Backend>, key: String, own: Claimant, term: Term,
                     renewed = asked;
                     break;
                 }
-                // Somebody joined the queue in the same moment.
+                // Someone joined the queue in the same moment.
                 Ok(None) => {}
                 Ok(Some(false)) => return lost.cancel(),
-                // A backend that is out of reach for longer than the lease lasts has given it to somebody else by now.
+                // A backend that is out of reach for longer than the lease lasts has given it to another one by now.
                 Err(_) if renewed.elapsed() >= term.lease => return lost.cancel(),
                 Err(_) => break,
             }

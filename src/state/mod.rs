@@ -89,13 +89,13 @@ pub struct State {
     /// The name that the labels of its objects have, when it was taken over from a pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labelled: Option<Name>,
-    /// What makes it a member of a pool, until somebody takes it over.
+    /// What makes it a member of a pool, until an environment takes it over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<pool::Member>,
     /// Whether it was taken over from a pool, and no apply has given it the time of its file yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_ttl: bool,
-    /// What was laid over its file.
+    /// What was set over its file.
     #[serde(default, skip_serializing_if = "Overlay::is_empty")]
     pub overlay: Overlay,
     /// The terms under which it lives.
@@ -175,7 +175,7 @@ impl State {
     }
 
     /// What is known of the object of this kind and id, and under which address: `infra state mv` changes that, and labels
-    /// keep the first one. Ids alone do not tell: those of two kinds may be equal.
+    /// keep the first one. Ids alone do not decide: those of two kinds may be equal.
     #[must_use]
     pub fn known(&self, kind: KindName, id: &str) -> Option<(&Address, &Entry)> {
         self.resources.iter().find(|(address, entry)| address.kind == kind && entry.id == id)
@@ -205,7 +205,7 @@ impl State {
     }
 }
 
-/// What a command line laid over the environment file, so that later commands need not repeat it.
+/// What a command line set over the environment file, so that later commands need not repeat it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
     /// `--set`.
@@ -233,7 +233,7 @@ pub struct Entry {
     pub spec: Map<String, Value>,
     /// What it needs.
     pub needs: Vec<Address>,
-    /// What the provider told of it.
+    /// What the provider reported of it.
     pub attributes: Map<String, Value>,
     /// When it was made.
     pub created: Timestamp,

@@ -1,4 +1,4 @@
-//! Warm environments that nobody has asked for yet. Whoever needs one takes it over, and runs only what is still to be done.
+//! Warm environments that no one has asked for yet. Who needs one takes it over, and runs only what is still to be done.
 //!
 //! A member of a pool is an environment like any other, with a state of its own. It is handed out under its own lease: its
 //! state first says to whom, then the new environment's state is written, then the member's is removed. A command that is killed

@@ -89,7 +89,7 @@ impl PostgresBackend {
             tokio::spawn(connection);
             client
         };
-        // Two first commands at once: the second one finds the table, or is told that it was just made.
+        // Two first commands at once: the second one finds the table, or is answered that it was just made.
         if let Err(error) = client.batch_execute(SCHEMA).await {
             client.batch_execute("SELECT 1 FROM infra_state LIMIT 1").await.map_err(|_| error).context(cannot)?;
         }

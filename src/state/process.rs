@@ -69,7 +69,7 @@ fn stat(id: u32, field: usize) -> Option<String> {
     text.rsplit_once(')')?.1.split_whitespace().nth(field).map(str::to_owned)
 }
 
-/// `user@machine`, as far as the machine tells.
+/// `user@machine`, as far as the machine says.
 #[must_use]
 pub fn whoami() -> String {
     #[expect(clippy::disallowed_methods, reason = "the login's name is in the environment")]

@@ -34,7 +34,7 @@ struct Known {
 impl Sealer {
     /// Encrypts what is confidential. What was encrypted before keeps its bytes, so that a state that did not change is the same
     /// text again. Where these keys do not decrypt the secrets of the document, what an earlier version wrote in clear stays so:
-    /// encrypted with another key, whoever has the right one could not read it any more.
+    /// encrypted with another key, those who have the right one could not read it any more.
     pub(super) fn seal(&self, document: &mut Value, keys: &Keys) -> Result<()> {
         let secrets = document.get("secrets").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut are_right = None;

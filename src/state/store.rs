@@ -29,7 +29,7 @@ use crate::{
     name::Name,
 };
 
-/// Where the state of one environment lies.
+/// Where the state of one environment is kept.
 #[derive(Debug)]
 pub struct Store {
     backend: Arc<dyn Backend>,
@@ -336,7 +336,7 @@ impl Store {
     /// Writes the state as it is at the time of the call: all of it or nothing.
     ///
     /// # Errors
-    /// When it cannot be written, or somebody else has written it since; the old state is kept.
+    /// When it cannot be written, or another command has written it since; the old state is kept.
     pub fn write<'s>(&'s self, state: &State) -> impl Future<Output = Result<()>> + use<'s> {
         let stamped = self.stamped(state);
         let (keys, sealer, sealed) = (self.keys.clone(), self.sealer.clone(), self.sealed);

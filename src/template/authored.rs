@@ -48,7 +48,7 @@ impl From<&'static str> for Authored {
 }
 
 impl From<bool> for Authored {
-    /// A flag, which is no template whoever says it.
+    /// A flag, which is no template, no matter who says it.
     fn from(flag: bool) -> Self {
         Self(flag.into())
     }

@@ -1,5 +1,5 @@
 //! How deeply one template may be nested. The parser has a limit of its own, but for chains (`a.b.c...`, `a + b + ...`,
-//! `not not ...`, `elif`), whose tree is as deep as they are long: whoever walks it, or drops it, needs stack for each step.
+//! `not not ...`, `elif`), whose tree is as deep as they are long: walking it, or dropping it, needs stack for each step.
 
 use minijinja::{
     Error, ErrorKind,

@@ -1,4 +1,4 @@
-//! Template files: how they are laid out, and what they become.
+//! Template files: their layout, and what they become.
 
 use std::{path::Path, sync::Arc};
 

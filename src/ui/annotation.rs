@@ -12,7 +12,7 @@ use crate::{
 
 /// Whether this is a job of GitHub Actions.
 pub(super) fn is_wanted() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "how GitHub Actions tells that it is there")]
+    #[expect(clippy::disallowed_methods, reason = "how GitHub Actions says that it is there")]
     let set = std::env::var_os("GITHUB_ACTIONS");
     set.is_some_and(|value| value == "true")
 }
@@ -58,7 +58,7 @@ fn of_diagnostic(diagnostic: &Diagnostic) -> String {
     format!("::{level}{place}::{}\n", escaped(&format!("{}{hint}", diagnostic.message)))
 }
 
-/// The commands that tell of an error.
+/// The commands that report an error.
 pub(super) fn of_error(error: &Error) -> String {
     if !error.diagnostics().is_empty() {
         return error.diagnostics().iter().map(of_diagnostic).collect();
@@ -67,7 +67,7 @@ pub(super) fn of_error(error: &Error) -> String {
     format!("::error title=infra::{}\n", escaped(&format!("{error}{hints}")))
 }
 
-/// The command that tells of a step that failed.
+/// The command that reports a step that failed.
 pub(super) fn of_event(event: &Event) -> Option<String> {
     let (title, detail) = match event {
         Event::TaskEnded { host, task, ended: Ended::Failed | Ended::Unreachable, detail, .. } => {

@@ -11,7 +11,7 @@ pub struct Node {
     pub kind: &'static str,
     /// How long it took in the last run, in seconds.
     pub seconds: Option<f64>,
-    /// What stands above it.
+    /// What it needs, which is above it.
     pub needs: Vec<String>,
 }
 
@@ -111,7 +111,7 @@ impl Diagram {
         for (at, depth) in depth.into_iter().enumerate() {
             rows[depth].push(at);
         }
-        // Boxes stand below the middle of what they need, so that fewer arrows cross.
+        // Boxes are below the middle of what they need, so that fewer arrows cross.
         let mut place: Vec<usize> = vec![0; self.nodes.len()];
         for row in &mut rows {
             row.sort_by_key(|at| {

@@ -1,8 +1,8 @@
-//! What a terminal must not be told by others: control characters are shown, not obeyed.
+//! What others may not say to a terminal: control characters are shown, not obeyed.
 //!
 //! Colours are ours alone. While a text is put together they are written with a word that is made when the program starts and
 //! that no one else knows; only when the text is printed do they become what a terminal understands. All other control
-//! characters in it, whoever wrote them, become visible.
+//! characters in it, no matter who wrote them, become visible.
 
 use std::sync::OnceLock;
 

@@ -93,7 +93,7 @@ impl Ui {
         write(&mut std::io::stdout(), &text);
     }
 
-    /// Prints a value that the user asked for by name, secrets included. Who looks at a terminal is told so; a script is not
+    /// Prints a value that the user asked for by name, secrets included. A terminal shows a warning; a script is not
     /// disturbed.
     pub fn reveal(&self, text: &str) {
         print(&mut std::io::stdout(), text);
@@ -133,10 +133,10 @@ impl Ui {
 
     /// Prints warnings about files, each once.
     pub fn warnings(&self, warnings: &[Diagnostic]) {
-        let mut told: Vec<&Diagnostic> = Vec::new();
+        let mut shown: Vec<&Diagnostic> = Vec::new();
         for warning in warnings {
-            if !told.contains(&warning) {
-                told.push(warning);
+            if !shown.contains(&warning) {
+                shown.push(warning);
                 if self.mode == Mode::Json {
                     let message = &warning.message;
                     let diagnostics = json::diagnostics(std::slice::from_ref(warning));
@@ -188,7 +188,7 @@ impl Ui {
     /// Asks for a `yes`.
     ///
     /// # Errors
-    /// When nobody can answer.
+    /// When there is no one to answer.
     pub fn confirm(&self, question: &str) -> Result<bool> {
         if !self.can_ask() {
             return Err(Error::usage("there is no terminal to ask at").hint("give `--yes` to go on without a question"));

@@ -28,7 +28,7 @@ impl Progress {
         (events, Self { task: tokio::spawn(listen(ui, receiver)) })
     }
 
-    /// Waits for the last event and returns what was told. The events' sender must be dropped first.
+    /// Waits for the last event and returns what was reported. The events' sender must be dropped first.
     pub async fn finish(self) -> Report {
         self.task.await.unwrap_or_default()
     }
@@ -56,7 +56,7 @@ async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
     report
 }
 
-/// An event as it stands in the stream.
+/// An event as it is in the stream.
 #[derive(Serialize)]
 struct Stamped<'a> {
     v: u32,
@@ -211,7 +211,7 @@ mod tests {
         let junit = folder.path().join("junit.xml");
         let ui = Ui::new(false, true, true, redactor).with_junit(Some(junit.clone()));
         let (events, progress) = Progress::start(&ui);
-        events.tell(Event::TaskEnded {
+        events.emit(Event::TaskEnded {
             host: "a".into(),
             task: format!("uses {secret}"),
             ended: Ended::Failed,

@@ -1,4 +1,4 @@
-//! What a command has done, as its last words tell it.
+//! What a command has done, as it says at its end.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::{
     trace::Trace,
 };
 
-/// What was told while a command ran.
+/// What was reported while a command ran.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     phases: Vec<(&'static str, f64)>,

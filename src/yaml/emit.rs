@@ -50,7 +50,7 @@ pub fn dump(value: &Value, style: &Style) -> String {
     writer.out
 }
 
-/// Where a node stands.
+/// Where a node is.
 #[derive(Clone, Copy, Default)]
 struct Context {
     in_mapping: bool,

@@ -168,7 +168,7 @@ pub enum Content {
 pub struct Key {
     /// The key as text; other scalars are written as Python's `str` would.
     pub name: String,
-    /// Where it stands.
+    /// Where it is.
     pub mark: Mark,
 }
 

@@ -90,7 +90,7 @@ pub(crate) async fn destroy_by_label<P: Provider + 'static>(
     Ok(removed.count)
 }
 
-/// Everything of these kinds loses its labels, as if somebody else had made it, and is taken over again.
+/// Everything of these kinds loses its labels, as if someone else had made it, and is taken over again.
 pub(crate) async fn take_over<P: Provider + 'static>(
     project: &Path, environment: &Environment, cloud: &Arc<P>, kinds: &[KindName], strip: impl AsyncFn(&str),
 ) {

@@ -241,7 +241,7 @@ impl Moto {
         }
     }
 
-    /// Takes our tags off an object, as if somebody else had made it.
+    /// Takes our tags off an object, as if someone else had made it.
     pub(crate) async fn strip_tags(&self, id: &str) {
         let names = ["infra-env", "infra-id", "infra-project", "infra-token", "infra-ready"];
         let tags: String = names.iter().enumerate().map(|(at, name)| format!("&Tag.{}.Key={name}", at + 1)).collect();

@@ -23,7 +23,7 @@ fn pascal(name: &str) -> String {
     text
 }
 
-/// Whether a call may be sent again when nobody knows whether it was carried out.
+/// Whether a call may be sent again when no one knows whether it was carried out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
     /// It changes nothing, or doing it twice is the same as doing it once.

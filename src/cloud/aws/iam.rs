@@ -61,7 +61,7 @@ impl Client {
         self.iam_pages("ListRoles", json!({ "PathPrefix": path, "MaxItems": 1000 }), "Roles").await
     }
 
-    /// The tags of a role: lists of roles do not tell them.
+    /// The tags of a role: lists of roles do not have them.
     ///
     /// # Errors
     /// When it does not exist.

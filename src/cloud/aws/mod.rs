@@ -123,7 +123,7 @@ pub enum AwsError {
         /// The id that the cloud's support asks for.
         request_id: Option<String>,
     },
-    /// Nobody knows whether the call was carried out: it must be looked up before it is made again.
+    /// No one knows whether the call was carried out: it must be looked up before it is made again.
     Unknown(Error),
     /// The cloud could not be reached, or credentials could not be had.
     Other(Error),

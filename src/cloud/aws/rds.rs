@@ -85,7 +85,7 @@ pub struct Endpoint {
     pub port: String,
 }
 
-/// The subnets that servers may stand in.
+/// The subnets that servers may be in.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SubnetGroup {
@@ -183,15 +183,15 @@ impl Client {
         self.rds("ModifyDBInstance", fields).await
     }
 
-    /// Starts a database server that stands still.
+    /// Starts a database server that is stopped.
     ///
     /// # Errors
-    /// When it does not stand still.
+    /// When it is not stopped.
     pub async fn start_db_instance(&self, name: &str) -> Result<Value> {
         self.rds("StartDBInstance", json!({ "DBInstanceIdentifier": name })).await
     }
 
-    /// Starts a database server anew, so that all of its settings are in force.
+    /// Starts a database server again, so that all of its settings are in force.
     ///
     /// # Errors
     /// When it does not run.

@@ -50,7 +50,7 @@ pub struct RecordSet {
     pub resource_records: Vec<Record>,
     /// What they stand for, instead of saying something themselves: such records have no TTL.
     pub alias_target: Option<AliasTarget>,
-    /// What else records of somebody's routing policy have: identifiers, weights, regions, places, health checks.
+    /// What else records of someone's routing policy have: identifiers, weights, regions, places, health checks.
     #[serde(flatten)]
     pub others: Map<String, Value>,
 }

@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Writes an object and tells its entity tag; `None` when the condition was not met.
+    /// Writes an object and returns its entity tag; `None` when the condition was not met.
     ///
     /// # Errors
     /// When the store refuses or does not answer.

@@ -1,5 +1,5 @@
 //! Answers in XML as values: an element with elements in it is a mapping, one whose elements are all called `item` or `member`
-//! is a list, as is `Things` whose elements are all called `Thing`; any other is a text. Empty elements are left out, since nobody can tell what they would be.
+//! is a list, as is `Things` whose elements are all called `Thing`; any other is a text. Empty elements are left out, since no one can tell what they would be.
 
 use quick_xml::{Reader, events::Event};
 use serde_json::{Map, Value};

@@ -29,7 +29,7 @@ const USED_FOR: i64 = 60 * 60;
 /// Where tokens come from.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// An IAM token that somebody else made; it is used until it expires.
+    /// An IAM token that someone else made; it is used until it expires.
     IamToken(Secret),
     /// An OAuth token of a person.
     OAuthToken(Secret),

@@ -282,7 +282,7 @@ calls! {
     /// Changes hosts of a PostgreSQL cluster.
     UpdateClusterHosts = update_cluster_hosts(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}/hosts:batchUpdate" within 15 min
     { update_host_specs: Vec<Value> }
-    /// Starts a PostgreSQL cluster that stands still.
+    /// Starts a PostgreSQL cluster that is stopped.
     StartCluster = start_cluster(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}:start" within 20 min {}
     /// Backs up a PostgreSQL cluster.
     BackupCluster = backup_cluster(id) POST ManagedPostgresql "/managed-postgresql/v1/clusters/{id}:backup" within 720 min {}

@@ -30,7 +30,7 @@ pub use self::{
 use super::retry::{Attempts, retry_after};
 use crate::{error::Error, secret::Secret};
 
-/// The address that tells those of all services.
+/// The address that lists those of all services.
 pub const ENDPOINT: &str = "https://api.cloud.yandex.net";
 /// How long a call is tried again when the cloud is overloaded or cannot be reached.
 const BUDGET: Duration = Duration::from_mins(5);
@@ -89,7 +89,7 @@ pub type Result<T, E = YandexError> = std::result::Result<T, E>;
 /// How a client reaches the cloud.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The address that tells those of all services, with its scheme; without it [`ENDPOINT`].
+    /// The address that lists those of all services, with its scheme; without it [`ENDPOINT`].
     pub endpoint: Option<String>,
     /// Addresses of single services, by [`Service::id`].
     pub endpoints: BTreeMap<String, String>,
@@ -135,7 +135,7 @@ impl Client {
         })))
     }
 
-    /// The address of a service: from the settings, or as the cloud tells it.
+    /// The address of a service: from the settings, or as the cloud says.
     async fn base(&self, service: Service) -> Result<String> {
         let settings = &self.0.settings;
         if let Some(base) = settings.endpoints.get(service.id()) {

@@ -1,4 +1,4 @@
-//! What the API tells of objects: the fields that we read. Fields that have their default are left out of answers, so every
+//! What the API says of objects: the fields that we read. Fields that have their default are left out of answers, so every
 //! one has a default here.
 
 use serde::{Deserialize, Deserializer};
@@ -133,9 +133,9 @@ objects! {
     }
     /// A service account.
     ServiceAccount { id: String, name: String, created_at: String, labels: Labels }
-    /// Somebody's role.
+    /// Someone's role.
     AccessBinding { role_id: String, subject: Subject }
-    /// Somebody.
+    /// Someone.
     Subject { id: String, r#type: String }
     /// Something of a catalogue.
     CatalogueItem { id: String }

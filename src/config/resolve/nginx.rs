@@ -35,6 +35,13 @@ impl Resolver<'_> {
                 let hint = "`network: {nat: true}` gives it one; `network: {nat: false}` says that it is meant so";
                 self.found.push(Diagnostic::warning(place, message).hint(hint));
             }
+            if says_nat && front.nodes > 1 && !network.nat {
+                let message =
+                    format!("the balancer of `nginx.{name}` has a public address: `nat: false` is about its machines");
+                let place = self.mark(&["nginx", name.as_str(), "network", "nat"]).location();
+                let hint = "a front that only the network reaches has one machine: `nodes: 1`";
+                self.found.push(Diagnostic::warning(place, message).hint(hint));
+            }
             let mut nodes = Vec::new();
             for number in 1..=front.nodes {
                 // The first one is called the same however many there are: it stays when a front grows or shrinks.

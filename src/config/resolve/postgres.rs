@@ -233,7 +233,7 @@ impl Resolver<'_> {
             cores: resources.cores,
             memory_mb: resources.memory.mb,
             class: resources.class.clone(),
-            // A second disk is where data lies.
+            // A second disk is where data is kept.
             disk_gb: resources.secondary_disk_size.unwrap_or(resources.disk_size).gb(),
             disk_type: resources.disk_type.clone(),
             subnet: subnet.clone(),

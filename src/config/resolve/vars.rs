@@ -33,7 +33,7 @@ pub(super) fn read_vars(
     Ok(vars)
 }
 
-/// Warns of variables that are for nobody.
+/// Warns of variables that are for no machine.
 pub(super) fn check_var_files(environment: &Environment, found: &mut Vec<Diagnostic>) {
     let groups: BTreeSet<&str> =
         environment.hosts.values().flat_map(|host| host.groups.iter().map(String::as_str)).chain(["all"]).collect();

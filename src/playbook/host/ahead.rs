@@ -22,7 +22,7 @@ const DEPTH: usize = 200;
 
 impl HostRun<'_> {
     /// The probes that will be needed next, as far as they can be guessed now: of the items behind this one, then of the
-    /// tasks behind this one. `set_fact` is followed, includes are opened, everything that cannot be told is left out.
+    /// tasks behind this one. `set_fact` is followed, includes are opened, everything that cannot be known is left out.
     pub(super) fn look_ahead(&self, place: &Place, rest: &[TaskScope], task: &Arc<Task>, probes: &mut Vec<ReadOnly>) {
         for scope in rest {
             self.guess(place, task, scope, probes);

@@ -64,7 +64,7 @@ impl HostRun<'_> {
             self.fail_others(task, &error.to_string());
         }
         ended?;
-        // A failure on one host is one of all: nobody goes on before all of them have ended the task.
+        // A failure on one host is one of all: no one goes on before all of them have ended the task.
         if fatal && let Some(lockstep) = &batch.lockstep {
             let together = lockstep.turn(&self.host, left, &format!("{key} has ended")).await;
             self.is_overtaken(Some(together.noted), tally);
@@ -187,7 +187,7 @@ impl HostRun<'_> {
         let begun = Instant::now();
         let (host, title) = (self.host.clone(), self.title(task, scope));
         self.current.clone_from(&title);
-        self.shared.events.tell(Event::TaskStarted { host: host.clone(), task: title.clone() });
+        self.shared.events.emit(Event::TaskStarted { host: host.clone(), task: title.clone() });
         let ran = match self.throttle(task, scope) {
             Ok(most) => {
                 let permit = match most {
@@ -260,7 +260,7 @@ impl HostRun<'_> {
         } else {
             end.detail(task)
         };
-        self.shared.events.tell(Event::TaskEnded {
+        self.shared.events.emit(Event::TaskEnded {
             host,
             task: title,
             ended: how,
@@ -356,7 +356,7 @@ impl HostRun<'_> {
         let error = match self.gather(&task, &scope).await {
             Ok(None) => return Ok(()),
             Ok(Some(why)) => {
-                self.shared.events.tell(Event::TaskEnded {
+                self.shared.events.emit(Event::TaskEnded {
                     host: self.host.clone(),
                     task: self.current.clone(),
                     ended: Ended::Failed,

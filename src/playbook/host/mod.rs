@@ -116,7 +116,7 @@ pub(super) struct HostRun<'a> {
     visits: HashMap<String, usize>,
     /// The roles of which a task has run.
     roles: BTreeSet<String>,
-    /// What `rescue` is told.
+    /// What `rescue` gets.
     rescued: Map<String, Value>,
     /// The task at hand, for messages about its host.
     current: String,
@@ -314,7 +314,7 @@ impl<'a> HostRun<'a> {
     fn is_hidden(&self, task: &Task, scope: &TaskScope) -> bool {
         match &task.common.no_log {
             None => false,
-            // A condition that cannot be told is no reason to show a secret.
+            // A condition that cannot be resolved is no reason to show a secret.
             Some(value) => self.engine().resolve(value, &scope.shared()).map_or(true, |value| is_true(&value)),
         }
     }
@@ -486,7 +486,7 @@ impl<'a> HostRun<'a> {
         }
     }
 
-    /// The scope in which `until`, `changed_when` and `failed_when` are told: with the result under its name.
+    /// The scope in which `until`, `changed_when` and `failed_when` are decided: with the result under its name.
     fn with_result(&self, task: &Task, scope: &TaskScope, end: &TaskEnd) -> TaskScope {
         let registered = end.registered();
         let mut more = registered.as_object().cloned().unwrap_or_default();

@@ -35,7 +35,7 @@ impl TemplateArguments {
         Ok((arguments, modules::read(named)?))
     }
 
-    /// How blocks are laid out.
+    /// The layout of blocks.
     pub(super) fn layout(&self) -> Layout {
         let usual = Layout::default();
         Layout {

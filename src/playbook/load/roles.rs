@@ -283,7 +283,7 @@ impl Loader {
         Some(Entry::Task(Arc::new(task)))
     }
 
-    /// A file of a role that somebody asks for by name must be there; `main` need not.
+    /// A file of a role that someone asks for by name must be there; `main` need not.
     fn missing_part(&self, wanted: &RoleUse<'_>, part: &str, name: &str) {
         if name != "main" {
             let message = format!("the role `{}` has no {part} `{name}`", wanted.name);

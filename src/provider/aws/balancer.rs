@@ -26,7 +26,7 @@ const GROUP_PART: &str = "target-group";
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
 
-/// A balancer as its tags and its state tell of it.
+/// A balancer as its tags and its state show it.
 fn describe(one: &LoadBalancer, tags: &[Tag]) -> Option<Object> {
     let mut object = object(tags, KindName::LOAD_BALANCER, &one.load_balancer_arn, &one.created_time)?;
     match one.state.code.as_str() {

@@ -136,7 +136,7 @@ impl Account {
         Ok(())
     }
 
-    /// The image of a family: pinned by the file, or the newest one, as the vendor's public parameter tells.
+    /// The image of a family: pinned by the file, or the newest one, as the vendor's public parameter says.
     pub(super) async fn image(&self, family: &str) -> Result<String> {
         if let Some(id) = self.settings.images.get(family) {
             return Ok(id.clone());
@@ -403,7 +403,7 @@ impl VmDriver {
         self.state_is(id, "running").await.map(drop)
     }
 
-    /// Changes what a machine is: its class while it stands still, its volumes and its security groups.
+    /// Changes what a machine is: its class while it is stopped, its volumes and its security groups.
     async fn change(&self, instance: &Instance, request: &Request<'_>, spec: &VmSpec) -> Result<()> {
         let (id, client) = (instance.instance_id.as_str(), &self.0.client);
         let wrong = |error| explain(error, request.resource);

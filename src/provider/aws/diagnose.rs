@@ -68,7 +68,7 @@ async fn blocks(account: &Account, created: &[Resource], changed: &[Resource]) -
             ok: false,
             needed: true,
             detail: format!("its subnets make {count} ranges that are no neighbours, and {limit} are allowed"),
-            mend: "choose ranges side by side, which are one range of the network; or ask for more in the console (Service \
+            hint: "choose ranges side by side, which are one range of the network; or ask for more in the console (Service \
                    Quotas, `IPv4 CIDR blocks per VPC`)"
                 .to_owned(),
             asked: Some(Asked { value: "v4_cidr_blocks".to_owned(), sections: [section].into() }),
@@ -153,11 +153,11 @@ impl Account {
                 let all =
                     self.client.instance_offerings("location", &[there.first().map_or("", String::as_str)]).await?;
                 let close = did_you_mean(class, all.iter().map(|one| one.instance_type.as_str()));
-                let mend = close.map_or_else(
+                let hint = close.map_or_else(
                     || "`aws ec2 describe-instance-type-offerings` shows those that there are".to_owned(),
                     |close| format!("did you mean `{close}`?"),
                 );
-                missing(what, class, sections, "does not exist in this region", mend)
+                missing(what, class, sections, "does not exist in this region", hint)
             } else if lacking.is_empty() {
                 Finding::of(&format!("{what} `{class}`"), Ok(format!("is offered in {}", list(having))))
             } else {
@@ -205,14 +205,14 @@ impl Account {
             // Some of Amazon's policies are below a path.
             let below = all.iter().find(|one| one.rsplit('/').next() == Some(name)).copied();
             let close = below.map(str::to_owned).or_else(|| did_you_mean(name, all.iter().copied()).map(Into::into));
-            let mend = close.map_or_else(
+            let hint = close.map_or_else(
                 || {
                     "name one of Amazon's policies (`aws iam list-policies --scope AWS`), or the ARN of your own"
                         .to_owned()
                 },
                 |close| format!("did you mean `{close}`?"),
             );
-            findings.push(missing("policy", name, sections, "does not exist", mend));
+            findings.push(missing("policy", name, sections, "does not exist", hint));
         }
         Ok(findings)
     }
@@ -222,7 +222,7 @@ impl Account {
 fn database(spec: &PostgresSpec, class: &str, sections: &BTreeSet<String>, offered: &[DbOffering]) -> Finding {
     let what = "class of databases";
     if offered.is_empty() {
-        let mend = did_you_mean(
+        let hint = did_you_mean(
             class,
             class_names().map(|name| format!("db.{name}")).collect::<Vec<_>>().iter().map(String::as_str),
         )
@@ -233,24 +233,24 @@ fn database(spec: &PostgresSpec, class: &str, sections: &BTreeSet<String>, offer
             },
             |close| format!("did you mean `{close}`?"),
         );
-        return missing(what, class, sections, "does not exist for PostgreSQL in this region", mend);
+        return missing(what, class, sections, "does not exist for PostgreSQL in this region", hint);
     }
     let major = |one: &DbOffering| one.engine_version.split('.').next().and_then(|text| text.parse::<u32>().ok());
     let all: BTreeSet<u32> = offered.iter().filter_map(major).collect();
     let of_version: Vec<&DbOffering> = offered.iter().filter(|one| major(one) == Some(spec.version)).collect();
     if of_version.is_empty() {
         let all: Vec<String> = all.iter().map(u32::to_string).collect();
-        let mend = format!("name another `version` or another `class`; with this class there are {}", all.join(", "));
+        let hint = format!("name another `version` or another `class`; with this class there are {}", all.join(", "));
         let detail = format!("is not offered with PostgreSQL {}", spec.version);
-        return missing(what, class, sections, detail, mend);
+        return missing(what, class, sections, detail, hint);
     }
     let types: BTreeSet<&str> = of_version.iter().map(|one| one.storage_type.as_str()).collect();
     let typed = |one: &&&DbOffering| spec.disk_type.as_deref().is_none_or(|name| name == one.storage_type);
     let of_type: Vec<&&DbOffering> = of_version.iter().filter(typed).collect();
     if of_type.is_empty() {
         let name = spec.disk_type.as_deref().unwrap_or_default();
-        let mend = format!("there are: {}", list(types));
-        return missing("disk type of databases", name, sections, format!("is not offered with `{class}`"), mend);
+        let hint = format!("there are: {}", list(types));
+        return missing("disk type of databases", name, sections, format!("is not offered with `{class}`"), hint);
     }
     let zones: BTreeSet<&str> =
         of_type.iter().flat_map(|one| &one.availability_zones).map(|zone| zone.name.as_str()).collect();
@@ -286,7 +286,7 @@ mod tests {
             let spec: PostgresSpec = serde_json::from_value(spec).unwrap();
             let sections = BTreeSet::from(["config.yaml:1:1".to_owned()]);
             let found = database(&spec, "db.t3.medium", &sections, offered);
-            format!("{}: {} ({})", found.check, found.detail, found.mend)
+            format!("{}: {} ({})", found.check, found.detail, found.hint)
         };
         for (found, expected) in [
             (of(15, "gp3", "eu-central-1a", &offered), "is offered with PostgreSQL 15"),

@@ -1,5 +1,5 @@
 //! Whether the machines of an instance group work. Only a balancer asks machines anything in this cloud: a group with a health
-//! check has one inside the network, which nobody else needs to use.
+//! check has one inside the network, which no one else needs to use.
 
 use std::time::Duration;
 

@@ -116,7 +116,7 @@ impl Driver for ServiceAccountDriver {
             self.0.remove(|| client.remove_role_from_instance_profile(id, &role.role_name)).await?;
         }
         self.0.remove(|| client.delete_instance_profile(id)).await?;
-        // A role that was made anew after a crash may still have its policies.
+        // A role that was recreated after a crash may still have its policies.
         for policy in if_there(client.role_policies(id).await)?.unwrap_or_default() {
             self.0.remove(|| client.detach_role_policy(id, &policy.policy_arn)).await?;
         }

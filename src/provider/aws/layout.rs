@@ -187,7 +187,7 @@ fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
     }
 }
 
-/// Managed databases: each may stand in its own subnet, and in those of other zones.
+/// Managed databases: each may be in its own subnet, and in those of other zones.
 fn databases(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
     let mut made = Vec::new();
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {

@@ -34,7 +34,7 @@ pub(super) fn object(tags: &[Tag], kind: KindName, id: &str, health: Health) -> 
     })
 }
 
-/// A first disk that no machine has. That of a single machine may hold what somebody looks for; machines of groups keep nothing.
+/// A first disk that no machine has. That of a single machine may hold what someone looks for; machines of groups keep nothing.
 pub(super) fn volume(volume: &Volume) -> Option<Object> {
     let single = tag(&volume.tag_set, PART).is_some();
     let health = if single { Health::Ready } else { Health::Incomplete };

@@ -199,7 +199,7 @@ impl Provider for Aws {
     fn policy(&self) -> Policy {
         Policy {
             rules: rules::of,
-            // The gateway stands in a subnet here, and the table of routes leads to it.
+            // The gateway is in a subnet here, and the table of routes leads to it.
             level: |kind| match kind {
                 KindName::DNS_ZONE => 6,
                 KindName::LOAD_BALANCER => 5,

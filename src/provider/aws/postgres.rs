@@ -1,4 +1,4 @@
-//! Managed PostgreSQL: one RDS server for each service, with the group of subnets that it may stand in and the group of its
+//! Managed PostgreSQL: one RDS server for each service, with the group of subnets that it may be in and the group of its
 //! settings.
 
 use std::{
@@ -262,7 +262,7 @@ impl PostgresDriver {
         self.wait(name, |server| takes_changes(&server.status) && idle(server)).await
     }
 
-    /// A server that can be changed, started if it stands still; its settings or the size of its disk may be what is wrong with it.
+    /// A server that can be changed, started if it is stopped; its settings or the size of its disk may be what is wrong with it.
     async fn changeable(&self, name: &str) -> Result<DbInstance> {
         let rests = |server: &DbInstance| {
             takes_changes(&server.status) || server.status == "stopped" || health(&server.status) == Health::Unhealthy

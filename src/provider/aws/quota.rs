@@ -136,7 +136,7 @@ impl Quota {
             ok: f64::from(used) + f64::from(taken) <= limit,
             needed: true,
             detail: format!("{used} of {limit} are used, and this environment takes {taken}"),
-            mend: "ask for more in the console (Service Quotas), or remove what uses it up".to_owned(),
+            hint: "ask for more in the console (Service Quotas), or remove what uses it up".to_owned(),
             asked: None,
         })
     }

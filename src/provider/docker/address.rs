@@ -48,7 +48,7 @@ fn parse_routes(table: &str) -> Vec<Cidr> {
         .collect()
 }
 
-/// A TCP port of 127.0.0.1 that nobody listens on now.
+/// A TCP port of 127.0.0.1 that no one listens on now.
 pub(super) fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

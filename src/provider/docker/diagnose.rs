@@ -18,7 +18,7 @@ const RESERVE_MB: u64 = 512;
 type Labels = BTreeMap<String, String>;
 
 impl Docker {
-    /// Names that are taken by somebody else, and the room on the engine's disk.
+    /// Names that are taken by someone else, and the room on the engine's disk.
     pub(super) async fn lacks(&self, owner: &Owner, wanted: &[Resource]) -> Vec<Finding> {
         vec![Finding::of("names", self.names(owner, wanted).await), Finding::of("disk space", self.room(wanted).await)]
     }

@@ -1,7 +1,7 @@
 //! The base image of machines: Debian 12 with systemd, sshd and sudo.
 //!
 //! It is pulled and extended where a registry answers, otherwise built from Debian's packages with `mmdebstrap`. Its tag is
-//! a digest of all that goes into it, so that it is made once and made anew only when something of that changes.
+//! a digest of all that goes into it, so that it is made once and recreated only when something of that changes.
 
 use std::{path::Path, process::Stdio};
 

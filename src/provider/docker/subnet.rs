@@ -20,7 +20,7 @@ pub(super) struct SubnetDriver {
     pub(super) client: Client,
 }
 
-/// How often a range is chosen anew when another process takes it in the same moment.
+/// How often a range is chosen again when another process takes it in the same moment.
 const RACES: usize = 20;
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Driver for SubnetDriver {
         let wanted: Cidr = spec.cidr.parse().map_err(Error::usage)?;
         let name = object_name(&request.owner(), &request.resource.address.name);
         let labels = request.labels();
-        // A network that another process is just making is not listed yet: the engine's refusal tells of it.
+        // A network that another process is just making is not listed yet: the engine's refusal says so.
         let mut refused: Vec<Cidr> = Vec::new();
         for _ in 0..RACES {
             let mut used = self.used_ranges(&[]).await?;

@@ -24,7 +24,7 @@ const PACKAGE_CACHE: &str = "infra-package-cache";
 const INOTIFY_LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 /// Enough for some two hundred machines.
 const INOTIFY_WANTED: u32 = 1024;
-/// How often a port is chosen anew when another process takes it in the same moment.
+/// How often a port is chosen again when another process takes it in the same moment.
 const RACES: usize = 10;
 
 pub(super) struct VmDriver {

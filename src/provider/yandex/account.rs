@@ -50,7 +50,7 @@ pub(super) fn labels(environment: &Name, address: &Address, project: &str, token
     own.into_iter().chain(terms.labels()).collect()
 }
 
-/// Our labels beside those that somebody else has given an object: a call replaces all of them.
+/// Our labels beside those that someone else has given an object: a call replaces all of them.
 pub(super) fn beside(known: Labels, ours: Labels) -> Labels {
     known.into_iter().filter(|(name, _)| !name.starts_with("infra-")).chain(ours).collect()
 }

@@ -1,4 +1,4 @@
-//! Taking over what somebody else made: our labels are laid on it beside its own, and what it shows of itself is told.
+//! Taking over what someone else made: our labels are added to it beside its own, and what it shows of itself is returned.
 
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Account {
-    /// Lays the labels of a request on an object, and tells what it shows of the specification that it should have.
+    /// Adds the labels of a request to an object, and returns what it shows of the specification that it should have.
     pub(super) async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Map<String, Value>> {
         let client = &self.client;
         let mut seen = Seen::of(id, request);

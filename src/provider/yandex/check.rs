@@ -46,7 +46,7 @@ fn place(environment: &Environment, machine: &Name) -> Option<Location> {
     environment.hosts.get(machine).map(|host| host.mark.location())
 }
 
-/// What of an environment this cloud does not sell, as far as its documentation tells.
+/// What of an environment this cloud does not sell, as far as its documentation says.
 pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut warnings = Vec::new();

@@ -133,7 +133,7 @@ fn quota(quota: &Quota, wanted: &[Resource]) -> Option<Finding> {
         ok,
         needed: true,
         detail: format!("{} of {} are used, and this environment takes {needed}", quota.usage, quota.limit),
-        mend: "ask for more in the console (Quotas), or remove what uses it up".to_owned(),
+        hint: "ask for more in the console (Quotas), or remove what uses it up".to_owned(),
         asked: None,
     })
 }

@@ -1,4 +1,4 @@
-//! Yandex Cloud: machines, networks and what they stand on, in one folder of the cloud.
+//! Yandex Cloud: machines, networks and what they need, in one folder of the cloud.
 //!
 //! Objects carry our labels, in the letters that labels may have there. Names are unique in a folder, so the names of objects
 //! begin with the environment's.
@@ -154,7 +154,7 @@ impl Provider for Yandex {
 
     async fn account(&self) -> Result<String> {
         // The id of a folder is one of its kind in all clouds, and credentials that do not reach the folder are refused by
-        // every call: nobody needs to be asked.
+        // every call: no one needs to be asked.
         Ok(format!("folder {}", self.account.folder))
     }
 

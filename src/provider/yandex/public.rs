@@ -82,7 +82,7 @@ fn gone_is_free<T>(answer: Result<T, YandexError>) -> Result<(), YandexError> {
 }
 
 impl AddressDriver {
-    /// The address that the machine or the balancer of a front has already, which is nobody's own yet. An earlier version did
+    /// The address that the machine or the balancer of a front has already, which is no one's own yet. An earlier version did
     /// not reserve it.
     async fn present(&self, request: &Request<'_>, front: &Name) -> Result<Option<Address>> {
         let (machines, balancers) = users(&self.0).await?;

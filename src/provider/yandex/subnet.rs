@@ -134,14 +134,14 @@ pub(super) async fn findings(account: &Account, owner: &Owner, changed: &[Resour
             |one: &&Subnet| labels.iter().all(|(label, value)| one.labels.get(*label).is_some_and(|l| l == value));
         let spec: SubnetSpec = resource.spec()?;
         let Some(present) = all.iter().find(is_it) else { continue };
-        if let Some((detail, mend)) = obstacle(account, present, &spec).await? {
+        if let Some((detail, hint)) = obstacle(account, present, &spec).await? {
             let asked = Asked { value: spec.cidr.clone(), sections: [resource.origin.clone()].into() };
             findings.push(Finding {
                 check: format!("ranges of the subnet `{}`", resource.address.name),
                 ok: false,
                 needed: true,
                 detail,
-                mend: mend.to_owned(),
+                hint: hint.to_owned(),
                 asked: Some(asked),
             });
         }

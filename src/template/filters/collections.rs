@@ -30,7 +30,7 @@ pub(super) fn combine(value: &Value, others: Rest<Value>, kwargs: Kwargs) -> Ans
         Some(other) => return Err(wrong(format!("combine: there is no list_merge `{other}`"))),
     };
     no_more(&kwargs)?;
-    // A list of mappings stands for its mappings.
+    // A list of mappings is taken as its mappings.
     let mut parts = Vec::new();
     for part in std::iter::once(value).chain(others.iter()) {
         match defined(part)?.kind() {

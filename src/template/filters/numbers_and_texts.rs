@@ -15,7 +15,7 @@ pub(super) fn bool(value: &Value) -> Answer {
     }))
 }
 
-/// Python's `int`: texts with the prefix of their base and with `_` between digits, otherwise what stands before the point.
+/// Python's `int`: texts with the prefix of their base and with `_` between digits, otherwise what is before the point.
 pub(super) fn int(value: &Value, fallback: Option<Value>, base: Option<u32>, kwargs: Kwargs) -> Answer {
     let base = kwargs.get::<Option<u32>>("base")?.or(base).unwrap_or(10);
     let fallback = kwargs.get::<Option<Value>>("default")?.or(fallback).unwrap_or_else(|| Value::from(0));

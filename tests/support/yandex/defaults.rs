@@ -124,7 +124,7 @@ fn cluster(value: &mut Value) {
         let asked = settings.take();
         let mut effective = asked.clone();
         add(&mut effective, &defaults);
-        // What the service chooses for the class of the hosts is shown as if somebody had asked for it.
+        // What the service chooses for the class of the hosts is shown as if someone had asked for it.
         let mut user = asked;
         add(&mut user, &json!({ "maxConnections": "400", "autovacuumMaxWorkers": "3" }));
         *settings = json!({ "userConfig": user, "effectiveConfig": effective, "defaultConfig": defaults });

@@ -225,7 +225,7 @@ impl Cloud {
         own.map(|binding| binding["roleId"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// As many calls about groups are refused as if nobody knew yet what their accounts were given.
+    /// As many calls about groups are refused as if no one knew yet what their accounts were given.
     pub(crate) fn ignorant(&self, calls: usize) {
         self.world().ignorant = calls;
     }
@@ -247,7 +247,7 @@ impl Cloud {
         named.map(|(id, object)| (format!("{} {}", object.collection, name(&object.value)), id.clone())).collect()
     }
 
-    /// Makes an object as somebody else would; its id.
+    /// Makes an object as someone else would; its id.
     pub(crate) fn make(&self, collection: &str, mut body: Value) -> String {
         body["folderId"] = FOLDER.into();
         let mut world = self.world();
@@ -267,7 +267,7 @@ impl Cloud {
         world.objects.insert(id, world::Object { collection, value });
     }
 
-    /// Takes our labels off an object, as if somebody else had made it; a label of his own is on it.
+    /// Takes our labels off an object, as if someone else had made it; a label of his own is on it.
     pub(crate) fn strip_labels(&self, id: &str) {
         let mut world = self.world();
         world.objects.get_mut(id).unwrap().value["labels"] = json!({ "team": "web" });

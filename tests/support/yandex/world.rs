@@ -49,7 +49,7 @@ pub(super) struct World {
     /// What the service of quotas says of limits that are not those of a new folder.
     pub(super) limits: BTreeMap<String, u32>,
     pub(super) faults: Option<Faults>,
-    /// Machines of groups that a controller would have to make anew.
+    /// Machines of groups that a controller would have to make again.
     pub(super) machines: Option<Arc<dyn Machines>>,
     pub(super) most_at_once: usize,
     /// How many more calls about groups do not know yet what their accounts were given.
@@ -864,7 +864,7 @@ impl World {
         Ok(object.value)
     }
 
-    /// Makes as many machines as a group has; another template makes all of them anew.
+    /// Makes as many machines as a group has; another template makes all of them again.
     pub(super) fn resize(&mut self, id: &str, value: &mut Value, renewed: bool) {
         let wanted = size(value);
         value["managedInstancesState"] =
