@@ -106,14 +106,20 @@ impl Stop {
     /// Waits until what goes on may be given up: a while after it was asked to stop.
     pub(super) async fn patience_is_over(&self) {
         self.requested().await;
-        tokio::time::sleep(PATIENCE).await;
-        drop(self.held.write().await);
+        self.patience().await;
     }
 
     /// Waits until its time has been up for so long that it is given up, whatever it does.
     pub async fn time_is_long_up(&self) {
         self.time_is_up().await;
-        tokio::time::sleep(PATIENCE + Duration::from_millis(500)).await;
+        self.patience().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    /// What ended by itself has as much time afterwards as all else.
+    async fn patience(&self) {
+        drop(self.held.write().await);
+        tokio::time::sleep(PATIENCE).await;
         drop(self.held.write().await);
     }
 
@@ -157,7 +163,11 @@ mod tests {
             }
         };
         assert!(given_up.await <= Duration::from_secs(2));
-        let slow = stop.holding(tokio::time::sleep(Duration::from_secs(7)));
+        let slow = async {
+            stop.holding(tokio::time::sleep(Duration::from_secs(7))).await;
+            // What it says at its end is heard.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
         tokio::select! {
             () = stop.patience_is_over() => panic!("it was given up"),
             () = slow => {}
