@@ -118,9 +118,13 @@ impl Stop {
 
     /// What ended by itself has as much time afterwards as all else.
     async fn patience(&self) {
-        drop(self.held.write().await);
-        tokio::time::sleep(PATIENCE).await;
-        drop(self.held.write().await);
+        loop {
+            drop(self.held.write().await);
+            tokio::time::sleep(PATIENCE).await;
+            if self.held.try_write().is_ok() {
+                return;
+            }
+        }
     }
 
     /// Waits for the end of its time, which may never come.
