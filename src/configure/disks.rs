@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
+use sha2::{Digest, Sha256};
+
 use super::Pool;
 use crate::{
     config::Environment,
+    encoding,
     error::{Error, Result, count},
     event::Events,
     provider::{IS_BLANK, Provider},
@@ -65,7 +68,11 @@ pub fn disks(environment: &Environment, state: &State, provider: &dyn Provider) 
 }
 
 fn script(list: &[String]) -> String {
-    format!("patience={PATIENCE}\n{IS_BLANK}{}", SCRIPT.replace("@DISKS@", &list.join("\n")))
+    let list = list.join("\n");
+    // A text does not hold its own digest.
+    let mark = encoding::hex(&Sha256::digest(&list)[..16]);
+    let script = SCRIPT.replace("@MARK@", &format!("END-OF-DISKS-{mark}")).replace("@DISKS@", &list);
+    format!("patience={PATIENCE}\n{IS_BLANK}{script}")
 }
 
 impl Disks {

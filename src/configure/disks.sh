@@ -156,7 +156,7 @@ exec 9>/run/infra-disks.lock
 flock 9
 while read -r device folder gib <&3; do
     if [ "$folder" = / ]; then first "$gib"; else data "$device" "$folder" "$gib"; fi
-done 3<<END-OF-DISKS
+done 3<<'@MARK@'
 @DISKS@
-END-OF-DISKS
+@MARK@
 exit "$failed"

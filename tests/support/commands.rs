@@ -137,8 +137,9 @@ pub(crate) async fn disks<P: Provider + 'static>(
     let state = Store::new(project, &environment.name).read().await.unwrap().expect("the environment was applied");
     let disks = infra::configure::disks(environment, &state, cloud.as_ref()).unwrap();
     let list = |script: &str| {
-        let (_, list) = script.split_once("<<END-OF-DISKS\n").unwrap();
-        list.split_once("\nEND-OF-DISKS").unwrap().0.to_owned()
+        let (_, list) = script.split_once("<<'END-OF-DISKS-").unwrap();
+        let (_, list) = list.split_once('\n').unwrap();
+        list.split_once("\nEND-OF-DISKS-").unwrap().0.to_owned()
     };
     disks.scripts().map(|(host, script)| (host.to_owned(), list(script))).collect()
 }
