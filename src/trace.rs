@@ -51,6 +51,18 @@ impl Trace {
         });
     }
 
+    /// The same run with other texts: what a redactor makes of each.
+    #[must_use]
+    pub fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
+        let span = |span: Span| Span {
+            subject: change(&span.subject),
+            what: change(&span.what),
+            detail: span.detail.as_deref().map(&change),
+            ..span
+        };
+        Self { spans: self.spans.into_iter().map(span).collect() }
+    }
+
     /// The run in the format of Chrome's trace viewer and of Perfetto: one row for each resource and machine.
     ///
     /// Source: "Trace Event Format", <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.

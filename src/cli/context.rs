@@ -65,8 +65,13 @@ impl Context {
         work: impl AsyncFnOnce(&mut Site, &Events, &Stop) -> Result<T>,
     ) -> (Result<T>, Report) {
         let what = format!("infra {command} {}", site.environment.name);
+        self.shown(async |events| site.locked(&what, wait, events, &self.stop, work).await).await
+    }
+
+    /// Shows how a piece of work goes on; what was shown is returned beside the result.
+    pub(super) async fn shown<T>(&self, work: impl AsyncFnOnce(&Events) -> T) -> (T, Report) {
         let (events, progress) = Progress::start(&self.ui);
-        let result = site.locked(&what, wait, &events, &self.stop, work).await;
+        let result = work(&events).await;
         drop(events);
         (result, progress.finish().await)
     }

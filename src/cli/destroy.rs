@@ -20,7 +20,7 @@ use crate::{
     name::Name,
     playbook::Recap,
     provider,
-    ui::{Progress, Report, Summary, Ui},
+    ui::{Report, Summary, Ui},
 };
 
 /// Remove everything of an environment, and prove that nothing is left
@@ -108,10 +108,8 @@ impl Destroy {
             }
             self.confirm(ui, &name, &removal.lost())
         };
-        let (events, progress) = Progress::start(ui);
-        let removed = labelled.destroy(&self.options(), self.lock_timeout, &events, accept).await;
-        drop(events);
-        progress.finish().await;
+        let (options, wait) = (self.options(), self.lock_timeout);
+        let (removed, _) = context.shown(async |events| labelled.destroy(&options, wait, events, accept).await).await;
         let removed = removed?;
         ui.say(&format!("{} objects removed; nothing that carries the labels of `{name}` is left", removed.count));
         if let Some(aside) = removed.aside {

@@ -8,11 +8,10 @@ use crate::{
     clock::Clock,
     config::{self, ProviderName},
     error::{Result, count},
-    event::Events,
     lifecycle::{Sweeper, accounts},
     plan::DataPolicy,
     project,
-    ui::{self, Mode, Progress, Ui},
+    ui::{self, Mode},
 };
 
 /// Destroy the environments whose time is over, by what the providers list: their state may be lost
@@ -58,7 +57,7 @@ impl Gc {
         accounts.warnings.iter().for_each(|warning| context.warn(warning));
         let (accounts, mut failures) = (accounts.open, accounts.failures);
         if !self.dry_run {
-            failures.extend(shown(ui, async |events| sweeper.settle_pools(events).await).await);
+            failures.extend(context.shown(async |events| sweeper.settle_pools(events).await).await.0);
         }
         for account in accounts {
             let environments = match account.environments().await {
@@ -92,7 +91,7 @@ impl Gc {
                 if self.dry_run {
                     ui.say(&format!("{what}: expired {expired} ago, {count}"));
                 } else {
-                    match shown(ui, async |events| sweeper.sweep(&account, &listed, events).await).await {
+                    match context.shown(async |events| sweeper.sweep(&account, &listed, events).await).await.0 {
                         Ok(count) => ui.say(&format!("{what}: expired {expired} ago, {count} objects removed")),
                         Err(error) => {
                             failures.push(error.context(what));
@@ -120,13 +119,4 @@ impl Gc {
             Some(first) => Err(first.hint(format!("{} more failed", count - 1))),
         }
     }
-}
-
-/// Shows how a piece of work goes on.
-async fn shown<T>(ui: &Ui, work: impl AsyncFnOnce(&Events) -> T) -> T {
-    let (events, progress) = Progress::start(ui);
-    let result = work(&events).await;
-    drop(events);
-    progress.finish().await;
-    result
 }

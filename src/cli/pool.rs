@@ -6,7 +6,6 @@ use super::{apply::apply_member, arguments::EnvironmentArgs, context::Context, d
 use crate::{
     error::{Error, Result},
     lifecycle::pool,
-    ui::Progress,
 };
 
 /// Keep warm environments ready: `infra apply ENV --name NAME` takes one over
@@ -43,10 +42,7 @@ impl Pool {
                     .hint("write `pool: {min: 2}` into it"));
             }
         };
-        let (events, progress) = Progress::start(&context.ui);
-        let shortage = pool::shortage(&site, wanted, &events).await;
-        drop(events);
-        progress.finish().await;
+        let (shortage, _) = context.shown(async |events| pool::shortage(&site, wanted, events).await).await;
         let pool::Shortage { template, outdated, missing } = shortage?;
         let mut removed = 0;
         for member in &outdated {

@@ -54,7 +54,7 @@ impl Site {
         result
     }
 
-    /// Asks the command to stop when its lease is lost or its time is up, and says so, whoever asked.
+    /// Asks the command to stop when its lease is lost or its time is up, and says why it stops.
     fn watch(&self, stop: &Stop, events: &Events) -> AbortOnDropHandle<()> {
         let lost = self.lease.as_ref().map(|lease| lease.lost().clone()).unwrap_or_default();
         let (stop, events) = (stop.clone(), events.clone());

@@ -24,12 +24,11 @@ impl Recorder {
         let recording = tokio::spawn(async move {
             let mut trace = Trace::default();
             while let Some(event) = receiver.recv().await {
-                // Before it is escaped for the format that it is kept in.
-                let event = event.map_texts(|text| redactor.redact(text));
                 trace.take(&event, begun.elapsed().as_secs_f64());
                 listener.emit(event);
             }
-            trace
+            // Before it is escaped for the format that it is kept in.
+            trace.map_texts(|text| redactor.redact(text))
         });
         (events, Self(recording))
     }

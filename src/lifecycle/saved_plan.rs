@@ -70,7 +70,7 @@ impl SavedPlan {
             set: target.set.clone(),
             unset: target.unset,
             var: target.vars.clone(),
-            files_root: target.files_root.clone().map(std::path::absolute).transpose()?,
+            files_root: target.overlay()?.and_then(|overlay| overlay.files_root),
             selection,
             plan,
         };

@@ -289,7 +289,7 @@ impl Operation for Packages {
         if arguments.clean.0 {
             steps.push(sh!("apt-get clean"));
         }
-        // Reading the lists again is a change only where nothing else was asked for, as Ansible tells it.
+        // Reading the lists again is a change only where nothing else was asked for, as in Ansible.
         let more = steps.len() > usize::from(update);
         let alone = arguments.name.0.is_empty() && arguments.upgrade().is_none() && arguments.deb.is_none();
         let mut result = super::entry("cache_updated", update);

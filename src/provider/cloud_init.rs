@@ -146,7 +146,7 @@ mod tests {
         assert!(!formats(&user_data(&spec(json!({ "user_data": of_the_user })), &boot(), &[device])));
     }
 
-    /// A machine whose disks are files with real file systems, in a folder that stands for `/`.
+    /// A machine whose disks are files with real file systems, in a folder that is taken for `/`.
     struct Machine(tempfile::TempDir);
 
     impl Machine {
@@ -221,7 +221,7 @@ mod tests {
         assert!(machine.run(&label("kept")).await.succeeded(), "it is ext4");
         let entry = "/dev/data0 /mnt/db-data ext4 defaults,nofail 0 2\n";
         assert_eq!((machine.read("etc/fstab").as_str(), machine.read("mounts").as_str()), (entry, "/mnt/db-data\n"));
-        // Another machine gets the disk, or cloud-init was told to begin again.
+        // Another machine gets the disk, or cloud-init begins again.
         machine.write("etc/fstab", "");
         machine.write("mounts", "");
         assert!(machine.boots().await.succeeded());

@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Resolver<'_> {
-    /// The group as a whole, for providers that have such things: its first machine tells what each of them is.
+    /// The group as a whole, for providers that have such things: its first machine says what each of them is.
     pub(super) fn group(&mut self, name: &Name, group: &InstanceGroup) {
         let members: Vec<Name> =
             (1..=group.node_count).filter_map(|number| format!("{name}-{number}").parse().ok()).collect();

@@ -254,7 +254,7 @@ mod tests {
     use super::{PACKAGE_CACHE, file, has_login};
     use crate::encoding::hex;
 
-    /// What stands in a file of this machine, and what it is called, is no command of the script that builds the image.
+    /// What is in a file of this machine, and its name, is no command of the script that builds the image.
     #[test]
     fn files_are_written_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
