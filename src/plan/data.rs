@@ -136,20 +136,8 @@ mod tests {
     }
 
     fn object(resource: &Resource) -> Object {
-        Object {
-            environment: "dev".into(),
-            address: resource.address.clone(),
-            project: String::new(),
-            id: resource.address.to_string(),
-            token: "t".into(),
-            created: 0,
-            health: Health::Ready,
-            terms: Terms::default(),
-            attributes: serde_json::Map::new(),
-            actual: serde_json::Map::new(),
-            links: None,
-            outdated: None,
-        }
+        let address = resource.address.to_string();
+        Object { token: "t".into(), ..Object::sample(&address, &address) }
     }
 
     fn state(resources: &[Resource]) -> State {

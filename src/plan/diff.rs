@@ -371,7 +371,7 @@ mod tests {
         clock::Clock,
         config::ProviderName,
         provider::{Health, Object, rules},
-        resource::{Field, FieldChange, KindName, Policy, Resource, Rules, Terms},
+        resource::{Field, FieldChange, KindName, Policy, Resource, Rules},
         state::{Entry, Intent, State},
     };
 
@@ -386,20 +386,7 @@ mod tests {
     }
 
     fn object(address: &str, id: &str) -> Object {
-        Object {
-            environment: "dev".into(),
-            address: address.parse().unwrap(),
-            project: "/p".into(),
-            id: id.into(),
-            token: format!("token-{id}"),
-            created: 0,
-            health: Health::Ready,
-            terms: Terms::default(),
-            attributes: Map::new(),
-            actual: Map::new(),
-            links: None,
-            outdated: None,
-        }
+        Object { project: "/p".into(), token: format!("token-{id}"), ..Object::sample(address, id) }
     }
 
     fn state(resources: &[(&Resource, &str)]) -> State {

@@ -158,7 +158,7 @@ mod tests {
     use super::Scope;
     use crate::{
         clock::Clock,
-        provider::{Health, Object},
+        provider::Object,
         resource::Terms,
         state::{Entry, Intent, State},
     };
@@ -176,20 +176,7 @@ mod tests {
     }
 
     fn object(id: &str, project: &str) -> Object {
-        Object {
-            environment: "dev".into(),
-            address: "subnet.a".parse().unwrap(),
-            project: project.into(),
-            id: id.into(),
-            token: String::new(),
-            created: 0,
-            health: Health::Ready,
-            terms: Terms::default(),
-            attributes: Map::new(),
-            actual: Map::new(),
-            links: None,
-            outdated: None,
-        }
+        Object { project: project.into(), ..Object::sample("subnet.a", id) }
     }
 
     fn state(project: Option<&str>) -> State {

@@ -54,32 +54,17 @@ fn exchanges(change: &Change) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Map;
-
     use super::warnings;
     use crate::{
         plan::{Known, diff},
-        provider::{Health, Object},
-        resource::{Policy, Terms},
+        provider::Object,
+        resource::Policy,
         state::State,
     };
 
     #[test]
     fn what_has_the_labels_of_another_object_is_named_and_left_alone() {
-        let object = |id: &str| Object {
-            environment: "dev".into(),
-            address: "disk.db-data".parse().unwrap(),
-            project: "p".into(),
-            id: id.into(),
-            token: "t".into(),
-            created: 0,
-            health: Health::Ready,
-            terms: Terms::default(),
-            attributes: Map::new(),
-            actual: Map::new(),
-            links: None,
-            outdated: None,
-        };
+        let object = |id: &str| Object { project: "p".into(), token: "t".into(), ..Object::sample("disk.db-data", id) };
         let observed = [object("vol-restored"), object("vol-1")];
         let mut state = State::of_name("dev".parse().unwrap());
         let entry = serde_json::json!({

@@ -388,6 +388,27 @@ pub struct Object {
     pub outdated: Option<String>,
 }
 
+#[cfg(test)]
+impl Object {
+    /// A ready object of the environment `dev`, of which no more is known.
+    pub(crate) fn sample(address: &str, id: &str) -> Self {
+        Self {
+            environment: "dev".into(),
+            address: address.parse().expect("an address"),
+            project: String::new(),
+            id: id.into(),
+            token: String::new(),
+            created: 0,
+            health: Health::Ready,
+            terms: Terms::default(),
+            attributes: serde_json::Map::new(),
+            actual: serde_json::Map::new(),
+            links: None,
+            outdated: None,
+        }
+    }
+}
+
 /// How an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
