@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::Boot;
-use crate::resource::VmSpec;
+use crate::{remote::quote, resource::VmSpec};
 
 /// Installs an engine where there is none, and runs the Compose file as a service.
 const COMPOSE: &str = include_str!("compose.sh");
@@ -25,9 +25,9 @@ pub(super) fn user_data(spec: &VmSpec, boot: &Boot, devices: &[String]) -> Strin
     let ours = format!("#cloud-config\n{}\n", cloud_config(spec, boot));
     let mut parts = vec![("cloud-config", ours)];
     if !devices.is_empty() {
-        let lines: String =
-            devices.iter().zip(&spec.disks).map(|(device, disk)| format!("{device} /mnt/{disk}\n")).collect();
-        parts.push(("x-shellscript", DISKS.replace("@IS_BLANK@\n", IS_BLANK).replace("@DISKS@\n", &lines)));
+        let lines = devices.iter().zip(&spec.disks).map(|(device, disk)| quote(&format!("{device} /mnt/{disk}")));
+        let lines = lines.collect::<Vec<_>>().join(" ");
+        parts.push(("x-shellscript", DISKS.replace("@IS_BLANK@\n", IS_BLANK).replace("@DISKS@", &lines)));
     }
     if spec.compose.is_some() {
         parts.push(("x-shellscript", COMPOSE.to_owned()));
@@ -136,7 +136,7 @@ mod tests {
         let device = "/dev/disk/by-id/virtio-data0".to_owned();
         let text = user_data(&spec(json!({ "compose": "services: {}\n" })), &boot(), std::slice::from_ref(&device));
         assert!(!text.contains("fs_setup") && !text.contains("\"mounts\""), "{text}");
-        assert!(text.contains("\n/dev/disk/by-id/virtio-data0 /mnt/db-data\n"), "{text}");
+        assert!(text.contains(" '/dev/disk/by-id/virtio-data0 /mnt/db-data' >/etc/infra-disks\n"), "{text}");
         // What the Compose file writes belongs on the disk.
         assert!(text.find("infra-disks") < text.find("enable --now docker"), "{text}");
         let former = json!([{ "device": device, "filesystem": "ext4", "partition": "none", "overwrite": false }]);

@@ -26,9 +26,7 @@ while read -r device folder <&3; do
     ) 9>/run/infra-disks.lock
 done 3</etc/infra-disks
 END-OF-SCRIPT
-cat >/etc/infra-disks <<'END-OF-DISKS'
-@DISKS@
-END-OF-DISKS
+printf '%s\n' @DISKS@ >/etc/infra-disks
 chmod 755 /usr/local/sbin/infra-disks
 missing=
 while read -r device _; do
