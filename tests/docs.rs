@@ -152,24 +152,103 @@ fn kind(schema: &Value) -> String {
     }
 }
 
+/// Pages that people read, with their texts: README, CONTRIBUTING and `docs/`, without the decisions, which tell of their time.
+fn pages() -> Vec<(String, String)> {
+    let mut pages = Vec::new();
+    for folder in ["", "docs"] {
+        let entries = std::fs::read_dir(repository().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let texts = entries.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+        pages.extend(texts.filter(|path| !path.ends_with("CHANGELOG.md")).map(|path| {
+            let name = path.strip_prefix(repository()).unwrap().display().to_string();
+            (name, std::fs::read_to_string(&path).unwrap())
+        }));
+    }
+    assert!(pages.len() > 8, "{pages:?}");
+    pages
+}
+
+/// What is shown as code in a page: each block of lines between fences, with its language and the line at which it begins.
+fn blocks(text: &str) -> Vec<(usize, &str, String)> {
+    let mut blocks: Vec<(usize, &str, String)> = Vec::new();
+    let mut open = false;
+    for (at, line) in text.lines().enumerate() {
+        match line.trim().strip_prefix("```") {
+            Some(language) if !open => blocks.push((at + 1, language, String::new())),
+            None if open => blocks.last_mut().unwrap().2 += &format!("{line}\n"),
+            Some(_) | None => {}
+        }
+        open ^= line.trim().starts_with("```");
+    }
+    blocks
+}
+
+/// Each YAML block is an environment file, or a part of one: it is valid as it is written there.
 #[test]
-fn docs_every_command_in_the_readme_exists() {
-    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
-    let known = std::fs::read_to_string(repository().join("docs/reference/cli.md")).unwrap();
+fn docs_the_environments_that_are_shown_are_valid() {
     let mut seen = 0;
-    for shown in readme.split("`infra ").skip(1).filter_map(|rest| rest.split('`').next()) {
-        let command = shown.split_whitespace().next().unwrap_or_default();
-        if command.starts_with(|c: char| c.is_ascii_lowercase()) {
-            assert!(known.contains(&format!("## `infra {command}`")), "README shows `infra {shown}`");
+    for (page, text) in pages() {
+        for (line, _, file) in blocks(&text).into_iter().filter(|(_, language, _)| *language == "yaml") {
+            let sandbox = Sandbox::new().file("envs/shown/config.yaml", &file).file("envs/shown/key.json", "{}");
+            let printed = sandbox.command(&["validate", "shown"]).output().unwrap();
+            let said = String::from_utf8_lossy(&printed.stderr);
+            assert!(printed.status.success(), "the YAML at {page}:{line} is not valid:\n{said}");
             seen += 1;
         }
     }
-    assert!(seen > 10, "README shows only {seen} commands");
-    for target in readme.lines().filter_map(|line| line.trim().strip_prefix("make ")) {
-        let target = target.split_whitespace().next().unwrap_or_default();
-        let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
-        assert!(makefile.contains(&format!("\n{target}:")), "README shows `make {target}`");
+    assert!(seen > 5, "the pages show only {seen} environments");
+}
+
+/// Every command that a page shows exists, and so do its options.
+#[test]
+fn docs_the_commands_that_are_shown_exist() {
+    let known = std::fs::read_to_string(repository().join("docs/reference/cli.md")).unwrap();
+    let help = |command: &str| known.split(&format!("## `infra {command}`\n")).nth(1)?.split("\n## ").next();
+    let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
+    let mut seen = 0;
+    for (page, text) in pages() {
+        // What is between fences is a block.
+        let inline = text.split("```").step_by(2).collect::<Vec<_>>().join("\n");
+        let spans = inline.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>().into_iter();
+        let lines =
+            blocks(&text).into_iter().flat_map(|(_, _, block)| block.lines().map(str::to_owned).collect::<Vec<_>>());
+        for shown in spans.chain(lines) {
+            let mut words = shown.trim().split_whitespace();
+            let (program, command) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let plain = !command.is_empty() && command.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            if program == "make" && plain {
+                assert!(makefile.contains(&format!("\n{command}:")), "{page} shows `make {command}`");
+            } else if program == "infra" && plain && !command.starts_with('-') {
+                let help = help(command).unwrap_or_else(|| panic!("{page} shows `{shown}`"));
+                for option in words.take_while(|word| !["--", "#", "|", "&&", "||"].contains(word)) {
+                    let option = option.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                    let name = option.split('=').next().unwrap_or_default();
+                    // Commands of commands have pages of their own, which only the program prints.
+                    let nested = help.contains("\nCommands:\n");
+                    let ends = [' ', '[', '\n'];
+                    let exists = nested || ends.iter().any(|end| help.contains(&format!("{name}{end}")));
+                    assert!(!name.starts_with("--") || exists, "{page} shows `{shown}`, which has no `{name}`");
+                }
+                seen += 1;
+            }
+        }
     }
+    assert!(seen > 30, "the pages show only {seen} commands");
+}
+
+#[test]
+fn docs_what_templates_see() {
+    let schema = infra::configure::values_schema();
+    let mut text = String::from(
+        "# What templates see\n\nTemplates, playbooks and `outputs` see these variables of the environment, beside the variables of its files \
+         (`vars`, `group_vars/`, `host_vars/`, `--var`), Ansible's own (`groups`, `hostvars`, `inventory_hostname`, `play_hosts`, ...), the \
+         facts of machines, and `secret('name')`: a secret of the file's `secrets`. A value that is nothing is `null`; a name that is not in \
+         these tables is an error.\n",
+    );
+    section(&mut text, "", &schema);
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        section(&mut text, name, definition);
+    }
+    page("templates.md", &text);
 }
 
 /// Links between the pages of the repository lead somewhere.

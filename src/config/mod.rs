@@ -212,7 +212,7 @@ pub enum Target {
 }
 
 /// A database service: on a machine of the environment, or managed by the provider.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct PostgresService {
     /// The machine; none when the provider manages the service.
     pub node: Option<Name>,
@@ -223,19 +223,17 @@ pub struct PostgresService {
     /// Server settings.
     pub settings: IndexMap<String, Value>,
     /// Logins and the secrets that hold their passwords.
-    #[serde(skip)]
     pub users: IndexMap<String, String>,
     /// Databases.
     pub databases: IndexMap<String, Database>,
     /// Dumps, when they are made.
     pub backup: Option<BackupPolicy>,
     /// Where the file asks for it.
-    #[serde(skip)]
     pub mark: yaml::Mark,
 }
 
 /// A database of a service.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Database {
     /// Its owner.
     pub owner: Option<String>,
@@ -244,7 +242,7 @@ pub struct Database {
 }
 
 /// When dumps are made and how long they are kept.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct BackupPolicy {
     /// In the five fields of crontab(5).
     pub schedule: String,
@@ -253,15 +251,13 @@ pub struct BackupPolicy {
 }
 
 /// An HTTP(S) front.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Front {
     /// Its machines.
     pub nodes: Vec<Name>,
     /// Whether the world can reach it.
-    #[serde(skip)]
     pub public: bool,
     /// The reserved address of the balancer before several machines; a single machine has its own.
-    #[serde(skip)]
     pub address: Option<Name>,
     /// The HTTP port on the machine.
     pub http_port: u16,
@@ -276,7 +272,7 @@ pub struct Front {
 }
 
 /// What a front balances.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct FrontUpstream {
     /// The group of machines.
     pub group: String,
@@ -289,7 +285,7 @@ pub struct FrontUpstream {
 }
 
 /// Where requests of one path go.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct FrontLocation {
     /// The path.
     pub path: String,

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::{certificates::AUTHORITY, machine};
+use super::{
+    certificates::AUTHORITY,
+    machine,
+    values::{EnvironmentValue, EnvironmentValues, FrontValue, HostValue, PostgresValue, TlsValue, UserValue},
+};
 use crate::{
-    config::{Environment, Front, PostgresService},
+    config::{Environment, Front, Host, PostgresService},
     encoding::encode,
     error::Error,
     name::Name,
@@ -63,11 +67,11 @@ pub fn inventory(environment: &Environment, state: &State, vault: &Vault) -> Inv
                 .ok_or_else(|| Error::usage(format!("there is no secret `{name}` in the environment file")))
         }),
     );
-    vars.insert_data("env", json!({ "name": environment.name, "provider": environment.provider.as_str() }));
-    vars.insert_data("hosts", view.hosts());
-    vars.insert_data("postgres", by_name(&environment.postgres, |name, service| view.postgres(name, service)));
-    vars.insert_data("nginx", by_name(&environment.nginx, |name, front| view.front(name, front)));
-    vars.insert_data("tls", json!({ "ca": view.secret(&format!("{AUTHORITY}/certificate")) }));
+    if let Value::Object(values) = json!(view.values()) {
+        for (name, value) in values {
+            vars.insert_data(&name, value);
+        }
+    }
     vars.extend(written(&environment.vars));
     Inventory {
         host_vars: environment.hosts.keys().map(|name| (name.to_string(), view.host_vars(name))).collect(),
@@ -100,10 +104,6 @@ fn written(vars: &Map<String, Value>) -> Vars {
     Authored::written(vars.clone()).into()
 }
 
-fn by_name<T>(items: &IndexMap<Name, T>, describe: impl Fn(&Name, &T) -> Value) -> Value {
-    Value::Object(items.iter().map(|(name, item)| (name.to_string(), describe(name, item))).collect())
-}
-
 struct View<'a> {
     environment: &'a Environment,
     state: &'a State,
@@ -134,24 +134,36 @@ impl View<'_> {
         }
     }
 
-    fn secret(&self, name: &str) -> Value {
-        self.vault.get(name).map_or(Value::Null, |secret| secret.expose().into())
+    fn secret(&self, name: &str) -> Option<String> {
+        self.vault.get(name).map(|secret| secret.expose().to_owned())
     }
 
-    fn hosts(&self) -> Value {
-        by_name(&self.environment.hosts, |name, host| {
-            json!({
-                "name": name,
-                "address": self.attribute(name, "address"),
-                "public_address": self.attribute(name, "public_address"),
-                "ports": self.ports(name),
-                // Every provider mounts a second disk under its own name.
-                "disks": self.spec(name).map_or_else(Vec::new, |spec| {
-                    spec.disks.iter().map(|disk| format!("/mnt/{disk}")).collect()
-                }),
-                "groups": host.groups,
-            })
-        })
+    fn values(&self) -> EnvironmentValues {
+        let environment = self.environment;
+        EnvironmentValues {
+            env: EnvironmentValue {
+                name: environment.name.clone(),
+                provider: environment.provider.as_str().to_owned(),
+            },
+            hosts: environment.hosts.iter().map(|(name, host)| (name.clone(), self.host(name, host))).collect(),
+            postgres: environment.postgres.iter().map(|(name, it)| (name.clone(), self.postgres(name, it))).collect(),
+            nginx: environment.nginx.iter().map(|(name, front)| (name.clone(), self.front(name, front))).collect(),
+            tls: TlsValue { ca: self.secret(&format!("{AUTHORITY}/certificate")) },
+        }
+    }
+
+    fn host(&self, name: &Name, host: &Host) -> HostValue {
+        HostValue {
+            name: name.clone(),
+            address: text(self.attribute(name, "address")),
+            public_address: text(self.attribute(name, "public_address")),
+            ports: self.ports(name),
+            // Every provider mounts a second disk under its own name.
+            disks: self
+                .spec(name)
+                .map_or_else(Vec::new, |spec| spec.disks.iter().map(|disk| format!("/mnt/{disk}")).collect()),
+            groups: host.groups.clone(),
+        }
     }
 
     /// What Ansible itself needs to reach a host, beside the variables of `host_vars/`.
@@ -165,47 +177,46 @@ impl View<'_> {
         vars
     }
 
-    fn postgres(&self, name: &Name, service: &PostgresService) -> Value {
-        let mut value = json!(service);
+    fn postgres(&self, name: &Name, service: &PostgresService) -> PostgresValue {
         let managed = self.state.resources.get(&KindName::POSTGRES.named(name)).map(|entry| &entry.attributes);
+        let attribute = |name: &str| managed.and_then(|attributes| attributes.get(name).cloned());
         let host = match &service.node {
-            Some(node) => self.attribute(node, "address"),
-            None => managed.and_then(|attributes| attributes.get("host").cloned()).unwrap_or(Value::Null),
+            Some(node) => text(self.attribute(node, "address")),
+            None => attribute("host").and_then(text),
         };
-        let port = managed.and_then(|attributes| attributes.get("port").cloned()).unwrap_or(service.port.into());
-        let users: Map<String, Value> = service
+        let port = attribute("port").and_then(|port| u16::try_from(port.as_u64()?).ok()).unwrap_or(service.port);
+        let users: IndexMap<String, UserValue> = service
             .users
             .iter()
-            .map(|(user, name)| (user.clone(), json!({ "password": self.secret(&secret_name(name)) })))
+            .map(|(user, name)| (user.clone(), UserValue { password: self.secret(&secret_name(name)) }))
             .collect();
         // The first database and its owner are what most applications want.
-        let database = service.databases.first();
-        let user =
-            database.and_then(|(_, database)| database.owner.clone()).or_else(|| service.users.keys().next().cloned());
-        let password = user.as_ref().and_then(|user| users.get(user)?.get("password").cloned()).unwrap_or(Value::Null);
-        if let (Some((database, _)), Some(user)) = (database, &user) {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let dsn = format!(
-                "postgres://{}:{}@{}:{port}/{}",
-                encode(user),
-                encode(&text(&password)),
-                text(&host),
-                encode(database)
-            );
-            value["dsn"] = dsn.into();
-            value["database"] = database.as_str().into();
+        let first = service.databases.first();
+        let user = first.and_then(|(_, database)| database.owner.clone()).or_else(|| users.keys().next().cloned());
+        let password = user.as_ref().and_then(|user| users.get(user)?.password.clone());
+        let usable = first.zip(user.as_ref()).map(|((database, _), user)| (database, user));
+        let dsn = usable.map(|(database, user)| {
+            let (password, host) = (password.as_deref().unwrap_or_default(), host.as_deref().unwrap_or_default());
+            format!("postgres://{}:{}@{host}:{port}/{}", encode(user), encode(password), encode(database))
+        });
+        PostgresValue {
+            node: service.node.clone(),
+            managed: service.node.is_none(),
+            version: service.version,
+            database: usable.map(|(database, _)| database.clone()),
+            host,
+            port,
+            user,
+            password,
+            dsn,
+            users,
+            databases: service.databases.clone(),
+            settings: service.settings.clone(),
+            backup: service.backup.clone(),
         }
-        value["host"] = host;
-        value["port"] = port;
-        value["managed"] = service.node.is_none().into();
-        value["users"] = users.into();
-        value["user"] = json!(user);
-        value["password"] = password;
-        value
     }
 
-    fn front(&self, name: &Name, front: &Front) -> Value {
-        let mut value = json!(front);
+    fn front(&self, name: &Name, front: &Front) -> FrontValue {
         let node = front.nodes.first();
         let public = |port: u16| {
             let outer =
@@ -218,13 +229,29 @@ impl View<'_> {
         let balancer = self.state.resources.get(&KindName::LOAD_BALANCER.named(name));
         let address = balancer.and_then(|balancer| balancer.attributes.get(field).cloned()).unwrap_or(address);
         let address = address.as_str().unwrap_or_default();
-        let (http, https) = (public(front.http_port), public(front.https_port));
-        value["http_url"] =
-            if http == 80 { format!("http://{address}") } else { format!("http://{address}:{http}") }.into();
-        value["url"] =
-            if https == 443 { format!("https://{address}") } else { format!("https://{address}:{https}") }.into();
-        value["certificate"] = self.secret(&format!("front/{name}/certificate"));
-        value["private_key"] = self.secret(&format!("front/{name}/key"));
-        value
+        let url = |scheme: &str, port: u16, usual: u64| match public(port) {
+            port if port == usual => format!("{scheme}://{address}"),
+            port => format!("{scheme}://{address}:{port}"),
+        };
+        FrontValue {
+            nodes: front.nodes.clone(),
+            url: url("https", front.https_port, 443),
+            http_url: url("http", front.http_port, 80),
+            http_port: front.http_port,
+            https_port: front.https_port,
+            names: front.names.clone(),
+            certificate: self.secret(&format!("front/{name}/certificate")),
+            private_key: self.secret(&format!("front/{name}/key")),
+            upstreams: front.upstreams.clone(),
+            locations: front.locations.clone(),
+        }
+    }
+}
+
+/// The text of a value that is one.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
     }
 }

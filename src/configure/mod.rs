@@ -11,6 +11,7 @@ mod machines;
 mod playbooks;
 mod secrets;
 mod ssh_config;
+mod values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,6 +27,7 @@ pub use self::{
     playbooks::{check_limit, check_plays, load_plays, reached},
     secrets::{prepare_secrets, review_secrets},
     ssh_config::{ansible_inventory, ssh_config, write_inventory},
+    values::schema as values_schema,
 };
 use crate::{
     config::Environment,
