@@ -138,16 +138,35 @@ pub fn vars_files(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     Ok(found.into_iter().map(|(name, (_, files))| (name, files)).collect())
 }
 
+/// What is below a folder, as sorted paths relative to it.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// The folders, the outer ones before what they hold.
+    pub folders: Vec<PathBuf>,
+}
+
 /// The files below a folder, relative to it, sorted.
 ///
 /// # Errors
 /// When a folder cannot be read.
 pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    tree(folder).map(|tree| tree.files)
+}
+
+/// The files and folders below a folder.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn tree(folder: &Path) -> Result<Tree> {
+    let mut found = Tree::default();
     if let Some(name) = inside(folder) {
-        found.extend(
-            embedded_names().filter_map(|file| Some(PathBuf::from(file.strip_prefix(&name)?.strip_prefix('/')?))),
-        );
+        let names =
+            embedded_names().filter_map(|file| Some(PathBuf::from(file.strip_prefix(&name)?.strip_prefix('/')?)));
+        found.files.extend(names);
+        let above = |file: &PathBuf| file.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>();
+        found.folders = found.files.iter().flat_map(above).filter(|path| !path.as_os_str().is_empty()).collect();
     } else {
         // With each folder go the real folders that links on the way to it were in, and led to.
         let mut folders = vec![(PathBuf::new(), vec![real(folder)?])];
@@ -158,8 +177,11 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
                 let relative = inner.join(entry.file_name());
                 let target = entry.path();
                 if !target.is_dir() {
-                    found.push(relative);
-                } else if entry.file_type()?.is_symlink() {
+                    found.files.push(relative);
+                    continue;
+                }
+                found.folders.push(relative.clone());
+                if entry.file_type()?.is_symlink() {
                     let (holder, leads_to) = (real(&path)?, real(&target)?);
                     let mut way = way.clone();
                     way.push(holder);
@@ -178,7 +200,9 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
             }
         }
     }
-    found.sort();
+    found.files.sort();
+    found.folders.sort();
+    found.folders.dedup();
     Ok(found)
 }
 

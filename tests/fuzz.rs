@@ -8,7 +8,7 @@ use bytes::Bytes;
 use infra::{
     config::{LoadOptions, StateSettings, load_source},
     error::Result,
-    modules::{Arguments, Sources, find},
+    modules::{Arguments, Folder, Sources, find},
     playbook::{Loader, SearchPath},
     remote::{CHANGE_LIMIT, Feed, Script, Shell, Shells},
     state::Store,
@@ -357,7 +357,7 @@ impl Sources for NoFiles {
         Ok(Bytes::copy_from_slice(name.as_bytes()))
     }
 
-    fn folder(&self, _: &str) -> Result<Option<Vec<String>>> {
+    fn folder(&self, _: &str) -> Result<Option<Folder>> {
         Ok(None)
     }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use infra::{
     error::{Error, Result},
-    modules::{Arguments, Decision, MODULES, Operation, Sources, Step, find},
+    modules::{Arguments, Decision, Folder, MODULES, Operation, Sources, Step, find},
     remote::{CHANGE_LIMIT, Local, Output, Script, Transport},
     yaml,
 };
@@ -21,11 +21,15 @@ impl Sources for Files<'_> {
         Ok(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    fn folder(&self, name: &str) -> Result<Option<Vec<String>>> {
+    fn folder(&self, name: &str) -> Result<Option<Folder>> {
         let inner = format!("{}/", name.trim_end_matches('/'));
         let all = self.0.as_object().into_iter().flat_map(Map::keys);
-        let files: Vec<String> = all.filter_map(|file| Some(file.strip_prefix(&inner)?.to_owned())).collect();
-        Ok((!files.is_empty()).then_some(files))
+        let names: Vec<String> = all.filter_map(|file| Some(file.strip_prefix(&inner)?.to_owned())).collect();
+        let parents = |name: &String| name.rmatch_indices('/').map(|(at, _)| name[..at].to_owned()).collect::<Vec<_>>();
+        let folders = names.iter().flat_map(parents).collect();
+        // A name that ends with a slash is an empty folder.
+        let files: Vec<String> = names.iter().filter(|name| !name.ends_with('/')).cloned().collect();
+        Ok((!names.is_empty()).then_some(Folder { files, folders }))
     }
 
     fn mode(&self, _: &str) -> Result<Option<u32>> {

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use infra::{
     error::Result,
-    modules::{Arguments, Outcome, Sources, Step, find},
+    modules::{Arguments, Folder, Outcome, Sources, Step, find},
     remote::{Local, Output, Script, Transport},
 };
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ impl Sources for Beside {
         Ok(self.0.clone())
     }
 
-    fn folder(&self, _: &str) -> Result<Option<Vec<String>>> {
+    fn folder(&self, _: &str) -> Result<Option<Folder>> {
         Ok(None)
     }
 
@@ -542,6 +542,29 @@ async fn archives_leave_what_they_shall_leave() {
         assert!(done("unarchive", args(json!({}))).await.changed);
         assert_eq!(read(&dest.join("app/victim")), "1", "{name}");
         std::fs::remove_dir_all(&dest).unwrap();
+    }
+}
+
+/// What an archive of the controller holds gets the modes that it has there, and its folders those of any new folder.
+#[tokio::test]
+async fn archives_that_are_sent_get_ordinary_modes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, dest) = (folder.path().join("tree"), folder.path().join("dest"));
+    std::fs::create_dir_all(tree.join("d")).unwrap();
+    std::fs::create_dir(&dest).unwrap();
+    std::fs::write(tree.join("d/f"), "1").unwrap();
+    std::fs::set_permissions(tree.join("d/f"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    // It holds only the file: its folder is made.
+    let packed = std::process::Command::new("tar").args(["-cf", "../a.tar", "d/f"]).current_dir(&tree).status();
+    assert!(packed.unwrap().success());
+    let bytes = Bytes::from(std::fs::read(folder.path().join("a.tar")).unwrap());
+    let args = json!({"src": "a.tar", "dest": dest});
+    let umask = std::process::Command::new("sh").args(["-c", "umask"]).output().unwrap().stdout;
+    let umask = u32::from_str_radix(String::from_utf8(umask).unwrap().trim(), 8).unwrap();
+    for changed in [true, false] {
+        let outcome = run_with("unarchive", args.clone(), bytes.clone()).await;
+        assert_eq!((outcome.failure, outcome.changed), (None, changed));
+        assert_eq!((mode(&dest.join("d")), mode(&dest.join("d/f"))), (0o777 & !umask, 0o644));
     }
 }
 

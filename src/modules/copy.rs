@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Exclusive, Flag, Module, Operation, Outcome, Sources, Step, Text,
+    Arguments, Decision, Exclusive, Flag, Folder, Module, Operation, Outcome, Sources, Step, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
     conclude,
     content::{Acceptance, NewContent, Source, functions, reported, resolve_preserve, sha1},
@@ -110,7 +110,7 @@ impl Module for Copy {
                 Ok(Box::new(RemoteCopy { src: src.0.clone(), dest, file: arguments.file }))
             }
             (Some(src), None) => match task.sources.folder(&src.0)? {
-                Some(files) => folder(task, &src.0, &dest, &files, &arguments.file),
+                Some(held) => folder(task, &src.0, &dest, &held, &arguments.file),
                 None => {
                     let name = src.0.rsplit('/').next().unwrap_or_default().to_owned();
                     let mode = arguments.file.source_mode(task.sources, &src.0)?;
@@ -159,7 +159,7 @@ pub fn write(
     dest: &str, name: Option<String>, bytes: Bytes, file: &FileCopy, mode: Option<u32>,
 ) -> Result<Box<dyn Operation>> {
     let known_folder = dest.ends_with('/');
-    let dest = dest.trim_end_matches('/').to_owned();
+    let dest = plain(dest).to_owned();
     file.check(&sha1(&bytes))?;
     Ok(Box::new(WriteFile { dest, name, known_folder, bytes, mode, file: file.clone() }))
 }
@@ -175,7 +175,7 @@ struct WriteFile {
 
 impl WriteFile {
     fn inner(&self) -> Option<String> {
-        self.name.as_ref().map(|name| format!("{}/{name}", self.dest))
+        self.name.as_ref().map(|name| below(&self.dest, name))
     }
 }
 
@@ -261,23 +261,37 @@ fn decide_content(
 }
 
 /// A copy of a whole folder: with a trailing slash its content, otherwise itself.
-fn folder(
-    task: &Arguments<'_>, src: &str, dest: &str, files: &[String], file: &FileCopy,
-) -> Result<Box<dyn Operation>> {
-    let base = dest.trim_end_matches('/');
+fn folder(task: &Arguments<'_>, src: &str, dest: &str, held: &Folder, file: &FileCopy) -> Result<Box<dyn Operation>> {
+    let dest = plain(dest);
     let base = match src.strip_suffix('/') {
-        Some(_) => base.to_owned(),
-        None => format!("{base}/{}", src.rsplit('/').next().unwrap_or_default()),
+        Some(_) => dest.to_owned(),
+        None => below(dest, src.rsplit('/').next().unwrap_or_default()),
     };
-    let entries = files
-        .iter()
+    let entries = (held.files.iter())
         .map(|name| {
             let source = format!("{}/{name}", src.trim_end_matches('/'));
             let mode = file.source_mode(task.sources, &source)?;
-            Ok(Entry { path: format!("{base}/{name}"), bytes: task.sources.file(&source)?, mode })
+            Ok(Entry { path: below(&base, name), bytes: task.sources.file(&source)?, mode })
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(CopyFolder { dest: dest.trim_end_matches('/').to_owned(), base, entries, file: file.clone() }))
+    let mut folders: Vec<String> = vec![dest.to_owned(), base.clone()];
+    folders.extend(held.folders.iter().map(|name| below(&base, name)));
+    folders.sort();
+    folders.dedup();
+    Ok(Box::new(CopyFolder { base, folders, entries, file: file.clone() }))
+}
+
+/// A path without the slashes at its end; the root keeps its own.
+fn plain(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" if path.starts_with('/') => "/",
+        plain => plain,
+    }
+}
+
+/// The path of a name in a folder.
+fn below(folder: &str, name: &str) -> String {
+    format!("{}/{name}", folder.trim_end_matches('/'))
 }
 
 /// A file of a copied folder.
@@ -288,33 +302,16 @@ struct Entry {
 }
 
 struct CopyFolder {
-    dest: String,
     base: String,
+    /// The folders that must be there, the outer ones first.
+    folders: Vec<String>,
     entries: Vec<Entry>,
     file: FileCopy,
 }
 
-impl CopyFolder {
-    fn folders(&self) -> Vec<String> {
-        let mut folders: Vec<String> = vec![self.dest.clone(), self.base.clone()];
-        for Entry { path, .. } in &self.entries {
-            let inner = path.strip_prefix(&self.base).unwrap_or(path).trim_start_matches('/');
-            let mut folder = self.base.clone();
-            for part in inner.split('/').take(inner.matches('/').count()) {
-                folder = format!("{folder}/{part}");
-                folders.push(folder.clone());
-            }
-        }
-        folders.sort();
-        folders.dedup();
-        folders
-    }
-}
-
 impl Operation for CopyFolder {
     fn probe(&self) -> Option<Probe> {
-        let folders = self.folders();
-        let folders = folders.iter().map(|path| Probe::path(path, Links::Followed));
+        let folders = self.folders.iter().map(|path| Probe::path(path, Links::Followed));
         let files = self.entries.iter().flat_map(|entry| look(&entry.path, self.file.links()));
         Some(Probe::all(folders.chain(files)))
     }
@@ -326,16 +323,16 @@ impl Operation for CopyFolder {
         let mut all = Decision::default();
         all.result.insert("dest".to_owned(), self.base.as_str().into());
         let folder_attributes = Attributes { mode: self.file.directory_mode.clone(), ..self.file.attributes() };
-        for folder in self.folders() {
+        for folder in &self.folders {
             let script = match attributes::parse(next()?)? {
-                Seen::Absent => Some(make_folder(&folder, &folder_attributes)),
+                Seen::Absent => Some(make_folder(folder, &folder_attributes)),
                 Seen::Present(present) if !present.is_folder() => {
                     return Err(Error::new(format!("`{folder}` exists and is a {}, not a folder", present.kind)));
                 }
                 Seen::Present(present) => {
                     // `directory_mode` is for folders that are made.
                     let owner = Attributes { mode: None, ..folder_attributes.clone() };
-                    owner.change(&folder, true, &present)
+                    owner.change(folder, true, &present)
                 }
             };
             all.steps.extend(script.map(Step::Run));

@@ -143,17 +143,25 @@ pub trait Sources: Send + Sync {
     /// When there is none.
     fn file(&self, name: &str) -> Result<Bytes>;
 
-    /// The files of a folder, relative to it; `None` when the name is not a folder.
+    /// What a folder holds; `None` when the name is not a folder.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    fn folder(&self, name: &str) -> Result<Option<Vec<String>>>;
+    fn folder(&self, name: &str) -> Result<Option<Folder>>;
 
     /// The mode of a file, for `mode: preserve`; `None` where files have none.
     ///
     /// # Errors
     /// When there is no such file.
     fn mode(&self, name: &str) -> Result<Option<u32>>;
+}
+
+/// What a folder beside the playbook holds, as paths relative to it.
+pub struct Folder {
+    /// Its files.
+    pub files: Vec<String>,
+    /// Its folders.
+    pub folders: Vec<String>,
 }
 
 /// One task on one host, with its arguments resolved.

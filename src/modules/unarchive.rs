@@ -69,6 +69,16 @@ impl Module for Unarchive {
                 )));
             }
         }
+        for option in &arguments.extra_opts.0 {
+            // What several of them in one word ask for would be overlooked.
+            let letters =
+                option.strip_prefix('-').filter(|rest| !rest.starts_with('-')).map_or(0, |rest| rest.chars().count());
+            if letters > 1 {
+                return Err(Error::usage(format!(
+                    "`extra_opts`: `{option}` is several options in one word: write each as an item of its own"
+                )));
+            }
+        }
         let bytes = if remote { None } else { Some(task.sources.file(arguments.src.as_str())?) };
         Ok(Box::new(Unpack { arguments, bytes }))
     }

@@ -1,7 +1,7 @@
 # Files are changed from within their folder, which is entered one name after the other. Where another user may write to a
 # folder, nothing that lies in it is trusted: a link there leads only to what is that user's own anyway, new content is
 # made in a folder that only we can enter, and attributes are set on the very file that was looked at.
-start=$(pwd); me=$(id -u)
+start=$(pwd); me=$(id -u); mask=$(umask)
 fail() { printf '%s\n' "$1" >&2; exit 1; }
 refuse() { fail "\`$1\` is a link that another user may have put there, to what is not theirs: it is not followed"; }
 # Whether only root and we may change what is in the working folder.
@@ -83,7 +83,7 @@ reach() {
 }
 # private: the working folder is a new one in the present one that only we can enter; it is gone at the end.
 private() {
-  mask=$(umask); umask 077
+  umask 077
   if trusted; then safe=1; else safe=; fi
   here=$(stat -c %d:%i .)
   temp=$(mktemp -d ./.infra.XXXXXXXXXX) || exit 1

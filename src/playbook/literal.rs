@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Diagnostic, Error, Location, Result, Severity},
     files,
-    modules::{self, Arguments, Module, Sources},
+    modules::{self, Arguments, Folder, Module, Sources},
     template::{Engine, Lookup, is_template},
 };
 
@@ -135,7 +135,7 @@ impl Sources for Noting<'_> {
         self.noted(self.places.file(name))
     }
 
-    fn folder(&self, name: &str) -> Result<Option<Vec<String>>> {
+    fn folder(&self, name: &str) -> Result<Option<Folder>> {
         self.noted(self.places.folder(name))
     }
 

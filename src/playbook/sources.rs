@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     files,
-    modules::Sources,
+    modules::{Folder, Sources},
     template::Lookups,
 };
 
@@ -105,12 +105,14 @@ impl Sources for Places<'_> {
         Ok(files::mode(&self.find(name)?))
     }
 
-    fn folder(&self, name: &str) -> Result<Option<Vec<String>>> {
+    fn folder(&self, name: &str) -> Result<Option<Folder>> {
         let plain = name.trim_end_matches('/');
         let candidates = self.folders("files").into_iter().map(|folder| folder.join(plain));
         match candidates.into_iter().find(|path| files::is_dir(path)) {
             Some(path) if !files::is_file(&path) => {
-                Ok(Some(files::walk(&path)?.iter().map(|file| file.to_string_lossy().into_owned()).collect()))
+                let names = |paths: &[PathBuf]| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+                let tree = files::tree(&path)?;
+                Ok(Some(Folder { files: names(&tree.files), folders: names(&tree.folders) }))
             }
             _ => Ok(None),
         }

@@ -392,7 +392,7 @@ impl crate::modules::Sources for TaskScope {
         self.places().mode(name)
     }
 
-    fn folder(&self, name: &str) -> crate::error::Result<Option<Vec<String>>> {
+    fn folder(&self, name: &str) -> crate::error::Result<Option<crate::modules::Folder>> {
         self.places().folder(name)
     }
 }
