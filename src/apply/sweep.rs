@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{delete, finish_removals, left, left_over};
+use super::{delete, finish_removals, left, left_over, twins::may_hold_data};
 use crate::{
     error::Result,
     event::Events,
@@ -44,11 +44,11 @@ pub async fn sweep(
             }
         })
         .await;
-    let count = outcomes.len();
     finish_removals(outcomes)?;
     if let Some(store) = held {
         store.confirm().await?;
     }
-    let left = left(provider, owner, |_| true).await?;
-    if left.is_empty() { Ok(count) } else { Err(left_over(&left).hint("run the same command again")) }
+    // What may hold data is removed by a plan that names it.
+    let left = left(provider, owner, |object| !may_hold_data(object)).await?;
+    if left.is_empty() { Ok(changes.len()) } else { Err(left_over(&left).hint("run the same command again")) }
 }

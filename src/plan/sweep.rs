@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Change, Known, diff};
+use super::{Change, Known, diff, diff::removal};
 use crate::{
     error::Result,
     provider::Object,
@@ -64,7 +64,17 @@ impl Listed {
     /// # Errors
     /// Never: removals by level need each other in no circle.
     pub fn removal(&self, policy: Policy) -> Result<Vec<Change>> {
-        let mut changes = diff(&[], Known { state: None, pending: &BTreeMap::new(), observed: &self.objects, policy })?;
+        let pending = BTreeMap::new();
+        let known = Known { state: None, pending: &pending, observed: &self.objects, policy };
+        let mut changes = diff(&[], known)?;
+        // An address may have several objects: twins that a killed command left, copies that others made with their labels.
+        for object in &self.objects {
+            let is_there = |change: &Change| change.object.as_ref().is_some_and(|there| there.id == object.id);
+            if !changes.iter().any(is_there) {
+                changes.push(removal(object, known));
+            }
+        }
+        changes.sort_by(|a, b| a.address.cmp(&b.address));
         for change in &mut changes {
             "its time is over".clone_into(&mut change.reason);
         }
