@@ -198,6 +198,20 @@ async fn aws_a_rollout_waits_for_the_check_unless_playbooks_configure_the_machin
     let rollout = std::mem::take(&mut *sent.lock().unwrap());
     assert!(rollout.contains("Preferences.InstanceWarmup=300"), "{rollout}");
     assert!(rollout.contains("HealthCheckType=ELB") && !rollout.contains("HealthCheckType=EC2"), "{rollout}");
+    // As long as one machine answers it is not exchanged for one that does not, whatever the file asks for now.
+    let short = GROUP.replace("patience: 5m", "patience: 1s");
+    apply(project, &moto, &short).await;
+    sent.lock().unwrap().clear();
+    for (unhealthy, memory, judge, other) in [(1, 4, "ELB", "EC2"), (2, 16, "EC2", "ELB")] {
+        moto.unhealthy_machines(unhealthy);
+        let file = short.replace("memory: 2", &format!("memory: {memory}"));
+        let (environment, provider) = load(project, &moto, &file);
+        command(project, &environment, &provider, false).await.unwrap_err();
+        let rollout = std::mem::take(&mut *sent.lock().unwrap());
+        let judged = |by: &str| rollout.contains(&format!("HealthCheckType={by}"));
+        assert!(judged(judge) && !judged(other), "{unhealthy}: {rollout}");
+    }
+    moto.unhealthy(false);
     std::fs::write(project.join("dev/site.yml"), "- hosts: all\n  tasks: []\n").unwrap();
     let configured = format!("{}playbooks: [site.yml]\n", GROUP.replace("memory: 2", "memory: 8"));
     apply(project, &moto, &configured).await;

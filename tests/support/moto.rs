@@ -65,7 +65,7 @@ struct Seen {
     real: BTreeSet<String>,
     settings: ResetSettings,
     /// Whether no machine answers the balancers.
-    unhealthy: bool,
+    unhealthy: usize,
     /// What of requests is written otherwise than the program does.
     rewritten: Vec<(String, String)>,
     /// The passwords that database servers were given.
@@ -135,7 +135,12 @@ impl Moto {
 
     /// From now on machines answer the balancers that ask them, or do not: moto takes them all for healthy.
     pub(crate) fn unhealthy(&self, unhealthy: bool) {
-        self.seen().unhealthy = unhealthy;
+        self.seen().unhealthy = if unhealthy { usize::MAX } else { 0 };
+    }
+
+    /// From now on so many machines do not answer.
+    pub(crate) fn unhealthy_machines(&self, count: usize) {
+        self.seen().unhealthy = count;
     }
 
     /// From now on requests say something else, as those of another version did: `from` and `to` as they are encoded.
@@ -670,8 +675,9 @@ async fn forward(
         if action == "DescribeDBParameters" {
             answer = proxy.seen.lock().unwrap().settings.without_reset(&field(&text, "DBParameterGroupName"), &answer);
         }
-        if action == "DescribeTargetHealth" && proxy.seen.lock().unwrap().unhealthy {
-            answer = answer.replace("<State>healthy</State>", "<State>unhealthy</State>");
+        if action == "DescribeTargetHealth" {
+            let count = proxy.seen.lock().unwrap().unhealthy;
+            answer = answer.replacen("<State>healthy</State>", "<State>unhealthy</State>", count);
         }
         answer = proxy.readdressed(answer);
         if let Some(edit) = proxy.seen.lock().unwrap().edit.as_mut() {

@@ -36,8 +36,6 @@ const NUMBER: &str = "infra-number";
 
 /// The tag of a group with a digest of what its machines are.
 const DIGEST: &str = "infra-digest";
-/// The tag of a group whose machines are being exchanged: the digest of what the new ones are.
-const EXCHANGING: &str = "infra-exchanging";
 /// The tag of a group with the version of the template that its machines are made from.
 const VERSION: &str = "infra-version";
 /// What replaces a machine that nothing asks yet: it does so only when that does not run.
@@ -362,11 +360,9 @@ impl Driver for InstanceGroupDriver {
         } else {
             group.launch_template.version.clone()
         };
-        // A new machine counts when it answers, where it can: `deploy_policy` holds while machines are exchanged.
-        // An exchange that has failed is made once more under the same rule: it must not reach the machines that still answer.
-        let is_repeated = tag(&group.tags, EXCHANGING) == Some(digest.as_str());
-        let passes = object.health == Health::Ready || is_repeated;
-        let keeps_check = passes && self.0.keeps_check(&group, spec.health_check.as_ref()).await?;
+        // A new machine counts when it answers, where it can: `deploy_policy` holds while machines are exchanged. As long as one
+        // machine answers, an exchange must not take that one down for new ones that do not.
+        let keeps_check = self.0.keeps_check(&group, spec.health_check.as_ref()).await?;
         let judge = if keeps_check { self.0.judge() } else { UNJUDGED };
         let size = Self::size(request, &spec, &template, &version, judge);
         client.update_auto_scaling_group(name, size).await.map_err(wrong)?;
@@ -380,8 +376,6 @@ impl Driver for InstanceGroupDriver {
         if !changed {
             return Ok(object);
         }
-        let begun = Tags::from([(EXCHANGING.to_owned(), digest.clone())]);
-        client.tag_auto_scaling_group(name, &begun).await.map_err(wrong)?;
         self.refresh(name, &version, &spec).await?;
         // Only now: after a crash the exchange is begun once more.
         let mut tags = Tags::from([(DIGEST.to_owned(), digest), (VERSION.to_owned(), version)]);

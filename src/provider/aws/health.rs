@@ -114,14 +114,18 @@ impl Account {
     }
 
     /// Whether the machines of a group go on to be judged while they are exchanged: by the check that the file asks for, which
-    /// they have passed, and where nothing has to be installed on new ones first.
+    /// they have passed and one of them still passes, and where nothing has to be installed on new ones first.
     pub(super) async fn keeps_check(&self, group: &AutoScalingGroup, check: Option<&HealthCheck>) -> Result<bool> {
         let passed = tag(&group.tags, CHECKED) == Some("yes") && !group.target_groups.is_empty();
         let Some(check) = check.filter(|_| passed && !self.configured) else { return Ok(false) };
         let arns: Vec<&str> = group.target_groups.iter().map(String::as_str).collect();
         let found = self.client.target_groups_of(&arns).await?;
         let own = found.iter().find(|one| one.target_group_name == check_name(&group.name));
-        Ok(own.and_then(|own| shown(own, &group.health_check_grace_period)).as_ref() == Some(check))
+        let Some(own) = own.filter(|own| shown(own, &group.health_check_grace_period).as_ref() == Some(check)) else {
+            return Ok(false);
+        };
+        let targets = if_there(self.client.target_health(&own.target_group_arn).await)?.unwrap_or_default();
+        Ok(targets.iter().any(|one| one.target_health.state == "healthy"))
     }
 
     /// How many seconds a new machine has until it counts as one that works: nothing asks those that playbooks configure.
