@@ -455,6 +455,30 @@ async fn yandex_user_data_that_formats_a_disk_is_rewritten() {
     assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
 }
 
+/// A machine that is stopped for its new disk may get another public address, which its names follow in the same apply.
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_name_follows_a_machine_that_is_restarted_for_its_disk() {
+    let (folder, cloud) = (tempfile::tempdir().unwrap(), Cloud::start().await);
+    let project = folder.path();
+    let file = NAMED.replace(
+        "network: {nat: true}, resources: {memory: 2}",
+        "network: {nat: true}, resources: {memory: 2, secondary_disk_size: 5}",
+    );
+    assert_ne!(file, NAMED);
+    apply(project, &cloud, &file).await;
+    cloud.edit("dev-web", |machine| machine["secondaryDisks"] = json!([]));
+    cloud.lose("dev-web-data");
+    cloud.new_addresses_at_starts();
+    apply(project, &cloud, &file).await;
+    check(&cloud);
+    // As when the disk is there, and someone has taken it off the machine.
+    cloud.edit("dev-web", |machine| machine["secondaryDisks"] = json!([]));
+    cloud.edit("dev-web-data", |disk| disk["instanceIds"] = json!([]));
+    apply(project, &cloud, &file).await;
+    check(&cloud);
+    assert_eq!(apply(project, &cloud, &file).await, Tally::default());
+}
+
 /// A machine that was stopped to be changed runs again when the change is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn yandex_a_machine_runs_again_when_its_change_fails() {

@@ -58,6 +58,7 @@ pub fn diff(desired: &[Resource], known: Known<'_>) -> Result<Vec<Change>> {
             token: None,
             data: Vec::new(),
             follows: Vec::new(),
+            restarts: false,
             chosen: Map::new(),
         });
     }
@@ -102,6 +103,7 @@ fn wanted(resource: &Resource, known: Known<'_>, refused: &mut Vec<Diagnostic>) 
         token: intent.map(|intent| intent.token.clone()),
         data: object.map(|object| data::held(object, Some(resource), known)).unwrap_or_default(),
         follows: Vec::new(),
+        restarts: false,
         chosen: Map::new(),
     };
     let as_action = |action: Action, reason: &str| Change { action, reason: reason.to_owned(), ..change.clone() };
@@ -207,6 +209,7 @@ fn compared(
     }
     reasons.extend(left);
     change.action = Action::Update;
+    change.restarts = is_restarted;
     reasons.splice(..0, Some(change.reason).filter(|reason| !reason.is_empty()));
     change.reason = reasons.join("; ");
     change
@@ -330,7 +333,7 @@ fn left_as_it_is(resource: &Resource, known_spec: &mut Map<String, Value>, rules
 
 /// The removal of an object that the file does not ask for. Where the state does not know what it needed, the kinds of the
 /// highest level go first.
-fn removal(object: &Object, known: Known<'_>) -> Change {
+pub(super) fn removal(object: &Object, known: Known<'_>) -> Change {
     let entry = known.state.and_then(|state| state.resources.get(&object.address));
     let mut needs: Vec<Address> = entry.map_or_else(
         || {
@@ -356,6 +359,7 @@ fn removal(object: &Object, known: Known<'_>) -> Change {
         token: None,
         data: data::held(object, None, known),
         follows: Vec::new(),
+        restarts: false,
         chosen: Map::new(),
     }
 }

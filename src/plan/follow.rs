@@ -10,8 +10,6 @@ use crate::{
 
 /// What is in a replaced thing is replaced with it; what points to something that is created again is pointed to the new one.
 pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
-    let elsewhere: BTreeSet<Address> =
-        changes.values().filter(|change| readdressed(change, policy)).map(|change| change.address.clone()).collect();
     loop {
         // What is completed may be another object afterwards.
         let other = |change: &Change| match change.action {
@@ -58,7 +56,13 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
                 if restarts { "; it is stopped for that and started again" } else { "" },
             );
             change.action = Action::Update;
+            change.restarts |= restarts;
         }
+        let elsewhere: BTreeSet<Address> = changes
+            .values()
+            .filter(|change| readdressed(change, policy))
+            .map(|change| change.address.clone())
+            .collect();
         for change in changes.values_mut().filter(|change| change.address.kind == KindName::DNS_ZONE && exists(change))
         {
             let moved: Vec<Address> = change.needs.iter().filter(|need| elsewhere.contains(*need)).cloned().collect();
@@ -78,10 +82,10 @@ pub(super) fn follow(changes: &mut BTreeMap<Address, Change>, policy: Policy) {
 fn readdressed(change: &Change, policy: Policy) -> bool {
     let Some(object) = change.object.as_ref().filter(|_| exists(change)) else { return false };
     let rules = (policy.rules)(change.address.kind);
-    let restarts =
+    let readdresses =
         |field: &str| rules.change(field) == FieldChange::Restart || ["public", "reserved_address"].contains(&field);
-    change.action == Action::Update
-        && (object.health == Health::Stopped || change.fields().iter().any(|(field, ..)| restarts(field)))
+    let is_restarted = change.restarts || object.health == Health::Stopped;
+    change.action == Action::Update && (is_restarted || change.fields().iter().any(|(field, ..)| readdresses(field)))
 }
 
 /// Whether a change is about something that exists and stays.

@@ -115,6 +115,9 @@ pub struct Change {
     /// Of what it needs, what is created again or replaced, so that it must be pointed to the new one.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub follows: Vec<Address>,
+    /// Whether it is stopped for the change and started again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub restarts: bool,
     /// What the provider chooses when it creates the object, as far as it knows now: the range that a subnet gets.
     #[serde(skip_serializing_if = "Map::is_empty", default)]
     pub chosen: Map<String, Value>,

@@ -80,6 +80,7 @@ mod tests {
             token: None,
             data: Vec::new(),
             follows: Vec::new(),
+            restarts: false,
             chosen: serde_json::Map::new(),
         };
         let mut plan = Plan {

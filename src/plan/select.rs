@@ -165,6 +165,7 @@ mod tests {
             token: None,
             data: Vec::new(),
             follows: Vec::new(),
+            restarts: false,
             chosen: serde_json::Map::new(),
         };
         list.iter().map(change).collect()

@@ -204,6 +204,7 @@ mod tests {
             needs: Vec::new(),
             token: None,
             follows: Vec::new(),
+            restarts: false,
             data: Vec::new(),
             chosen: Map::new(),
         };

@@ -134,6 +134,11 @@ impl Cloud {
         self.world().unhealthy = !healthy;
     }
 
+    /// From now on a machine that is started has another public address than before, as ephemeral ones do.
+    pub(crate) fn new_addresses_at_starts(&self) {
+        self.world().moves_at_starts = true;
+    }
+
     pub(crate) fn machines(&self, machines: Arc<dyn Machines>) {
         self.world().machines = Some(machines);
     }

@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) halfway: bool,
     /// Whether the machines of groups fail their health checks: what waits for them does not end then.
     pub(super) unhealthy: bool,
+    /// Whether machines that are started get another public address.
+    pub(super) moves_at_starts: bool,
 }
 
 pub(super) struct Refused(pub(super) u16, pub(super) i64, pub(super) String);
@@ -426,6 +428,11 @@ impl World {
                 match rpc {
                     "Start" => {
                         let status = if object.collection.ends_with("instances") { "RUNNING" } else { "ACTIVE" };
+                        let public = interface.pointer_mut("/primaryV4Address/oneToOneNat/address");
+                        if let Some(public) = public.filter(|_| self.moves_at_starts) {
+                            let last = public.as_str().unwrap().rsplit('.').next().unwrap().parse::<u8>().unwrap();
+                            *public = format!("198.51.100.{}", last.wrapping_add(1)).into();
+                        }
                         value["status"] = status.into();
                     }
                     "Stop" => value["status"] = "STOPPED".into(),
