@@ -510,64 +510,105 @@ async fn ownership_a_copy_of_labels_is_no_twin() {
     assert!(cloud.objects().is_empty());
 }
 
+/// Labels may be copied, as by a service that restores a disk: a removal without a state names every object that it removes.
+#[tokio::test]
+async fn ownership_a_sweep_names_all_that_it_removes() {
+    let cloud = Arc::new(Fake::default());
+    let now = infra::clock::Clock::System.now();
+    let expired = Terms { expires: Some(now), ..Terms::default() };
+    let owner = Owner { environment: "dev".parse().unwrap(), project: PROJECT.to_owned() };
+    let copies = async || {
+        for address in ["disk.db-data", "subnet.a"] {
+            make(&cloud, "dev", PROJECT, address, &expired).await;
+            cloud.rename(address, &address.replace('.', ".copy-of-"));
+            make(&cloud, "dev", PROJECT, address, &expired).await;
+        }
+    };
+    copies().await;
+    let removal = || Listed::of(cloud.objects()).remove(0).removal(Policy::default()).unwrap();
+    let planned = removal();
+    assert_eq!(planned.len(), 4, "{planned:?}");
+    assert_eq!(planned.iter().filter(|change| !change.data.is_empty()).count(), 2);
+    // What appears after the plan goes too, unless it may hold data: no one has seen that.
+    let seen: Vec<_> = planned.into_iter().filter(|change| change.address.to_string() == "subnet.a").take(1).collect();
+    let error = sweep(cloud.as_ref(), &owner, &seen, DataPolicy::Lose, None, &Events::ignored()).await.unwrap_err();
+    assert!(error.to_string().contains("2 objects are left: `disk.db-data`"), "{error}");
+    let swept = sweep(cloud.as_ref(), &owner, &removal(), DataPolicy::Lose, None, &Events::ignored()).await;
+    assert_eq!((swept.unwrap(), cloud.objects().len()), (2, 0));
+}
+
 /// A store of states in which the claim of a member is freed by another command at the moment before its taker writes its own state.
 #[derive(Debug)]
-struct Meddling(LocalBackend);
+struct Meddling {
+    backend: LocalBackend,
+    /// Whether the other command has come to its end: the member's state is gone then, and the other one's is there.
+    to_the_end: bool,
+}
 
 #[async_trait::async_trait]
 impl Backend for Meddling {
     fn place(&self) -> String {
-        self.0.place()
+        self.backend.place()
     }
 
     async fn get(&self, key: &str) -> infra::error::Result<Option<(String, Tag)>> {
-        self.0.get(key).await
+        self.backend.get(key).await
     }
 
     async fn put(&self, key: &str, text: &str, expect: &Expect) -> infra::error::Result<Option<Tag>> {
         if key == "pr-1/state.json" && text.contains("labelled") {
-            let (member, tag) = self.0.get("member/state.json").await?.unwrap();
+            let (member, tag) = self.backend.get("member/state.json").await?.unwrap();
             let freed = member.replace("\"claimed_by\": \"pr-1\"", "\"claimed_by\": \"pr-2\"");
             assert_ne!(freed, member);
-            self.0.put("member/state.json", &freed, &Expect::Tag(tag)).await?.unwrap();
+            let freed = self.backend.put("member/state.json", &freed, &Expect::Tag(tag)).await?.unwrap();
+            if self.to_the_end {
+                let other = text.replace("\"environment\": \"pr-1\"", "\"environment\": \"pr-2\"");
+                assert_ne!(other, text);
+                self.backend.put("pr-2/state.json", &other, &Expect::Absent).await?.unwrap();
+                assert!(self.backend.delete("member/state.json", &freed).await?);
+            }
         }
-        self.0.put(key, text, expect).await
+        self.backend.put(key, text, expect).await
     }
 
     async fn delete(&self, key: &str, tag: &Tag) -> infra::error::Result<bool> {
-        self.0.delete(key, tag).await
+        self.backend.delete(key, tag).await
     }
 
     async fn list(&self, name: &str) -> infra::error::Result<Vec<String>> {
-        self.0.list(name).await
+        self.backend.list(name).await
     }
 
     async fn probe(&self) -> infra::error::Result<()> {
-        self.0.probe().await
+        self.backend.probe().await
     }
 
     fn poll(&self) -> std::time::Duration {
-        self.0.poll()
+        self.backend.poll()
     }
 }
 
 #[tokio::test]
 async fn ownership_a_claim_that_was_overtaken_has_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let backend: Arc<dyn Backend> = Arc::new(Meddling(LocalBackend::new(folder.path().join(".infra"))));
-    let settings = StateSettings::default();
-    let store = |name: &str| Store::over(Arc::clone(&backend), folder.path(), &name.parse().unwrap(), &settings);
-    let member = Member { template: "dev".into(), digest: "d".into(), claimed_by: None };
-    let state = State { pool: Some(member), ..State::of_name("member".parse().unwrap()) };
-    store("member").write(&state).await.unwrap();
-    let pool = Pool::new(Arc::clone(&backend), folder.path(), &settings, None);
-    let target = store("pr-1");
-    let (lease, _) = target.lease("a test", std::time::Duration::ZERO, &Events::ignored()).await.unwrap();
-    let claimed = pool.claim(&target, &"pr-1".parse().unwrap(), "dev", "d", "engine A").await.unwrap();
-    assert_eq!(claimed, None, "another environment has the member");
-    target.release(lease).await;
-    assert_eq!(store("pr-1").read().await.unwrap(), None);
-    assert!(store("member").read().await.unwrap().is_some());
+    for to_the_end in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = LocalBackend::new(folder.path().join(".infra"));
+        let backend: Arc<dyn Backend> = Arc::new(Meddling { backend, to_the_end });
+        let settings = StateSettings::default();
+        let store = |name: &str| Store::over(Arc::clone(&backend), folder.path(), &name.parse().unwrap(), &settings);
+        let member = Member { template: "dev".into(), digest: "d".into(), claimed_by: None };
+        let state = State { pool: Some(member), ..State::of_name("member".parse().unwrap()) };
+        store("member").write(&state).await.unwrap();
+        let pool = Pool::new(Arc::clone(&backend), folder.path(), &settings, None);
+        let target = store("pr-1");
+        let (lease, _) = target.lease("a test", std::time::Duration::ZERO, &Events::ignored()).await.unwrap();
+        let claimed = pool.claim(&target, &"pr-1".parse().unwrap(), "dev", "d", "engine A").await.unwrap();
+        assert_eq!(claimed, None, "another environment has the member");
+        target.release(lease).await;
+        assert_eq!(store("pr-1").read().await.unwrap(), None);
+        let (member, other) = (store("member").read().await.unwrap(), store("pr-2").read().await.unwrap());
+        assert_eq!((member.is_some(), other.is_some()), (!to_the_end, to_the_end));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

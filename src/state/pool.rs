@@ -107,7 +107,7 @@ impl Pool {
             let lease = source.lease(&format!("infra apply {name}"), Duration::ZERO, &Events::ignored()).await;
             // Another command is just taking this one, or it is being made or removed.
             let Ok((lease, state)) = lease else { continue };
-            let claimed = take(&source, state, store, name, digest).await;
+            let claimed = self.take(&source, state, store, name, digest).await;
             source.release(lease).await;
             if let Some(state) = claimed? {
                 return Ok(Some(state));
@@ -151,44 +151,54 @@ impl Pool {
         source.write(&State { pool: free, serial: state.serial + 1, ..state }).await?;
         Ok(Some(Settled::Freed { member }))
     }
-}
 
-async fn take(
-    source: &Store, state: Option<State>, target: &Store, name: &Name, digest: &str,
-) -> Result<Option<State>> {
-    let Some(state) = state else { return Ok(None) };
-    let Some(member) = state.pool.clone() else { return Ok(None) };
-    let free = member.claimed_by.as_ref().is_none_or(|other| other == name);
-    if !free || member.digest != digest {
-        return Ok(None);
+    /// Whether an environment of another name has what carries this label.
+    async fn has_another(&self, label: &Name, name: &Name) -> Result<bool> {
+        for other in Store::list(self.backend.as_ref()).await? {
+            if other != *name && self.store(&other).read().await?.is_some_and(|state| state.label() == label) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    let marked = Member { claimed_by: Some(name.clone()), ..member };
-    source.write(&State { pool: Some(marked), serial: state.serial + 1, ..state.clone() }).await?;
-    let taken = State {
-        environment: name.clone(),
-        labelled: Some(state.label().clone()),
-        pool: None,
-        // Its time begins with the apply that takes it over, if that gets so far.
-        awaits_ttl: true,
-        terms: Terms { expires: None, ..state.terms.clone() },
-        serial: state.serial + 2,
-        ..state
-    };
-    target.write(&taken).await?;
-    let removed = source.remove().await;
-    // A command that was stopped for longer than its lease lasts may find that the member was handed to another environment
-    // meanwhile: then it has nothing.
-    let there = source.read().await?.and_then(|state| state.pool);
-    match there {
-        None => removed.map(|()| Some(taken)),
-        Some(member) if member.claimed_by.as_ref() == Some(name) => {
+
+    /// Hands a member whose lease is held over to the environment of `target`.
+    async fn take(
+        &self, source: &Store, state: Option<State>, target: &Store, name: &Name, digest: &str,
+    ) -> Result<Option<State>> {
+        let Some(state) = state else { return Ok(None) };
+        let Some(member) = state.pool.clone() else { return Ok(None) };
+        let free = member.claimed_by.as_ref().is_none_or(|other| other == name);
+        if !free || member.digest != digest {
+            return Ok(None);
+        }
+        let marked = Member { claimed_by: Some(name.clone()), ..member };
+        source.write(&State { pool: Some(marked), serial: state.serial + 1, ..state.clone() }).await?;
+        let taken = State {
+            environment: name.clone(),
+            labelled: Some(state.label().clone()),
+            pool: None,
+            // Its time begins with the apply that takes it over, if that gets so far.
+            awaits_ttl: true,
+            terms: Terms { expires: None, ..state.terms.clone() },
+            serial: state.serial + 2,
+            ..state
+        };
+        target.write(&taken).await?;
+        let removed = source.remove().await;
+        let is_ours = |state: State| state.pool.is_some_and(|member| member.claimed_by.as_ref() == Some(name));
+        let there = source.read().await?;
+        if there.clone().is_some_and(is_ours) {
             removed?;
-            Err(Error::new(format!("the state of `{}` could not be removed", taken.label()))
-                .hint("run the same command again: it goes on with this member"))
+            return Err(Error::new(format!("the state of `{}` could not be removed", taken.label()))
+                .hint("run the same command again: it goes on with this member"));
         }
-        Some(_) => {
+        // A command that was stopped for longer than its lease lasts may find that the member was freed and handed to another
+        // environment meanwhile: then it has nothing.
+        if there.is_some() || self.has_another(taken.label(), name).await? {
             target.remove().await?;
-            Ok(None)
+            return Ok(None);
         }
+        Ok(Some(taken))
     }
 }
