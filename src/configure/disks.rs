@@ -176,7 +176,8 @@ mod tests {
         ("stat", r#"cat "$(awk -v at="$4" '$2 == at { print $1 }' mounts).grown""#),
         (
             "growpart",
-            r#"[ "$1" != --dry-run ] || { cmp -s "$2.gib" "$2$3.gib"; [ $? != 0 ]; exit; }
+            r#"[ ! -e growpart-fails ] || { echo "FAILED: no room for the new table" >&2; exit 2; }
+            ! cmp -s "$1.gib" "$1$2.gib" || { echo "NOCHANGE: partition $2 is that large"; exit 1; }
             echo "growpart $*" >>log; cp "$1.gib" "$1$2.gib""#,
         ),
     ];
@@ -458,6 +459,9 @@ mod tests {
         assert_eq!(said, "`db`: the file system at `/` was made larger\n");
         assert_eq!(done, "growpart ~/dev/vda 1\nresize2fs ~/dev/vda1\n");
         assert_eq!(machine.look(list).await.2, "");
+        machine.write("growpart-fails", "");
+        let error = machine.look(list).await.0.unwrap_err().to_string();
+        assert!(error.contains("cannot be made larger: FAILED: no room for the new table"), "{error}");
         std::fs::remove_file(machine.path("sys/devices/vda/vda1/partition")).unwrap();
         let (settled, said, _) = machine.look(list).await;
         assert!(!settled.unwrap() && said.contains("`/` is not a partition of it: grow it by hand"), "{said}");

@@ -55,12 +55,11 @@ first() {
     whole=${at%/*}
     whole=/dev/${whole##*/}
     await "$whole" "$1" / || return
-    if growpart --dry-run "$whole" "$part" >/dev/null 2>&1; then
-        said=$(growpart "$whole" "$part" 2>&1) || {
-            fail "the partition of \`/\` cannot be made larger: $said"
-            return
-        }
-    fi
+    # It ends with 1 when there is nothing to grow.
+    said=$(growpart "$whole" "$part" 2>&1) || [ $? = 1 ] || {
+        fail "the partition of \`/\` cannot be made larger: $said"
+        return
+    }
     grow / "/dev/${at##*/}" "$(findmnt -n -o FSTYPE /)"
 }
 
@@ -104,7 +103,10 @@ data() {
     /dev/*)
         if [ ! -b "$mounted" ]; then
             # The disk that was there is gone.
-            umount -l "$2" || return
+            said=$(umount -l "$2" 2>&1) || {
+                fail "what is left of the disk that was at \`$2\` cannot be unmounted: $said"
+                return
+            }
         elif [ "$(readlink -f "$mounted")" = "$(readlink -f "$1")" ]; then
             grow "$2" "$1" "$(blkid -p -o value -s TYPE "$1")"
             return
