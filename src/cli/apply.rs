@@ -109,15 +109,24 @@ async fn apply(
         if let Some(saved) = saved {
             saved.check(&proposal.plan)?;
         }
+        let environment = &proposal.plan.environment;
+        let with_claim = |error: Error| {
+            match &proposal.claimed {
+            Some(member) => error.hint(format!(
+                "`{member}` of the pool is `{environment}` now, whatever became of this plan: `infra destroy {environment}` removes it"
+            )),
+            None => error,
+        }
+        };
         let is_shown = !proposal.plan.is_empty() || !proposal.plan.secrets.is_empty() || !yes;
         context.show(&proposal.plan, is_shown, events);
         proposal.plan.check_losses().map_err(|error| match saved {
             Some(_) => error.hint("the flag belongs to the review: `infra plan --out FILE --allow-data-loss`"),
-            None => error,
+            None => with_claim(error),
         })?;
-        proposal.check(site, &options)?;
-        if saved.is_none() && !yes && !ui.confirm(&format!("Apply this to `{}`?", proposal.plan.environment))? {
-            return Err(Error::interrupted("nothing was changed"));
+        proposal.check(site, &options).map_err(with_claim)?;
+        if saved.is_none() && !yes && !ui.confirm(&format!("Apply this to `{environment}`?"))? {
+            return Err(with_claim(Error::interrupted("nothing was changed")));
         }
         let _signals = context.watch_signals();
         lifecycle::apply(site, playbooks, proposal, &options, events, stop).await

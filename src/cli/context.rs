@@ -1,6 +1,12 @@
 //! What every command gets beside its arguments.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
@@ -21,6 +27,7 @@ pub(super) struct Context {
     /// Whether the text of changed files is shown.
     pub(super) diff: bool,
     pub(super) stop: Stop,
+    pub(super) watched: Arc<Watched>,
 }
 
 impl Context {
@@ -87,22 +94,45 @@ impl Context {
     /// Lets Ctrl-C and SIGTERM ask the command to stop, for as long as the value lives. A second one ends the program at once:
     /// what is about to be done is in the state before every call, so even that can be gone on from.
     ///
-    /// Before that, while nothing has been begun, they end the program as they end any other.
-    pub(super) fn watch_signals(&self) -> AbortOnDropHandle<()> {
-        let stop = self.stop.clone();
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-            loop {
-                let reason = tokio::select! {
-                    _ = tokio::signal::ctrl_c() => Reason::Interrupted,
-                    _ = terminate.recv() => Reason::Terminated,
-                };
-                if stop.is_requested() {
-                    std::process::exit(i32::from(stopped_code(&stop)));
+    /// Before that and after it, they end the program as they end any other.
+    pub(super) fn watch_signals(&self) -> Watching {
+        let (watched, stop) = (Arc::clone(&self.watched), self.stop.clone());
+        watched.count.fetch_add(1, Ordering::SeqCst);
+        // From the first one on the runtime catches them, for good.
+        let listened = Arc::clone(&watched);
+        watched.listener.get_or_init(|| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+                loop {
+                    let reason = tokio::select! {
+                        _ = tokio::signal::ctrl_c() => Reason::Interrupted,
+                        _ = terminate.recv() => Reason::Terminated,
+                    };
+                    let is_second = stop.is_requested();
+                    stop.request(reason);
+                    if is_second || listened.count.load(Ordering::SeqCst) == 0 {
+                        std::process::exit(i32::from(stopped_code(&stop)));
+                    }
                 }
-                stop.request(reason);
-            }
-        }))
+            }))
+        });
+        Watching(watched)
+    }
+}
+
+/// Whether signals ask a command to stop, and what listens to them.
+#[derive(Default)]
+pub(super) struct Watched {
+    count: AtomicUsize,
+    listener: OnceLock<AbortOnDropHandle<()>>,
+}
+
+/// As long as it lives, signals ask the command to stop.
+pub(super) struct Watching(Arc<Watched>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -26,7 +26,7 @@ mod state;
 mod trace;
 mod validate;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::{Parser, Subcommand};
 
@@ -137,7 +137,7 @@ pub fn main() -> ExitCode {
     };
     // Timers belong to the runtime.
     let stop = runtime.block_on(async { Stop::within(cli.timeout) });
-    let context = Context { ui: ui.clone(), redactor, diff: cli.diff, stop };
+    let context = Context { ui: ui.clone(), redactor, diff: cli.diff, stop, watched: Arc::default() };
     let result = runtime.block_on(async {
         tokio::select! {
             result = retry::until(context.stop.deadline(), cli.command.run(&context)) => result,

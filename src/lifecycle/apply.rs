@@ -8,6 +8,7 @@ use crate::{
     configure::{self, Pool},
     error::{Error, Result},
     event::Events,
+    name::Name,
     plan::{Configure, Plan},
     playbook::{Asker, Options, Recap},
     provider::Object,
@@ -66,6 +67,8 @@ pub struct Proposal {
     observed: Vec<Object>,
     /// How long the environment lives from the moment on in which it is carried out.
     ttl: Option<Duration>,
+    /// The member of the pool that the environment was until now.
+    pub claimed: Option<Name>,
 }
 
 /// What came of an apply.
@@ -88,12 +91,12 @@ pub async fn propose(
     site: &mut Site, playbooks: &Playbooks, options: &ApplyOptions, may_claim: bool, events: &Events,
 ) -> Result<Proposal> {
     let mut ttl = options.ttl;
-    let mut is_claimed = false;
+    let mut claimed = None;
     if may_claim && site.state.is_none() && !options.member && site.environment.pool.is_some() {
         let digest = digest(&site.environment)?;
         if let Some(member) = site.claim(&digest).await? {
             events.note(format!("`{member}` is taken over from the pool"));
-            is_claimed = true;
+            claimed = Some(member);
         }
     }
     let observed = site.observe().await?;
@@ -101,7 +104,7 @@ pub async fn propose(
     if !options.member {
         ttl = site.time_to_live(&observed, ttl)?;
     }
-    if is_claimed {
+    if claimed.is_some() {
         // Its time begins now, whatever becomes of this command: `infra gc` finds it.
         let terms = site.terms(&observed, ttl.take())?;
         site.settle(&terms, &observed).await?;
@@ -112,7 +115,7 @@ pub async fn propose(
     if !options.configure {
         plan.configure = Configure::default();
     }
-    Ok(Proposal { plan, observed, ttl })
+    Ok(Proposal { plan, observed, ttl, claimed })
 }
 
 /// The terms under which the environment lives from now on.
@@ -142,7 +145,7 @@ pub async fn apply(
         return Err(Error::interrupted("nothing was changed"));
     }
     proposal.check(site, options)?;
-    let Proposal { plan, observed, ttl } = proposal;
+    let Proposal { plan, observed, ttl, .. } = proposal;
     site.establish(events).await?;
     // The project has its id now, if it had none, and the environment's time begins: the question may have been open for long.
     let plan = Plan { project: site.owner().project, terms: terms(site, &observed, ttl, options)?, ..plan };

@@ -134,8 +134,13 @@ impl Labelled {
                 .hint("if it was removed already, `--forget` puts the state aside"));
             }
         }
-        let (states, failures) = stores::states(&environment.project).await;
-        for error in &failures {
+        let (states, failures) = stores::states_beside(&environment.project, Some(name)).await;
+        for error in failures {
+            if !options.forget {
+                return Err(error
+                    .context("it is not known whether another environment has taken this one over from a pool")
+                    .hint("put that state right first, or run the command with `--forget`; nothing was changed"));
+            }
             events.warn(error.to_string());
         }
         let taker = states.iter().find(|state| state.environment != *name && state.label() == label);

@@ -18,6 +18,9 @@ use crate::{
     trace::Trace,
 };
 
+/// How long the last words of a command may take: its line in the history, and giving back the lease.
+const ENDING: Duration = Duration::from_secs(5);
+
 impl Site {
     /// Runs a command under the environment's lease: takes it, reads the state again, and gives it back however the command
     /// ends. The work is asked to stop when the caller asks, when its time is up and when the lease is lost; what it did is in
@@ -49,8 +52,14 @@ impl Site {
         .await;
         drop(recorded);
         let trace = recorder.finish().await;
-        self.end_record(&trace, result.as_ref().err(), events).await;
-        self.unlock().await;
+        // Whatever made it end, there is time to write that down and to give the lease back.
+        let end = retry::ending(ENDING, async {
+            self.end_record(&trace, result.as_ref().err(), events).await;
+            self.unlock().await;
+        });
+        if stop.holding(tokio::time::timeout(ENDING, end)).await.is_err() {
+            events.warn("the place of the state does not answer: the lease of this command ends by itself in a minute");
+        }
         result
     }
 

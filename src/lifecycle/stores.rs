@@ -38,6 +38,11 @@ pub async fn all_stores(project: &Path) -> Result<Vec<(Store, State)>> {
 
 /// All states of this project, and why others could not be read.
 pub async fn states(project: &Path) -> (Vec<State>, Vec<Error>) {
+    states_beside(project, None).await
+}
+
+/// The same without that of one environment.
+pub async fn states_beside(project: &Path, own: Option<&Name>) -> (Vec<State>, Vec<Error>) {
     let (mut states, mut failures) = (Vec::new(), Vec::new());
     for settings in places(project) {
         let names = async { Store::list(state::open(project, &settings)?.as_ref()).await };
@@ -45,7 +50,7 @@ pub async fn states(project: &Path) -> (Vec<State>, Vec<Error>) {
             failures.push(error);
             Vec::new()
         });
-        for name in names {
+        for name in names.into_iter().filter(|name| own != Some(name)) {
             let state = async { Store::open(project, &name, &settings)?.read().await };
             match state.await {
                 Ok(state) => states.extend(state),
