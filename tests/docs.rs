@@ -212,7 +212,7 @@ fn docs_the_commands_that_are_shown_exist() {
         let lines =
             blocks(&text).into_iter().flat_map(|(_, _, block)| block.lines().map(str::to_owned).collect::<Vec<_>>());
         for shown in spans.chain(lines) {
-            let mut words = shown.trim().split_whitespace();
+            let mut words = shown.split_whitespace();
             let (program, command) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let plain = !command.is_empty() && command.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             if program == "make" && plain {
