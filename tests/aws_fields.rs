@@ -14,7 +14,6 @@ use infra::{
         },
         route53::{Record, RecordSet},
     },
-    config::ProviderName,
     plan::{Action, Change},
     provider::{self, Provider as _},
     resource::{Drift, FieldChange, KindName},
@@ -229,7 +228,7 @@ fn file() -> String {
 fn aws_fields_each_cell_has_its_case() {
     let (mut seen, mut changed) = (BTreeSet::new(), BTreeSet::new());
     for kind in KindName::all() {
-        let rules = provider::rules(ProviderName::Aws)(kind);
+        let rules = provider::rules("aws".parse().unwrap())(kind);
         for field in rules.fields {
             let cell = format!("{}.{}", kind.as_str(), field.name);
             if matches!(field.change, FieldChange::InPlace | FieldChange::Restart) {

@@ -105,7 +105,7 @@ impl Drop for Dev {
 
 pub(crate) fn engine() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::new(&endpoint(&infra::config::DockerSettings::default()).unwrap()).unwrap()
+    Client::new(&endpoint(&infra::cloud::docker::DockerSettings::default()).unwrap()).unwrap()
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use infra::{
     apply::Tally,
-    config::ProviderName,
     provider,
     resource::{Drift, FieldChange, KindName, LinkChange},
 };
@@ -350,7 +349,7 @@ fn named(pairs: impl Iterator<Item = (&'static str, &'static str)>) -> BTreeSet<
 
 #[test]
 fn yandex_fields_have_a_case_each() {
-    let rules = provider::rules(ProviderName::Yandex);
+    let rules = provider::rules("yandex".parse().unwrap());
     let changed = cells(|kind| {
         let fields = rules(kind).fields.iter();
         let in_place = fields.filter(|field| matches!(field.change, FieldChange::InPlace | FieldChange::Restart));

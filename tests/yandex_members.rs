@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use infra::{apply::Tally, config::ProviderName, provider, resource::KindName};
+use infra::{apply::Tally, provider, resource::KindName};
 use serde_json::{Value, json};
 
 use crate::{
@@ -154,7 +154,7 @@ fn readable(cloud: &Cloud) -> Value {
 #[test]
 fn yandex_members_have_a_case_for_each_field() {
     let cases: BTreeSet<&str> = CHANGES.iter().map(|(field, ..)| *field).chain(NOT_IN_GROUPS.iter().copied()).collect();
-    let fields = provider::rules(ProviderName::Yandex)(KindName::VM).fields.iter().map(|field| field.name);
+    let fields = provider::rules("yandex".parse().unwrap())(KindName::VM).fields.iter().map(|field| field.name);
     assert_eq!(cases, fields.chain(["service_account"]).collect());
 }
 

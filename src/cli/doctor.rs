@@ -4,10 +4,9 @@ use clap::Args;
 
 use super::{arguments::OverlayArgs, context::Context};
 use crate::{
-    cloud::docker::{Client, Endpoint},
-    config::{DockerSettings, Environment},
+    config::Environment,
     error::{Error, Result},
-    provider::{Finding, docker},
+    provider::{Entry, Finding},
     resource::Resource,
     ui::Mode,
 };
@@ -17,28 +16,41 @@ use crate::{
 pub(super) struct Doctor {
     /// An environment, to check what its apply would need of its provider
     environment: Option<String>,
-    /// The provider to check it for; without an environment only `docker` can be checked
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = provider_help())]
     provider: Option<String>,
     #[command(flatten)]
     overlay: OverlayArgs,
+}
+
+fn provider_help() -> String {
+    let here: Vec<String> = Entry::here().map(|(name, _)| format!("`{name}`")).collect();
+    format!("The provider to check it for; without an environment only {} can be checked", here.join(", "))
 }
 
 impl Doctor {
     pub(super) async fn run(&self, context: &Context) -> Result<u8> {
         let ui = &context.ui;
         let findings = match (&self.environment, self.provider.as_deref()) {
-            (None, None | Some("docker")) => machine().await?,
-            (None, Some(provider)) => {
-                return Err(Error::usage(format!("`{provider}` is checked for an environment"))
-                    .hint(format!("infra doctor ENV --provider {provider}")));
+            (None, provider) => {
+                let mut findings = Vec::new();
+                for (_, here) in Entry::here().filter(|(name, _)| provider.is_none_or(|provider| provider == *name)) {
+                    findings.extend((here.check)().await?);
+                }
+                match provider {
+                    Some(provider) if findings.is_empty() => {
+                        return Err(Error::usage(format!("`{provider}` is checked for an environment"))
+                            .hint(format!("infra doctor ENV --provider {provider}")));
+                    }
+                    _ => findings,
+                }
             }
             (Some(environment), provider) => {
                 let mut overlay = self.overlay.clone();
                 overlay.set.extend(provider.map(|provider| format!("provider={provider}")));
                 let mut site = context.open(&overlay.over(environment)?).await?;
-                if site.provider.name() == "docker" {
-                    machine().await?
+                let here = Entry::here().find(|(name, _)| *name == site.provider.name());
+                if let Some((_, here)) = here {
+                    (here.check)().await?
                 } else {
                     // What exists takes nothing more of a quota. An account that cannot be listed is a finding of its own.
                     let there = site.observe().await.unwrap_or_default();
@@ -85,63 +97,4 @@ fn placed(environment: &Environment, finding: Finding) -> Finding {
     let places: Vec<String> =
         places.iter().map(|at| format!("{}:{}:{}", at.file.display(), at.line, at.column)).collect();
     Finding { detail: format!("{}; asked for at {}", finding.detail, places.join(", ")), ..finding }
-}
-
-/// What this machine needs for the local provider.
-async fn machine() -> Result<Vec<Finding>> {
-    let missing = docker::missing_tools();
-    Ok(vec![
-        engine(&docker::endpoint(&DockerSettings::default())?).await?,
-        Finding {
-            check: "mmdebstrap".to_owned(),
-            ok: missing.is_empty(),
-            needed: false,
-            detail: "builds the base image where no image registry answers".to_owned(),
-            hint: docker::INSTALL_TOOLS.to_owned(),
-            asked: None,
-        },
-        inotify(),
-    ])
-}
-
-async fn engine(endpoint: &Endpoint) -> Result<Finding> {
-    let mut finding = Finding::of("Docker Engine", Ok(String::new()));
-    match Client::new(endpoint)?.info().await {
-        Ok(info) => {
-            let memory = info.mem_total / (1 << 20);
-            finding.detail = format!(
-                "version {}, {} processors, {memory} MB, cgroup version {}, at {endpoint}",
-                info.server_version, info.ncpu, info.cgroup_version
-            );
-        }
-        Err(error) => {
-            finding.ok = false;
-            finding.detail = error.to_string();
-            let Endpoint::Unix(path) = endpoint else {
-                "start the engine there, or unset DOCKER_HOST".clone_into(&mut finding.hint);
-                return Ok(finding);
-            };
-            finding.hint = match std::os::unix::net::UnixStream::connect(path).map_err(|error| error.kind()) {
-                Err(std::io::ErrorKind::PermissionDenied) => {
-                    "sudo usermod -aG docker $USER, then log in again".to_owned()
-                }
-                Err(std::io::ErrorKind::ConnectionRefused) => "sudo systemctl start docker".to_owned(),
-                _ => "sudo apt-get install --no-install-recommends docker.io && sudo systemctl start docker".to_owned(),
-            };
-        }
-    }
-    Ok(finding)
-}
-
-fn inotify() -> Finding {
-    let text = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
-    let limit: u32 = text.trim().parse().unwrap_or(0);
-    Finding {
-        check: "inotify instances".to_owned(),
-        ok: limit >= 512,
-        needed: false,
-        detail: format!("{limit} a user, enough for about {} machines", limit / 5),
-        hint: "sudo sysctl fs.inotify.max_user_instances=1024".to_owned(),
-        asked: None,
-    }
 }

@@ -23,8 +23,7 @@ pub(super) struct Gc {
     /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     yes: bool,
-    /// Only accounts of this provider: `docker`, `yandex` or `aws`
-    #[arg(long, value_name = "PROVIDER", value_parser = provider_name)]
+    #[arg(long, value_name = "PROVIDER", help = format!("Only accounts of this provider: {}", ProviderName::choices()))]
     provider: Option<ProviderName>,
     /// Also environments whose state is here and cannot be read: broken, or its key is lost
     #[arg(long)]
@@ -32,13 +31,6 @@ pub(super) struct Gc {
     /// Make no last copy of managed databases, where the provider makes one
     #[arg(long)]
     allow_data_loss: bool,
-}
-
-fn provider_name(text: &str) -> Result<ProviderName, String> {
-    let all = [ProviderName::Docker, ProviderName::Yandex, ProviderName::Aws];
-    all.into_iter()
-        .find(|name| name.as_str() == text)
-        .ok_or_else(|| format!("`{text}` is not a provider: use `docker`, `yandex` or `aws`"))
 }
 
 impl Gc {

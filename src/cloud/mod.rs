@@ -1,14 +1,21 @@
-//! Thin typed clients of REST APIs, in the builder style of aws-sdk-ec2. They know nothing of our YAML or our resources.
-//! May import the vocabulary only.
+//! Thin typed clients of REST APIs, in the builder style of aws-sdk-ec2. They know nothing of our resources, and of our
+//! YAML the section with their settings only. May import the vocabulary only.
 
 pub mod aws;
+mod descriptor;
 pub mod docker;
 pub mod retry;
 pub mod yandex;
 
 use std::time::Duration;
 
+pub use self::descriptor::{
+    Capabilities, Descriptor, ProviderName, Section, SectionType, Sections, section_keys, section_properties,
+};
 use crate::authorities;
+
+/// The providers, as environment files name them; the first one is that of a file that names none.
+pub const PROVIDERS: &[&Descriptor] = &[&docker::DESCRIPTOR, &yandex::DESCRIPTOR, &aws::DESCRIPTOR];
 
 /// How connections are encrypted that are not HTTP; certificates in PEM are trusted beside the usual ones.
 pub(crate) fn tls(others: &[String]) -> rustls::ClientConfig {

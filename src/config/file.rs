@@ -1,5 +1,6 @@
 //! The environment file as it is written: every section, every key, and what each means. The JSON Schema, the check of
-//! unknown keys and types, and the reference page are all derived from these types.
+//! unknown keys and types, and the reference page are all derived from these types, and from the sections of the providers
+//! ([`crate::cloud::PROVIDERS`]).
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -10,7 +11,20 @@ use super::{
     state::StateSection,
     units::{Cidr, Cron, Size, Span},
 };
-use crate::name::Name;
+use crate::{
+    cloud::{ProviderName, Sections},
+    name::Name,
+};
+
+/// An environment file, with the sections of the providers read by themselves.
+pub(super) struct Written {
+    /// Where the machines run.
+    pub provider: ProviderName,
+    /// The sections of the providers.
+    pub sections: Sections,
+    /// The rest.
+    pub file: File,
+}
 
 /// One environment: `envs/<name>/config.yaml`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -18,14 +32,6 @@ use crate::name::Name;
 pub(super) struct File {
     /// Where the machines run. Without it a `folder_id` means `yandex`, and nothing means `docker`.
     pub provider: Option<ProviderName>,
-    /// Settings of the provider `docker`.
-    pub docker: DockerSettings,
-    /// The Yandex Cloud folder that holds the environment; the same as `yandex.folder_id`.
-    pub folder_id: Option<String>,
-    /// Settings of the provider `yandex`.
-    pub yandex: YandexSettings,
-    /// Settings of the provider `aws`.
-    pub aws: AwsSettings,
     /// Where `apply` writes an inventory that Ansible can read, relative to this file.
     pub inventory_file: Option<String>,
     /// The private network.
@@ -70,125 +76,6 @@ pub(super) struct File {
 pub(super) struct Pool {
     /// How many are kept ready.
     pub min: u32,
-}
-
-/// A provider of machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderName {
-    /// Containers of a Docker Engine that behave like machines.
-    Docker,
-    /// Yandex Cloud.
-    Yandex,
-    /// Amazon Web Services.
-    Aws,
-}
-
-impl ProviderName {
-    /// Whether it runs PostgreSQL as a service of its own.
-    #[must_use]
-    pub fn manages_postgres(self) -> bool {
-        matches!(self, Self::Yandex | Self::Aws)
-    }
-
-    /// The name as it is written in the file.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Yandex => "yandex",
-            Self::Aws => "aws",
-        }
-    }
-}
-
-/// Settings of the provider `docker`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct DockerSettings {
-    /// The engine's address, as in `DOCKER_HOST`; without it that variable, then `/var/run/docker.sock`.
-    pub host: Option<String>,
-    /// Images to boot, by image family, for those who have their own: they must run systemd and sshd.
-    pub images: IndexMap<String, String>,
-}
-
-/// Settings of the provider `yandex`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct YandexSettings {
-    /// The folder that holds the environment.
-    pub folder_id: Option<String>,
-    /// The zone of subnets and machines that name none.
-    pub zone: String,
-    /// The platform of machines: `standard-v3`, `standard-v2`, ...
-    pub platform: String,
-    /// The type of disks that name none.
-    pub disk_type: String,
-    /// The folder that image families are looked up in.
-    pub image_folder: String,
-    /// Images by family, for those who pin their own: image ids.
-    pub images: IndexMap<String, String>,
-    /// The authorized key of a service account, relative to this file; without it the variables
-    /// `YC_SERVICE_ACCOUNT_KEY_FILE` and `YC_TOKEN` (an IAM or OAuth token), and the service account of the machine that this runs on.
-    pub service_account_key_file: Option<String>,
-    /// Where the addresses of all services are asked for, with its scheme; without it
-    /// `YC_ENDPOINT`, then Yandex Cloud's own.
-    pub endpoint: Option<String>,
-    /// Addresses of single services: `compute`, `vpc`, `iam`, ...
-    pub endpoints: IndexMap<String, String>,
-}
-
-impl Default for YandexSettings {
-    fn default() -> Self {
-        Self {
-            folder_id: None,
-            zone: "ru-central1-a".to_owned(),
-            platform: "standard-v3".to_owned(),
-            disk_type: "network-hdd".to_owned(),
-            image_folder: "standard-images".to_owned(),
-            images: IndexMap::new(),
-            service_account_key_file: None,
-            endpoint: None,
-            endpoints: IndexMap::new(),
-        }
-    }
-}
-
-/// Settings of the provider `aws`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AwsSettings {
-    /// The region; without it that of the variables or of the profile.
-    pub region: Option<String>,
-    /// The zone of subnets that name none; without it the region's first.
-    pub zone: Option<String>,
-    /// The profile of the shared configuration files; without it the usual search for credentials.
-    pub profile: Option<String>,
-    /// A shared credentials file, relative to this file; without it `AWS_SHARED_CREDENTIALS_FILE`, then `~/.aws/credentials`.
-    pub shared_credentials_file: Option<String>,
-    /// The type of volumes that name none.
-    pub disk_type: String,
-    /// Images by family, for those who pin their own: image ids.
-    pub images: IndexMap<String, String>,
-    /// The address of all services; without it `AWS_ENDPOINT_URL`, then Amazon's own.
-    pub endpoint: Option<String>,
-    /// Addresses of single services: `ec2`, `ssm`, `sts`.
-    pub endpoints: IndexMap<String, String>,
-}
-
-impl Default for AwsSettings {
-    fn default() -> Self {
-        Self {
-            region: None,
-            zone: None,
-            profile: None,
-            shared_credentials_file: None,
-            disk_type: "gp3".to_owned(),
-            images: IndexMap::new(),
-            endpoint: None,
-            endpoints: IndexMap::new(),
-        }
-    }
 }
 
 /// The private network.

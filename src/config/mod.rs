@@ -20,15 +20,17 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::{
-    file::{AwsSettings, DockerSettings, Managed, ProviderName, SecretSource, YandexSettings},
+    file::{Managed, SecretSource},
     postgresql::{Feature, Unknown},
     state::{PostgresSettings, S3Settings, StateSettings},
     units::Cidr,
 };
+pub use crate::cloud::ProviderName;
 use crate::{
+    cloud::{self, Sections},
     error::{Context, Diagnostic, Error, Result, Severity, count, did_you_mean},
     name::Name,
-    resource::{HealthCheck, Resource, VmSpec},
+    resource::{HealthCheck, KindName, Resource, VmSpec},
     yaml::{self, Content, Key, Node, Source},
 };
 
@@ -43,12 +45,8 @@ pub struct Environment {
     pub project: PathBuf,
     /// Where its machines run.
     pub provider: ProviderName,
-    /// Settings of the provider `docker`.
-    pub docker: DockerSettings,
-    /// Settings of the provider `yandex`.
-    pub yandex: YandexSettings,
-    /// Settings of the provider `aws`.
-    pub aws: AwsSettings,
+    /// Settings of the providers.
+    pub sections: Sections,
     /// The network's name, when the file gives it one.
     pub network: Option<Name>,
     /// Where the file names its subnets.
@@ -101,7 +99,9 @@ pub struct Environment {
     pub state_marks: IndexMap<String, yaml::Mark>,
     /// How long it lives, from its first apply on.
     pub ttl: Option<std::time::Duration>,
-    /// Parts of the file that mean something in a cloud only, with their places.
+    /// The kinds of things that the file asks a provider for, beside machines, subnets and disks.
+    pub asked: Vec<AskedKind>,
+    /// Settings of the file that mean something in a cloud only, with their places.
     pub cloud_only: Vec<(String, yaml::Mark)>,
     /// What the user should know about the file.
     pub warnings: Vec<Diagnostic>,
@@ -110,6 +110,12 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The settings of a provider.
+    #[must_use]
+    pub fn section<T: cloud::Section>(&self) -> &T {
+        self.sections.of()
+    }
+
     /// The way in: the first public machine of the group `bastion`, or the first public machine.
     #[must_use]
     pub fn bastion(&self) -> Option<&Name> {
@@ -136,6 +142,19 @@ fn bastion_of(hosts: &IndexMap<Name, Host>, is_public: impl Fn(&Name, &Host) -> 
     let public = || hosts.iter().filter(|(name, host)| is_public(name, host));
     let named = public().find(|(_, host)| host.groups.iter().any(|group| group == "bastion"));
     named.or_else(|| public().next()).map(|(name, _)| name)
+}
+
+/// Something that a file asks for, and that a provider may not have.
+#[derive(Clone, Debug)]
+pub struct AskedKind {
+    /// Its kind.
+    pub kind: KindName,
+    /// What it is, as in "the registry `images`".
+    pub what: String,
+    /// Where the file asks for it.
+    pub mark: yaml::Mark,
+    /// How to do without it, where the environment does not work otherwise.
+    pub instead: Option<String>,
 }
 
 /// A machine, as playbooks see it.
@@ -330,7 +349,20 @@ pub fn schema() -> Value {
 
 /// The schema as the types have it, which the loader's own check follows.
 fn plain_schema() -> Value {
-    schemars::schema_for!(file::File).to_value()
+    let mut generator = schemars::SchemaGenerator::default();
+    generator.subschema_for::<ProviderName>();
+    let mut sections = cloud::section_properties(&mut generator);
+    let mut schema = generator.into_root_schema_for::<file::File>().to_value();
+    // The sections of providers come after the key that names one of them.
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (key, property) in std::mem::take(properties) {
+            let is_provider = key == "provider";
+            properties.insert(key, property);
+            let after = sections.drain(..if is_provider { sections.len() } else { 0 });
+            properties.extend(after.map(|(key, property)| (key.to_owned(), property)));
+        }
+    }
+    schema
 }
 
 /// `key:` with nothing behind it means the defaults of that key, as the loader has it: the schema of every key that may be left out,
@@ -532,9 +564,9 @@ pub fn load_source(source: &std::sync::Arc<Source>, options: &LoadOptions) -> Re
         found.extend(mistakes_of_the_rest(&root, &schema, options, &found));
         return Err(mistakes(&source.file, found));
     }
-    let file =
+    let written =
         read_file(&root).context(|| format!("`{}` passed its check but could not be read", source.file.display()))?;
-    let environment = resolve::resolve(file, &root, options, &mut found)?;
+    let environment = resolve::resolve(written, &root, options, &mut found)?;
     if has_errors(&found) {
         Err(mistakes(&source.file, found))
     } else {
@@ -542,17 +574,24 @@ pub fn load_source(source: &std::sync::Arc<Source>, options: &LoadOptions) -> Re
     }
 }
 
-fn read_file(root: &Node) -> serde_json::Result<file::File> {
-    serde_json::from_value(without_nulls(root.to_value()))
+fn read_file(root: &Node) -> serde_json::Result<file::Written> {
+    let mut written = match without_nulls(root.to_value()) {
+        Value::Object(written) => written,
+        _ => Map::new(),
+    };
+    let implied = ProviderName::implied(&written);
+    let sections = Sections::take(&mut written)?;
+    let file: file::File = serde_json::from_value(Value::Object(written))?;
+    Ok(file::Written { provider: file.provider.unwrap_or(implied), sections, file })
 }
 
 /// Wrong references in a file whose shape is wrong elsewhere, so that one run reports all mistakes.
 fn mistakes_of_the_rest(root: &Node, schema: &Value, options: &LoadOptions, found: &[Diagnostic]) -> Vec<Diagnostic> {
     let Some(readable) = readable::Readable::new(root, schema, found) else { return Vec::new() };
-    let Ok(file) = read_file(&readable.root) else { return Vec::new() };
+    let Ok(written) = read_file(&readable.root) else { return Vec::new() };
     let mut more = Vec::new();
     // What ends the resolving early is reported when the shape is right.
-    let _ = resolve::resolve(file, &readable.root, options, &mut more);
+    let _ = resolve::resolve(written, &readable.root, options, &mut more);
     more.retain(|mistake| mistake.severity == Severity::Error && readable.holds(mistake));
     more
 }

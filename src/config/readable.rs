@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use super::{check::Checker, has_errors};
 use crate::{
+    cloud::section_keys,
     error::{Diagnostic, Location, Severity},
     yaml::{Content, Node},
 };
 
-/// Sections and keys that the meaning of all others depends on: without them nothing can be said of the rest.
-const DECISIVE: &[&str] = &["provider", "folder_id", "yandex", "aws", "docker", "network"];
+/// Whether the meaning of all other sections depends on a key: without it nothing can be said of the rest.
+fn is_decisive(key: &str) -> bool {
+    ["provider", "network"].contains(&key) || section_keys().any(|section| section == key)
+}
 
 /// The file, the line and the column of a mistake.
 type Place = (PathBuf, usize, usize);
@@ -107,7 +110,7 @@ impl Readable {
     /// Remembers what is taken out at a path, unless the meaning of the rest depends on it.
     fn remember(&mut self, node: &Node, path: &[(String, Place)]) -> Option<()> {
         let (section, _) = path.first()?;
-        if DECISIVE.contains(&section.as_str()) && (section != "network" || path.len() < 3) {
+        if is_decisive(section) && (section != "network" || path.len() < 3) {
             return None;
         }
         self.names.extend(path.iter().skip(1).map(|(name, _)| name.clone()));

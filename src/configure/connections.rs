@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{host_keys, machine};
 use crate::{
     apply::{Keeper, LOGIN_KEY, Pins, host_key, pins},
-    config::{Cidr, Environment, ProviderName},
+    config::{Cidr, Environment},
     error::{Error, Result},
     event::Events,
     name::Name,
@@ -245,7 +245,7 @@ impl Pool {
 /// Whether a machine is reached without the bastion. A cloud opens port 22 of the bastion only; the local provider publishes
 /// that of every public machine on this machine.
 pub(crate) fn is_direct(environment: &Environment, host: &Name) -> bool {
-    environment.provider == ProviderName::Docker || environment.bastion() == Some(host)
+    environment.provider.capabilities().reaches_public_machines || environment.bastion() == Some(host)
 }
 
 #[async_trait]

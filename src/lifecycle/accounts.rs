@@ -3,11 +3,11 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use crate::{
-    config::{self, DockerSettings, LoadOptions, ProviderName},
+    config::{self, LoadOptions, ProviderName},
     error::{Context, Error, Result},
     plan::Listed,
     project::ProjectId,
-    provider::{self, Object, Provider, docker::Docker},
+    provider::{self, Entry, Object, Provider},
     state::State,
 };
 
@@ -86,7 +86,9 @@ pub async fn open(project: &Path, only: Option<ProviderName>) -> Result<Accounts
             Err(error) => warnings.push(format!("`envs/{name}` is skipped: {}", error.message())),
         }
     }
-    add(Arc::new(Docker::open(&DockerSettings::default())?));
+    for (_, here) in Entry::here() {
+        add(Arc::from((here.open)()?));
+    }
     let ids = futures::future::join_all(providers.iter().map(|provider| provider.account())).await;
     let (mut accounts, mut failures) = (Vec::<Account>::new(), Vec::<(String, Error)>::new());
     for (provider, id) in providers.into_iter().zip(ids) {

@@ -9,7 +9,7 @@ use crate::{
     error::{Diagnostic, Result, Severity},
     event::Events,
     playbook::{Loader, Notified, Options, Play, Recap},
-    provider::Provider,
+    provider::{self, Provider},
     state::{State, Vault},
     template::Engine,
 };
@@ -61,7 +61,7 @@ impl Playbooks {
     pub fn load(
         environment: &Environment, provider: Option<&dyn Provider>, mut found: Vec<Diagnostic>,
     ) -> Result<Self> {
-        found.extend(provider.map(|provider| provider.check(environment)).unwrap_or_default());
+        found.extend(provider.map(|provider| provider::check(provider, environment)).unwrap_or_default());
         let engine = Engine::default();
         let loader = Arc::new(configure::loader(environment, &engine));
         let (plays, in_playbooks) = configure::load_plays(environment, &loader, &engine)?;

@@ -8,6 +8,7 @@ mod bill;
 mod cloud_init;
 mod dns;
 pub mod docker;
+mod entry;
 pub mod fake;
 mod managed_postgres;
 mod openings;
@@ -20,16 +21,24 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::{cloud_init::IS_BLANK, dns::outdated as outdated_records, owner::Owner};
+pub use self::{
+    cloud_init::IS_BLANK,
+    dns::outdated as outdated_records,
+    entry::{Entry, Here, check, open, rules},
+    owner::Owner,
+};
 use crate::{
-    config::{Environment, Group, ProviderName},
+    config::{Environment, Group},
     cost::Item,
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, Policy, Resource, Rules, Terms},
+    resource::{Address, KindName, Policy, Resource, Terms},
     secret::Secret,
 };
+
+/// The providers, in the order of [`crate::cloud::PROVIDERS`].
+pub const PROVIDERS: &[&Entry] = &[&docker::ENTRY, &yandex::ENTRY, &aws::ENTRY];
 
 /// The label that names an object's environment.
 pub const LABEL_ENV: &str = "infra-env";
@@ -465,27 +474,5 @@ impl Object {
     pub fn public_port(&self, port: u16) -> Option<u16> {
         let ports = self.attributes.get("ports")?;
         ports.get(port.to_string())?.as_u64().and_then(|port| u16::try_from(port).ok())
-    }
-}
-
-/// What a provider can change of the kinds, and what of them it compares with what exists.
-#[must_use]
-pub fn rules(provider: ProviderName) -> fn(KindName) -> Rules {
-    match provider {
-        ProviderName::Docker => docker::rules::of,
-        ProviderName::Yandex => yandex::rules::of,
-        ProviderName::Aws => aws::rules::of,
-    }
-}
-
-/// The provider that an environment asks for.
-///
-/// # Errors
-/// When this build cannot provision there, or the provider cannot be set up.
-pub fn open(environment: &Environment) -> Result<Box<dyn Provider>> {
-    match environment.provider {
-        ProviderName::Docker => Ok(Box::new(docker::Docker::open(&environment.docker)?)),
-        ProviderName::Yandex => Ok(Box::new(yandex::Yandex::open(environment)?)),
-        ProviderName::Aws => Ok(Box::new(aws::Aws::open(environment)?)),
     }
 }

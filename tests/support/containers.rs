@@ -6,8 +6,7 @@ use std::{
 };
 
 use infra::{
-    cloud::docker::Client,
-    config::DockerSettings,
+    cloud::docker::{Client, DockerSettings},
     provider::docker::{base_image, endpoint},
 };
 use tokio::runtime::Handle;

@@ -54,7 +54,7 @@ impl Engine {
     pub(crate) async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder().no_proxy();
-        let (builder, base) = match endpoint(&infra::config::DockerSettings::default()).unwrap() {
+        let (builder, base) = match endpoint(&infra::cloud::docker::DockerSettings::default()).unwrap() {
             infra::cloud::docker::Endpoint::Unix(path) => (builder.unix_socket(path), "http://docker".to_owned()),
             infra::cloud::docker::Endpoint::Http(base) => (builder, base),
             other @ infra::cloud::docker::Endpoint::Https { .. } => panic!("{other}: tests need an engine without TLS"),

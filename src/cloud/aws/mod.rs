@@ -12,6 +12,7 @@ pub mod iam;
 pub mod rds;
 pub mod route53;
 pub mod s3;
+mod section;
 mod sign;
 mod xml;
 
@@ -21,6 +22,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
+pub use self::section::{AwsSettings, DESCRIPTOR};
 use self::{
     credentials::{Chain, Keys, Sources},
     sign::{Signed, authorization},

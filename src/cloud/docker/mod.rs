@@ -6,6 +6,7 @@ mod containers;
 mod endpoint;
 mod images;
 mod networks;
+mod section;
 mod volumes;
 
 use std::{
@@ -30,6 +31,7 @@ pub use self::{
     containers::{Container, ContainerDetails, ContainerState, CreateContainer, Limits},
     endpoint::{Endpoint, Variables},
     networks::{CreateNetwork, Network},
+    section::{DESCRIPTOR, DockerSettings},
     volumes::Volume,
 };
 

@@ -8,6 +8,7 @@ mod calls;
 mod objects;
 mod operation;
 mod refusal;
+mod section;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ pub use self::{
     objects::*,
     operation::Operation,
     refusal::{Refusal, Status, YandexError},
+    section::{DESCRIPTOR, YandexSettings},
 };
 use super::retry::{Attempts, retry_after};
 use crate::{error::Error, secret::Secret};

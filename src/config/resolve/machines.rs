@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Resolver, group_name};
 use crate::{
     config::{
-        Host, ProviderName,
+        Host,
         file::{File, Metadata, Nic, Resources},
         units::Cidr,
     },
@@ -51,7 +51,7 @@ impl Resolver<'_> {
             let default = [DEFAULT_CIDR.parse().expect("a valid range")];
             let asked = match subnet.v4_cidr_blocks.as_slice() {
                 [] => &default[..],
-                [_, _, ..] if self.provider != ProviderName::Yandex => {
+                [_, _, ..] if !self.provider.capabilities().several_ranges => {
                     let called = self.provider.as_str();
                     let message = format!("a subnet has exactly one address range with provider `{called}`");
                     let hint = "name another subnet for each range: `network.subnets.NAME.v4_cidr_blocks`";

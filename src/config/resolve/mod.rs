@@ -15,8 +15,8 @@ use indexmap::IndexMap;
 
 use self::vars::{check_var_files, read_vars};
 use super::{
-    Cidr, Environment, Front, Group, Host, LoadOptions, ProviderName, YandexSettings,
-    file::{File, Metadata},
+    AskedKind, Cidr, Environment, Front, Group, Host, LoadOptions, ProviderName,
+    file::{File, Managed, Metadata, Written},
 };
 use crate::{
     error::{Context, Diagnostic, Result, did_you_mean},
@@ -37,17 +37,13 @@ fn named_by_folder(folder: &str, found: &mut Vec<Diagnostic>) -> Name {
 }
 
 pub(super) fn resolve(
-    file: File, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
+    written: Written, root: &Node, options: &LoadOptions, found: &mut Vec<Diagnostic>,
 ) -> Result<Environment> {
+    let Written { provider, sections, file } = written;
     let source = root.mark.source();
     let folder = std::path::absolute(source.folder()).context(|| "the current directory cannot be determined")?;
     let template: String = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = options.name.clone().unwrap_or_else(|| named_by_folder(&template, found));
-    let provider = match (file.provider, file.folder_id.as_ref().or(file.yandex.folder_id.as_ref())) {
-        (Some(provider), _) => provider,
-        (None, Some(_)) => ProviderName::Yandex,
-        (None, None) => ProviderName::Docker,
-    };
     let files_root = options.files_root.clone().unwrap_or_else(|| folder.clone());
     let mut resolver = Resolver::new(provider, root, files_root, found);
     if file.ttl.as_ref().is_some_and(|ttl| ttl.0 > LONGEST_LIFE) {
@@ -62,7 +58,7 @@ pub(super) fn resolve(
     resolver.references(&file, &nginx);
     let dns = resolver.dns(&file);
     resolver.bastion();
-    let cloud_only = resolver.cloud_only(&file);
+    let (asked, cloud_only) = (resolver.asked(&file, &nginx), resolver.cloud_only(&file));
     if file.network.ssh_from.as_ref().is_some_and(Vec::is_empty) {
         let hint =
             "name the ranges from which you work, as `[203.0.113.0/24]`; without `ssh_from` it is open to the world";
@@ -97,9 +93,7 @@ pub(super) fn resolve(
         name,
         project: super::project_of(&folder),
         provider,
-        docker: file.docker,
-        yandex: YandexSettings { folder_id: file.yandex.folder_id.or(file.folder_id), ..file.yandex },
-        aws: file.aws,
+        sections,
         network: file.network.name,
         subnet_marks,
         ssh_from: file.network.ssh_from.clone().unwrap_or_else(|| vec![Cidr::ANYWHERE]),
@@ -126,6 +120,7 @@ pub(super) fn resolve(
         pool: file.pool.map(|pool| pool.min as usize),
         state: file.state.settings(&folder),
         state_marks: state_marks(root),
+        asked,
         cloud_only,
         warnings: Vec::new(),
         text: root.clone(),
@@ -247,12 +242,40 @@ impl Resolver<'_> {
         }
     }
 
-    /// What a provider without such things does not act on.
+    /// The kinds of things that a provider may not have.
+    fn asked(&self, file: &File, fronts: &IndexMap<Name, Front>) -> Vec<AskedKind> {
+        let named = |kind: KindName, what: &'static str, section: &'static str, names: Vec<&Name>| {
+            let one = |name: &Name| AskedKind {
+                kind,
+                what: format!("the {what} `{name}`"),
+                mark: self.mark(&[section, name.as_str()]),
+                instead: None,
+            };
+            names.into_iter().map(one).collect::<Vec<_>>()
+        };
+        let accounts = file.service_accounts.keys().collect();
+        let mut asked = named(KindName::SERVICE_ACCOUNT, "service account", "service_accounts", accounts);
+        asked.extend(named(KindName::ADDRESS, "reserved address", "addresses", file.addresses.keys().collect()));
+        asked.extend(named(KindName::DNS_ZONE, "zone", "dns", file.dns.keys().collect()));
+        asked.extend(named(KindName::REGISTRY, "registry", "registries", file.registries.keys().collect()));
+        asked.extend(fronts.iter().filter(|(_, front)| front.nodes.len() > 1).map(|(name, front)| AskedKind {
+            kind: KindName::LOAD_BALANCER,
+            what: format!("the network load balancer that the {} nodes of `nginx.{name}` need", front.nodes.len()),
+            mark: self.mark(&["nginx", name.as_str(), "nodes"]),
+            instead: Some("set `nodes: 1`".to_owned()),
+        }));
+        let always = file.postgres.iter().filter(|(_, service)| service.managed == Managed::Always);
+        asked.extend(always.map(|(name, _)| AskedKind {
+            kind: KindName::POSTGRES,
+            what: format!("the managed database `{name}`"),
+            mark: self.mark(&["postgres", name.as_str(), "managed"]),
+            instead: Some("`managed: auto` and `managed: false` run it on a machine of its own".to_owned()),
+        }));
+        asked
+    }
+
+    /// Settings that a provider without such things does not act on.
     fn cloud_only(&self, file: &File) -> Vec<(String, Mark)> {
-        let accounts = file
-            .service_accounts
-            .keys()
-            .map(|name| (format!("the service account `{name}`"), self.mark(&["service_accounts", name.as_str()])));
         let composed = |section: &'static str, name: &Name, metadata: &Metadata| {
             let path = [section, name.as_str(), "metadata", "docker-compose"];
             metadata.docker_compose.as_ref().map(|_| (format!("the Compose file of `{name}`"), self.mark(&path)))
@@ -260,18 +283,9 @@ impl Resolver<'_> {
         let instances = file.instances.iter().filter_map(|(name, one)| composed("instances", name, &one.metadata));
         let groups =
             file.instance_groups.iter().filter_map(|(name, one)| composed("instance_groups", name, &one.metadata));
-        let named = |what: &'static str, section: &'static str, names: Vec<&Name>| -> Vec<(String, Mark)> {
-            let one = |name: &Name| (format!("the {what} `{name}`"), self.mark(&[section, name.as_str()]));
-            names.into_iter().map(one).collect()
-        };
-        let addresses = named("reserved address", "addresses", file.addresses.keys().collect());
-        let zones = named("zone", "dns", file.dns.keys().collect());
-        let registries = named("registry", "registries", file.registries.keys().collect());
         let ssh_from =
             file.network.ssh_from.iter().map(|_| ("`ssh_from`".to_owned(), self.mark(&["network", "ssh_from"])));
-        let others = addresses.into_iter().chain(zones).chain(registries).chain(ssh_from);
-        let settings = self.cloud_settings();
-        accounts.chain(instances).chain(groups).chain(others).chain(settings).collect()
+        instances.chain(groups).chain(ssh_from).chain(self.cloud_settings()).collect()
     }
 
     /// Settings of machines and subnets that only a cloud has.

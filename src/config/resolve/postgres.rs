@@ -48,13 +48,7 @@ impl Resolver<'_> {
         for (name, service) in &file.postgres {
             let section = ["postgres", name.as_str()];
             self.postgres_words(name, service);
-            let provider = self.provider;
-            if service.managed == Managed::Always && !provider.manages_postgres() {
-                let message = format!("provider `{}` has no managed database", provider.as_str());
-                self.mistake(&["postgres", name.as_str(), "managed"], message).hint =
-                    Some("`managed: auto` and `managed: false` run it on a machine of its own".to_owned());
-            }
-            if service.managed != Managed::Never && provider.manages_postgres() {
+            if service.managed != Managed::Never && self.provider.capabilities().manages_postgres {
                 self.managed_postgres(name, service);
                 services.insert(name.clone(), self.postgres_service(name, None, service));
                 continue;
@@ -101,7 +95,7 @@ impl Resolver<'_> {
     fn postgres_words(&mut self, name: &Name, service: &Postgres) {
         let base = ["postgres", name.as_str()];
         // A provider says itself what its service cannot have.
-        let is_managed = service.managed != Managed::Never && self.provider.manages_postgres();
+        let is_managed = service.managed != Managed::Never && self.provider.capabilities().manages_postgres;
         for (setting, value) in &service.settings {
             let at = [base[0], base[1], "settings", setting];
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';

@@ -8,6 +8,7 @@ use super::{
     postgres, ranges,
 };
 use crate::{
+    cloud::aws::AwsSettings,
     config::{Cidr, Environment, Group},
     error::{Diagnostic, Location, did_you_mean},
     name::Name,
@@ -46,11 +47,6 @@ pub(super) fn check(environment: &Environment, usual_zone: &str) -> Vec<Diagnost
         let hint = "let a `CNAME` record lead to its name, which stays the same: `infra output ENV` shows it";
         found.push(Diagnostic::error(place, message).hint(hint));
     }
-    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::REGISTRY) {
-        let message = format!("`{}`: provider `aws` makes no registries", one.address);
-        let place = environment.place_of(&["registries", one.address.name.as_str()]);
-        found.push(Diagnostic::error(place, message).hint("make one by hand, or take `provider: yandex`"));
-    }
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
         if let Ok(spec) = one.spec::<PostgresSpec>() {
             check_postgres(environment, one, &spec, &mut found);
@@ -69,7 +65,7 @@ fn unknown_images(environment: &Environment) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for one in environment.resources.iter().filter(|one| one.address.kind == KindName::VM) {
         let Ok(VmSpec { image: family, .. }) = one.spec::<VmSpec>() else { continue };
-        if environment.aws.images.contains_key(&family) || compute::parameter(&family).is_some() {
+        if environment.section::<AwsSettings>().images.contains_key(&family) || compute::parameter(&family).is_some() {
             continue;
         }
         let place = asked_at(environment, one, &family);

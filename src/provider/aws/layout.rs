@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{iam, postgres, ranges};
 use crate::{
+    cloud::aws::AwsSettings,
     config::{Cidr, Environment},
     name::Name,
     provider::{dns, openings},
@@ -232,7 +233,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         if spec.class.is_none() {
             spec.class = class(spec).map(str::to_owned);
         }
-        spec.disk_type.get_or_insert_with(|| environment.aws.disk_type.clone());
+        spec.disk_type.get_or_insert_with(|| environment.section::<AwsSettings>().disk_type.clone());
         let mut needs: Vec<Address> = spec.disks.iter().map(Address::disk).collect();
         if spec.public {
             spec.subnet = public(&spec.subnet);
@@ -291,7 +292,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
     for one in environment.resources.iter().filter(disk) {
         let Ok(mut spec) = one.spec::<DiskSpec>() else { continue };
         spec.zone = disk_zones.get(&one.address.name).cloned();
-        spec.disk_type.get_or_insert_with(|| environment.aws.disk_type.clone());
+        spec.disk_type.get_or_insert_with(|| environment.section::<AwsSettings>().disk_type.clone());
         made.push(resource(one.address.clone(), &spec, one.needs.clone(), &one.origin));
     }
     for (group, (ports, origin)) in openings {

@@ -34,19 +34,19 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
+    Driver, Entry, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
     bill::bill,
 };
 use crate::{
     cloud::{
         aws::{
-            AwsError, Client, Settings,
+            AwsError, AwsSettings, Client, DESCRIPTOR, Settings,
             credentials::Sources,
             ec2::{Tag, Tags},
         },
         retry::Attempts,
     },
-    config::{AwsSettings, Environment},
+    config::Environment,
     cost::Item,
     encoding,
     error::{Diagnostic, Error, Result},
@@ -71,6 +71,14 @@ const POLL: Duration = Duration::from_secs(2);
 const SHOWN: Duration = Duration::from_mins(1);
 /// How often a call of unknown fate is looked up and made again.
 const UNKNOWN: u32 = 3;
+
+/// The entry of this provider.
+pub(super) const ENTRY: Entry = Entry {
+    descriptor: &DESCRIPTOR,
+    rules: rules::of,
+    open: |environment| Ok(Box::new(Aws::open(environment)?)),
+    here: None,
+};
 
 /// The provider of one account in one region.
 pub struct Aws {
@@ -100,7 +108,7 @@ impl Aws {
     /// # Errors
     /// When no region is named.
     pub fn open(environment: &Environment) -> Result<Self> {
-        let settings = environment.aws.clone();
+        let settings = environment.section::<AwsSettings>().clone();
         let mut sources = Sources::of_process(settings.profile.clone());
         let profile = settings.profile.as_ref();
         let places = profile.map(|name| environment.places_of(&std::collections::BTreeSet::new(), name));
@@ -506,7 +514,10 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::{Account, Client, Settings, Sources, shown, unique_name};
-    use crate::{cloud::aws::AwsError, config::AwsSettings, error::Error};
+    use crate::{
+        cloud::aws::{AwsError, AwsSettings},
+        error::Error,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_answer_is_lost_is_not_repeated_while_lists_lag() {

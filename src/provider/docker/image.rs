@@ -10,8 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    cloud::docker::Client,
-    config::DockerSettings,
+    cloud::docker::{Client, DockerSettings},
     error::{Context, Error, Result},
     event::Events,
     remote::{Sh, sh},

@@ -8,6 +8,7 @@ mod diagnose;
 mod disk;
 mod drift;
 mod expiry;
+mod here;
 mod image;
 mod removal;
 pub(super) mod rules;
@@ -20,12 +21,12 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::{
-    Driver, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
-    adopt::not_adopted,
+    Driver, Entry, Finding, Health, Here, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider,
+    Request, adopt::not_adopted,
 };
 use crate::{
-    cloud::docker::{Client, Endpoint, Variables},
-    config::{DockerSettings, Environment},
+    cloud::docker::{Client, DESCRIPTOR, DockerSettings, Endpoint, Variables},
+    config::Environment,
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
@@ -33,6 +34,17 @@ use crate::{
 };
 
 pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
+
+/// The entry of this provider.
+pub(super) const ENTRY: Entry = Entry {
+    descriptor: &DESCRIPTOR,
+    rules: rules::of,
+    open: |environment| Ok(Box::new(Docker::open(environment.section())?)),
+    here: Some(Here {
+        open: || Ok(Box::new(Docker::open(&DockerSettings::default())?)),
+        check: || Box::pin(here::check()),
+    }),
+};
 
 /// The provider of one engine.
 pub struct Docker {
@@ -126,13 +138,6 @@ impl Provider for Docker {
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
         let mut found = Vec::new();
-        for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
-            let message = format!(
-                "`nginx.{name}` has {} nodes and so needs a network load balancer, which provider `docker` does not have",
-                front.nodes.len()
-            );
-            found.push(Diagnostic::error(None, message).hint("set `nodes: 1`"));
-        }
         for (what, mark) in &environment.cloud_only {
             let message = format!("{what} is ignored: provider `docker` has no such thing");
             found.push(Diagnostic::warning(mark.location(), message));

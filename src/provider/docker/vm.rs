@@ -9,8 +9,8 @@ use super::{
     Driver, Health, Object, Shared, address, adopt, drift, env_label, image, object, object_name, removal::until_gone,
 };
 use crate::{
-    cloud::docker::{Client, Container, CreateContainer, Info},
-    config::{Cidr, DockerSettings},
+    cloud::docker::{Client, Container, CreateContainer, DockerSettings, Info},
+    config::Cidr,
     error::{Context, Error, Result},
     event::Events,
     name::Name,

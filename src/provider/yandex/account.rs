@@ -10,9 +10,8 @@ use super::{LABEL_KIND, LABEL_NAME, wait::Shared};
 use crate::{
     cloud::{
         retry::Attempts,
-        yandex::{Client, Instance, Labels, Listed, Operation, YandexError},
+        yandex::{Client, Instance, Labels, Listed, Operation, YandexError, YandexSettings},
     },
-    config::YandexSettings,
     encoding,
     error::{Error, Result},
     event,

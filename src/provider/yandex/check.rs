@@ -7,6 +7,7 @@ use super::{
     postgres, postgres_extensions, postgres_settings,
 };
 use crate::{
+    cloud::yandex::YandexSettings,
     config::Environment,
     error::{Diagnostic, Location, did_you_mean},
     name::Name,
@@ -50,7 +51,7 @@ fn place(environment: &Environment, machine: &Name) -> Option<Location> {
 pub(super) fn check(environment: &Environment) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut warnings = Vec::new();
-    let platform = &environment.yandex.platform;
+    let platform = &environment.section::<YandexSettings>().platform;
     let mut mistake = |name: &Name, message: String, hint: String| {
         found.push(Diagnostic::error(place(environment, name), message).hint(hint));
     };
@@ -131,7 +132,7 @@ fn check_addresses(environment: &Environment) -> Vec<Diagnostic> {
 /// Zones that do not go together: those of a group without a subnet there, and that of a reserved address of another zone than
 /// its machine's.
 fn check_zones(environment: &Environment) -> Vec<Diagnostic> {
-    let own = &environment.yandex.zone;
+    let own = &environment.section::<YandexSettings>().zone;
     let of_kind = |kind: KindName| environment.resources.iter().filter(move |one| one.address.kind == kind);
     let zones: BTreeMap<Name, String> = of_kind(KindName::SUBNET)
         .filter_map(|one| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres;
 use crate::{
+    cloud::yandex::YandexSettings,
     config::{Environment, Front},
     name::Name,
     provider::{dns, openings},
@@ -75,7 +76,7 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
     for subnet in subnets {
         let mut subnet = subnet.clone();
         let Ok(mut spec) = subnet.spec::<SubnetSpec>() else { continue };
-        let zone = spec.zone.get_or_insert_with(|| environment.yandex.zone.clone()).clone();
+        let zone = spec.zone.get_or_insert_with(|| environment.section::<YandexSettings>().zone.clone()).clone();
         zones.insert(subnet.address.name.clone(), zone);
         subnet.spec = spec_fields(&spec);
         subnet.needs = vec![KindName::NETWORK.named(&network), table.clone()];
@@ -150,8 +151,8 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         |machines: &[Name], spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>, opening: Opening| {
             spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
             spec.core_fraction = fraction(spec);
-            spec.class.get_or_insert_with(|| environment.yandex.platform.clone());
-            spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
+            spec.class.get_or_insert_with(|| environment.section::<YandexSettings>().platform.clone());
+            spec.disk_type.get_or_insert_with(|| environment.section::<YandexSettings>().disk_type.clone());
             needs.push(KindName::NETWORK.named(network));
             // Port 22 is open on the bastion only, by a group that belongs to the network.
             let is_bastion = environment.bastion().is_some_and(|bastion| machines.contains(bastion));
@@ -196,8 +197,8 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             KindName::DISK if !members_disks.contains(&one.address.name) => {
                 let zone = disk_zone(environment, zones, &one.address.name);
                 if let Ok(mut spec) = one.spec::<crate::resource::DiskSpec>() {
-                    spec.zone = Some(zone.unwrap_or_else(|| environment.yandex.zone.clone()));
-                    spec.disk_type.get_or_insert_with(|| environment.yandex.disk_type.clone());
+                    spec.zone = Some(zone.unwrap_or_else(|| environment.section::<YandexSettings>().zone.clone()));
+                    spec.disk_type.get_or_insert_with(|| environment.section::<YandexSettings>().disk_type.clone());
                     one.spec = spec_fields(&spec);
                 }
                 made.push(one);

@@ -40,11 +40,11 @@ use self::{
     wait::Shared,
 };
 use super::{
-    Driver, Finding, Object, Owner, Provider, Request,
+    Driver, Entry, Finding, Object, Owner, Provider, Request,
     bill::{bill, quantity},
 };
 use crate::{
-    cloud::yandex::{Client, Credentials, Instance, Network, Settings, auth::Key},
+    cloud::yandex::{Client, Credentials, DESCRIPTOR, Instance, Network, Settings, YandexSettings, auth::Key},
     config::Environment,
     cost::Item,
     encoding,
@@ -63,6 +63,14 @@ const LABEL_NAME: &str = "infra-name";
 /// The region of all zones, in price files.
 const PRICED: &str = "ru-central1";
 
+/// The entry of this provider.
+pub(super) const ENTRY: Entry = Entry {
+    descriptor: &DESCRIPTOR,
+    rules: rules::of,
+    open: |environment| Ok(Box::new(Yandex::open(environment)?)),
+    here: None,
+};
+
 /// The provider of one folder.
 pub struct Yandex {
     account: Account,
@@ -78,7 +86,7 @@ impl Yandex {
     /// # Errors
     /// When no folder is named, or the credentials cannot be read.
     pub fn open(environment: &Environment) -> Result<Self> {
-        let settings = environment.yandex.clone();
+        let settings = environment.section::<YandexSettings>().clone();
         let folder = settings.folder_id.clone().ok_or_else(|| {
             Error::usage("provider `yandex` needs the folder that holds the environment")
                 .hint("write `folder_id: b1g...` (`yc config get folder-id` shows yours)")
@@ -123,7 +131,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// From the file, then from the variables that other tools honour too, then from the machine itself.
 fn credentials(environment: &Environment) -> Result<Credentials> {
-    let named = environment.yandex.service_account_key_file.as_ref();
+    let named = environment.section::<YandexSettings>().service_account_key_file.as_ref();
     let path = named.map(|path| match path.strip_prefix("~/").zip(std::env::home_dir()) {
         Some((rest, home)) => home.join(rest),
         None => environment.folder.join(path),
