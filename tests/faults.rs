@@ -336,7 +336,7 @@ async fn e2e_an_engine_that_fails_anywhere_is_gone_on_from() {
     );
     let folder = tempfile::tempdir().unwrap();
     let environment = Environment { name: name.parse().unwrap(), ..environment(folder.path(), &file) };
-    let cloud = Arc::new(Docker::open(&environment.docker).unwrap());
+    let cloud = Arc::new(Docker::open(environment.section()).unwrap());
     let run = async |destroy: bool| command(folder.path(), &environment, &cloud, destroy).await;
     let mut tried = 0;
     for destroys in [false, true] {

@@ -94,20 +94,6 @@ fn fields(kind: KindName) -> BTreeSet<String> {
     all.keys().cloned().collect()
 }
 
-/// Fields that mean nothing to a provider and are taken out of its specifications.
-fn unused(provider: ProviderName, kind: KindName) -> &'static [&'static str] {
-    match (provider.as_str(), kind) {
-        ("docker", KindName::VM) => &["zone", "disk_type", "class", "compose"],
-        ("yandex", KindName::NETWORK) => &["cidr"],
-        ("aws", KindName::SECURITY_GROUP) => &["checked"],
-        ("aws", KindName::ADDRESS) => &["front"],
-        ("docker", KindName::SUBNET) => &["prefix", "more_cidrs"],
-        ("aws", KindName::SUBNET) => &["more_cidrs"],
-        ("yandex", KindName::SUBNET) => &["prefix"],
-        _ => &[],
-    }
-}
-
 #[test]
 fn fields_are_all_in_the_tables() {
     for (provider, called) in ProviderName::all().map(|provider| (provider, provider.as_str())) {
@@ -119,7 +105,8 @@ fn fields_are_all_in_the_tables() {
                 continue;
             }
             let mut wanted = fields(kind);
-            wanted.retain(|field| !unused(provider, kind).contains(&field.as_str()));
+            let treatment = (provider::Entry::of(provider).treatment)(kind).unwrap();
+            wanted.retain(|field| !treatment.unused.contains(&field.as_str()));
             assert_eq!(named, wanted, "{called}: `{}`", kind.as_str());
         }
     }

@@ -31,7 +31,7 @@ use crate::{
     name::Name,
     plan::{self, Action, Change, DataPolicy, Plan},
     provider::{Boot, Driver, Health, Object, Owner, Provider, Request},
-    resource::{Address, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
+    resource::{Address, KindName, Resource},
     secret::Secret,
     state::{Entry, Intent, State, Store, Vault, secret_name},
 };
@@ -344,7 +344,7 @@ impl<'a> Run<'a> {
         let mut request = self.request(plan, resource, &token)?;
         if is_again {
             // The call may have been carried out already, with the passwords of then.
-            request.unset = users(resource)?.unwrap_or_default().into_keys().collect();
+            request.unset = resource.logins()?.unwrap_or_default().into_keys().collect();
         }
         let made = {
             let _call = self.call().await?;
@@ -398,7 +398,7 @@ impl<'a> Run<'a> {
     fn request_with_passwords<'r>(
         &self, plan: &'r Plan, resource: &'r Resource, token: &'r str, id: &str,
     ) -> Result<Request<'r>> {
-        let unset = users(resource)?.map(|users| self.books().vault.unset_passwords(id, &users));
+        let unset = resource.logins()?.map(|users| self.books().vault.unset_passwords(id, &users));
         Ok(Request { unset: unset.unwrap_or_default(), ..self.request(plan, resource, token)? })
     }
 
@@ -419,7 +419,7 @@ impl<'a> Run<'a> {
 
     /// Writes down what an object is that was created or updated: its logins have the passwords that they should have.
     async fn record_with_passwords(&self, resource: &Resource, object: &Object) -> Result<()> {
-        if let Some(users) = users(resource)? {
+        if let Some(users) = resource.logins()? {
             self.books().vault.passwords_are_set(&object.id, &users);
         }
         self.record(resource, object).await
@@ -595,20 +595,12 @@ fn token() -> Result<String> {
 
 /// The secrets that a resource names.
 fn secrets(vault: &Vault, resource: &Resource) -> Result<BTreeMap<String, Secret>> {
-    let Some(users) = users(resource)? else { return Ok(BTreeMap::new()) };
+    let Some(users) = resource.logins()? else { return Ok(BTreeMap::new()) };
     let named = |name: &String| {
         let value = vault.get(&secret_name(name)).cloned();
         Ok((name.clone(), value.ok_or_else(|| Error::new(format!("the secret `{name}` was never made")))?))
     };
     users.values().map(named).collect()
-}
-
-/// The logins of a managed database and their secrets.
-fn users(resource: &Resource) -> Result<Option<BTreeMap<String, String>>> {
-    if resource.address.kind != KindName::POSTGRES {
-        return Ok(None);
-    }
-    Ok(Some(resource.spec::<PostgresSpec>()?.users))
 }
 
 /// Removes what a change says, with or without a last copy of the data that it holds.
@@ -661,11 +653,7 @@ pub fn entry(resource: &Resource, object: &Object) -> Entry {
 
 /// The keys of a machine, made on first use and kept for as long as the environment lives.
 fn boot(vault: &mut Vault, resource: &Resource) -> Result<Option<Boot>> {
-    let spec: VmSpec = match resource.address.kind {
-        KindName::VM => resource.spec()?,
-        KindName::INSTANCE_GROUP => resource.spec::<InstanceGroupSpec>()?.machine,
-        _ => return Ok(None),
-    };
+    let Some((spec, _)) = resource.machines()? else { return Ok(None) };
     let login = vault.ssh_key(LOGIN_KEY, LOGIN)?;
     let host = vault.ssh_key(&host_key(resource.address.name.as_str()), resource.address.name.as_str())?;
     let mut authorized_keys = vec![login.public];

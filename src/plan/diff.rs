@@ -133,7 +133,7 @@ fn wanted(resource: &Resource, known: Known<'_>, refused: &mut Vec<Diagnostic>) 
         }
         _ => {
             let mut found = as_action(Action::Adopt, "it exists, but the state does not know it");
-            if address.kind == KindName::POSTGRES {
+            if address.kind.kind().logins().is_some() {
                 // The passwords that it was given are lost with the state.
                 found = as_action(Action::Update, &(found.reason + ": its logins get new passwords"));
             }

@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Plan};
-use crate::{
-    resource::{KindName, PostgresSpec},
-    state::Vault,
-};
+use crate::{resource::Resource, state::Vault};
 
 /// A secret of the environment file that is made or changed. Its value is not here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +20,8 @@ impl Plan {
     /// Adds what becomes of the secrets: a managed database is updated when a password changes, or has changed and was not set.
     pub fn add_secrets(&mut self, secrets: Vec<SecretChange>, vault: &Vault) {
         let changed = |name: &String| secrets.iter().any(|one| one.action == Action::Update && one.name == *name);
-        for change in self.changes.iter_mut().filter(|change| change.address.kind == KindName::POSTGRES) {
-            let spec = change.after.as_ref().and_then(|resource| resource.spec::<PostgresSpec>().ok());
-            let users = spec.map(|spec| spec.users).unwrap_or_default();
+        for change in &mut self.changes {
+            let Some(Ok(Some(users))) = change.after.as_ref().map(Resource::logins) else { continue };
             let id = change.object.as_ref().map(|object| object.id.as_str()).unwrap_or_default();
             let unset = match change.action {
                 Action::Keep => vault.outdated_passwords(id, &users),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Asked, Finding};
 use crate::{
     error::did_you_mean,
-    resource::{DiskSpec, InstanceGroupSpec, KindName, PostgresSpec, Resource, VmSpec},
+    resource::{DiskSpec, KindName, PostgresSpec, Resource, VmSpec},
 };
 
 /// How many names of a catalogue a message shows.
@@ -27,11 +27,7 @@ pub(super) fn collect(wanted: &[Resource], of: impl Fn(&Resource) -> Vec<Option<
 
 /// The machine that a resource is, or that those of a group are.
 pub(super) fn machine(one: &Resource) -> Option<VmSpec> {
-    match one.address.kind {
-        KindName::VM => one.spec().ok(),
-        KindName::INSTANCE_GROUP => Some(one.spec::<InstanceGroupSpec>().ok()?.machine),
-        _ => None,
-    }
+    Some(one.machines().ok()??.0)
 }
 
 /// The type of disks that managed databases have and machines do not: the machines of the service have them.

@@ -10,6 +10,7 @@ mod dns;
 pub mod docker;
 mod entry;
 pub mod fake;
+mod kind;
 mod managed_postgres;
 mod openings;
 mod owner;
@@ -25,6 +26,7 @@ pub use self::{
     cloud_init::IS_BLANK,
     dns::outdated as outdated_records,
     entry::{Entry, Here, check, open, rules},
+    kind::Treatment,
     owner::Owner,
 };
 use crate::{
@@ -133,7 +135,11 @@ pub trait Provider: Send + Sync {
 
     /// Compares an object with what it was made from and with its attributes of then: fields of the specification that were
     /// changed outside of infra, and that a list alone does not show as such, go to `actual`.
-    fn compare(&self, _spec: &Map<String, Value>, _attributes: &Map<String, Value>, _object: &mut Object) {}
+    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+        if let Some(driver) = self.driver(object.address.kind) {
+            driver.compare(spec, attributes, object);
+        }
+    }
 
     /// The stable paths under which a machine sees its further disks, by their ids in the order of its specification; `None` where
     /// machines have no disks of their own.
@@ -263,6 +269,9 @@ pub trait Driver: Send + Sync {
     async fn finish(&self, object: &Object, _request: &Request<'_>) -> Result<Object> {
         Ok(object.clone())
     }
+
+    /// Compares an object of this kind, as [`Provider::compare`] says.
+    fn compare(&self, _spec: &Map<String, Value>, _attributes: &Map<String, Value>, _object: &mut Object) {}
 
     /// Removes an object.
     async fn delete(&self, id: &str) -> Result<()>;

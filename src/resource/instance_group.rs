@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Field, FieldChange, Kind, Rules, VmSpec};
-use crate::name::Name;
+use super::{Field, FieldChange, Kind, Resource, Rules, VmSpec};
+use crate::{error::Result, name::Name};
 
 /// What a group should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,11 @@ impl Kind for InstanceGroup {
     }
 
     fn level(&self) -> u8 {
-        3
+        4
+    }
+
+    fn machines(&self) -> Option<fn(&Resource) -> Result<(VmSpec, u32)>> {
+        Some(|one| one.spec::<InstanceGroupSpec>().map(|group| (group.machine, group.count)))
     }
 
     fn rules(&self) -> Rules {

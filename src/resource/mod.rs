@@ -20,7 +20,7 @@ mod subnet;
 mod terms;
 mod vm;
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,7 +44,7 @@ pub use self::{
     terms::{LABEL_EXPIRES, LABEL_PROTECT, LABEL_TEMPLATE, Terms},
     vm::VmSpec,
 };
-use crate::name::Name;
+use crate::{error::Result, name::Name};
 
 /// One kind of resource.
 pub trait Kind: Sync {
@@ -65,6 +65,16 @@ pub trait Kind: Sync {
 
     /// A few words that distinguish one specification from another, for a line of the plan.
     fn summary(&self, spec: &Map<String, Value>) -> String;
+
+    /// The machines that it boots: what each of them is, and how many there are; `None` for kinds without machines.
+    fn machines(&self) -> Option<fn(&Resource) -> Result<(VmSpec, u32)>> {
+        None
+    }
+
+    /// The logins whose passwords are secrets of the environment, each with the name of its secret; `None` for kinds without.
+    fn logins(&self) -> Option<fn(&Resource) -> Result<BTreeMap<String, String>>> {
+        None
+    }
 
     /// What of an object is data that goes with it and cannot be made again from the file, in words; `None` for kinds without.
     /// What machines keep is said by what puts it there: [`Resource::data`].
@@ -93,8 +103,8 @@ impl Default for Policy {
 /// # Errors
 /// The first error of the work.
 pub fn each_confidential<E>(
-    kind: KindName, spec: &mut Map<String, Value>, mut work: impl FnMut(&mut Value) -> Result<(), E>,
-) -> Result<(), E> {
+    kind: KindName, spec: &mut Map<String, Value>, mut work: impl FnMut(&mut Value) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     for path in kind.kind().confidential() {
         let mut names = path.split('.');
         let first = names.next().and_then(|name| spec.get_mut(name));
@@ -109,7 +119,7 @@ pub fn each_confidential<E>(
 #[must_use]
 pub fn shown(kind: KindName, spec: &Map<String, Value>) -> Map<String, Value> {
     let mut spec = spec.clone();
-    let hidden: Result<(), std::convert::Infallible> = each_confidential(kind, &mut spec, |value| {
+    let hidden: std::result::Result<(), std::convert::Infallible> = each_confidential(kind, &mut spec, |value| {
         *value = crate::secret::REDACTED.into();
         Ok(())
     });
@@ -180,7 +190,7 @@ impl KindName {
     /// Whether machines are made with it, so that it needs their keys.
     #[must_use]
     pub fn boots(self) -> bool {
-        matches!(self, Self::VM | Self::INSTANCE_GROUP)
+        self.kind().machines().is_some()
     }
 
     /// The address of the resource of this kind and name.
@@ -249,7 +259,7 @@ impl fmt::Display for Address {
 impl FromStr for Address {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (kind, name) = text.split_once('.').ok_or_else(|| format!("`{text}` is not an address like `vm.app-1`"))?;
         let kind = KINDS.iter().find(|k| k.name() == kind).ok_or_else(|| format!("`{kind}` is not a known kind"))?;
         Ok(Self { kind: KindName(kind.name()), name: name.parse()? })
@@ -259,7 +269,7 @@ impl FromStr for Address {
 impl TryFrom<String> for Address {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> std::result::Result<Self, String> {
         text.parse()
     }
 }
@@ -287,11 +297,27 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// The machines that it boots: what each of them is, and how many there are; nothing for kinds without machines.
+    ///
+    /// # Errors
+    /// As [`Self::spec`].
+    pub fn machines(&self) -> Result<Option<(VmSpec, u32)>> {
+        self.address.kind.kind().machines().map(|machines| machines(self)).transpose()
+    }
+
+    /// The logins whose passwords are secrets of the environment, each with the name of its secret; nothing for kinds without.
+    ///
+    /// # Errors
+    /// As [`Self::spec`].
+    pub fn logins(&self) -> Result<Option<BTreeMap<String, String>>> {
+        self.address.kind.kind().logins().map(|logins| logins(self)).transpose()
+    }
+
     /// The typed specification.
     ///
     /// # Errors
     /// When the fields are not those of `T`, as in a plan file that was edited.
-    pub fn spec<T: serde::de::DeserializeOwned>(&self) -> crate::error::Result<T> {
+    pub fn spec<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_value(Value::Object(self.spec.clone())).map_err(|error| {
             crate::error::Error::new(format!("`{}` has a specification of another form: {error}", self.address))
         })

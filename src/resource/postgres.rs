@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Field, FieldChange, Kind, Rules};
-use crate::name::Name;
+use super::{Field, FieldChange, Kind, Resource, Rules};
+use crate::{error::Result, name::Name};
 
 /// What a service should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,11 @@ impl Kind for Postgres {
     }
 
     fn level(&self) -> u8 {
-        3
+        4
+    }
+
+    fn logins(&self) -> Option<fn(&Resource) -> Result<BTreeMap<String, String>>> {
+        Some(|one| one.spec::<PostgresSpec>().map(|spec| spec.users))
     }
 
     fn rules(&self) -> Rules {

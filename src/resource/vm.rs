@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Field, FieldChange, Kind, Rules};
-use crate::{error::count, name::Name};
+use super::{Field, FieldChange, Kind, Resource, Rules};
+use crate::{
+    error::{Result, count},
+    name::Name,
+};
 
 /// What a machine should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +89,11 @@ impl Kind for Vm {
     }
 
     fn level(&self) -> u8 {
-        3
+        4
+    }
+
+    fn machines(&self) -> Option<fn(&Resource) -> Result<(VmSpec, u32)>> {
+        Some(|one| Ok((one.spec()?, 1)))
     }
 
     fn rules(&self) -> Rules {

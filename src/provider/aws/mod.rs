@@ -15,6 +15,7 @@ mod group;
 mod health;
 mod iam;
 mod inventory;
+mod kinds;
 mod layout;
 mod leftovers;
 mod network;
@@ -22,7 +23,6 @@ mod postgres;
 mod quota;
 mod ranges;
 mod route_table;
-pub(super) mod rules;
 mod security_group;
 mod subnet;
 mod wait;
@@ -30,12 +30,12 @@ mod wait;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
     Driver, Entry, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
-    bill::bill,
+    Treatment, bill::bill, kind::Row,
 };
 use crate::{
     cloud::{
@@ -52,7 +52,7 @@ use crate::{
     error::{Diagnostic, Error, Result},
     event::Events,
     name::Name,
-    resource::{Address, KindName, LABEL_EXPIRES, LABEL_PROTECT, Policy, Resource, Terms, VmSpec},
+    resource::{Address, KindName, LABEL_EXPIRES, LABEL_PROTECT, Policy, Resource, Terms},
 };
 
 /// The tag that says that an object was finished.
@@ -75,7 +75,11 @@ const UNKNOWN: u32 = 3;
 /// The entry of this provider.
 pub(super) const ENTRY: Entry = Entry {
     descriptor: &DESCRIPTOR,
-    rules: rules::of,
+    treatment: kinds::of,
+    policy: Policy {
+        rules: |kind| Treatment::rules(kinds::of(kind)),
+        level: |kind| Treatment::level(kinds::of(kind), kind),
+    },
     open: |environment| Ok(Box::new(Aws::open(environment)?)),
     here: None,
 };
@@ -85,11 +89,6 @@ pub struct Aws {
     region: String,
     account: Account,
     drivers: Vec<(KindName, Box<dyn Driver>)>,
-    // These are listed two and two.
-    vm: compute::VmDriver,
-    instance_group: group::InstanceGroupDriver,
-    service_account: iam::ServiceAccountDriver,
-    role_binding: iam::RoleBindingDriver,
 }
 
 /// The client and what every call needs beside it.
@@ -147,26 +146,7 @@ impl Aws {
         let client = Client::new(Settings { region: region.clone(), endpoint, endpoints }, sources)?;
         let configured = !environment.playbooks.is_empty();
         let account = Account { client, settings, zone, configured };
-        Ok(Self {
-            region,
-            drivers: vec![
-                (KindName::NETWORK, Box::new(network::NetworkDriver(account.clone()))),
-                (KindName::GATEWAY, Box::new(gateway::GatewayDriver(account.clone()))),
-                (KindName::ROUTE_TABLE, Box::new(route_table::RouteTableDriver(account.clone()))),
-                (KindName::SUBNET, Box::new(subnet::SubnetDriver(account.clone()))),
-                (KindName::SECURITY_GROUP, Box::new(security_group::SecurityGroupDriver(account.clone()))),
-                (KindName::ADDRESS, Box::new(address::AddressDriver(account.clone()))),
-                (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
-                (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
-                (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
-                (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
-            ],
-            vm: compute::VmDriver(account.clone()),
-            instance_group: group::InstanceGroupDriver(account.clone()),
-            service_account: iam::ServiceAccountDriver(account.clone()),
-            role_binding: iam::RoleBindingDriver(account.clone()),
-            account,
-        })
+        Ok(Self { region, drivers: Row::drivers(kinds::KINDS, &account), account })
     }
 }
 
@@ -191,13 +171,7 @@ impl Provider for Aws {
     }
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
-        match kind {
-            KindName::VM => Some(&self.vm),
-            KindName::INSTANCE_GROUP => Some(&self.instance_group),
-            KindName::SERVICE_ACCOUNT => Some(&self.service_account),
-            KindName::ROLE_BINDING => Some(&self.role_binding),
-            _ => super::driver(&self.drivers, kind),
-        }
+        super::driver(&self.drivers, kind)
     }
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {
@@ -205,19 +179,7 @@ impl Provider for Aws {
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            rules: rules::of,
-            // The gateway is in a subnet here, and the table of routes leads to it.
-            level: |kind| match kind {
-                KindName::DNS_ZONE => 6,
-                KindName::LOAD_BALANCER => 5,
-                KindName::VM | KindName::INSTANCE_GROUP | KindName::POSTGRES => 4,
-                KindName::ROUTE_TABLE => 3,
-                KindName::GATEWAY => 2,
-                KindName::SUBNET | KindName::SECURITY_GROUP | KindName::ROLE_BINDING => 1,
-                _ => 0,
-            },
-        }
+        ENTRY.policy
     }
 
     fn check(&self, environment: &Environment) -> Vec<Diagnostic> {
@@ -229,20 +191,7 @@ impl Provider for Aws {
     }
 
     fn bill(&self, resources: &[Resource]) -> Vec<Item> {
-        let class =
-            |machine: &VmSpec| vec![(format!("instance/{}", machine.class.as_deref().unwrap_or_default()), 1.0)];
-        let mut items = bill(resources, self.account.client.region(), class);
-        // A gateway has a public address of its own.
-        let addresses: Vec<Item> = items.iter().filter(|item| item.name == "gateway").cloned().collect();
-        items.extend(addresses.into_iter().map(|item| Item { name: "public-address".to_owned(), ..item }));
-        let checked = resources.iter().filter(|one| health::is_checked(one));
-        items.extend(checked.map(|one| Item {
-            address: one.address.clone(),
-            name: "load-balancer".to_owned(),
-            region: self.region.clone(),
-            quantity: 1.0,
-        }));
-        items
+        bill(resources, self.account.client.region(), kinds::of)
     }
 
     async fn diagnose(&self, _owner: &Owner, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
@@ -255,8 +204,9 @@ impl Provider for Aws {
         let others = others.map(|(_, driver)| driver.list(environment));
         let machines = inventory::objects(&self.account, environment);
         let accounts = async {
-            let mut accounts = self.service_account.list(environment).await?;
-            accounts.extend(self.role_binding.of(&accounts).await?);
+            let account = || self.account.clone();
+            let mut accounts = iam::ServiceAccountDriver(account()).list(environment).await?;
+            accounts.extend(iam::RoleBindingDriver(account()).of(&accounts).await?);
             Ok(accounts)
         };
         let (others, machines, accounts) = tokio::try_join!(futures::future::try_join_all(others), machines, accounts)?;
@@ -285,12 +235,6 @@ impl Provider for Aws {
         let mut object = self.account.made(driver, request).await?;
         object.actual.extend(seen);
         Ok(object)
-    }
-
-    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
-        if object.address.kind == KindName::POSTGRES {
-            postgres::compare(spec, object);
-        }
     }
 
     async fn kept(&self, owner: &Owner) -> Result<Vec<String>> {

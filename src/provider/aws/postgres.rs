@@ -168,7 +168,7 @@ pub(super) fn relate(objects: &mut [Object]) {
 }
 
 /// Turns the settings that a server has into those of its specification, as that writes them, where they differ from it.
-pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+fn compare(spec: &Map<String, Value>, object: &mut Object) {
     let Some(Value::Object(mut present)) = object.actual.remove(PARAMETERS) else { return };
     let Ok(believed) = serde_json::from_value::<PostgresSpec>(Value::Object(spec.clone())) else { return };
     let mut seen = Map::new();
@@ -286,6 +286,10 @@ impl PostgresDriver {
 
 #[async_trait]
 impl Driver for PostgresDriver {
+    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
+        compare(spec, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let client = &self.0.client;
         let (servers, groups, settings) =

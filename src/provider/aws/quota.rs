@@ -5,7 +5,7 @@ use crate::{
     cloud::aws::ec2::{Address, Vpc},
     error::Result,
     provider::Finding,
-    resource::{InstanceGroupSpec, KindName, Resource, VmSpec},
+    resource::{KindName, Resource, VmSpec},
 };
 
 /// A quota, with its codes in the service of quotas.
@@ -87,9 +87,8 @@ fn total(count: usize) -> u32 {
 
 /// The machines of an environment: how many, and what each of them is.
 pub(super) fn machines(wanted: &[Resource]) -> Vec<(u32, VmSpec)> {
-    let single = wanted.iter().filter_map(|one| Some((1, one.spec::<VmSpec>().ok()?)));
-    let groups = wanted.iter().filter_map(|one| one.spec::<InstanceGroupSpec>().ok());
-    single.chain(groups.map(|group| (group.count, group.machine))).collect()
+    let machines = wanted.iter().filter_map(|one| one.machines().ok()?);
+    machines.map(|(machine, count)| (count, machine)).collect()
 }
 
 impl Account {

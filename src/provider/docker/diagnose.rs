@@ -35,7 +35,7 @@ impl Docker {
             let of_kind = wanted.iter().filter(move |resource| resource.address.kind == kind);
             of_kind.map(|resource| object_name(owner, &resource.address.name))
         };
-        let containers = self.client.all_containers().await?;
+        let containers = self.engine.client.all_containers().await?;
         for name in names(KindName::VM) {
             let named =
                 containers.iter().find(|one| one.names.iter().any(|other| other.trim_start_matches('/') == name));
@@ -43,7 +43,7 @@ impl Docker {
                 taken.push(format!("the container `{name}`: `docker rm --force {name}`"));
             }
         }
-        let networks = self.client.list_networks(None).await?;
+        let networks = self.engine.client.list_networks(None).await?;
         for name in names(KindName::SUBNET) {
             if networks.iter().any(|one| one.name == name && !own(one.labels.as_ref())) {
                 taken.push(format!("the network `{name}`: `docker network rm {name}`"));
@@ -58,7 +58,7 @@ impl Docker {
 
     async fn room(&self, wanted: &[Resource]) -> Result<String> {
         let machines = wanted.iter().filter(|resource| resource.address.kind == KindName::VM).count() as u64;
-        let info = self.client.info().await?;
+        let info = self.engine.client.info().await?;
         // The disk of an engine elsewhere cannot be looked at.
         let (Endpoint::Unix(_), Ok(disk)) = (&self.endpoint, rustix::fs::statvfs(info.docker_root_dir.as_str())) else {
             return Ok("the engine's disk is not on this machine".to_owned());

@@ -49,9 +49,6 @@ fn note(object: &mut Object, details: &ContainerDetails, info: &Info) {
 
 /// Turns what was noted into fields of the specification that the machine was made from, where they differ from it.
 pub(super) fn compare(spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
-    if object.address.kind != KindName::VM {
-        return;
-    }
     let noted = |name: &str| object.actual.get(name).and_then(Value::as_u64);
     let (ncpu, nano_cpus, memory) = (noted(ENGINE), noted(NANO_CPUS), noted(MEMORY));
     for name in [ENGINE, NANO_CPUS, MEMORY] {

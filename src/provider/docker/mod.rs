@@ -10,8 +10,8 @@ mod drift;
 mod expiry;
 mod here;
 mod image;
+mod kinds;
 mod removal;
-pub(super) mod rules;
 mod subnet;
 mod vm;
 
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Driver, Entry, Finding, Health, Here, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider,
-    Request, adopt::not_adopted,
+    Request, Treatment, adopt::not_adopted, kind::Row,
 };
 use crate::{
     cloud::docker::{Client, DESCRIPTOR, DockerSettings, Endpoint, Variables},
@@ -38,7 +38,11 @@ pub use self::image::{INSTALL_TOOLS, base_image, missing_tools};
 /// The entry of this provider.
 pub(super) const ENTRY: Entry = Entry {
     descriptor: &DESCRIPTOR,
-    rules: rules::of,
+    treatment: kinds::of,
+    policy: Policy {
+        rules: |kind| Treatment::rules(kinds::of(kind)),
+        level: |kind| Treatment::level(kinds::of(kind), kind),
+    },
     open: |environment| Ok(Box::new(Docker::open(environment.section())?)),
     here: Some(Here {
         open: || Ok(Box::new(Docker::open(&DockerSettings::default())?)),
@@ -48,13 +52,15 @@ pub(super) const ENTRY: Entry = Entry {
 
 /// The provider of one engine.
 pub struct Docker {
-    client: Client,
+    engine: Engine,
     endpoint: Endpoint,
+    drivers: Vec<(KindName, Box<dyn Driver>)>,
+}
+
+/// The client of an engine, and what drivers need beside it.
+pub(super) struct Engine {
+    client: Client,
     settings: DockerSettings,
-    subnet: subnet::SubnetDriver,
-    disk: disk::DiskDriver,
-    expiry: expiry::ExpiryDriver,
-    vm: vm::VmDriver,
 }
 
 impl Docker {
@@ -64,16 +70,8 @@ impl Docker {
     /// When that address cannot be understood.
     pub fn open(settings: &DockerSettings) -> Result<Self> {
         let endpoint = endpoint(settings)?;
-        let client = Client::new(&endpoint)?;
-        Ok(Self {
-            subnet: subnet::SubnetDriver { client: client.clone() },
-            disk: disk::DiskDriver { client: client.clone() },
-            expiry: expiry::ExpiryDriver { client: client.clone() },
-            vm: vm::VmDriver::new(client.clone(), settings.clone()),
-            settings: settings.clone(),
-            endpoint,
-            client,
-        })
+        let engine = Engine { client: Client::new(&endpoint)?, settings: settings.clone() };
+        Ok(Self { drivers: Row::drivers(kinds::KINDS, &engine), engine, endpoint })
     }
 }
 
@@ -96,7 +94,7 @@ impl Provider for Docker {
     }
 
     async fn account(&self) -> Result<String> {
-        let id = self.client.info().await?.id;
+        let id = self.engine.client.info().await?.id;
         // An engine that does not say who it is can only be told by its address.
         Ok(if id.is_empty() { format!("engine at {}", self.endpoint) } else { format!("engine {id}") })
     }
@@ -106,17 +104,11 @@ impl Provider for Docker {
     }
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
-        match kind {
-            KindName::SUBNET => Some(&self.subnet),
-            KindName::DISK => Some(&self.disk),
-            KindName::EXPIRY => Some(&self.expiry),
-            KindName::VM => Some(&self.vm),
-            _ => None,
-        }
+        super::driver(&self.drivers, kind)
     }
 
     fn policy(&self) -> Policy {
-        Policy { rules: rules::of, ..Policy::default() }
+        ENTRY.policy
     }
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {
@@ -127,10 +119,7 @@ impl Provider for Docker {
         for resource in &mut resources {
             resource.needs.retain(has);
             // What means nothing to an engine is no difference between two specifications.
-            let unused: &[&str] = match resource.address.kind {
-                KindName::VM => &["zone", "disk_type", "class", "compose"],
-                _ => &[],
-            };
+            let unused = kinds::of(resource.address.kind).map(|kind| kind.unused).unwrap_or_default();
             resource.spec.retain(|field, _| !unused.contains(&field.as_str()));
         }
         resources
@@ -145,7 +134,7 @@ impl Provider for Docker {
         let mut families: Vec<&str> = Vec::new();
         for resource in &environment.resources {
             if let Ok(spec) = resource.spec::<VmSpec>()
-                && !self.settings.images.contains_key(&spec.image)
+                && !self.engine.settings.images.contains_key(&spec.image)
                 && spec.image != image::BASE_FAMILY
             {
                 families.push(resource.spec["image"].as_str().unwrap_or_default());
@@ -164,7 +153,7 @@ impl Provider for Docker {
     async fn choose(
         &self, owner: &Owner, wanted: &[(&Resource, Option<&Object>)],
     ) -> Result<BTreeMap<Address, Map<String, Value>>> {
-        self.subnet.choose(owner, wanted).await
+        subnet::SubnetDriver { client: self.engine.client.clone() }.choose(owner, wanted).await
     }
 
     async fn prepare(&self, resources: &[&Resource], events: &Events) -> Result<()> {
@@ -174,18 +163,19 @@ impl Provider for Docker {
         families.dedup();
         let mut images: Vec<String> = Vec::new();
         for family in families {
-            let image = image::reference(&self.settings, &family)?;
+            let image = image::reference(&self.engine.settings, &family)?;
             if !images.contains(&image) {
-                image::ensure(&self.client, &image, self.settings.images.contains_key(&family), events).await?;
+                image::ensure(&self.engine.client, &image, self.engine.settings.images.contains_key(&family), events)
+                    .await?;
                 images.push(image);
             }
         }
-        if images.iter().any(|image| !self.settings.images.values().any(|own| own == image)) {
+        if images.iter().any(|image| !self.engine.settings.images.values().any(|own| own == image)) {
             image::warn_of_proxies(events);
         }
         if !images.is_empty() {
             vm::raise_inotify_limit(events);
-            vm::warn_of_limits(&self.client.info().await?, events);
+            vm::warn_of_limits(&self.engine.client.info().await?, events);
         }
         Ok(())
     }
@@ -195,7 +185,7 @@ impl Provider for Docker {
     }
 
     async fn mark(&self, owner: &Owner, terms: &Terms, _objects: &[Object]) -> Result<()> {
-        self.expiry.mark(owner, terms).await
+        expiry::ExpiryDriver { client: self.engine.client.clone() }.mark(owner, terms).await
     }
 
     async fn adopt(&self, id: &str, request: &Request<'_>) -> Result<Object> {
@@ -204,22 +194,17 @@ impl Provider for Docker {
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let kinds = [KindName::SUBNET, KindName::DISK, KindName::EXPIRY, KindName::VM];
-        let drivers = kinds.into_iter().filter_map(|kind| self.driver(kind));
+        let drivers = self.drivers.iter().map(|(_, driver)| driver);
         let lists = futures::future::try_join_all(drivers.map(|driver| driver.list(environment))).await?;
         let mut objects: Vec<Object> = lists.into_iter().flatten().collect();
         if environment.is_some() {
-            drift::inspect(&self.client, &mut objects).await?;
+            drift::inspect(&self.engine.client, &mut objects).await?;
         }
         Ok(objects)
     }
 
-    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
-        drift::compare(spec, attributes, object);
-    }
-
     async fn why_down(&self, id: &str) -> Option<Error> {
-        vm::why_down(&self.client, id).await
+        vm::why_down(&self.engine.client, id).await
     }
 }
 

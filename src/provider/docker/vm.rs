@@ -42,6 +42,10 @@ impl VmDriver {
 
 #[async_trait]
 impl Driver for VmDriver {
+    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+        drift::compare(spec, attributes, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let containers = self.client.list_containers(&env_label(environment)).await?;
         Ok(containers.iter().filter_map(describe).collect())

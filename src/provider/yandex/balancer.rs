@@ -107,7 +107,7 @@ pub(super) fn show(one: &LoadBalancer, around: Option<&Around<'_>>, environment:
 }
 
 /// The order of ports means nothing but which one is asked.
-pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+fn compare(spec: &Map<String, Value>, object: &mut Object) {
     let Some(wanted) = spec.get("ports").and_then(Value::as_array) else { return };
     let Some(seen) = object.actual.get("ports").and_then(Value::as_array) else { return };
     let same =
@@ -191,6 +191,10 @@ impl LoadBalancerDriver {
 
 #[async_trait]
 impl Driver for LoadBalancerDriver {
+    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
+        compare(spec, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let (client, folder) = (&self.0.client, &self.0.folder);
         let (balancers, groups) =

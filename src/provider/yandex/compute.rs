@@ -200,7 +200,7 @@ pub(super) async fn observe(
 
 /// Turns what is seen of the bastion's group into a field of the specification, where it differs. The other groups of a machine
 /// are things of their own, and seen as what it points to.
-pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+fn compare(spec: &Map<String, Value>, object: &mut Object) {
     let Some(seen) = object.actual.remove("security_groups").and_then(|seen| seen.as_bool()) else { return };
     let wanted = spec.get("security_groups").and_then(Value::as_array).cloned().unwrap_or_default();
     if seen != wanted.iter().any(|name| name == SSH_GROUP) {
@@ -235,6 +235,10 @@ impl VmDriver {
 
 #[async_trait]
 impl Driver for VmDriver {
+    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
+        compare(spec, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Instance>(&self.0.folder).await?;
         Ok(all.iter().filter_map(|instance| show(instance, None, environment)).collect())

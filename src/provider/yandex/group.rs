@@ -160,6 +160,10 @@ fn attributes(members: &[ManagedInstance]) -> Map<String, Value> {
 
 #[async_trait]
 impl Driver for InstanceGroupDriver {
+    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
+        group_drift::compare(spec, attributes, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let groups = self.0.client.list::<InstanceGroup>(&self.0.folder).await?;
         let shown = groups.iter().map(|group| self.show(group, None, environment));

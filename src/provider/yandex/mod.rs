@@ -15,6 +15,7 @@ mod group_drift;
 mod group_template;
 mod iam;
 mod interface;
+mod kinds;
 mod layout;
 mod observe;
 mod postgres;
@@ -23,7 +24,6 @@ mod postgres_extensions;
 mod postgres_settings;
 mod public;
 mod registry;
-pub(super) mod rules;
 mod security;
 mod subnet;
 mod vpc;
@@ -32,17 +32,13 @@ mod wait;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::{
     account::{Account, beside, labels, plain_name},
     wait::Shared,
 };
-use super::{
-    Driver, Entry, Finding, Object, Owner, Provider, Request,
-    bill::{bill, quantity},
-};
+use super::{Driver, Entry, Finding, Object, Owner, Provider, Request, Treatment, bill::bill, kind::Row};
 use crate::{
     cloud::yandex::{Client, Credentials, DESCRIPTOR, Instance, Network, Settings, YandexSettings, auth::Key},
     config::Environment,
@@ -66,7 +62,11 @@ const PRICED: &str = "ru-central1";
 /// The entry of this provider.
 pub(super) const ENTRY: Entry = Entry {
     descriptor: &DESCRIPTOR,
-    rules: rules::of,
+    treatment: kinds::of,
+    policy: Policy {
+        rules: |kind| Treatment::rules(kinds::of(kind)),
+        level: |kind| Treatment::level(kinds::of(kind), kind),
+    },
     open: |environment| Ok(Box::new(Yandex::open(environment)?)),
     here: None,
 };
@@ -75,9 +75,6 @@ pub(super) const ENTRY: Entry = Entry {
 pub struct Yandex {
     account: Account,
     drivers: Vec<(KindName, Box<dyn Driver>)>,
-    // What these have inside is asked for with all the others.
-    instance_group: group::InstanceGroupDriver,
-    role_binding: iam::RoleBindingDriver,
 }
 
 impl Yandex {
@@ -101,26 +98,7 @@ impl Yandex {
         let configured = !environment.playbooks.is_empty();
         let account =
             Account { client, folder, settings, configured, machines: Shared::default(), bindings: Arc::default() };
-        Ok(Self {
-            drivers: vec![
-                (KindName::GATEWAY, Box::new(vpc::GatewayDriver(account.clone()))),
-                (KindName::ROUTE_TABLE, Box::new(vpc::RouteTableDriver(account.clone()))),
-                (KindName::SUBNET, Box::new(subnet::SubnetDriver(account.clone()))),
-                (KindName::ADDRESS, Box::new(public::AddressDriver(account.clone()))),
-                (KindName::DNS_ZONE, Box::new(dns::DnsZoneDriver(account.clone()))),
-                (KindName::REGISTRY, Box::new(registry::RegistryDriver(account.clone()))),
-                (KindName::DISK, Box::new(compute::DiskDriver(account.clone()))),
-                (KindName::VM, Box::new(compute::VmDriver(account.clone()))),
-                (KindName::NETWORK, Box::new(security::NetworkDriver(account.clone()))),
-                (KindName::SECURITY_GROUP, Box::new(security::SecurityGroupDriver(account.clone()))),
-                (KindName::SERVICE_ACCOUNT, Box::new(iam::ServiceAccountDriver(account.clone()))),
-                (KindName::POSTGRES, Box::new(postgres::PostgresDriver(account.clone()))),
-                (KindName::LOAD_BALANCER, Box::new(balancer::LoadBalancerDriver(account.clone()))),
-            ],
-            instance_group: group::InstanceGroupDriver(account.clone()),
-            role_binding: iam::RoleBindingDriver(account.clone()),
-            account,
-        })
+        Ok(Self { drivers: Row::drivers(kinds::KINDS, &account), account })
     }
 }
 
@@ -172,11 +150,7 @@ impl Provider for Yandex {
     }
 
     fn driver(&self, kind: KindName) -> Option<&dyn Driver> {
-        match kind {
-            KindName::INSTANCE_GROUP => Some(&self.instance_group),
-            KindName::ROLE_BINDING => Some(&self.role_binding),
-            _ => super::driver(&self.drivers, kind),
-        }
+        super::driver(&self.drivers, kind)
     }
 
     fn resources(&self, environment: &Environment) -> Vec<Resource> {
@@ -184,7 +158,7 @@ impl Provider for Yandex {
     }
 
     fn policy(&self) -> Policy {
-        Policy { rules: rules::of, ..Policy::default() }
+        ENTRY.policy
     }
 
     fn path_label(&self, folder: &str) -> String {
@@ -200,13 +174,7 @@ impl Provider for Yandex {
     }
 
     fn bill(&self, resources: &[Resource]) -> Vec<Item> {
-        bill(resources, PRICED, |machine| {
-            let platform = machine.class.as_deref().unwrap_or_default();
-            vec![
-                (format!("cores/{platform}/{}", machine.core_fraction), f64::from(machine.cores)),
-                (format!("memory/{platform}"), quantity(machine.memory_mb) / 1024.0),
-            ]
-        })
+        bill(resources, PRICED, kinds::of)
     }
 
     async fn diagnose(&self, owner: &Owner, created: &[Resource], changed: &[Resource]) -> Vec<Finding> {
@@ -215,17 +183,6 @@ impl Provider for Yandex {
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         Box::pin(self.observe(environment)).await
-    }
-
-    fn compare(&self, spec: &Map<String, Value>, attributes: &Map<String, Value>, object: &mut Object) {
-        match object.address.kind {
-            KindName::INSTANCE_GROUP => group_drift::compare(spec, attributes, object),
-            KindName::LOAD_BALANCER => balancer::compare(spec, object),
-            KindName::SUBNET => subnet::compare(spec, object),
-            KindName::POSTGRES => postgres_drift::compare(spec, object),
-            KindName::VM => compute::compare(spec, object),
-            _ => {}
-        }
     }
 
     /// The labels of the network say it for the whole environment.
@@ -265,6 +222,13 @@ impl Provider for Yandex {
             Err(error) if error.is_not_found() => Some(Error::new("the machine is gone")),
             _ => None,
         }
+    }
+}
+
+impl Yandex {
+    /// What shows groups with what they have inside.
+    fn groups(&self) -> group::InstanceGroupDriver {
+        group::InstanceGroupDriver(self.account.clone())
     }
 }
 

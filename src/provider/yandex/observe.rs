@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Yandex, balancer, compute, dns, iam, postgres, public, registry, security, subnet, vpc};
+use super::{
+    Yandex, balancer, compute, dns, iam, iam::RoleBindingDriver, postgres, public, registry, security, subnet, vpc,
+};
 use crate::{
     cloud::yandex::{
         Address, Cluster, Disk, DnsZone, Gateway, Instance, InstanceGroup, LoadBalancer, Network, Registry, RouteTable,
@@ -106,15 +108,17 @@ impl Yandex {
         let accounts: Vec<Object> = accounts.iter().filter_map(|one| iam::show(one, environment)).collect();
         // What is inside of an object is asked for only where it is ours.
         let shown = machines.iter().map(|one| compute::observe(&self.account, one, &around, environment));
-        let groups = groups.iter().map(|one| self.instance_group.show(one, Some(&around), environment));
+        let group = self.groups();
+        let groups = groups.iter().map(|one| group.show(one, Some(&around), environment));
         let zones = zones.iter().map(|one| dns::observe(&self.account, one, environment));
         let clusters = clusters.iter().map(|one| postgres::observe(&self.account, one, &networks, environment));
+        let binding = RoleBindingDriver(self.account.clone());
         let (shown, groups, zones, clusters, bindings) = tokio::try_join!(
             futures::future::try_join_all(shown),
             futures::future::try_join_all(groups),
             futures::future::try_join_all(zones),
             futures::future::try_join_all(clusters),
-            self.role_binding.of(&accounts),
+            binding.of(&accounts),
         )?;
         objects.extend(shown.into_iter().chain(groups).chain(zones).chain(clusters).flatten());
         objects.extend(accounts.into_iter().chain(bindings));

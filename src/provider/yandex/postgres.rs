@@ -245,6 +245,10 @@ pub(super) async fn observe(
 
 #[async_trait]
 impl Driver for PostgresDriver {
+    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
+        postgres_drift::compare(spec, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Cluster>(&self.0.folder).await?;
         Ok(all.iter().filter_map(|cluster| Self::describe(cluster, environment)).collect())

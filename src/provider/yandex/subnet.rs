@@ -47,7 +47,7 @@ pub(super) fn show(one: &Subnet, environment: Option<&Name>) -> Option<Object> {
 }
 
 /// Turns what was noted of the ranges of a subnet into fields of its specification: their order in the cloud means nothing.
-pub(super) fn compare(spec: &Map<String, Value>, object: &mut Object) {
+fn compare(spec: &Map<String, Value>, object: &mut Object) {
     let noted = object.actual.remove(RANGES).and_then(|mut ranges| serde_json::from_value(ranges[BLOCKS].take()).ok());
     let wanted = serde_json::from_value(Value::Object(spec.clone())).ok();
     let Some((mut seen, wanted)): Option<(Vec<String>, SubnetSpec)> = noted.zip(wanted) else { return };
@@ -151,6 +151,10 @@ pub(super) async fn findings(account: &Account, owner: &Owner, changed: &[Resour
 
 #[async_trait]
 impl Driver for SubnetDriver {
+    fn compare(&self, spec: &Map<String, Value>, _attributes: &Map<String, Value>, object: &mut Object) {
+        compare(spec, object);
+    }
+
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let all = self.0.client.list::<Subnet>(&self.0.folder).await?;
         Ok(all.iter().filter_map(|one| show(one, environment)).collect())

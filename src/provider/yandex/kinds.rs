@@ -1,9 +1,30 @@
-//! What Yandex Cloud lets us change of each kind, and what of it is compared with what exists.
+//! The kinds that Yandex Cloud has: what drives each, what can be changed of it and is compared with what exists, and what it
+//! costs.
 
-use crate::resource::{
-    Field,
-    FieldChange::{Ignored, InPlace, Refused, Replace, Restart},
-    KindName, Link, LinkChange, Rules,
+use super::{
+    account::Account,
+    balancer::LoadBalancerDriver,
+    compute::{DiskDriver, VmDriver},
+    dns::DnsZoneDriver,
+    group::InstanceGroupDriver,
+    iam::{RoleBindingDriver, ServiceAccountDriver},
+    postgres::PostgresDriver,
+    public::AddressDriver,
+    registry::RegistryDriver,
+    security::{NetworkDriver, SecurityGroupDriver},
+    subnet::SubnetDriver,
+    vpc::{GatewayDriver, RouteTableDriver},
+};
+use crate::{
+    provider::{
+        bill,
+        kind::{Parts, Row, Treatment},
+    },
+    resource::{
+        Field,
+        FieldChange::{Ignored, InPlace, Refused, Replace, Restart},
+        KindName, Link, LinkChange, Resource, Rules,
+    },
 };
 
 /// What nothing outside can change.
@@ -16,23 +37,47 @@ const BY_CLASS: &str = "it chooses the class, which is compared";
 /// What another object holds.
 const BY_GROUP: &str = "the security group that opens them is compared";
 
-/// The rules of a kind.
-pub(in crate::provider) fn of(kind: KindName) -> Rules {
-    match kind {
-        KindName::ADDRESS => ADDRESS,
-        KindName::DISK => DISK,
-        KindName::DNS_ZONE => DNS_ZONE,
-        KindName::INSTANCE_GROUP => INSTANCE_GROUP,
-        KindName::LOAD_BALANCER => LOAD_BALANCER,
-        KindName::NETWORK => NETWORK,
-        KindName::POSTGRES => POSTGRES,
-        KindName::ROLE_BINDING => ROLE_BINDING,
-        KindName::ROUTE_TABLE => ROUTE_TABLE,
-        KindName::SECURITY_GROUP => SECURITY_GROUP,
-        KindName::SUBNET => SUBNET,
-        KindName::VM => VM,
-        _ => Rules::NONE,
-    }
+/// A row of the list.
+type Kind = Row<Account>;
+
+/// The kinds that this cloud has.
+pub(super) const KINDS: &[Kind] = &[
+    Kind::new(KindName::GATEWAY, |account| Box::new(GatewayDriver(account.clone())), Rules::NONE)
+        .costs(|_| bill::one("gateway")),
+    Kind::new(KindName::ROUTE_TABLE, |account| Box::new(RouteTableDriver(account.clone())), ROUTE_TABLE),
+    Kind::new(KindName::SUBNET, |account| Box::new(SubnetDriver(account.clone())), SUBNET).unused(&["prefix"]),
+    Kind::new(KindName::ADDRESS, |account| Box::new(AddressDriver(account.clone())), ADDRESS)
+        .costs(|_| bill::one("reserved-address")),
+    Kind::new(KindName::DNS_ZONE, |account| Box::new(DnsZoneDriver(account.clone())), DNS_ZONE)
+        .costs(|_| bill::one("zone")),
+    Kind::new(KindName::REGISTRY, |account| Box::new(RegistryDriver(account.clone())), Rules::NONE),
+    Kind::new(KindName::DISK, |account| Box::new(DiskDriver(account.clone())), DISK).costs(bill::disk),
+    Kind::new(KindName::VM, |account| Box::new(VmDriver(account.clone())), VM).costs(machine_costs),
+    Kind::new(KindName::NETWORK, |account| Box::new(NetworkDriver(account.clone())), NETWORK).unused(&["cidr"]),
+    Kind::new(KindName::SECURITY_GROUP, |account| Box::new(SecurityGroupDriver(account.clone())), SECURITY_GROUP),
+    Kind::new(KindName::SERVICE_ACCOUNT, |account| Box::new(ServiceAccountDriver(account.clone())), Rules::NONE),
+    Kind::new(KindName::POSTGRES, |account| Box::new(PostgresDriver(account.clone())), POSTGRES).costs(bill::postgres),
+    Kind::new(KindName::LOAD_BALANCER, |account| Box::new(LoadBalancerDriver(account.clone())), LOAD_BALANCER)
+        .costs(|_| bill::one("load-balancer")),
+    Kind::new(KindName::INSTANCE_GROUP, |account| Box::new(InstanceGroupDriver(account.clone())), INSTANCE_GROUP)
+        .costs(machine_costs),
+    Kind::new(KindName::ROLE_BINDING, |account| Box::new(RoleBindingDriver(account.clone())), ROLE_BINDING),
+];
+
+/// How a kind is treated.
+pub(super) fn of(kind: KindName) -> Option<&'static Treatment> {
+    Kind::of(KINDS, kind)
+}
+
+/// Processors and memory are paid for by themselves.
+fn machine_costs(one: &Resource) -> Parts {
+    bill::machines(one, |machine| {
+        let platform = machine.class.as_deref().unwrap_or_default();
+        vec![
+            (format!("cores/{platform}/{}", machine.core_fraction), f64::from(machine.cores)),
+            (format!("memory/{platform}"), bill::quantity(machine.memory_mb) / 1024.0),
+        ]
+    })
 }
 
 const ADDRESS: Rules = Rules {

@@ -1,9 +1,13 @@
-//! What Docker Engine lets us change of each kind, and what of it is compared with what exists.
+//! The kinds that Docker Engine has: what drives each, and what can be changed of it and is compared with what exists.
 
-use crate::resource::{
-    Field,
-    FieldChange::{Ignored, InPlace, Replace},
-    KindName, Rules,
+use super::{Engine, disk::DiskDriver, expiry::ExpiryDriver, subnet::SubnetDriver, vm::VmDriver};
+use crate::{
+    provider::kind::{Row, Treatment},
+    resource::{
+        Field,
+        FieldChange::{Ignored, InPlace, Replace},
+        KindName, Rules,
+    },
 };
 
 /// What the engine fixes when the object is created.
@@ -21,14 +25,22 @@ const NONE: &str = "an engine has no such thing";
 /// Why the size of a disk makes no difference.
 const UNLIMITED: &str = "Docker Engine does not limit the size of disks";
 
-/// The rules of a kind.
-pub(in crate::provider) fn of(kind: KindName) -> Rules {
-    match kind {
-        KindName::DISK => DISK,
-        KindName::SUBNET => SUBNET,
-        KindName::VM => VM,
-        _ => Rules::NONE,
-    }
+/// A row of the list.
+type Kind = Row<Engine>;
+
+/// The kinds that an engine has.
+pub(super) const KINDS: &[Kind] = &[
+    Kind::new(KindName::SUBNET, |engine| Box::new(SubnetDriver { client: engine.client.clone() }), SUBNET)
+        .unused(&["prefix", "more_cidrs"]),
+    Kind::new(KindName::DISK, |engine| Box::new(DiskDriver { client: engine.client.clone() }), DISK),
+    Kind::new(KindName::EXPIRY, |engine| Box::new(ExpiryDriver { client: engine.client.clone() }), Rules::NONE),
+    Kind::new(KindName::VM, |engine| Box::new(VmDriver::new(engine.client.clone(), engine.settings.clone())), VM)
+        .unused(&["zone", "disk_type", "class", "compose"]),
+];
+
+/// How a kind is treated.
+pub(super) fn of(kind: KindName) -> Option<&'static Treatment> {
+    Kind::of(KINDS, kind)
 }
 
 const DISK: Rules = Rules {

@@ -1,9 +1,31 @@
-//! What AWS lets us change of each kind, and what of it is compared with what exists.
+//! The kinds that AWS has: what drives each, what can be changed of it and is compared with what exists, and what it costs.
 
-use crate::resource::{
-    Field,
-    FieldChange::{Ignored, InPlace, Refused, Replace, Restart},
-    KindName, Link, LinkChange, Rules,
+use super::{
+    Account,
+    address::AddressDriver,
+    balancer::LoadBalancerDriver,
+    compute::{DiskDriver, VmDriver},
+    dns::DnsZoneDriver,
+    gateway::GatewayDriver,
+    group::InstanceGroupDriver,
+    health::is_checked,
+    iam::{RoleBindingDriver, ServiceAccountDriver},
+    network::NetworkDriver,
+    postgres::PostgresDriver,
+    route_table::RouteTableDriver,
+    security_group::SecurityGroupDriver,
+    subnet::SubnetDriver,
+};
+use crate::{
+    provider::{
+        bill,
+        kind::{Parts, Row, Treatment},
+    },
+    resource::{
+        Field,
+        FieldChange::{Ignored, InPlace, Refused, Replace, Restart},
+        KindName, Link, LinkChange, Resource, Rules, VmSpec,
+    },
 };
 
 /// What the cloud itself cannot change.
@@ -36,24 +58,58 @@ const IN_ITS_SUBNET: &str = "a database stays in its subnet and its zone, and pu
 /// What to do instead of moving data.
 const NEW_SERVICE: &str = "make a new service under another name, move the data, then remove this one from the file";
 
-/// The rules of a kind.
-pub(in crate::provider) fn of(kind: KindName) -> Rules {
-    match kind {
-        KindName::ADDRESS => ADDRESS,
-        KindName::DISK => DISK,
-        KindName::DNS_ZONE => DNS_ZONE,
-        KindName::GATEWAY => GATEWAY,
-        KindName::INSTANCE_GROUP => INSTANCE_GROUP,
-        KindName::LOAD_BALANCER => LOAD_BALANCER,
-        KindName::NETWORK => NETWORK,
-        KindName::POSTGRES => POSTGRES,
-        KindName::ROLE_BINDING => ROLE_BINDING,
-        KindName::ROUTE_TABLE => ROUTE_TABLE,
-        KindName::SECURITY_GROUP => SECURITY_GROUP,
-        KindName::SUBNET => SUBNET,
-        KindName::VM => VM,
-        _ => Rules::NONE,
-    }
+/// A row of the list.
+type Kind = Row<Account>;
+
+/// The kinds that this cloud has.
+pub(super) const KINDS: &[Kind] = &[
+    Kind::new(KindName::NETWORK, |account| Box::new(NetworkDriver(account.clone())), NETWORK),
+    // A gateway is in a subnet here, and the route table leads to it.
+    Kind::new(KindName::GATEWAY, |account| Box::new(GatewayDriver(account.clone())), GATEWAY)
+        .level(2)
+        .costs(gateway_costs),
+    Kind::new(KindName::ROUTE_TABLE, |account| Box::new(RouteTableDriver(account.clone())), ROUTE_TABLE).level(3),
+    Kind::new(KindName::SUBNET, |account| Box::new(SubnetDriver(account.clone())), SUBNET)
+        .level(1)
+        .unused(&["more_cidrs"]),
+    Kind::new(KindName::SECURITY_GROUP, |account| Box::new(SecurityGroupDriver(account.clone())), SECURITY_GROUP)
+        .unused(&["checked"]),
+    Kind::new(KindName::ADDRESS, |account| Box::new(AddressDriver(account.clone())), ADDRESS)
+        .unused(&["front"])
+        .costs(|_| bill::one("reserved-address")),
+    Kind::new(KindName::DNS_ZONE, |account| Box::new(DnsZoneDriver(account.clone())), DNS_ZONE)
+        .costs(|_| bill::one("zone")),
+    Kind::new(KindName::DISK, |account| Box::new(DiskDriver(account.clone())), DISK).costs(bill::disk),
+    Kind::new(KindName::POSTGRES, |account| Box::new(PostgresDriver(account.clone())), POSTGRES).costs(bill::postgres),
+    Kind::new(KindName::LOAD_BALANCER, |account| Box::new(LoadBalancerDriver(account.clone())), LOAD_BALANCER)
+        .costs(|_| bill::one("load-balancer")),
+    Kind::new(KindName::VM, |account| Box::new(VmDriver(account.clone())), VM)
+        .costs(|one| bill::machines(one, by_class)),
+    Kind::new(KindName::INSTANCE_GROUP, |account| Box::new(InstanceGroupDriver(account.clone())), INSTANCE_GROUP)
+        .costs(group_costs),
+    Kind::new(KindName::SERVICE_ACCOUNT, |account| Box::new(ServiceAccountDriver(account.clone())), Rules::NONE),
+    Kind::new(KindName::ROLE_BINDING, |account| Box::new(RoleBindingDriver(account.clone())), ROLE_BINDING),
+];
+
+/// How a kind is treated.
+pub(super) fn of(kind: KindName) -> Option<&'static Treatment> {
+    Kind::of(KINDS, kind)
+}
+
+/// A gateway has a public address of its own.
+fn gateway_costs(_: &Resource) -> Parts {
+    [bill::one("gateway"), bill::one("public-address")].concat()
+}
+
+/// A machine is paid for by its class.
+fn by_class(machine: &VmSpec) -> Parts {
+    bill::one(&format!("instance/{}", machine.class.as_deref().unwrap_or_default()))
+}
+
+/// A group whose machines are asked whether they work has a balancer of its own.
+fn group_costs(group: &Resource) -> Parts {
+    let checked = if is_checked(group) { bill::one("load-balancer") } else { Vec::new() };
+    [bill::machines(group, by_class), checked].concat()
 }
 
 const ADDRESS: Rules = Rules { fields: &[Field::unseen("zone", Ignored(REGIONAL), REGIONAL)], links: &[] };
