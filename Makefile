@@ -18,7 +18,7 @@ test: setup build moto
 ## check: format and lints
 check:
 	cargo fmt --check
-	cargo clippy --locked --all-targets
+	cargo clippy --locked --all-targets -- -D warnings
 
 ## ci: exactly what CI runs
 ci: check test

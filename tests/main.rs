@@ -28,6 +28,7 @@ mod faults;
 mod fields;
 mod figures;
 mod fuzz;
+mod guards;
 mod hostile;
 mod hostile_data;
 mod hostile_files;

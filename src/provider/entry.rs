@@ -131,7 +131,7 @@ mod tests {
         );
         let expected = [
             (":2:3: warning", "the registry `images` is ignored: provider `docker` has no such thing"),
-            (":3:27: error", "the managed database `main`: provider `docker` has no such thing"),
+            (":3:28: error", "the managed database `main`: provider `docker` has no such thing"),
             (":6:18: error", "the network load balancer that the 2 nodes of `nginx.front` need: provider `docker` has"),
         ];
         for (place, message) in expected {
