@@ -127,6 +127,7 @@ impl ProviderName {
     }
 
     /// The one of a file that names none, by what else it has: that of the first short form, or the first of all.
+    #[must_use]
     pub fn implied(file: &Map<String, Value>) -> Self {
         let has = |section: &Map<String, Value>, key: &str| section.get(key).is_some_and(|value| !value.is_null());
         let is_implied = |provider: &Self| {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Field, FieldChange, Kind, Resource, Rules, VmSpec};
-use crate::{error::Result, name::Name};
+use super::{Field, FieldChange, Kind, MachinesOf, Rules, VmSpec};
+use crate::name::Name;
 
 /// What a group should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Kind for InstanceGroup {
         4
     }
 
-    fn machines(&self) -> Option<fn(&Resource) -> Result<(VmSpec, u32)>> {
+    fn machines(&self) -> Option<MachinesOf> {
         Some(|one| one.spec::<InstanceGroupSpec>().map(|group| (group.machine, group.count)))
     }
 

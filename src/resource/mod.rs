@@ -46,6 +46,11 @@ pub use self::{
 };
 use crate::{error::Result, name::Name};
 
+/// What reads the machines of a resource, and how many there are.
+pub type MachinesOf = fn(&Resource) -> Result<(VmSpec, u32)>;
+/// What reads the logins of a resource, each with the name of its secret.
+pub type LoginsOf = fn(&Resource) -> Result<BTreeMap<String, String>>;
+
 /// One kind of resource.
 pub trait Kind: Sync {
     /// Its name, the first half of an address.
@@ -67,12 +72,12 @@ pub trait Kind: Sync {
     fn summary(&self, spec: &Map<String, Value>) -> String;
 
     /// The machines that it boots: what each of them is, and how many there are; `None` for kinds without machines.
-    fn machines(&self) -> Option<fn(&Resource) -> Result<(VmSpec, u32)>> {
+    fn machines(&self) -> Option<MachinesOf> {
         None
     }
 
     /// The logins whose passwords are secrets of the environment, each with the name of its secret; `None` for kinds without.
-    fn logins(&self) -> Option<fn(&Resource) -> Result<BTreeMap<String, String>>> {
+    fn logins(&self) -> Option<LoginsOf> {
         None
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Field, FieldChange, Kind, Resource, Rules};
-use crate::{error::Result, name::Name};
+use super::{Field, FieldChange, Kind, LoginsOf, Rules};
+use crate::name::Name;
 
 /// What a service should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl Kind for Postgres {
         4
     }
 
-    fn logins(&self) -> Option<fn(&Resource) -> Result<BTreeMap<String, String>>> {
+    fn logins(&self) -> Option<LoginsOf> {
         Some(|one| one.spec::<PostgresSpec>().map(|spec| spec.users))
     }
 

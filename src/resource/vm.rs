@@ -3,11 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Field, FieldChange, Kind, Resource, Rules};
-use crate::{
-    error::{Result, count},
-    name::Name,
-};
+use super::{Field, FieldChange, Kind, MachinesOf, Rules};
+use crate::{error::count, name::Name};
 
 /// What a machine should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +89,7 @@ impl Kind for Vm {
         4
     }
 
-    fn machines(&self) -> Option<fn(&Resource) -> Result<(VmSpec, u32)>> {
+    fn machines(&self) -> Option<MachinesOf> {
         Some(|one| Ok((one.spec()?, 1)))
     }
 
