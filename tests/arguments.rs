@@ -1,8 +1,8 @@
 //! The arguments that modules and actions list, against what looks at them.
 
 use infra::{
-    modules::{MODULES, find},
-    playbook::{NO_EFFECT, arguments},
+    modules::{Call, MODULES, find},
+    playbook::calls,
     remote::Output,
 };
 use serde_json::Value;
@@ -23,37 +23,8 @@ fn sources(folder: &str, without: &str) -> String {
     sources.map(|file| std::fs::read_to_string(root.join(file)).unwrap()).collect()
 }
 
-/// The fields of a struct, under all their names, with which it reads arguments.
-fn fields(file: &str, name: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(repository().join("src").join(file)).unwrap();
-    let (_, body) = text.split_once(&format!("struct {name} {{\n")).unwrap_or_else(|| panic!("no struct {name}"));
-    let (body, _) = body.split_once("\n}").unwrap();
-    let named = |line: &str| -> Vec<String> {
-        let words = |text: &str| text.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-        match line.trim() {
-            attribute if attribute.starts_with("#[") => words(attribute),
-            field => field.split_once(": ").map(|(name, _)| vec![name.replace("pub(super) ", "")]).unwrap_or_default(),
-        }
-    };
-    body.lines().flat_map(named).collect()
-}
-
-/// The names by which actions whose arguments are fields read them; which fields are never looked at, the compiler says.
-fn fields_of_action(name: &str) -> Option<Vec<String>> {
-    let web = "playbook/host/web_arguments.rs";
-    let copy = "modules/copy.rs";
-    let structs: &[(&str, &str)] = match name {
-        "get_url" => &[(web, "GetUrlArguments"), (web, "WebArguments"), (copy, "FileCopy")],
-        "uri" => &[(web, "UriArguments"), (web, "WebArguments"), (copy, "FileCopy")],
-        "pause" => &[("playbook/host/pause.rs", "PauseArguments")],
-        "template" => &[("playbook/host/template.rs", "TemplateArguments"), (copy, "FileCopy")],
-        _ => return None,
-    };
-    Some(structs.iter().flat_map(|(file, name)| fields(file, name)).collect())
-}
-
-fn changes_nothing(module: &str, argument: &str) -> bool {
-    NO_EFFECT.iter().any(|(name, idle, _)| *name == module && *idle == argument)
+fn changes_nothing(call: &dyn Call, argument: &str) -> bool {
+    call.no_effect().iter().any(|(idle, _)| *idle == argument)
 }
 
 /// All that a module does with its arguments in a case: what it asks the host, and what it decides.
@@ -79,12 +50,12 @@ fn behaviour(module: &str, case: &Value) -> String {
 fn every_argument_of_a_module_has_a_case_in_which_it_counts() {
     let cases = cases();
     let mut idle = Vec::new();
-    for (name, arguments, _) in arguments() {
-        let Some(module) = find(name) else { continue };
-        for argument in arguments.iter().filter(|argument| !changes_nothing(module.name(), argument)) {
+    for module in MODULES {
+        let (name, call): (_, &dyn Call) = (module.name(), *module);
+        for argument in call.argument_names().into_iter().filter(|argument| !changes_nothing(call, argument)) {
             let counts = |case: &Value| {
                 let mut without = case.clone();
-                let taken = without["args"].as_object_mut().and_then(|args| args.remove(*argument));
+                let taken = without["args"].as_object_mut().and_then(|args| args.remove(argument));
                 taken.is_some() && behaviour(name, case) != behaviour(name, &without)
             };
             if !cases.iter().any(|(of, case, _)| of == name && counts(case)) {
@@ -95,18 +66,24 @@ fn every_argument_of_a_module_has_a_case_in_which_it_counts() {
     assert!(idle.is_empty(), "without a case in which they count:\n{}", idle.join("\n"));
 }
 
-/// The arguments of an action are fields of a struct or asked for by their names, and a test gives each of them to that action.
+/// The arguments of an action or a directive are fields of a struct, of which the compiler says whether they are read, or asked for by
+/// their names; and a test gives each of them.
 #[test]
 fn every_argument_of_an_action_is_read_and_has_a_case() {
-    let names = sources("src/playbook", "actions.rs");
+    let of_directives = sources("src/playbook", "directives.rs");
     let tests = sources("tests", "arguments.rs") + &sources("playbooks", "none");
     let mut without = Vec::new();
-    for (name, arguments, _) in arguments().into_iter().filter(|(name, ..)| find(name).is_none()) {
-        let read = fields_of_action(name);
-        for argument in arguments.iter().filter(|argument| !changes_nothing(name, argument)) {
-            let is_read = match &read {
-                Some(read) => read.iter().any(|field| field == argument),
-                None => names.contains(&format!("\"{argument}\"")),
+    for call in calls().into_iter().filter(|call| find(call.name()).is_none()) {
+        let name = call.name();
+        let own = repository().join(format!("src/playbook/actions/{name}.rs"));
+        let own = std::fs::read_to_string(own).unwrap_or_default();
+        for argument in call.argument_names().into_iter().filter(|argument| !changes_nothing(call, argument)) {
+            let quoted = format!("\"{argument}\"");
+            let is_read = if own.is_empty() {
+                of_directives.contains(&quoted)
+            } else {
+                // It is a field, or it is declared and asked for.
+                own.contains("arguments! {") || own.matches(&quoted).count() > 1
             };
             assert!(is_read, "nothing reads `{argument}` of `{name}`");
             if !is_given(&tests, name, argument) {
@@ -115,6 +92,48 @@ fn every_argument_of_an_action_is_read_and_has_a_case() {
         }
     }
     assert!(without.is_empty(), "without a test that gives them:\n{}", without.join("\n"));
+}
+
+/// A call that is named, with the files in which its name may be written: its own, and where it is declared.
+fn homes(call: &dyn Call) -> Vec<String> {
+    let name = call.name();
+    let own = [format!("modules/{name}.rs"), format!("playbook/actions/{name}.rs")];
+    own.into_iter().chain(["playbook/directives.rs".to_owned(), "modules/systemd.rs".to_owned()]).collect()
+}
+
+/// Nothing decides by the name of a call what it does: that is said by what it declares, in its own file. Adding one touches no other.
+#[test]
+fn no_name_of_a_call_is_compared() {
+    let root = repository().join("src");
+    let files: Vec<_> = infra::files::walk(&root).unwrap();
+    let is_of_playbooks = |path: &str| path.starts_with("playbook/") || path.starts_with("modules/");
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let path = file.display().to_string();
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in code.lines().enumerate() {
+            // What a task calls is asked for by `calls`, and never as a text.
+            let of_task = [".module ==", ".module !=", ".module.as_str()", "&task.module {", ".name() =="];
+            let compares = of_task.iter().any(|text| line.contains(text)) && !line.contains("self.name()");
+            if is_of_playbooks(&path) && compares {
+                wrong.push(format!("src/{path}:{}: {}", number + 1, line.trim()));
+            }
+            for call in calls() {
+                let name = call.name();
+                // Words that only a call has; others are arguments, keywords and fields too.
+                let is_its_own =
+                    name.contains('_') || matches!(name, "blockinfile" | "lineinfile" | "slurp" | "unarchive" | "uri");
+                let quoted = format!("\"{name}\"");
+                let is_keyword =
+                    path == "playbook/load/keywords.rs" || (path.ends_with("plays.rs") && name == "gather_facts");
+                if is_its_own && line.contains(&quoted) && !homes(call).contains(&path) && !is_keyword {
+                    wrong.push(format!("src/{path}:{}: `{name}`", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "names of calls outside their files:\n{}", wrong.join("\n"));
 }
 
 /// Whether a text has a task with this action and this argument: `action: {..., argument: ...`, or the argument in one of the lines
@@ -141,12 +160,44 @@ fn is_given(text: &str, action: &str, argument: &str) -> bool {
 /// What changes nothing is listed, and no module is without cases.
 #[test]
 fn what_changes_nothing_is_an_argument() {
-    for (name, argument, _) in NO_EFFECT {
-        let listed = arguments().iter().any(|(module, all, _)| module == name && all.contains(argument));
-        assert!(listed, "`{name}` has no argument `{argument}`");
+    for call in calls() {
+        for (argument, why) in call.no_effect() {
+            assert!(call.argument(argument).is_some(), "`{}` has no argument `{argument}`", call.name());
+            assert!(!why.is_empty());
+        }
     }
     for module in MODULES {
         let name = module.name();
         assert!(cases().iter().any(|(of, ..)| of == name), "`{name}` has no case in tests/golden/modules");
     }
+}
+
+/// A name is found with its own collection or with the built-in one, and with no other.
+#[test]
+fn a_call_is_of_its_collection() {
+    for name in [
+        "copy",
+        "ansible.builtin.copy",
+        "ansible.legacy.copy",
+        "community.postgresql.postgresql_db",
+        "ansible.builtin.postgresql_db",
+    ] {
+        assert!(find(name).is_some(), "{name}");
+    }
+    for name in ["community.postgresql.copy", "community.general.copy", "builtin.copy", "copy.copy"] {
+        assert!(find(name).is_none(), "{name}");
+    }
+}
+
+/// What is derived from the fields of a struct: names, other names, choices and defaults.
+#[test]
+fn arguments_are_derived_from_the_fields_that_read_them() {
+    let call: &dyn Call = find("user").unwrap();
+    let of = |name: &str| call.argument(name).unwrap();
+    assert!(of("name").required && of("name").is("user"));
+    assert_eq!((of("createhome").name, (of("createhome").default)()), ("create_home", Some("true".to_owned())));
+    assert_eq!(of("update_password").form.describe(), "`always`, `on_create`");
+    assert_eq!((of("update_password").default)(), Some("always".to_owned()));
+    let call: &dyn Call = find("package").unwrap();
+    assert!(call.takes("use") && !call.takes("r#use") && !call.takes("deb"));
 }

@@ -273,7 +273,7 @@ fn docs_links_lead_somewhere() {
 #[test]
 fn docs_the_playbooks() {
     use infra::playbook::{
-        NO_EFFECT, VARIABLES, arguments,
+        META, VARIABLES,
         keywords::{KEYWORDS, Support},
     };
 
@@ -300,21 +300,69 @@ fn docs_the_playbooks() {
     for (name, support) in VARIABLES {
         let _ = writeln!(text, "| `{name}` | {} |", says(*support));
     }
-    text.push_str("\n## Modules\n\n| module | arguments |\n|---|---|\n");
-    for (name, arguments, free_form) in arguments() {
-        let mut all: Vec<String> = arguments.iter().map(|argument| format!("`{argument}`")).collect();
-        all.sort();
-        all.extend(free_form.then(|| "a text".to_owned()));
-        let all = if all.is_empty() { "any".to_owned() } else { all.join(", ") };
-        let _ = writeln!(text, "| `{name}` | {all} |");
+    text.push_str("\n## `meta`\n\n| word | what it does |\n|---|---|\n");
+    for word in META {
+        let _ = writeln!(text, "| `{}` | {} |", word.name, word.about);
     }
-    text.push_str("\nThese arguments are accepted and change nothing:\n\n| argument | why |\n|---|---|\n");
-    for (module, argument, why) in NO_EFFECT {
-        let _ = writeln!(text, "| `{argument}` of `{module}` | {why} |");
+    text.push_str("\nWhat tasks can call is in [modules.md](modules.md).\n");
+    page("playbooks.md", &text);
+}
+
+#[test]
+fn docs_the_modules() {
+    use infra::{
+        modules::{Call, CheckMode},
+        playbook::calls,
+    };
+
+    let check_mode = |call: &dyn Call| match call.check_mode() {
+        CheckMode::Predicts => "says what it would change".to_owned(),
+        CheckMode::Skips => "is skipped".to_owned(),
+        CheckMode::SkipsUnless(arguments) => {
+            format!("is skipped without `{}`", arguments.join("` or `"))
+        }
+        CheckMode::Runs => "runs as always, since it changes nothing on the host".to_owned(),
+    };
+    let mut text = String::from(
+        "# Modules\n\nWhat a task can call, under its short name or with its collection: `copy` is `ansible.builtin.copy`. Any other name, and an \
+         argument that is not listed, is an error with its place in the file, before any host is touched.\n",
+    );
+    for call in calls() {
+        let _ = write!(text, "\n## `{}`\n\n{}\n\nCollection `{}`.", call.name(), call.about(), call.collection());
+        let _ = write!(text, " In check mode it {}.", check_mode(call));
+        if call.free_form() {
+            text.push_str(" It takes a text instead of arguments.");
+        }
+        for pair in call.exclusive() {
+            let names = pair.iter().map(|names| match names[0] {
+                "" => "the text".to_owned(),
+                name => format!("`{name}`"),
+            });
+            let _ = write!(text, " Only one of {} can be given.", names.collect::<Vec<_>>().join(", "));
+        }
+        text.push('\n');
+        if call.takes_any_argument() {
+            text.push_str("\nEvery other argument is taken too.\n");
+        }
+        if !call.arguments().is_empty() {
+            text.push_str("\n| argument | value | meaning |\n|---|---|---|\n");
+        }
+        for argument in call.all_arguments() {
+            let aliases: Vec<String> = argument.aliases.iter().map(|name| format!("`{name}`")).collect();
+            let aliases = if aliases.is_empty() { String::new() } else { format!(", also {}", aliases.join(", ")) };
+            let must = if argument.required { ", required" } else { "" };
+            let idle = call.no_effect().iter().find(|(name, _)| *name == argument.name);
+            let mut meaning = vec![argument.about.trim().replace('\n', " ")];
+            meaning.extend(idle.map(|(_, why)| format!("No effect: {why}.")));
+            meaning.extend((argument.default)().map(|value| format!("Default `{value}`.")));
+            meaning.retain(|part| !part.is_empty());
+            let form = argument.form.describe();
+            let _ = writeln!(text, "| `{}`{aliases} | {form}{must} | {} |", argument.name, meaning.join(" "));
+        }
     }
     text.push_str(
         "\nUnlike in Ansible, `uri` and `get_url` never follow a redirection from https to http, whatever `follow_redirects` says, and \
          send neither credentials nor a body to another origin than that of `url`.\n",
     );
-    page("playbooks.md", &text);
+    page("modules.md", &text);
 }

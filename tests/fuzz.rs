@@ -8,11 +8,11 @@ use bytes::Bytes;
 use infra::{
     config::{LoadOptions, StateSettings, load_source},
     error::Result,
-    modules::{Arguments, Folder, Sources, find},
+    modules::{Arguments, Folder, Rendered, Sources, find},
     playbook::{Loader, SearchPath},
     remote::{CHANGE_LIMIT, Feed, Script, Shell, Shells},
     state::Store,
-    template::{Authored, Engine, Scope, Var},
+    template::{Authored, Engine, Layout, Scope, Var},
     yaml::{Source, dump, parse},
 };
 use proptest::{
@@ -363,6 +363,10 @@ impl Sources for NoFiles {
 
     fn mode(&self, _: &str) -> Result<Option<u32>> {
         Ok(None)
+    }
+
+    fn template(&self, _: &str, _: Layout) -> Result<Rendered> {
+        Ok(Rendered::default())
     }
 }
 

@@ -269,7 +269,12 @@ fn only_the_ui_prints() {
 /// Files are found by their registration: one that is not registered would silently do nothing.
 #[test]
 fn every_file_is_registered() {
-    for (folder, registry) in [("modules", "modules/mod.rs"), ("resource", "resource/mod.rs"), ("cli", "cli/mod.rs")] {
+    for (folder, registry) in [
+        ("modules", "modules/mod.rs"),
+        ("playbook/actions", "playbook/actions/mod.rs"),
+        ("resource", "resource/mod.rs"),
+        ("cli", "cli/mod.rs"),
+    ] {
         let text = std::fs::read_to_string(repository().join("src").join(registry)).unwrap();
         for (path, _) in sources() {
             if let Some(name) = path.strip_prefix(&format!("{folder}/")).and_then(|name| name.strip_suffix(".rs"))

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use infra::{
     error::{Error, Result},
-    modules::{Arguments, Decision, Folder, MODULES, Operation, Sources, Step, find},
+    modules::{Arguments, Decision, Folder, MODULES, Operation, Rendered, Sources, Step, find},
     remote::{CHANGE_LIMIT, Local, Output, Script, Transport},
+    template::Layout,
     yaml,
 };
 use serde_json::{Map, Value};
@@ -34,6 +35,14 @@ impl Sources for Files<'_> {
 
     fn mode(&self, _: &str) -> Result<Option<u32>> {
         Ok(Some(0o754))
+    }
+
+    /// Its text, with its layout where that is not the usual one.
+    fn template(&self, name: &str, layout: Layout) -> Result<Rendered> {
+        let text = String::from_utf8(self.file(name)?.to_vec()).unwrap();
+        let is_usual = format!("{layout:?}") == format!("{:?}", Layout::default());
+        let text = if is_usual { text } else { format!("{layout:?}\n{text}") };
+        Ok(Rendered { text, mode: self.mode(name)? })
     }
 }
 
@@ -232,8 +241,8 @@ fn few_files_make_questions() {
         "configure/health.rs",
         "modules/probe.rs",
         "playbook/facts.rs",
-        "playbook/host/ask.rs",
         "playbook/notified.rs",
+        "playbook/questions.rs",
     ];
     assert_eq!(holds("ReadOnly::of("), questions);
     assert_eq!(holds(".with_keeper("), ["lifecycle/apply.rs"]);

@@ -13,8 +13,9 @@ use std::{
 use bytes::Bytes;
 use infra::{
     error::Result,
-    modules::{Arguments, Folder, Outcome, Sources, Step, find},
+    modules::{Arguments, Folder, Outcome, Rendered, Sources, Step, find},
     remote::{Local, Output, Script, Transport},
+    template::Layout,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +36,10 @@ impl Sources for Beside {
 
     fn mode(&self, _: &str) -> Result<Option<u32>> {
         Ok(Some(0o750))
+    }
+
+    fn template(&self, _: &str, _: Layout) -> Result<Rendered> {
+        Ok(Rendered::default())
     }
 }
 

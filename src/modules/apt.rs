@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, List, Module, Number, Operation, Outcome, Step, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, List, Module, Number, Operation, Outcome, Step, Text,
     arguments::Choice,
     conclude,
+    declaration::{arguments, choices},
     probe::Probe,
     script::{Sh, sh},
 };
@@ -16,38 +17,39 @@ use crate::{
 
 pub(super) struct Apt;
 
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AptArguments {
-    #[serde(alias = "pkg", alias = "package", default)]
-    name: List,
-    #[serde(default)]
-    state: PackageState,
-    update_cache: Option<Flag>,
-    cache_valid_time: Option<Number<u64>>,
-    install_recommends: Option<Flag>,
-    default_release: Option<Text>,
-    #[serde(default)]
-    purge: Flag,
-    #[serde(default)]
-    autoremove: Flag,
-    #[serde(default)]
-    autoclean: Flag,
-    #[serde(default)]
-    clean: Flag,
-    upgrade: Option<Choice<Upgrade>>,
-    deb: Option<Text>,
-    #[serde(default)]
-    force: Flag,
-    #[serde(default)]
-    allow_unauthenticated: Flag,
-    #[serde(default)]
-    allow_downgrade: Flag,
-    dpkg_options: Option<Text>,
-    policy_rc_d: Option<Number<u32>>,
-    lock_timeout: Option<Number<u64>>,
-    #[serde(default)]
-    only_upgrade: Flag,
+arguments! {
+    #[derive(Clone, Default)]
+    pub(super) struct AptArguments {
+        #[serde(alias = "pkg", alias = "package", default)]
+        name: List,
+        #[serde(default)]
+        state: PackageState,
+        update_cache: Option<Flag>,
+        cache_valid_time: Option<Number<u64>>,
+        install_recommends: Option<Flag>,
+        default_release: Option<Text>,
+        #[serde(default)]
+        purge: Flag,
+        #[serde(default)]
+        autoremove: Flag,
+        #[serde(default)]
+        autoclean: Flag,
+        #[serde(default)]
+        clean: Flag,
+        upgrade: Option<Choice<Upgrade>>,
+        deb: Option<Text>,
+        #[serde(default)]
+        force: Flag,
+        #[serde(default)]
+        allow_unauthenticated: Flag,
+        #[serde(default)]
+        allow_downgrade: Flag,
+        dpkg_options: Option<Text>,
+        policy_rc_d: Option<Number<u32>>,
+        lock_timeout: Option<Number<u64>>,
+        #[serde(default)]
+        only_upgrade: Flag,
+    }
 }
 
 /// What a package shall be.
@@ -60,9 +62,9 @@ pub(super) enum PackageState {
     #[serde(alias = "removed")]
     Absent,
     Latest,
-    BuildDep,
-    Fixed,
 }
+
+choices!(default PackageState);
 
 /// Which upgrade of all packages is made.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -75,6 +77,8 @@ enum Upgrade {
     Yes,
 }
 
+choices!(Upgrade);
+
 impl Upgrade {
     fn verb(self) -> Sh {
         match self {
@@ -85,6 +89,27 @@ impl Upgrade {
 }
 
 impl AptArguments {
+    /// The packages alone, for any package manager.
+    pub(super) fn of_packages(
+        name: List, state: PackageState, update_cache: Option<Flag>, cache_valid_time: Option<Number<u64>>,
+    ) -> Self {
+        Self { name, state, update_cache, cache_valid_time, ..Self::default() }
+    }
+
+    /// What brings the packages to this.
+    pub(super) fn operation(self) -> Result<Box<dyn Operation>> {
+        for name in &self.name.0 {
+            if name.contains(">=") {
+                let message = format!("`{name}` is not supported: write a version or a pattern of it, `NAME=1.2*`");
+                return Err(Error::usage(message));
+            }
+            if name.contains('=') && self.state == PackageState::Latest {
+                return Err(Error::usage(format!("`{name}` names a version, and `state: latest` is any newer one")));
+            }
+        }
+        Ok(Box::new(Packages { arguments: self }))
+    }
+
     fn upgrade(&self) -> Option<Upgrade> {
         self.upgrade.map(|Choice(upgrade)| upgrade).filter(|upgrade| *upgrade != Upgrade::No)
     }
@@ -97,52 +122,23 @@ impl AptArguments {
     }
 }
 
-impl Module for Apt {
+impl Call for Apt {
     fn name(&self) -> &'static str {
         "apt"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "name",
-            "pkg",
-            "package",
-            "state",
-            "update_cache",
-            "cache_valid_time",
-            "install_recommends",
-            "default_release",
-            "purge",
-            "autoremove",
-            "autoclean",
-            "clean",
-            "upgrade",
-            "deb",
-            "force",
-            "allow_unauthenticated",
-            "allow_downgrade",
-            "dpkg_options",
-            "policy_rc_d",
-            "lock_timeout",
-            "only_upgrade",
-        ]
+    fn about(&self) -> &'static str {
+        "Installs, upgrades and removes Debian packages."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        AptArguments::ARGUMENTS
+    }
+}
+
+impl Module for Apt {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
-        let arguments: AptArguments = super::read(task.named)?;
-        if matches!(arguments.state, PackageState::BuildDep | PackageState::Fixed) {
-            return Err(Error::usage("`state` must be present, absent or latest"));
-        }
-        for name in &arguments.name.0 {
-            if name.contains(">=") {
-                let message = format!("`{name}` is not supported: write a version or a pattern of it, `NAME=1.2*`");
-                return Err(Error::usage(message));
-            }
-            if name.contains('=') && arguments.state == PackageState::Latest {
-                return Err(Error::usage(format!("`{name}` names a version, and `state: latest` is any newer one")));
-            }
-        }
-        Ok(Box::new(Packages { arguments }))
+        super::read::<AptArguments>(task.named)?.operation()
     }
 }
 

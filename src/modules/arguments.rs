@@ -56,34 +56,6 @@ pub type Exclusive = &'static [&'static [&'static str]];
 /// The name under which [`Exclusive`] lists the text of a task.
 pub const TEXT: &str = "";
 
-/// Checks the names of the arguments that a task gives: each is known, where there is a list of them, and none excludes another
-/// one.
-///
-/// # Errors
-/// When one is not known, or two exclude each other.
-pub fn check_names(known: &[&str], exclusive: &[Exclusive], named: &Map<String, Value>, text: bool) -> Result<()> {
-    if let Some(name) = named.keys().find(|name| !known.is_empty() && !known.contains(&name.as_str())) {
-        let error = Error::usage(format!("there is no argument `{name}`"));
-        return Err(match did_you_mean(name, known.iter().copied()) {
-            Some(close) => error.hint(format!("did you mean `{close}`?")),
-            None => error,
-        });
-    }
-    let is_given =
-        |name: &&str| if *name == TEXT { text } else { named.get(*name).is_some_and(|value| !value.is_null()) };
-    for alternatives in exclusive {
-        let given: Vec<String> = alternatives
-            .iter()
-            .filter_map(|names| names.iter().copied().find(is_given))
-            .map(|name| if name == TEXT { "a text".to_owned() } else { format!("`{name}`") })
-            .collect();
-        if given.len() > 1 {
-            return Err(Error::usage(format!("give either {}", given.join(" or "))));
-        }
-    }
-    Ok(())
-}
-
 /// One of a fixed set of words. `yes` and `no` may be among them, which YAML reads as booleans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice<T>(pub(super) T);
@@ -129,11 +101,17 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// A boolean, written in any of Ansible's ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flag(pub bool);
+/// A boolean, written in any of Ansible's ways, with what it is where it has a default and is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag<const USUALLY: bool = false>(pub bool);
 
-impl<'de> Deserialize<'de> for Flag {
+impl<const USUALLY: bool> Default for Flag<USUALLY> {
+    fn default() -> Self {
+        Self(USUALLY)
+    }
+}
+
+impl<'de, const USUALLY: bool> Deserialize<'de> for Flag<USUALLY> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         match &value {

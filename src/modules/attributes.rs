@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     content::reach,
+    declaration::{Form, Typed},
     script::{Sh, sh},
 };
 use crate::error::{Error, Result};
@@ -23,6 +24,10 @@ pub(super) enum Mode {
     Bits(u32),
     Symbolic(String),
     Preserve,
+}
+
+impl Typed for Mode {
+    const FORM: Form = Form::Mode;
 }
 
 impl<'de> Deserialize<'de> for Mode {

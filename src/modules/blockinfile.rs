@@ -1,61 +1,48 @@
 //! `blockinfile`: a file has a block of lines between two marks.
 
-use serde::Deserialize;
-
 use super::{
-    Arguments, Exclusive, Module, Operation, Text,
+    Argument, Arguments, Call, Declared, Exclusive, Module, Operation, Text,
     arguments::Pattern,
+    declaration::arguments,
     edit::{EditArguments, Presence, bare, ending, join, lines},
 };
 use crate::error::Result;
 
 pub(super) struct Blockinfile;
 
-#[derive(Deserialize)]
-struct BlockArguments {
-    #[serde(alias = "content", default)]
-    block: Text,
-    marker: Option<Text>,
-    marker_begin: Option<Text>,
-    marker_end: Option<Text>,
-    insertafter: Option<Pattern>,
-    insertbefore: Option<Pattern>,
-    #[serde(flatten)]
-    file: EditArguments,
+arguments! {
+    struct BlockArguments {
+        #[serde(alias = "content", default)]
+        block: Text,
+        marker: Option<Text>,
+        marker_begin: Option<Text>,
+        marker_end: Option<Text>,
+        insertafter: Option<Pattern>,
+        insertbefore: Option<Pattern>,
+        #[serde(flatten)]
+        file: EditArguments,
+    }
 }
 
-impl Module for Blockinfile {
+impl Call for Blockinfile {
     fn name(&self) -> &'static str {
         "blockinfile"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "path",
-            "dest",
-            "name",
-            "destfile",
-            "block",
-            "content",
-            "marker",
-            "marker_begin",
-            "marker_end",
-            "state",
-            "insertafter",
-            "insertbefore",
-            "create",
-            "backup",
-            "validate",
-            "mode",
-            "owner",
-            "group",
-        ]
+    fn about(&self) -> &'static str {
+        "Puts a block of lines between two marker lines of a file, or removes it."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        BlockArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
         &[&[&["insertafter"], &["insertbefore"]]]
     }
+}
 
+impl Module for Blockinfile {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: BlockArguments = super::read(task.named)?;
         let file = arguments.file.clone();

@@ -1,10 +1,11 @@
 //! `command`: runs a program, without a shell in between.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Exclusive, Flag, Module, Operation, Outcome, Step, TEXT, Text,
+    Argument, Arguments, Call, CheckMode, Decision, Declared, Exclusive, Flag, Module, Operation, Outcome, Prediction,
+    Step, TEXT, Text,
+    declaration::arguments,
     probe::Probe,
     script::{Sh, sh},
 };
@@ -18,50 +19,42 @@ const LINES: usize = 200_000;
 
 pub(super) struct Command;
 
-#[derive(Deserialize)]
-struct CommandArguments {
-    cmd: Option<Text>,
-    argv: Option<Vec<Text>>,
-    #[serde(default = "yes")]
-    expand_argument_vars: Flag,
-    #[serde(flatten)]
-    run: RunArguments,
+arguments! {
+    struct CommandArguments {
+        cmd: Option<Text>,
+        argv: Option<Vec<Text>>,
+        #[serde(default)]
+        expand_argument_vars: Flag<true>,
+        #[serde(flatten)]
+        run: RunArguments,
+    }
 }
 
-/// What `command` and `shell` take beside the command itself.
-#[derive(Deserialize)]
-pub(super) struct RunArguments {
-    chdir: Option<Text>,
-    creates: Option<Text>,
-    removes: Option<Text>,
-    stdin: Option<Text>,
-    #[serde(default = "yes")]
-    stdin_add_newline: Flag,
-    #[serde(default = "yes")]
-    strip_empty_ends: Flag,
+arguments! {
+    /// What `command` and `shell` take beside the command itself.
+    pub(super) struct RunArguments {
+        chdir: Option<Text>,
+        creates: Option<Text>,
+        removes: Option<Text>,
+        stdin: Option<Text>,
+        #[serde(default)]
+        stdin_add_newline: Flag<true>,
+        #[serde(default)]
+        strip_empty_ends: Flag<true>,
+    }
 }
 
-fn yes() -> Flag {
-    Flag(true)
-}
-
-impl Module for Command {
+impl Call for Command {
     fn name(&self) -> &'static str {
         "command"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "cmd",
-            "argv",
-            "chdir",
-            "creates",
-            "removes",
-            "stdin",
-            "stdin_add_newline",
-            "strip_empty_ends",
-            "expand_argument_vars",
-        ]
+    fn about(&self) -> &'static str {
+        "Runs a program, without a shell in between."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        CommandArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
@@ -72,6 +65,12 @@ impl Module for Command {
         true
     }
 
+    fn check_mode(&self) -> CheckMode {
+        CheckMode::SkipsUnless(&["creates", "removes"])
+    }
+}
+
+impl Module for Command {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: CommandArguments = super::read(task.named)?;
         let words = match (task.free_form, &arguments.cmd, &arguments.argv) {
@@ -184,6 +183,23 @@ impl Operation for Run {
 
     fn locale(&self) -> Locale {
         Locale::Machine
+    }
+
+    fn predict(&self, decision: Decision) -> Prediction {
+        let Decision { changed, mut result, .. } = decision;
+        if !changed {
+            return Prediction { changed, skipped: false, result };
+        }
+        // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible, unless `creates` or
+        // `removes` says when it changes something.
+        let is_known = self.creates.is_some() || self.removes.is_some();
+        result.extend(output_fields("", "", 0));
+        result.insert("msg".to_owned(), "Command would have run if not in check mode".into());
+        Prediction { changed: is_known, skipped: !is_known, result }
+    }
+
+    fn is_timed(&self) -> bool {
+        true
     }
 
     fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {

@@ -9,6 +9,7 @@ use super::{
     FileChange, Outcome, Step, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
     command::split,
+    declaration::{Form, Typed},
     script::{Sh, sh},
 };
 use crate::remote::Output;
@@ -126,6 +127,10 @@ impl NewContent<'_> {
 /// A command that must accept a new file, as words; `%s` is the file's path. It runs without a shell in between.
 #[derive(Clone, Debug)]
 pub(super) struct Acceptance(Vec<String>);
+
+impl Typed for Acceptance {
+    const FORM: Form = Form::Command;
+}
 
 impl<'de> Deserialize<'de> for Acceptance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

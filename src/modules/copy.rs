@@ -1,14 +1,15 @@
 //! `copy`: a file with a given content, from beside the playbook or written in it.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Exclusive, Flag, Folder, Module, Operation, Outcome, Sources, Step, Text,
+    Argument, Arguments, Call, Decision, Declared, Exclusive, Flag, Folder, Module, Operation, Outcome, Sources, Step,
+    Text,
     attributes::{self, Attributes, Mode, Present, Seen},
     conclude,
     content::{Acceptance, NewContent, Source, functions, reported, resolve_preserve, sha1},
+    declaration::arguments,
     probe::{Algorithm, Existing, Links, Probe},
     probe_failed,
     script::{Sh, sh},
@@ -20,75 +21,69 @@ use crate::{
 
 pub(super) struct Copy;
 
-#[derive(Deserialize)]
-struct CopyArguments {
-    src: Option<Text>,
-    content: Option<Value>,
-    #[serde(alias = "path")]
-    dest: Text,
-    #[serde(flatten)]
-    file: FileCopy,
+arguments! {
+    struct CopyArguments {
+        src: Option<Text>,
+        content: Option<Value>,
+        #[serde(alias = "path")]
+        dest: Text,
+        /// Whether `src` is on the host.
+        #[serde(default)]
+        remote_src: Flag,
+        /// The SHA-1 that the source must have.
+        checksum: Option<Text>,
+        /// The mode of folders that are created for a copied folder.
+        directory_mode: Option<Mode>,
+        /// Whether what links beside the playbook point to is copied: it always is.
+        local_follow: Option<Flag>,
+        #[serde(flatten)]
+        file: FileCopy,
+    }
 }
 
-/// What `copy` and `template` know about the file that they write.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct FileCopy {
-    mode: Option<Mode>,
-    owner: Option<Text>,
-    group: Option<Text>,
-    validate: Option<Acceptance>,
-    #[serde(default)]
-    backup: Flag,
-    force: Option<Flag>,
-    /// Whether a link at the destination is written through; otherwise the new file replaces it.
-    #[serde(default)]
-    follow: Flag,
-    /// Whether what links beside the playbook point to is copied: it always is.
-    local_follow: Option<Flag>,
-    #[serde(default)]
-    remote_src: Flag,
-    /// The checksum that the source must have.
-    checksum: Option<Text>,
-    /// The mode of folders that are made for a copied folder.
-    directory_mode: Option<Mode>,
+arguments! {
+    /// What `copy` and `template` know about the file that they write.
+    #[derive(Clone, Debug, Default)]
+    pub struct FileCopy {
+        mode: Option<Mode>,
+        owner: Option<Text>,
+        group: Option<Text>,
+        validate: Option<Acceptance>,
+        #[serde(default)]
+        backup: Flag,
+        force: Option<Flag>,
+        /// Whether a link at the destination is written through; otherwise the new file replaces it.
+        #[serde(default)]
+        follow: Flag,
+    }
 }
 
-impl Module for Copy {
+impl Call for Copy {
     fn name(&self) -> &'static str {
         "copy"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "src",
-            "content",
-            "dest",
-            "path",
-            "mode",
-            "owner",
-            "group",
-            "validate",
-            "backup",
-            "force",
-            "remote_src",
-            "directory_mode",
-            "follow",
-            "local_follow",
-            "checksum",
-        ]
+    fn about(&self) -> &'static str {
+        "Writes a file or a folder from beside the playbook, from the host itself, or with a given content."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        CopyArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
         &[&[&["src"], &["content"]]]
     }
+}
 
+impl Module for Copy {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: CopyArguments = super::read(task.named)?;
         let dest = arguments.dest.0.clone();
-        if arguments.file.local_follow == Some(Flag(false)) {
+        if arguments.local_follow == Some(Flag(false)) {
             return Err(Error::usage("`local_follow: false` is not supported: what a link points to is copied"));
         }
-        match (&arguments.src, &arguments.content) {
+        match (arguments.src.clone(), &arguments.content) {
             (None, Some(content)) => {
                 let text = match content {
                     Value::String(text) => text.clone(),
@@ -104,17 +99,19 @@ impl Module for Copy {
                 if arguments.file.mode == Some(Mode::Preserve) {
                     return Err(Error::usage("`mode: preserve` is for a `src`: `content` has no mode of its own"));
                 }
-                write(&dest, None, text.into(), &arguments.file, None)
+                let bytes = Bytes::from(text);
+                arguments.check(&sha1(&bytes))?;
+                Ok(write(&dest, None, bytes, &arguments.file, None))
             }
-            (Some(src), None) if arguments.file.remote_src.0 => {
-                Ok(Box::new(RemoteCopy { src: src.0.clone(), dest, file: arguments.file }))
-            }
+            (Some(src), None) if arguments.remote_src.0 => Ok(Box::new(RemoteCopy { src: src.0, dest, arguments })),
             (Some(src), None) => match task.sources.folder(&src.0)? {
-                Some(held) => folder(task, &src.0, &dest, &held, &arguments.file),
+                Some(held) => folder(task, &src.0, &dest, &held, arguments),
                 None => {
                     let name = src.0.rsplit('/').next().unwrap_or_default().to_owned();
                     let mode = arguments.file.source_mode(task.sources, &src.0)?;
-                    write(&dest, Some(name), task.sources.file(&src.0)?, &arguments.file, mode)
+                    let bytes = task.sources.file(&src.0)?;
+                    arguments.check(&sha1(&bytes))?;
+                    Ok(write(&dest, Some(name), bytes, &arguments.file, mode))
                 }
             },
             _ => Err(Error::usage("give either `src` or `content`")),
@@ -123,7 +120,12 @@ impl Module for Copy {
 }
 
 impl FileCopy {
-    fn attributes(&self) -> Attributes {
+    /// With these attributes, and with the file before it kept where it is asked for.
+    pub(super) fn with(mode: Option<Mode>, owner: Option<Text>, group: Option<Text>, backup: Flag) -> Self {
+        Self { mode, owner, group, backup, ..Self::default() }
+    }
+
+    pub(super) fn attributes(&self) -> Attributes {
         Attributes {
             mode: self.mode.clone(),
             owner: self.owner.as_ref().map(|owner| owner.0.clone()),
@@ -139,7 +141,9 @@ impl FileCopy {
     fn links(&self) -> Links {
         if self.follow.0 { Links::Followed } else { Links::ToFolders }
     }
+}
 
+impl CopyArguments {
     /// Refuses a source that has another checksum than it must have.
     fn check(&self, checksum: &str) -> Result<()> {
         match &self.checksum {
@@ -149,19 +153,35 @@ impl FileCopy {
             _ => Ok(()),
         }
     }
+
+    /// The attributes of folders that are created.
+    fn of_new_folders(&self) -> Attributes {
+        Attributes { mode: self.directory_mode.clone(), ..self.file.attributes() }
+    }
 }
 
 /// Writes bytes to a file; `name` is the file's name when `dest` is a folder, and `mode` that of the source.
-///
-/// # Errors
-/// When the bytes are not those that are asked for.
-pub fn write(
-    dest: &str, name: Option<String>, bytes: Bytes, file: &FileCopy, mode: Option<u32>,
-) -> Result<Box<dyn Operation>> {
+#[must_use]
+pub fn write(dest: &str, name: Option<String>, bytes: Bytes, file: &FileCopy, mode: Option<u32>) -> Box<dyn Operation> {
     let known_folder = dest.ends_with('/');
     let dest = plain(dest).to_owned();
-    file.check(&sha1(&bytes))?;
-    Ok(Box::new(WriteFile { dest, name, known_folder, bytes, mode, file: file.clone() }))
+    Box::new(WriteFile { dest, name, known_folder, bytes, mode, file: file.clone() })
+}
+
+/// Copies a file of the host to another path of it.
+#[must_use]
+pub fn copy_on_host(src: &str, dest: &str, file: &FileCopy) -> Box<dyn Operation> {
+    let arguments = CopyArguments {
+        src: None,
+        content: None,
+        dest: Text(dest.to_owned()),
+        remote_src: Flag(true),
+        checksum: None,
+        directory_mode: None,
+        local_follow: None,
+        file: file.clone(),
+    };
+    Box::new(RemoteCopy { src: src.to_owned(), dest: dest.to_owned(), arguments })
 }
 
 struct WriteFile {
@@ -261,7 +281,9 @@ fn decide_content(
 }
 
 /// A copy of a whole folder: with a trailing slash its content, otherwise itself.
-fn folder(task: &Arguments<'_>, src: &str, dest: &str, held: &Folder, file: &FileCopy) -> Result<Box<dyn Operation>> {
+fn folder(
+    task: &Arguments<'_>, src: &str, dest: &str, held: &Folder, arguments: CopyArguments,
+) -> Result<Box<dyn Operation>> {
     let dest = plain(dest);
     let base = match src.strip_suffix('/') {
         Some(_) => dest.to_owned(),
@@ -270,7 +292,7 @@ fn folder(task: &Arguments<'_>, src: &str, dest: &str, held: &Folder, file: &Fil
     let entries = (held.files.iter())
         .map(|name| {
             let source = format!("{}/{name}", src.trim_end_matches('/'));
-            let mode = file.source_mode(task.sources, &source)?;
+            let mode = arguments.file.source_mode(task.sources, &source)?;
             Ok(Entry { path: below(&base, name), bytes: task.sources.file(&source)?, mode })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -278,7 +300,7 @@ fn folder(task: &Arguments<'_>, src: &str, dest: &str, held: &Folder, file: &Fil
     folders.extend(held.folders.iter().map(|name| below(&base, name)));
     folders.sort();
     folders.dedup();
-    Ok(Box::new(CopyFolder { base, folders, entries, file: file.clone() }))
+    Ok(Box::new(CopyFolder { base, folders, entries, arguments }))
 }
 
 /// A path without the slashes at its end; the root keeps its own.
@@ -306,13 +328,13 @@ struct CopyFolder {
     /// The folders that must be there, the outer ones first.
     folders: Vec<String>,
     entries: Vec<Entry>,
-    file: FileCopy,
+    arguments: CopyArguments,
 }
 
 impl Operation for CopyFolder {
     fn probe(&self) -> Option<Probe> {
         let folders = self.folders.iter().map(|path| Probe::path(path, Links::Followed));
-        let files = self.entries.iter().flat_map(|entry| look(&entry.path, self.file.links()));
+        let files = self.entries.iter().flat_map(|entry| look(&entry.path, self.arguments.file.links()));
         Some(Probe::all(folders.chain(files)))
     }
 
@@ -322,7 +344,7 @@ impl Operation for CopyFolder {
         let mut next = || lines.next().ok_or_else(|| probe_failed(seen));
         let mut all = Decision::default();
         all.result.insert("dest".to_owned(), self.base.as_str().into());
-        let folder_attributes = Attributes { mode: self.file.directory_mode.clone(), ..self.file.attributes() };
+        let folder_attributes = self.arguments.of_new_folders();
         for folder in &self.folders {
             let script = match attributes::parse(next()?)? {
                 Seen::Absent => Some(make_folder(folder, &folder_attributes)),
@@ -341,7 +363,7 @@ impl Operation for CopyFolder {
             let state = attributes::parse(next()?)?;
             let sum = next()?;
             let source = Source::Bytes(bytes);
-            let one = decide_content(path, source, &sha1(bytes), *mode, &self.file, state.present(), sum)?;
+            let one = decide_content(path, source, &sha1(bytes), *mode, &self.arguments.file, state.present(), sum)?;
             all.steps.extend(one.steps);
             all.diffs.extend(one.diffs);
         }
@@ -382,21 +404,21 @@ fn settled(attributes: &Attributes) -> Sh {
 struct RemoteCopy {
     src: String,
     dest: String,
-    file: FileCopy,
+    arguments: CopyArguments,
 }
 
 impl Operation for RemoteCopy {
     fn probe(&self) -> Option<Probe> {
         let name = self.src.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let keep = self.file.force == Some(Flag(false));
+        let keep = self.arguments.file.force == Some(Flag(false));
         let how = if keep {
             Existing::Kept
-        } else if self.file.mode == Some(Mode::Preserve) {
+        } else if self.arguments.file.mode == Some(Mode::Preserve) {
             Existing::WithModes
         } else {
             Existing::Compared
         };
-        Some(Probe::copy(&self.src, &self.dest, name, &self.target(&self.dest), how, self.file.links()))
+        Some(Probe::copy(&self.src, &self.dest, name, &self.target(&self.dest), how, self.arguments.file.links()))
     }
 
     fn decide(&self, seen: &Output) -> Result<Decision> {
@@ -415,11 +437,18 @@ impl Operation for RemoteCopy {
             return Err(Error::new(format!("`{}` is a {}", self.src, source.kind)));
         }
         let checksum = sum.split_whitespace().next().unwrap_or_default();
-        self.file.check(checksum)?;
+        self.arguments.check(checksum)?;
         let present_sum = if kind == "same" { checksum } else { "-" };
         let on_host = Source::OnHost(&self.src);
-        let mut decision =
-            decide_content(dest, on_host, checksum, Some(source.mode), &self.file, state.present(), present_sum)?;
+        let mut decision = decide_content(
+            dest,
+            on_host,
+            checksum,
+            Some(source.mode),
+            &self.arguments.file,
+            state.present(),
+            present_sum,
+        )?;
         decision.result.insert("src".to_owned(), self.src.as_str().into());
         Ok(decision)
     }
@@ -432,7 +461,7 @@ impl Operation for RemoteCopy {
 impl RemoteCopy {
     /// A whole folder: its files that are not there, or other, are copied; `below` says what attributes those have that are there.
     fn folder(&self, dest: &str, same: bool, present: Option<&Present>, below: &[&str]) -> Result<Decision> {
-        if self.file.validate.is_some() || self.file.backup.0 {
+        if self.arguments.file.validate.is_some() || self.arguments.file.backup.0 {
             return Err(Error::usage("`validate` and `backup` are for a file, and `src` is a folder"));
         }
         if let Some(present) = present.filter(|present| !present.is_folder()) {
@@ -441,13 +470,13 @@ impl RemoteCopy {
         let target = self.target(dest);
         let mut result = super::entry("dest", target.as_str());
         result.insert("src".to_owned(), self.src.as_str().into());
-        let attributes = self.file.attributes();
+        let attributes = self.arguments.file.attributes();
         // `directory_mode` is for folders that are made.
-        let made = Attributes { mode: self.file.directory_mode.clone(), ..attributes.clone() };
+        let made = self.arguments.of_new_folders();
         let there = Attributes { mode: None, ..attributes.clone() };
         let (folders, files): (Vec<&str>, Vec<&str>) =
             below.iter().partition(|line| line.rsplit('|').next().and_then(attributes::kind) == Some("directory"));
-        let keep = self.file.force == Some(Flag(false));
+        let keep = self.arguments.file.force == Some(Flag(false));
         let fits = keep || !(attributes.differ_from(files.into_iter()) || there.differ_from(folders.into_iter()));
         if same && fits {
             return Ok(Decision::unchanged(result));

@@ -7,6 +7,7 @@ use super::{
     attributes::{self, Attributes, Mode, Present, Seen},
     conclude,
     content::{Acceptance, NewContent, Source, reported},
+    declaration::{arguments, choices},
     entry,
     probe::{Links, Probe},
     probe_failed,
@@ -25,21 +26,25 @@ pub(super) enum Presence {
     Absent,
 }
 
-/// The file, and how it is written.
-#[derive(Clone, Deserialize)]
-pub(super) struct EditArguments {
-    #[serde(alias = "dest", alias = "name", alias = "destfile")]
-    path: Text,
-    #[serde(default)]
-    pub(super) state: Presence,
-    #[serde(default)]
-    create: Flag,
-    #[serde(default)]
-    backup: Flag,
-    validate: Option<Acceptance>,
-    mode: Option<Mode>,
-    owner: Option<Text>,
-    group: Option<Text>,
+choices!(default Presence);
+
+arguments! {
+    /// The file, and how it is written.
+    #[derive(Clone)]
+    pub(super) struct EditArguments {
+        #[serde(alias = "dest", alias = "name", alias = "destfile")]
+        path: Text,
+        #[serde(default)]
+        pub(super) state: Presence,
+        #[serde(default)]
+        create: Flag,
+        #[serde(default)]
+        backup: Flag,
+        validate: Option<Acceptance>,
+        mode: Option<Mode>,
+        owner: Option<Text>,
+        group: Option<Text>,
+    }
 }
 
 impl EditArguments {

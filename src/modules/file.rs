@@ -3,11 +3,12 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Outcome, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, Module, Operation, Outcome, Text,
     attributes::{self, Attributes, Mode, Seen},
     conclude,
     content::{functions, place, reach, reported, source_file},
     copy::make_folder,
+    declaration::{arguments, choices},
     entry,
     probe::{Links, Probe},
     probe_failed,
@@ -20,24 +21,24 @@ use crate::{
 
 pub(super) struct FileModule;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileArguments {
-    #[serde(alias = "dest", alias = "name")]
-    path: Text,
-    state: Option<State>,
-    mode: Option<Mode>,
-    owner: Option<Text>,
-    group: Option<Text>,
-    src: Option<Text>,
-    #[serde(default)]
-    recurse: Flag,
-    #[serde(default)]
-    force: Flag,
-    #[serde(default)]
-    follow: Option<Flag>,
-    modification_time: Option<Text>,
-    access_time: Option<Text>,
+arguments! {
+    struct FileArguments {
+        #[serde(alias = "dest", alias = "name")]
+        path: Text,
+        state: Option<State>,
+        mode: Option<Mode>,
+        owner: Option<Text>,
+        group: Option<Text>,
+        src: Option<Text>,
+        #[serde(default)]
+        recurse: Flag,
+        #[serde(default)]
+        force: Flag,
+        #[serde(default)]
+        follow: Option<Flag>,
+        modification_time: Option<Text>,
+        access_time: Option<Text>,
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -51,29 +52,23 @@ enum State {
     Touch,
 }
 
-impl Module for FileModule {
+choices!(State);
+
+impl Call for FileModule {
     fn name(&self) -> &'static str {
         "file"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "path",
-            "dest",
-            "name",
-            "state",
-            "mode",
-            "owner",
-            "group",
-            "src",
-            "recurse",
-            "force",
-            "follow",
-            "modification_time",
-            "access_time",
-        ]
+    fn about(&self) -> &'static str {
+        "Creates or removes a file, a folder or a link, and sets its mode, owner and group."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        FileArguments::ARGUMENTS
+    }
+}
+
+impl Module for FileModule {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: FileArguments = super::read(task.named)?;
         let state = arguments.state.unwrap_or(if arguments.recurse.0 { State::Directory } else { State::File });
@@ -115,6 +110,20 @@ impl Module for FileModule {
             keeps,
         }))
     }
+}
+
+/// A file that is there gets these attributes.
+pub(super) fn with_attributes(path: &str, attributes: Attributes) -> Box<dyn Operation> {
+    Box::new(FileOperation {
+        path: path.to_owned(),
+        state: State::File,
+        attributes,
+        src: String::new(),
+        recurse: false,
+        force: false,
+        follow: true,
+        keeps: [false; 2],
+    })
 }
 
 struct FileOperation {

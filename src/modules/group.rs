@@ -1,9 +1,8 @@
 //! `group`: a group exists, or does not.
 
-use serde::Deserialize;
-
 use super::{
-    Arguments, Decision, Flag, Module, Number, Operation, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, Module, Number, Operation, Text,
+    declaration::arguments,
     edit::Presence,
     entry,
     probe::Probe,
@@ -13,26 +12,32 @@ use crate::{error::Result, remote::Output};
 
 pub(super) struct Group;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GroupArguments {
-    name: Text,
-    gid: Option<Number<u32>>,
-    #[serde(default)]
-    state: Presence,
-    #[serde(default)]
-    system: Flag,
+arguments! {
+    struct GroupArguments {
+        name: Text,
+        gid: Option<Number<u32>>,
+        #[serde(default)]
+        state: Presence,
+        #[serde(default)]
+        system: Flag,
+    }
 }
 
-impl Module for Group {
+impl Call for Group {
     fn name(&self) -> &'static str {
         "group"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["name", "gid", "state", "system"]
+    fn about(&self) -> &'static str {
+        "Creates, changes or removes a group."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        GroupArguments::ARGUMENTS
+    }
+}
+
+impl Module for Group {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: GroupArguments = super::read(task.named)?;
         Ok(Box::new(GroupOperation {

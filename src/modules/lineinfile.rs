@@ -1,10 +1,9 @@
 //! `lineinfile`: a file has one line, or has it not.
 
-use serde::Deserialize;
-
 use super::{
-    Arguments, Exclusive, Flag, Module, Operation, Text,
+    Argument, Arguments, Call, Declared, Exclusive, Flag, Module, Operation, Text,
     arguments::Pattern,
+    declaration::arguments,
     edit::{EditArguments, Presence, bare, ending, join, lines},
 };
 use crate::{
@@ -14,49 +13,34 @@ use crate::{
 
 pub(super) struct Lineinfile;
 
-#[derive(Deserialize)]
-struct LineArguments {
-    line: Option<Text>,
-    #[serde(alias = "regex")]
-    regexp: Option<Pattern>,
-    search_string: Option<Text>,
-    insertafter: Option<Pattern>,
-    insertbefore: Option<Pattern>,
-    #[serde(default)]
-    firstmatch: Flag,
-    #[serde(default)]
-    backrefs: Flag,
-    #[serde(flatten)]
-    file: EditArguments,
+arguments! {
+    struct LineArguments {
+        line: Option<Text>,
+        #[serde(alias = "regex")]
+        regexp: Option<Pattern>,
+        search_string: Option<Text>,
+        insertafter: Option<Pattern>,
+        insertbefore: Option<Pattern>,
+        #[serde(default)]
+        firstmatch: Flag,
+        #[serde(default)]
+        backrefs: Flag,
+        #[serde(flatten)]
+        file: EditArguments,
+    }
 }
 
-impl Module for Lineinfile {
+impl Call for Lineinfile {
     fn name(&self) -> &'static str {
         "lineinfile"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "path",
-            "dest",
-            "name",
-            "destfile",
-            "line",
-            "regexp",
-            "regex",
-            "search_string",
-            "state",
-            "insertafter",
-            "insertbefore",
-            "firstmatch",
-            "backrefs",
-            "create",
-            "backup",
-            "validate",
-            "mode",
-            "owner",
-            "group",
-        ]
+    fn about(&self) -> &'static str {
+        "Makes sure that a line is in a file, or is not."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        LineArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
@@ -66,7 +50,9 @@ impl Module for Lineinfile {
             &[&["backrefs"], &["search_string"]],
         ]
     }
+}
 
+impl Module for Lineinfile {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: LineArguments = super::read(task.named)?;
         if arguments.file.state == Presence::Present && arguments.line.is_none() {

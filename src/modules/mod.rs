@@ -1,15 +1,19 @@
 //! Playbook modules: one file each. A module reads its arguments, says with which script it looks at the host (`probe`), and
 //! decides from what the script printed which steps must run (`decide`). Both are pure, so check mode, diffs and batched
-//! probes fall out by themselves. May import `template`, `remote::{Output, quote}` and the vocabulary.
+//! probes fall out by themselves. What a module says of itself, its arguments above all, is declared once ([`Call`]).
+//! May import `template`, `remote::{Output, quote}` and the vocabulary.
 
 mod apt;
 mod arguments;
 mod attributes;
 mod blockinfile;
+mod call;
 mod command;
 mod content;
 mod copy;
+mod declaration;
 mod edit;
+mod fetched;
 mod file;
 mod group;
 mod lineinfile;
@@ -29,6 +33,7 @@ mod slurp;
 mod sql;
 mod stat;
 mod systemd;
+mod template;
 mod unarchive;
 mod user;
 mod wait_for;
@@ -36,9 +41,13 @@ mod wait_for;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+pub(crate) use self::declaration::arguments;
 pub use self::{
-    arguments::{Exclusive, Flag, List, Number, TEXT, Text, check_names, read},
-    copy::{FileCopy, write as write_file},
+    arguments::{Exclusive, Flag, List, Number, TEXT, Text, read},
+    call::{BUILTIN, Call, CheckMode, Defines, POSTGRESQL, Reads, short_name},
+    copy::{FileCopy, copy_on_host, write as write_file},
+    declaration::{Argument, Declared, Form, Typed},
+    fetched::FetchedFile,
     probe::{Algorithm, Probe},
     receive::receive,
     script::{Sh, Word},
@@ -46,43 +55,31 @@ pub use self::{
 use crate::{
     error::{Error, Result},
     remote::{Locale, Output},
+    template::Layout,
 };
 
-/// A module of playbooks.
-pub trait Module: Sync {
-    /// Its short name.
-    fn name(&self) -> &'static str;
-
+/// A module of playbooks: a call that needs no more than what a host answers.
+pub trait Module: Call {
     /// Reads arguments that [`Module::prepare`] has found to fit.
     ///
     /// # Errors
     /// When an argument is missing or of the wrong kind.
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>>;
+}
 
+impl dyn Module {
     /// Reads the arguments of a task.
     ///
     /// # Errors
     /// When an argument is unknown, missing or of the wrong kind, or two of them exclude each other.
-    fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
-        check_names(self.arguments(), self.exclusive(), task.named, task.free_form.is_some())?;
+    pub fn prepare(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
+        let call: &dyn Call = self;
+        call.check_names(task.named, task.free_form.is_some())?;
         self.operation(task)
-    }
-
-    /// The names of its arguments, for the check before any host is touched; empty means that there is none.
-    fn arguments(&self) -> &'static [&'static str];
-
-    /// Its arguments of which only one can be given.
-    fn exclusive(&self) -> &'static [Exclusive] {
-        &[]
-    }
-
-    /// Whether it takes a text instead of arguments, as `command` does.
-    fn free_form(&self) -> bool {
-        false
     }
 }
 
-/// All modules. `playbook::actions` has those that need more than a host's answer.
+/// All modules. `playbook::actions` has the calls that need more than a host's answer.
 pub const MODULES: &[&dyn Module] = &[
     &apt::Apt,
     &blockinfile::Blockinfile,
@@ -103,6 +100,7 @@ pub const MODULES: &[&dyn Module] = &[
     &stat::Stat,
     &systemd::Systemd,
     &systemd::SystemdService,
+    &template::Template,
     &unarchive::Unarchive,
     &user::User,
     &wait_for::WaitFor,
@@ -111,18 +109,7 @@ pub const MODULES: &[&dyn Module] = &[
 /// The module of a name, with or without its collection.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static dyn Module> {
-    let short = short_name(name)?;
-    MODULES.iter().copied().find(|module| module.name() == short)
-}
-
-/// A name without `ansible.builtin.` and its like; `None` for a collection that we do not have.
-#[must_use]
-pub fn short_name(name: &str) -> Option<&str> {
-    match name.rsplit_once('.') {
-        None => Some(name),
-        Some(("ansible.builtin" | "ansible.legacy" | "community.postgresql", short)) => Some(short),
-        Some(_) => None,
-    }
+    MODULES.iter().copied().find(|module| (*module as &dyn Call).is_named(name))
 }
 
 /// What a task gives to its module.
@@ -154,6 +141,21 @@ pub trait Sources: Send + Sync {
     /// # Errors
     /// When there is no such file.
     fn mode(&self, name: &str) -> Result<Option<u32>>;
+
+    /// A template, rendered. Before a run, when not every variable is known, the text is empty.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be rendered.
+    fn template(&self, name: &str, layout: Layout) -> Result<Rendered>;
+}
+
+/// A template with the values of a host.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// Its text.
+    pub text: String,
+    /// The mode of its file; `None` where files have none.
+    pub mode: Option<u32>,
 }
 
 /// What a folder beside the playbook holds, as paths relative to it.
@@ -199,6 +201,27 @@ pub trait Operation: Send + Sync {
     fn locale(&self) -> Locale {
         Locale::C
     }
+
+    /// The end in check mode, where no step runs.
+    fn predict(&self, decision: Decision) -> Prediction {
+        Prediction { changed: decision.changed, skipped: false, result: decision.result }
+    }
+
+    /// Whether the result says when the steps began and ended, as that of a command does.
+    fn is_timed(&self) -> bool {
+        false
+    }
+}
+
+/// How a task ends in check mode.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prediction {
+    /// Whether something would be changed.
+    pub changed: bool,
+    /// Whether it cannot be known what would be changed.
+    pub skipped: bool,
+    /// What `register` stores beside that.
+    pub result: Map<String, Value>,
 }
 
 /// What must be done on a host.

@@ -2,7 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Arguments, Module, Operation, apt::Apt};
+use super::{
+    Argument, Arguments, Call, Declared, Flag, List, Module, Number, Operation,
+    apt::{AptArguments, PackageState},
+    declaration::{arguments, choices},
+};
 use crate::error::Result;
 
 pub(super) struct Package;
@@ -16,25 +20,39 @@ enum PackageManager {
     Apt,
 }
 
-#[derive(Deserialize)]
-struct PackageArguments {
-    r#use: Option<PackageManager>,
+choices!(PackageManager);
+
+arguments! {
+    struct PackageArguments {
+        #[serde(default)]
+        name: List,
+        #[serde(default)]
+        state: PackageState,
+        r#use: Option<PackageManager>,
+        update_cache: Option<Flag>,
+        cache_valid_time: Option<Number<u64>>,
+    }
 }
 
-impl Module for Package {
+impl Call for Package {
     fn name(&self) -> &'static str {
         "package"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["name", "state", "use", "update_cache", "cache_valid_time"]
+    fn about(&self) -> &'static str {
+        "Installs or removes packages with the package manager of the host, which is apt."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        PackageArguments::ARGUMENTS
+    }
+}
+
+impl Module for Package {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
-        let mut named = task.named.clone();
-        named.remove("use");
-        let PackageArguments { r#use: None | Some(PackageManager::Auto | PackageManager::Apt) } =
-            super::read(task.named)?;
-        Apt.operation(&Arguments { named: &named, free_form: None, sources: task.sources })
+        let arguments: PackageArguments = super::read(task.named)?;
+        let (None | Some(PackageManager::Auto | PackageManager::Apt)) = arguments.r#use;
+        let PackageArguments { name, state, update_cache, cache_valid_time, .. } = arguments;
+        AptArguments::of_packages(name, state, update_cache, cache_valid_time).operation()
     }
 }

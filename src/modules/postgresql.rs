@@ -1,24 +1,25 @@
 //! What the modules of PostgreSQL share: `psql` on the host, and what it prints.
 
-use serde::Deserialize;
-
 use super::{
     Number, Text,
+    declaration::arguments,
     probe::{Probe, Psql},
     probe_failed,
     script::{Sh, sh},
 };
 use crate::{error::Result, remote::Output};
 
-/// How the server is reached.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Login {
-    login_host: Option<Text>,
-    #[serde(alias = "port")]
-    login_port: Option<Number<u16>>,
-    login_user: Option<Text>,
-    login_password: Option<Text>,
-    login_unix_socket: Option<Text>,
+arguments! {
+    /// How the server is reached.
+    #[derive(Clone, Debug, Default)]
+    pub(super) struct Login {
+        login_host: Option<Text>,
+        #[serde(alias = "port")]
+        login_port: Option<Number<u16>>,
+        login_user: Option<Text>,
+        login_password: Option<Text>,
+        login_unix_socket: Option<Text>,
+    }
 }
 
 impl Login {

@@ -1,9 +1,9 @@
 //! `postgresql_db`: a database exists, or does not.
 
-use serde::Deserialize;
-
 use super::{
-    Arguments, Decision, Flag, Module, Number, Operation, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, Module, Number, Operation, Text,
+    call::POSTGRESQL,
+    declaration::arguments,
     edit::Presence,
     entry,
     postgresql::{Login, rows},
@@ -19,54 +19,46 @@ use crate::{
 
 pub(super) struct PostgresqlDb;
 
-#[derive(Deserialize)]
-struct DbArguments {
-    #[serde(alias = "db")]
-    name: Text,
-    owner: Option<Text>,
-    encoding: Option<Text>,
-    lc_collate: Option<Text>,
-    lc_ctype: Option<Text>,
-    template: Option<Text>,
-    tablespace: Option<Text>,
-    conn_limit: Option<Number<i64>>,
-    #[serde(default)]
-    state: Presence,
-    #[serde(default)]
-    force: Flag,
-    maintenance_db: Option<Text>,
-    #[serde(flatten)]
-    login: Login,
+arguments! {
+    struct DbArguments {
+        #[serde(alias = "db")]
+        name: Text,
+        owner: Option<Text>,
+        encoding: Option<Text>,
+        lc_collate: Option<Text>,
+        lc_ctype: Option<Text>,
+        template: Option<Text>,
+        tablespace: Option<Text>,
+        conn_limit: Option<Number<i64>>,
+        #[serde(default)]
+        state: Presence,
+        #[serde(default)]
+        force: Flag,
+        maintenance_db: Option<Text>,
+        #[serde(flatten)]
+        login: Login,
+    }
 }
 
-impl Module for PostgresqlDb {
+impl Call for PostgresqlDb {
     fn name(&self) -> &'static str {
         "postgresql_db"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "name",
-            "db",
-            "owner",
-            "encoding",
-            "lc_collate",
-            "lc_ctype",
-            "template",
-            "tablespace",
-            "conn_limit",
-            "state",
-            "force",
-            "maintenance_db",
-            "login_host",
-            "login_port",
-            "login_user",
-            "login_password",
-            "login_unix_socket",
-            "port",
-        ]
+    fn about(&self) -> &'static str {
+        "Creates, changes or drops a database of PostgreSQL."
     }
 
+    fn collection(&self) -> &'static str {
+        POSTGRESQL
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        DbArguments::ARGUMENTS
+    }
+}
+
+impl Module for PostgresqlDb {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         Ok(Box::new(Db(super::read(task.named)?)))
     }

@@ -1,9 +1,9 @@
 //! `postgresql_ext`: a database has an extension, or has not.
 
-use serde::Deserialize;
-
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, Module, Operation, Text,
+    call::POSTGRESQL,
+    declaration::arguments,
     edit::Presence,
     entry,
     postgresql::{Login, rows},
@@ -15,46 +15,42 @@ use crate::{error::Result, remote::Output};
 
 pub(super) struct PostgresqlExt;
 
-#[derive(Deserialize)]
-struct ExtArguments {
-    #[serde(alias = "ext")]
-    name: Text,
-    #[serde(alias = "login_db")]
-    db: Text,
-    schema: Option<Text>,
-    version: Option<Text>,
-    #[serde(default)]
-    state: Presence,
-    #[serde(default)]
-    cascade: Flag,
-    #[serde(flatten)]
-    login: Login,
+arguments! {
+    struct ExtArguments {
+        #[serde(alias = "ext")]
+        name: Text,
+        #[serde(alias = "login_db")]
+        db: Text,
+        schema: Option<Text>,
+        version: Option<Text>,
+        #[serde(default)]
+        state: Presence,
+        #[serde(default)]
+        cascade: Flag,
+        #[serde(flatten)]
+        login: Login,
+    }
 }
 
-impl Module for PostgresqlExt {
+impl Call for PostgresqlExt {
     fn name(&self) -> &'static str {
         "postgresql_ext"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "name",
-            "ext",
-            "db",
-            "login_db",
-            "schema",
-            "version",
-            "state",
-            "cascade",
-            "login_host",
-            "login_port",
-            "login_user",
-            "login_password",
-            "login_unix_socket",
-            "port",
-        ]
+    fn about(&self) -> &'static str {
+        "Creates, updates or drops an extension of a PostgreSQL database."
     }
 
+    fn collection(&self) -> &'static str {
+        POSTGRESQL
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        ExtArguments::ARGUMENTS
+    }
+}
+
+impl Module for PostgresqlExt {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         Ok(Box::new(Ext(super::read(task.named)?)))
     }

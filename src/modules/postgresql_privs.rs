@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Flag, List, Module, Operation, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, List, Module, Operation, Text,
+    call::POSTGRESQL,
+    declaration::{arguments, choices},
     edit::Presence,
     postgresql::{Login, rows},
     probe::Probe,
@@ -17,26 +19,27 @@ use crate::{
 
 pub(super) struct PostgresqlPrivs;
 
-#[derive(Deserialize)]
-struct PrivArguments {
-    #[serde(alias = "login_db", alias = "db")]
-    database: Text,
-    #[serde(alias = "role")]
-    roles: List,
-    #[serde(alias = "priv", default)]
-    privs: List,
-    #[serde(alias = "obj", default)]
-    objs: List,
-    #[serde(default)]
-    r#type: Kind,
-    schema: Option<Text>,
-    #[serde(default)]
-    state: Presence,
-    /// Whether they may pass on what they have; that stays as it is where nothing is said.
-    #[serde(alias = "admin_option")]
-    grant_option: Option<Flag>,
-    #[serde(flatten)]
-    login: Login,
+arguments! {
+    struct PrivArguments {
+        #[serde(alias = "login_db", alias = "db")]
+        database: Text,
+        #[serde(alias = "role")]
+        roles: List,
+        #[serde(alias = "priv", default)]
+        privs: List,
+        #[serde(alias = "obj", default)]
+        objs: List,
+        #[serde(default)]
+        r#type: Kind,
+        schema: Option<Text>,
+        #[serde(default)]
+        state: Presence,
+        /// Whether they may pass on what they have; that stays as it is where nothing is said.
+        #[serde(alias = "admin_option")]
+        grant_option: Option<Flag>,
+        #[serde(flatten)]
+        login: Login,
+    }
 }
 
 /// What privileges are on.
@@ -50,6 +53,8 @@ enum Kind {
     Schema,
     Group,
 }
+
+choices!(default Kind);
 
 impl Kind {
     /// Its word in statements.
@@ -77,36 +82,25 @@ impl Kind {
     }
 }
 
-impl Module for PostgresqlPrivs {
+impl Call for PostgresqlPrivs {
     fn name(&self) -> &'static str {
         "postgresql_privs"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "database",
-            "db",
-            "login_db",
-            "roles",
-            "role",
-            "privs",
-            "priv",
-            "objs",
-            "obj",
-            "type",
-            "schema",
-            "state",
-            "grant_option",
-            "admin_option",
-            "login_host",
-            "login_port",
-            "login_user",
-            "login_password",
-            "login_unix_socket",
-            "port",
-        ]
+    fn about(&self) -> &'static str {
+        "Grants privileges on objects of a PostgreSQL database, or revokes them."
     }
 
+    fn collection(&self) -> &'static str {
+        POSTGRESQL
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        PrivArguments::ARGUMENTS
+    }
+}
+
+impl Module for PostgresqlPrivs {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: PrivArguments = super::read(task.named)?;
         if arguments.state == Presence::Absent && arguments.grant_option.is_some() {

@@ -1,10 +1,12 @@
 //! `postgresql_query`: runs SQL.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Exclusive, Flag, Module, Operation, Outcome, Step, Text, conclude,
+    Argument, Arguments, Call, Decision, Declared, Exclusive, Flag, Module, Operation, Outcome, Step, Text,
+    call::POSTGRESQL,
+    conclude,
+    declaration::arguments,
     postgresql::{Login, csv, message},
     probe::Probe,
     probe_failed,
@@ -18,49 +20,46 @@ use crate::{
 
 pub(super) struct PostgresqlQuery;
 
-#[derive(Deserialize)]
-struct QueryArguments {
-    query: Option<Value>,
-    #[serde(alias = "login_db", default)]
-    db: Option<Text>,
-    #[serde(default)]
-    positional_args: Vec<Value>,
-    #[serde(default)]
-    named_args: Map<String, Value>,
-    path_to_script: Option<Text>,
-    #[serde(default)]
-    autocommit: Flag,
-    #[serde(flatten)]
-    login: Login,
+arguments! {
+    struct QueryArguments {
+        query: Option<Value>,
+        #[serde(alias = "login_db", default)]
+        db: Option<Text>,
+        #[serde(default)]
+        positional_args: Vec<Value>,
+        #[serde(default)]
+        named_args: Map<String, Value>,
+        path_to_script: Option<Text>,
+        #[serde(default)]
+        autocommit: Flag,
+        #[serde(flatten)]
+        login: Login,
+    }
 }
 
-impl Module for PostgresqlQuery {
+impl Call for PostgresqlQuery {
     fn name(&self) -> &'static str {
         "postgresql_query"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "query",
-            "db",
-            "login_db",
-            "positional_args",
-            "named_args",
-            "path_to_script",
-            "autocommit",
-            "login_host",
-            "login_port",
-            "login_user",
-            "login_password",
-            "login_unix_socket",
-            "port",
-        ]
+    fn about(&self) -> &'static str {
+        "Runs SQL in a PostgreSQL database."
+    }
+
+    fn collection(&self) -> &'static str {
+        POSTGRESQL
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        QueryArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
         &[&[&["query"], &["path_to_script"]], &[&["positional_args"], &["named_args"]]]
     }
+}
 
+impl Module for PostgresqlQuery {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: QueryArguments = super::read(task.named)?;
         let sql = match (&arguments.query, &arguments.path_to_script) {

@@ -1,11 +1,9 @@
 //! `postgresql_user`: a login of the database exists with this password and these attributes, or does not.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::{digest, hmac, pbkdf2};
-use serde::Deserialize;
-
 use super::{
-    Arguments, Decision, Flag, Module, Number, Operation, Text,
+    Argument, Arguments, Call, Decision, Flag, Form, Module, Number, Operation, Text, Typed,
+    call::POSTGRESQL,
+    declaration::arguments,
     edit::Presence,
     entry,
     postgresql::{Login, rows},
@@ -17,52 +15,53 @@ use crate::{
     error::{Error, Result},
     remote::Output,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::{digest, hmac, pbkdf2};
 
 pub(super) struct PostgresqlUser;
 
-#[derive(Deserialize)]
-struct UserArguments {
-    #[serde(alias = "user")]
-    name: Text,
-    password: Option<Text>,
-    #[serde(default)]
-    state: Presence,
-    role_attr_flags: Option<Text>,
-    conn_limit: Option<Number<i64>>,
-    #[serde(default)]
-    no_password_changes: Flag,
-    #[serde(alias = "login_db")]
-    db: Option<Text>,
-    #[serde(flatten)]
-    login: Login,
+arguments! {
+    struct UserArguments {
+        #[serde(alias = "user")]
+        name: Text,
+        password: Option<Text>,
+        #[serde(default)]
+        state: Presence,
+        role_attr_flags: Option<Text>,
+        conn_limit: Option<Number<i64>>,
+        #[serde(default)]
+        no_password_changes: Flag,
+        #[serde(alias = "login_db")]
+        db: Option<Text>,
+        #[serde(flatten)]
+        login: Login,
+    }
 }
 
-impl Module for PostgresqlUser {
+impl Call for PostgresqlUser {
     fn name(&self) -> &'static str {
         "postgresql_user"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "name",
-            "user",
-            "password",
-            "state",
-            "role_attr_flags",
-            "conn_limit",
-            "no_password_changes",
-            "db",
-            "login_db",
-            "encrypted",
-            "login_host",
-            "login_port",
-            "login_user",
-            "login_password",
-            "login_unix_socket",
-            "port",
-        ]
+    fn about(&self) -> &'static str {
+        "Creates, changes or drops a role of PostgreSQL."
     }
 
+    fn collection(&self) -> &'static str {
+        POSTGRESQL
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        const ALL: &[Argument] = &[Argument::new("", UserArguments::FORM), Argument::new("encrypted", Form::Flag)];
+        ALL
+    }
+
+    fn no_effect(&self) -> &'static [(&'static str, &'static str)] {
+        &[("encrypted", "a password is kept as a hash in any case")]
+    }
+}
+
+impl Module for PostgresqlUser {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: UserArguments = super::read(task.named)?;
         for flag in flags(&arguments) {

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Flag, Module, Operation, Text,
+    Argument, Arguments, Call, Declared, Flag, Module, Operation, Text,
+    declaration::{arguments, choices},
     script::Sh,
     systemd::{Unit, UnitState},
 };
@@ -11,13 +12,13 @@ use crate::error::Result;
 
 pub(super) struct Service;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServiceArguments {
-    name: Text,
-    state: Option<UnitState>,
-    enabled: Option<Flag>,
-    r#use: Option<ServiceManager>,
+arguments! {
+    struct ServiceArguments {
+        name: Text,
+        state: Option<UnitState>,
+        enabled: Option<Flag>,
+        r#use: Option<ServiceManager>,
+    }
 }
 
 /// What runs services: systemd, also where the machine is to say so itself.
@@ -33,15 +34,23 @@ enum ServiceManager {
     SystemdService,
 }
 
-impl Module for Service {
+choices!(ServiceManager);
+
+impl Call for Service {
     fn name(&self) -> &'static str {
         "service"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["name", "state", "enabled", "use"]
+    fn about(&self) -> &'static str {
+        "Starts, stops, restarts or reloads a service, and says whether it starts at boot. Every host runs systemd."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        ServiceArguments::ARGUMENTS
+    }
+}
+
+impl Module for Service {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         use ServiceManager::{Auto, Service, Systemd, SystemdService};
 

@@ -1,32 +1,37 @@
 //! `shell`: runs a text through a shell.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Arguments, Exclusive, Module, Operation, TEXT, Text,
+    Argument, Arguments, Call, CheckMode, Declared, Exclusive, Module, Operation, TEXT, Text,
     command::{Run, RunArguments},
+    declaration::arguments,
     script::sh,
 };
 use crate::error::{Error, Result};
 
 pub(super) struct Shell;
 
-#[derive(Deserialize)]
-struct ShellArguments {
-    cmd: Option<Text>,
-    executable: Option<Text>,
-    #[serde(flatten)]
-    run: RunArguments,
+arguments! {
+    struct ShellArguments {
+        cmd: Option<Text>,
+        executable: Option<Text>,
+        #[serde(flatten)]
+        run: RunArguments,
+    }
 }
 
-impl Module for Shell {
+impl Call for Shell {
     fn name(&self) -> &'static str {
         "shell"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["cmd", "chdir", "creates", "removes", "stdin", "stdin_add_newline", "strip_empty_ends", "executable"]
+    fn about(&self) -> &'static str {
+        "Runs a text through a shell."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        ShellArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
@@ -37,6 +42,12 @@ impl Module for Shell {
         true
     }
 
+    fn check_mode(&self) -> CheckMode {
+        CheckMode::SkipsUnless(&["creates", "removes"])
+    }
+}
+
+impl Module for Shell {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: ShellArguments = super::read(task.named)?;
         let text = task.free_form.or(arguments.cmd.as_ref().map(Text::as_str));

@@ -1,29 +1,37 @@
 //! `slurp`: the content of a file, in base64.
 
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{Arguments, Decision, Module, Operation, Text, probe::Probe, probe_failed};
+use super::{
+    Argument, Arguments, Call, Decision, Declared, Module, Operation, Text, declaration::arguments, probe::Probe,
+    probe_failed,
+};
 use crate::{error::Result, remote::Output};
 
 pub(super) struct Slurp;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SlurpArguments {
-    #[serde(alias = "path")]
-    src: Text,
+arguments! {
+    struct SlurpArguments {
+        #[serde(alias = "path")]
+        src: Text,
+    }
 }
 
-impl Module for Slurp {
+impl Call for Slurp {
     fn name(&self) -> &'static str {
         "slurp"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["src", "path"]
+    fn about(&self) -> &'static str {
+        "Reads a file of the host, in base64."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        SlurpArguments::ARGUMENTS
+    }
+}
+
+impl Module for Slurp {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: SlurpArguments = super::read(task.named)?;
         Ok(Box::new(Read { path: arguments.src.0 }))

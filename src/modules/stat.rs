@@ -1,11 +1,11 @@
 //! `stat`: what a path is.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, Module, Operation, Text,
     attributes::{self, Seen},
+    declaration::arguments,
     entry,
     probe::{Algorithm, Links, Probe},
     probe_failed,
@@ -17,51 +17,38 @@ use crate::{
 
 pub(super) struct Stat;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StatArguments {
-    #[serde(alias = "dest", alias = "name")]
-    path: Text,
-    #[serde(default)]
-    follow: Flag,
-    #[serde(default = "yes")]
-    get_checksum: Flag,
-    #[serde(alias = "checksum", alias = "checksum_algo")]
-    checksum_algorithm: Option<Text>,
-    #[serde(default = "yes", alias = "mime", alias = "mime_type")]
-    get_mime: Flag,
-    #[serde(default = "yes", alias = "attr", alias = "attributes")]
-    get_attributes: Flag,
+arguments! {
+    struct StatArguments {
+        #[serde(alias = "dest", alias = "name")]
+        path: Text,
+        #[serde(default)]
+        follow: Flag,
+        #[serde(default)]
+        get_checksum: Flag<true>,
+        #[serde(alias = "checksum", alias = "checksum_algo")]
+        checksum_algorithm: Option<Text>,
+        #[serde(default, alias = "mime", alias = "mime_type")]
+        get_mime: Flag<true>,
+        #[serde(default, alias = "attr", alias = "attributes")]
+        get_attributes: Flag<true>,
+    }
 }
 
-fn yes() -> Flag {
-    Flag(true)
-}
-
-impl Module for Stat {
+impl Call for Stat {
     fn name(&self) -> &'static str {
         "stat"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "path",
-            "dest",
-            "name",
-            "follow",
-            "get_checksum",
-            "checksum_algorithm",
-            "checksum",
-            "checksum_algo",
-            "get_mime",
-            "mime",
-            "mime_type",
-            "get_attributes",
-            "attr",
-            "attributes",
-        ]
+    fn about(&self) -> &'static str {
+        "Says what is at a path of the host."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        StatArguments::ARGUMENTS
+    }
+}
+
+impl Module for Stat {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: StatArguments = super::read(task.named)?;
         let algorithm = arguments.checksum_algorithm.map_or_else(|| "sha1".to_owned(), |algorithm| algorithm.0);

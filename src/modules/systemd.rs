@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Arguments, Decision, Flag, Module, Operation, Step, Text,
+    Argument, Arguments, Call, Decision, Declared, Flag, Module, Operation, Step, Text,
+    declaration::{arguments, choices},
     probe::Probe,
     script::{Sh, sh},
 };
@@ -18,23 +19,23 @@ use crate::{
 pub(super) struct Systemd;
 pub(super) struct SystemdService;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SystemdArguments {
-    #[serde(alias = "service", alias = "unit")]
-    name: Option<Text>,
-    state: Option<UnitState>,
-    enabled: Option<Flag>,
-    masked: Option<Flag>,
-    #[serde(default, alias = "daemon-reload")]
-    daemon_reload: Flag,
-    #[serde(default, alias = "daemon-reexec")]
-    daemon_reexec: Flag,
-    #[serde(default)]
-    no_block: Flag,
-    scope: Option<Scope>,
-    #[serde(default)]
-    force: Flag,
+arguments! {
+    struct SystemdArguments {
+        #[serde(alias = "service", alias = "unit")]
+        name: Option<Text>,
+        state: Option<UnitState>,
+        enabled: Option<Flag>,
+        masked: Option<Flag>,
+        #[serde(default, alias = "daemon-reload")]
+        daemon_reload: Flag,
+        #[serde(default, alias = "daemon-reexec")]
+        daemon_reexec: Flag,
+        #[serde(default)]
+        no_block: Flag,
+        scope: Option<Scope>,
+        #[serde(default)]
+        force: Flag,
+    }
 }
 
 /// Whose units are meant: those of the machine.
@@ -43,6 +44,8 @@ struct SystemdArguments {
 enum Scope {
     System,
 }
+
+choices!(Scope, UnitState);
 
 /// What a unit shall do.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -54,31 +57,21 @@ pub(super) enum UnitState {
     Reloaded,
 }
 
-const ARGUMENTS: &[&str] = &[
-    "name",
-    "service",
-    "unit",
-    "state",
-    "enabled",
-    "masked",
-    "daemon_reload",
-    "daemon-reload",
-    "daemon_reexec",
-    "daemon-reexec",
-    "no_block",
-    "scope",
-    "force",
-];
-
-impl Module for Systemd {
+impl Call for Systemd {
     fn name(&self) -> &'static str {
         "systemd"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        ARGUMENTS
+    fn about(&self) -> &'static str {
+        "Starts, stops, restarts or reloads a unit of systemd, and says whether it starts at boot."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        SystemdArguments::ARGUMENTS
+    }
+}
+
+impl Module for Systemd {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: SystemdArguments = super::read(task.named)?;
         let (Some(Scope::System) | None) = arguments.scope;
@@ -98,15 +91,21 @@ impl Module for Systemd {
     }
 }
 
-impl Module for SystemdService {
+impl Call for SystemdService {
     fn name(&self) -> &'static str {
         "systemd_service"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        ARGUMENTS
+    fn about(&self) -> &'static str {
+        "The same as `systemd`."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        SystemdArguments::ARGUMENTS
+    }
+}
+
+impl Module for SystemdService {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         Systemd.operation(task)
     }

@@ -1,14 +1,12 @@
 //! `unarchive`: an archive is unpacked into a folder, where what it holds is missing or other. The shell side is
 //! `archive.sh`, which looks, and `unarchive.sh`, which unpacks.
 
-use bytes::Bytes;
-use serde::Deserialize;
-
 use super::{
-    Arguments, Decision, Exclusive, Flag, List, Module, Operation, Outcome, Step, Text,
+    Argument, Arguments, Call, Decision, Declared, Exclusive, Flag, List, Module, Operation, Outcome, Step, Text,
     attributes::{Attributes, Mode},
     conclude,
     content::{functions, reported, source_file},
+    declaration::arguments,
     probe::Probe,
     probe_failed,
     script::{Sh, sh},
@@ -17,40 +15,47 @@ use crate::{
     error::{Error, Result},
     remote::Output,
 };
+use bytes::Bytes;
 
 pub(super) struct Unarchive;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnarchiveArguments {
-    src: Text,
-    dest: Text,
-    #[serde(default)]
-    remote_src: Flag,
-    copy: Option<Flag>,
-    creates: Option<Text>,
-    #[serde(default)]
-    extra_opts: List,
-    mode: Option<Mode>,
-    owner: Option<Text>,
-    group: Option<Text>,
-    #[serde(default)]
-    keep_newer: Flag,
+arguments! {
+    struct UnarchiveArguments {
+        src: Text,
+        dest: Text,
+        #[serde(default)]
+        remote_src: Flag,
+        copy: Option<Flag>,
+        creates: Option<Text>,
+        #[serde(default)]
+        extra_opts: List,
+        mode: Option<Mode>,
+        owner: Option<Text>,
+        group: Option<Text>,
+        #[serde(default)]
+        keep_newer: Flag,
+    }
 }
 
-impl Module for Unarchive {
+impl Call for Unarchive {
     fn name(&self) -> &'static str {
         "unarchive"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["src", "dest", "remote_src", "copy", "creates", "extra_opts", "mode", "owner", "group", "keep_newer"]
+    fn about(&self) -> &'static str {
+        "Unpacks an archive into a folder of the host."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        UnarchiveArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
         &[&[&["remote_src"], &["copy"]]]
     }
+}
 
+impl Module for Unarchive {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: UnarchiveArguments = super::read(task.named)?;
         let remote = arguments.remote_src.0 || arguments.copy == Some(Flag(false));

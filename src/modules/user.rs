@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Arguments, Decision, Flag, List, Module, Number, Operation, Outcome, Step, Text, conclude,
+    Argument, Arguments, Call, Decision, Declared, Flag, List, Module, Number, Operation, Outcome, Step, Text,
+    conclude,
+    declaration::{arguments, choices},
     edit::Presence,
     entry,
     probe::Probe,
@@ -18,32 +20,32 @@ use crate::{
 
 pub(super) struct User;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserArguments {
-    #[serde(alias = "user")]
-    name: Text,
-    #[serde(default)]
-    state: Presence,
-    uid: Option<Number<u32>>,
-    group: Option<Text>,
-    groups: Option<List>,
-    #[serde(default)]
-    append: Flag,
-    comment: Option<Text>,
-    home: Option<Text>,
-    shell: Option<Text>,
-    #[serde(default = "yes", alias = "createhome")]
-    create_home: Flag,
-    #[serde(default)]
-    system: Flag,
-    password: Option<Text>,
-    #[serde(default)]
-    update_password: UpdatePassword,
-    #[serde(default)]
-    remove: Flag,
-    #[serde(default)]
-    force: Flag,
+arguments! {
+    struct UserArguments {
+        #[serde(alias = "user")]
+        name: Text,
+        #[serde(default)]
+        state: Presence,
+        uid: Option<Number<u32>>,
+        group: Option<Text>,
+        groups: Option<List>,
+        #[serde(default)]
+        append: Flag,
+        comment: Option<Text>,
+        home: Option<Text>,
+        shell: Option<Text>,
+        #[serde(default, alias = "createhome")]
+        create_home: Flag<true>,
+        #[serde(default)]
+        system: Flag,
+        password: Option<Text>,
+        #[serde(default)]
+        update_password: UpdatePassword,
+        #[serde(default)]
+        remove: Flag,
+        #[serde(default)]
+        force: Flag,
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -54,37 +56,23 @@ enum UpdatePassword {
     OnCreate,
 }
 
-fn yes() -> Flag {
-    Flag(true)
-}
+choices!(default UpdatePassword);
 
-impl Module for User {
+impl Call for User {
     fn name(&self) -> &'static str {
         "user"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &[
-            "name",
-            "user",
-            "state",
-            "uid",
-            "group",
-            "groups",
-            "append",
-            "comment",
-            "home",
-            "shell",
-            "create_home",
-            "createhome",
-            "system",
-            "password",
-            "update_password",
-            "remove",
-            "force",
-        ]
+    fn about(&self) -> &'static str {
+        "Creates, changes or removes a user."
     }
 
+    fn arguments(&self) -> &'static [Argument] {
+        UserArguments::ARGUMENTS
+    }
+}
+
+impl Module for User {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: UserArguments = super::read(task.named)?;
         let texts = [&arguments.comment, &arguments.home, &arguments.shell, &arguments.password];

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    Arguments, Decision, Exclusive, Module, Number, Operation, Step, Text,
+    Argument, Arguments, Call, Decision, Declared, Exclusive, Module, Number, Operation, Step, Text,
     arguments::Pattern,
+    declaration::{arguments, choices},
     probe::{Probe, Test},
     script::{Sh, sh},
 };
@@ -15,20 +16,20 @@ use crate::{
 
 pub(super) struct WaitFor;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WaitArguments {
-    host: Option<Text>,
-    port: Option<Number<u16>>,
-    path: Option<Text>,
-    search_regex: Option<Pattern>,
-    #[serde(default)]
-    state: Wanted,
-    timeout: Option<Number<u64>>,
-    delay: Option<Number<u64>>,
-    sleep: Option<Number<u64>>,
-    connect_timeout: Option<Number<u64>>,
-    msg: Option<Text>,
+arguments! {
+    struct WaitArguments {
+        host: Option<Text>,
+        port: Option<Number<u16>>,
+        path: Option<Text>,
+        search_regex: Option<Pattern>,
+        #[serde(default)]
+        state: Wanted,
+        timeout: Option<Number<u64>>,
+        delay: Option<Number<u64>>,
+        sleep: Option<Number<u64>>,
+        connect_timeout: Option<Number<u64>>,
+        msg: Option<Text>,
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -42,19 +43,27 @@ enum Wanted {
     Drained,
 }
 
-impl Module for WaitFor {
+choices!(default Wanted);
+
+impl Call for WaitFor {
     fn name(&self) -> &'static str {
         "wait_for"
     }
 
-    fn arguments(&self) -> &'static [&'static str] {
-        &["host", "port", "path", "search_regex", "state", "timeout", "delay", "sleep", "connect_timeout", "msg"]
+    fn about(&self) -> &'static str {
+        "Waits until a port answers, a file exists, or a text is in it."
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        WaitArguments::ARGUMENTS
     }
 
     fn exclusive(&self) -> &'static [Exclusive] {
         &[&[&["port"], &["path"]]]
     }
+}
 
+impl Module for WaitFor {
     fn operation(&self, task: &Arguments<'_>) -> Result<Box<dyn Operation>> {
         let arguments: WaitArguments = super::read(task.named)?;
         if arguments.state == Wanted::Drained {

@@ -11,8 +11,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::{
-    actions,
-    host::check_arguments,
+    calls::{self, Way},
     loops,
     model::{Loop, Task},
     sources::Places,
@@ -20,8 +19,8 @@ use super::{
 use crate::{
     error::{Diagnostic, Error, Location, Result, Severity},
     files,
-    modules::{self, Arguments, Folder, Module, Sources},
-    template::{Engine, Lookup, is_template},
+    modules::{Arguments, Call, Folder, Reads, Rendered, Sources},
+    template::{Engine, Layout, Lookup, is_template},
 };
 
 /// What is wrong with the arguments of a task as far as they are known. Where files may be made before it runs, or the task may
@@ -72,8 +71,8 @@ fn item(task: &Task, places: Places<'_>, missing: Severity, engine: &Engine) -> 
     if let Some((argument, error)) = missing_file(task, &places) {
         found.push(at_argument(task, argument, &error, missing));
     }
-    if let Some(error) = unreadable_template(task, &places) {
-        found.push(at_argument(task, Some("src"), &error, Severity::Error));
+    if let Some((argument, error)) = unreadable_template(task, &places) {
+        found.push(at_argument(task, Some(argument), &error, Severity::Error));
     }
     for (name, value) in task.arguments.iter() {
         let Some(mark) = task.places.get(name).or_else(|| task.places.get("")) else { continue };
@@ -97,24 +96,23 @@ fn item(task: &Task, places: Places<'_>, missing: Severity, engine: &Engine) -> 
 /// The file that an action names and that is not there, with the argument that names it.
 fn missing_file(task: &Task, places: &Places<'_>) -> Option<(Option<&'static str>, Error)> {
     let known = |name: &str| task.arguments.get(name).and_then(Value::as_str).filter(|text| !is_template(text));
-    match task.module.as_str() {
-        "template" => Some((Some("src"), places.find_template(known("src")?).err()?)),
-        "include_vars" => {
+    match calls::call(task)?.reads()? {
+        Reads::Template(argument) => Some((Some(argument), places.find_template(known(argument)?).err()?)),
+        Reads::Vars(argument) => {
             let written = task.free_form.as_deref().map(String::as_str).filter(|text| !is_template(text));
-            let file = known("file").or(written)?;
+            let file = known(argument).or(written)?;
             let found = files::find(&places.folders("vars"), std::path::Path::new(file)).is_some();
             let error = (!found).then(|| Error::usage(format!("there is no variables file `{file}`")))?;
-            Some((known("file").map(|_| "file"), error))
+            Some((known(argument).map(|_| argument), error))
         }
-        _ => None,
     }
 }
 
-/// What is wrong with the file of a `template` that is there: only a text can be rendered.
-fn unreadable_template(task: &Task, places: &Places<'_>) -> Option<Error> {
-    let src =
-        task.arguments.get("src").and_then(Value::as_str).filter(|src| task.module == "template" && !is_template(src));
-    files::read_text(&places.find_template(src?).ok()?).err()
+/// What is wrong with a template that is there, and the argument that names it: only a text can be rendered.
+fn unreadable_template(task: &Task, places: &Places<'_>) -> Option<(&'static str, Error)> {
+    let Reads::Template(argument) = calls::call(task)?.reads()? else { return None };
+    let name = task.arguments.get(argument).and_then(Value::as_str).filter(|name| !is_template(name));
+    files::read_text(&places.find_template(name?).ok()?).err().map(|error| (argument, error))
 }
 
 /// The files of a role, of the playbook and of the environment; it is noted when one of them is missing.
@@ -142,6 +140,10 @@ impl Sources for Noting<'_> {
     fn mode(&self, name: &str) -> Result<Option<u32>> {
         self.noted(self.places.mode(name))
     }
+
+    fn template(&self, name: &str, layout: Layout) -> Result<Rendered> {
+        self.places.template(name, layout)
+    }
 }
 
 /// What the module or action of a task says of its arguments, and the argument that it speaks of. What it says of one whose value
@@ -151,19 +153,20 @@ fn wrong(task: &Task, sources: &Noting<'_>) -> Option<(Error, Option<String>)> {
     if free_form.is_some_and(is_template) || task.arguments.keys().any(|name| is_template(name)) {
         return None;
     }
-    let attempt = |named: &Map<String, Value>| match modules::find(&task.module) {
-        Some(module) => module.prepare(&Arguments { named, free_form, sources }).map(drop).err(),
-        None => {
-            let action = actions::find(&task.module)?;
-            let checked = action.check_names(named, free_form.is_some());
-            checked.and_then(|()| check_arguments(action.kind, named)).err()
-        }
+    let way = calls::way(task)?;
+    let attempt = |named: &Map<String, Value>| {
+        let checked = match way {
+            Way::Module(module) => module.prepare(&Arguments { named, free_form, sources }).map(drop),
+            Way::Action(action) => {
+                (action as &dyn Call).check_names(named, free_form.is_some()).and_then(|()| action.check(named))
+            }
+            Way::Directive(_, call) => call.check_names(named, free_form.is_some()),
+        };
+        checked.err()
     };
     let mut named: Map<String, Value> = (*task.arguments).clone();
     // An unknown name has been found when the file was loaded.
-    let known = modules::find(&task.module).map(Module::arguments);
-    let known = known.or_else(|| actions::find(&task.module).map(|action| action.arguments)).unwrap_or_default();
-    named.retain(|name, _| known.is_empty() || known.contains(&name.as_str()));
+    named.retain(|name, _| way.call().takes(name));
     let open: BTreeSet<String> =
         named.iter().filter(|(_, value)| is_open(value)).map(|(name, _)| name.clone()).collect();
     let mut replaced = BTreeSet::new();

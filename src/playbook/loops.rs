@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{model::Loop, vars::TaskScope};
+use super::{calls, model::Loop, vars::TaskScope};
 use crate::{
     error::{Error, Result},
     files,
+    modules::Reads,
     template::{Authored, Engine, Scope, first_found as first_found_file, is_template, text_of},
 };
 
@@ -142,11 +143,10 @@ fn glob(pattern: &str, scope: &TaskScope) -> Vec<Value> {
 
 /// A loop looks where its task does: for variables in `vars`, for templates in `templates`.
 fn first_found(source: &Value, scope: &TaskScope) -> Result<Vec<Value>> {
-    let module = scope.task.as_ref().map(|task| task.module.as_str()).unwrap_or_default();
-    let folders = match module {
-        "include_vars" => scope.folders("vars"),
-        "template" => scope.template_folders(),
-        _ => scope.folders("files"),
+    let folders = match scope.task.as_deref().and_then(calls::call).and_then(|call| call.reads()) {
+        Some(Reads::Vars(_)) => scope.folders("vars"),
+        Some(Reads::Template(_)) => scope.template_folders(),
+        None => scope.folders("files"),
     };
     let found = first_found_file(&as_list(source.clone()), &folders)?;
     Ok(found.map(|path| path.display().to_string().into()).into_iter().collect())

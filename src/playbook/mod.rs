@@ -6,9 +6,11 @@ mod argument_specs;
 mod arguments;
 mod ask;
 mod batch;
+mod calls;
 pub mod check;
 mod circles;
 mod connection;
+mod directives;
 mod facts;
 mod host;
 mod inventory;
@@ -20,6 +22,7 @@ mod model;
 mod notified;
 mod order;
 mod patterns;
+mod questions;
 mod recap;
 mod roster;
 mod run;
@@ -30,10 +33,11 @@ mod vars;
 mod web;
 
 pub use self::{
-    actions::{NO_EFFECT, arguments},
     ask::Asker,
+    calls::calls,
     circles::Written,
     connection::{Connections, Reach, VARIABLES, check_variable, check_variables},
+    directives::{META, MetaWord},
     inventory::Inventory,
     load::{Loader, SearchPath, keywords},
     model::{Beside, Entry, Play, Symbols, Task, Use},

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     files,
-    modules::{Folder, Sources},
-    template::Lookups,
+    modules::{Folder, Rendered, Sources},
+    template::{Layout, Lookups},
 };
 
 /// Roles from the innermost to the outermost.
@@ -103,6 +103,11 @@ impl Sources for Places<'_> {
 
     fn mode(&self, name: &str) -> Result<Option<u32>> {
         Ok(files::mode(&self.find(name)?))
+    }
+
+    /// Not every variable is known here: nothing is rendered. Whether the file is there is looked at by itself.
+    fn template(&self, _: &str, _: Layout) -> Result<Rendered> {
+        Ok(Rendered::default())
     }
 
     fn folder(&self, name: &str) -> Result<Option<Folder>> {

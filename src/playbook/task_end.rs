@@ -2,7 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use crate::{modules::Outcome, playbook::model::Task, template::Vars};
+use crate::{modules::Outcome, playbook::model::Task, template::Authored};
+
+/// Variables of a host that a task has defined.
+#[derive(Clone, Debug)]
+pub(super) enum Defined {
+    /// Data, as from `set_fact`.
+    Set(Map<String, Value>),
+    /// Facts, under their names without `ansible_`.
+    Facts(Map<String, Value>),
+    /// What an author has written, with templates in it.
+    Included(Authored<Map<String, Value>>),
+}
 
 /// How a task ended on a host.
 #[derive(Clone, Debug, Default)]
@@ -11,8 +22,8 @@ pub(super) struct TaskEnd {
     pub(super) failure: Option<String>,
     pub(super) skipped: bool,
     pub(super) result: Map<String, Value>,
-    /// The variables that `include_vars` has read.
-    pub(super) included: Vars,
+    /// The variables that it has defined, beside its registered result.
+    pub(super) defined: Vec<Defined>,
     pub(super) diffs: Vec<String>,
     /// What is shown although nothing failed: `debug`.
     pub(super) message: Option<String>,
@@ -21,6 +32,21 @@ pub(super) struct TaskEnd {
 impl TaskEnd {
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self { failure: Some(message.into()), ..Self::default() }
+    }
+
+    /// A success with this result.
+    pub(super) fn of_result<'n>(result: impl IntoIterator<Item = (&'n str, Value)>) -> Self {
+        let result = result.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { result, ..Self::default() }
+    }
+
+    /// A success that has defined variables, which are in its result too.
+    pub(super) fn defining(defined: Defined) -> Self {
+        let facts = match &defined {
+            Defined::Set(map) | Defined::Facts(map) => map.clone(),
+            Defined::Included(vars) => (**vars).clone(),
+        };
+        Self { defined: vec![defined], ..Self::of_result([("ansible_facts", facts.into())]) }
     }
 
     pub(super) fn skipped() -> Self {
@@ -48,7 +74,7 @@ impl TaskEnd {
             failure: outcome.failure,
             skipped: false,
             result: outcome.result,
-            included: Vars::default(),
+            defined: Vec::new(),
             diffs,
             message: None,
         }

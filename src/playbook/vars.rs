@@ -15,7 +15,11 @@ use super::{
     roster::Roster,
     sources::{Places, chain},
 };
-use crate::template::{Engine, Lookups, Scope, Var, Vars};
+use crate::{
+    files,
+    modules::Rendered,
+    template::{Engine, Layout, Lookups, Scope, Var, Vars},
+};
 
 /// What is known of one host, as long as the run lasts.
 #[derive(Debug, Default)]
@@ -394,5 +398,12 @@ impl crate::modules::Sources for TaskScope {
 
     fn folder(&self, name: &str) -> crate::error::Result<Option<crate::modules::Folder>> {
         self.places().folder(name)
+    }
+
+    fn template(&self, name: &str, layout: Layout) -> crate::error::Result<Rendered> {
+        let path = self.find_template(name)?;
+        let text = files::read_text(&path)?;
+        let text = self.world.engine.render_file_in(&path, &text, layout, &self.shared())?;
+        Ok(Rendered { text, mode: files::mode(&path) })
     }
 }

@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use super::{AHEAD, BATCH, Entry, HostRun, Item, Part, Place, TaskScope, is_include, item_vars};
 use crate::{
     error::{Error, Result},
+    modules::Defines,
     playbook::{
-        actions::{self, Kind},
+        calls::{self, Way},
+        directives::Directive,
         load::{Included, find_tasks, flag, include_name, role_name},
         loops,
         model::Task,
@@ -84,7 +86,9 @@ impl HostRun<'_> {
             }
             return entries;
         }
-        if task.module == "set_fact" && matches!(self.condition(task, scope), Ok(true)) {
+        if calls::call(task).is_some_and(|call| call.defines() == Defines::Arguments)
+            && matches!(self.condition(task, scope), Ok(true))
+        {
             if let Ok((named, _)) = self.arguments(task, scope) {
                 facts.extend(named);
             }
@@ -97,17 +101,21 @@ impl HostRun<'_> {
     }
 
     pub(super) fn guess(&self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<ReadOnly>) {
-        let is_module = actions::find(&task.module).is_none_or(|action| action.kind == Kind::Template);
-        if !is_module || probes.len() >= BATCH || !matches!(self.condition(task, scope), Ok(true)) {
+        if !matches!(calls::way(task), Some(Way::Module(_)))
+            || probes.len() >= BATCH
+            || !matches!(self.condition(task, scope), Ok(true))
+        {
             return;
         }
         if !self.place(task, scope).is_ok_and(|other| other == *place) {
             return;
         }
         let Ok(operation) = self.operation(task, scope) else { return };
-        if let (true, Some(probe), Ok(exports)) =
-            (operation.may_prefetch(), self.probe_of(operation.as_ref(), task, scope), self.exports(task, scope))
-            && probe.input().is_none()
+        if let (true, Some(probe), Ok(exports)) = (
+            operation.may_prefetch(),
+            self.probe_of(operation.as_ref(), task, scope),
+            self.exports(task, scope, operation.locale()),
+        ) && probe.input().is_none()
         {
             let question = probe.read_only().with_environment(&exports);
             if !probes.contains(&question) {
@@ -132,7 +140,7 @@ impl HostRun<'_> {
         }
         let (named, free) = self.arguments(task, scope)?;
         let text = |name: &str| named.get(name).map(text_of);
-        if task.module == "include_role" {
+        if calls::directive(task) == Some(Directive::IncludeRole) {
             if role_name(&named).is_empty() {
                 return Err(Error::usage("`name` is missing"));
             }

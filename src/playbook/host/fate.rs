@@ -12,11 +12,16 @@ use super::{Failure, HostRun, HostTally, Item, Part, TaskEnd, TaskScope, once::S
 use crate::{
     error::{Error, Result},
     event::{Ended, Event},
+    modules::Form,
     playbook::{
-        actions, batch, loops,
+        batch,
+        calls::{self, Way},
+        directives::Directive,
+        loops,
         model::{Block, Task},
         shared::PlayRun,
     },
+    remote::Locale,
     template::{Authored, is_template, text_of},
 };
 
@@ -156,15 +161,16 @@ impl HostRun<'_> {
                 continue;
             }
             let _ = self.place(task, scope);
-            let _ = self.exports(task, scope);
-            let module = actions::find(&task.module).is_none_or(|action| action.kind == actions::Kind::Template);
-            if module {
+            let _ = self.exports(task, scope, Locale::default());
+            if matches!(calls::way(task), Some(Way::Module(_))) {
                 let _ = self.operation(task, scope);
             } else {
                 let _ = self.arguments(task, scope);
             }
-            let conditions = task.arguments.authored("that").filter(|_| task.module == "assert");
-            for condition in conditions.iter().flat_map(Authored::items) {
+            let arguments = calls::call(task).map(|call| call.all_arguments()).unwrap_or_default();
+            let conditions = arguments.iter().filter(|argument| matches!(argument.form, Form::Conditions));
+            let conditions = conditions.filter_map(|argument| task.arguments.authored(argument.name));
+            for condition in conditions.flat_map(|conditions| conditions.items()) {
                 let _ = self.engine().condition(&condition, &scope.shared());
             }
         }
@@ -237,7 +243,7 @@ impl HostRun<'_> {
         };
         match how {
             // As in Ansible, `meta` is not counted.
-            Ended::Ok | Ended::Skipped if task.module == "meta" => {}
+            Ended::Ok | Ended::Skipped if calls::directive(task) == Some(Directive::Meta) => {}
             Ended::Ok => tally.ok += 1,
             Ended::Changed => {
                 tally.ok += 1;

@@ -7,12 +7,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Finish, HostRun, Place, TaskScope, ask};
+use super::{Finish, HostRun, Place, TaskScope};
 use crate::{
     error::{Error, Result},
     playbook::{
         model::Task,
         notified::{Folder, Notification},
+        questions,
     },
     remote::{CHANGE_LIMIT, Output, Script, Sh, sh},
     template::{is_true, text_of},
@@ -243,7 +244,7 @@ impl HostRun<'_> {
     }
 
     pub(super) fn script(&self, errand: &Errand) -> Script {
-        let Some(notified) = &self.shared.options.notified else { return Script::probe(ask::is_there()) };
+        let Some(notified) = &self.shared.options.notified else { return Script::probe(questions::is_there()) };
         match errand {
             Errand::Read => Script::probe(notified.read()),
             Errand::Write(notifications) => Script::change(notified.write(notifications), CHANGE_LIMIT),

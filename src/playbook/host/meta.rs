@@ -7,46 +7,51 @@ use crate::{
     error::{Error, Result},
     playbook::{
         batch::Ended,
+        directives::Meta,
         model::{Entry, Role, Task},
     },
 };
 
 impl HostRun<'_> {
-    pub(super) async fn meta(&mut self, what: &str, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
-        match what.trim() {
-            "flush_handlers" => self.work.push_front(Item::Flush(0)),
-            "end_host" => {
+    pub(super) async fn meta(&mut self, task: &Task, scope: &TaskScope) -> Result<TaskEnd> {
+        let what = self.arguments(task, scope)?.1.unwrap_or_default();
+        let what = what.trim();
+        let Some(meta) = Meta::of(what) else {
+            return Err(Error::usage(format!("`meta: {what}` is not supported")));
+        };
+        match meta {
+            Meta::FlushHandlers => self.work.push_front(Item::Flush(0)),
+            Meta::EndHost => {
                 self.work.clear();
                 self.cut_short();
                 self.play.scope.end(std::slice::from_ref(&self.host));
             }
-            "end_batch" => self.end(Ended::Batch),
-            "end_play" => self.end(Ended::Play),
-            "end_role" => {
+            Meta::EndBatch => self.end(Ended::Batch),
+            Meta::EndPlay => self.end(Ended::Play),
+            Meta::EndRole => {
                 let role = task.common.role.as_ref();
                 let role = role.ok_or_else(|| Error::usage("`meta: end_role` is for tasks of a role"))?;
                 while self.work.front().is_some_and(|item| item.is_in(role)) {
                     self.work.pop_front();
                 }
             }
-            "clear_facts" => {
+            Meta::ClearFacts => {
                 for host in self.hosts_of_meta() {
                     let memory = self.shared.world.memory_of(&host);
                     memory.facts.write().expect("no task panics while it holds a host's memory").clear();
                 }
             }
-            "clear_host_errors" => {
+            Meta::ClearHostErrors => {
                 self.shared.roster.readmit(&self.play.scope.hosts);
                 self.batch.clear_failures();
             }
-            "reset_connection" => {
+            Meta::ResetConnection => {
                 let place = self.place(task, scope)?;
                 self.shared.connections.reset(&place.host).await;
                 self.forget_seen();
             }
             // The inventory is what the environment file and the state say: it stays the same while a run lasts.
-            "refresh_inventory" | "noop" => {}
-            other => return Err(Error::usage(format!("`meta: {other}` is not supported"))),
+            Meta::RefreshInventory | Meta::Noop => {}
         }
         Ok(TaskEnd::default())
     }

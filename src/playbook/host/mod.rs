@@ -8,21 +8,15 @@
 
 mod act;
 mod ahead;
-mod ask;
-mod checksum;
+pub(super) mod context;
 mod fate;
-mod get_url;
 mod handlers;
 mod meta;
 mod once;
 mod operate;
-mod pause;
 mod place;
 mod says;
 mod silence;
-mod template;
-mod uri;
-mod web_arguments;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -35,12 +29,13 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
+pub(super) use self::fate::Finish;
 use self::handlers::Notices;
-pub(super) use self::{act::check_arguments, fate::Finish};
 use super::{
-    actions::{self, Kind},
     batch::Batch,
+    calls::{self, Way},
     connection::{Place, Reach},
+    directives::Directive,
     facts,
     load::count,
     loops,
@@ -349,6 +344,7 @@ impl<'a> HostRun<'a> {
             all.changed |= end.changed;
             all.skipped &= end.skipped;
             all.diffs.append(&mut end.diffs);
+            all.defined.append(&mut end.defined);
             if let Some(message) = end.message {
                 all.message =
                     Some(all.message.map_or_else(|| message.clone(), |before| format!("{before}\n{message}")));
@@ -533,10 +529,28 @@ impl<'a> HostRun<'a> {
     }
 
     async fn act(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
-        match actions::find(&task.module) {
-            Some(action) if action.kind != Kind::Template => self.action(action.kind, task, scope).await,
-            _ => self.module(task, scope, rest).await,
+        match calls::way(task) {
+            Some(Way::Module(_)) => self.module(task, scope, rest).await,
+            Some(Way::Action(action)) => self.action(action, task, scope).await,
+            Some(Way::Directive(directive, _)) => Ok(self.follow(directive, task, scope).await),
+            None => Ok(TaskEnd::failed(format!("{}: `{}` is not a module", task.mark, task.module))),
         }
+    }
+
+    /// A directive.
+    async fn follow(&mut self, directive: Directive, task: &Arc<Task>, scope: &TaskScope) -> TaskEnd {
+        let end = match directive {
+            Directive::IncludeTasks | Directive::IncludeRole => self.include(task, scope).map(|entries| {
+                for entry in entries.into_iter().rev() {
+                    self.work.push_front(Item::Entry(entry));
+                }
+                TaskEnd::default()
+            }),
+            // It has been replaced when the play was read.
+            Directive::ImportTasks | Directive::ImportRole => Ok(TaskEnd::default()),
+            Directive::Meta => self.meta(task, scope).await,
+        };
+        end.unwrap_or_else(|error| TaskEnd::failed(format!("{}: {error}", task.mark)))
     }
 
     fn include(&mut self, task: &Task, scope: &TaskScope) -> Result<Vec<Entry>> {
@@ -579,7 +593,7 @@ fn is_chosen(tags: &[String], only: &[String], skip: &[String]) -> bool {
 }
 
 fn is_include(task: &Task) -> bool {
-    matches!(task.module.as_str(), "include_tasks" | "include_role" | "include")
+    calls::directive(task).is_some_and(Directive::is_include)
 }
 
 /// The variables of one item of a loop.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::{Failure, HostRun, HostTally, TaskEnd, TaskScope};
-use crate::playbook::{batch::Once, model::Task};
-
-const HELD: &str = "no task panics while it holds a host's memory";
+use crate::playbook::{
+    batch::Once,
+    calls::{self, Way},
+    directives::{Directive, Meta},
+    model::Task,
+};
 
 /// Who runs a task that runs once.
 pub(super) enum Share {
@@ -52,27 +53,20 @@ impl HostRun<'_> {
     ) {
         let end = end.unwrap_or_else(TaskEnd::failed);
         self.register(task, &end);
-        self.take_facts(task, &end);
+        self.take_definitions(&end);
         if end.failure.is_some() && !self.holds(task.common.ignore_errors.as_ref(), scope) {
             self.fail(Failure { end, own: false }, tally);
         }
     }
-
-    fn take_facts(&self, task: &Task, end: &TaskEnd) {
-        let memory = self.shared.world.memory_of(&self.host);
-        memory.included.write().expect(HELD).extend(end.included.clone());
-        let Some(Value::Object(facts)) = end.result.get("ansible_facts") else { return };
-        match task.module.as_str() {
-            "set_fact" => memory.set.write().expect(HELD).extend(facts.clone()),
-            "setup" | "gather_facts" => memory.facts.write().expect(HELD).extend(facts.clone()),
-            _ => {}
-        }
-    }
 }
 
-/// Whether a task is a `meta` that is about all hosts, or a `pause`, which waits or asks once.
+/// Whether a task is an action that runs once for all hosts, or a `meta` that is about all of them.
 fn is_for_all(task: &Task) -> bool {
-    let what = task.free_form.as_deref().cloned().unwrap_or_default();
-    let of_meta = ["end_play", "end_batch", "clear_facts", "clear_host_errors", "refresh_inventory"];
-    task.module == "pause" || (task.module == "meta" && of_meta.contains(&what.trim()))
+    match calls::way(task) {
+        Some(Way::Action(action)) => action.runs_once(),
+        Some(Way::Directive(Directive::Meta, _)) => {
+            task.free_form.as_deref().and_then(|what| Meta::of(what)).is_some_and(Meta::is_for_all)
+        }
+        _ => false,
+    }
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{HostRun, Place, TaskEnd, TaskScope, template::TemplateArguments};
+use super::{HostRun, Place, TaskEnd, TaskScope};
 use crate::{
     error::{Error, Result},
-    files,
-    modules::{self, Arguments, Decision, FileChange, Operation, Probe, Step},
+    modules::{self, Arguments, Decision, FileChange, Operation, Prediction, Probe, Step},
     playbook::{model::Task, notified::Notification},
-    remote::{Output, Script, Sh, sh},
+    remote::{Locale, Output, Script, Sh, sh},
     template::text_of,
 };
 
@@ -36,30 +35,13 @@ impl HostRun<'_> {
     /// The operation of a task, when its arguments can be resolved.
     pub(super) fn operation(&self, task: &Task, scope: &TaskScope) -> Result<Box<dyn Operation>> {
         let (named, free) = self.arguments(task, scope)?;
-        if task.module == "template" {
-            return self.template(&named, scope);
-        }
         let module =
             modules::find(&task.module).ok_or_else(|| Error::new(format!("`{}` is no module", task.module)))?;
         module.prepare(&Arguments { named: &named, free_form: free.as_deref(), sources: scope })
     }
 
-    fn template(&self, named: &Map<String, Value>, scope: &TaskScope) -> Result<Box<dyn Operation>> {
-        let (arguments, file) = TemplateArguments::read(named)?;
-        let src = arguments.src.as_str();
-        let path = scope.find_template(src)?;
-        let text = files::read_text(&path)?;
-        let text = self.engine().render_file_in(&path, &text, arguments.layout(), &scope.shared())?;
-        let text = match arguments.line_end()? {
-            "\n" => text,
-            line_end => text.replace('\n', line_end),
-        };
-        let name = src.rsplit('/').next().unwrap_or_default().trim_end_matches(".j2").to_owned();
-        modules::write_file(arguments.dest.as_str(), Some(name), text.into(), &file, files::mode(&path))
-    }
-
     /// Variables of the task's environment, as shell text before its scripts.
-    pub(super) fn exports(&self, task: &Task, scope: &TaskScope) -> Result<String> {
+    pub(super) fn exports(&self, task: &Task, scope: &TaskScope, locale: Locale) -> Result<String> {
         let mut exports = String::new();
         for environment in &task.common.environment {
             if let Value::Object(map) = self.engine().resolve(environment, &scope.shared())? {
@@ -69,8 +51,8 @@ impl HostRun<'_> {
                             "`environment` has `{name}`, which is not the name of a variable"
                         )));
                     }
-                    // What we read ourselves is in one language; what `command` prints is for the author.
-                    if name == "LC_ALL" && !matches!(task.module.as_str(), "command" | "shell") {
+                    // What we read ourselves is in one language; what a command prints is for the author.
+                    if name == "LC_ALL" && locale == Locale::C {
                         continue;
                     }
                     exports += sh!("export {0}={1}\n", name, text_of(&value)).text();
@@ -82,9 +64,10 @@ impl HostRun<'_> {
 
     /// A module: probe, decide, and run its steps if there are any.
     pub(super) async fn module(&mut self, task: &Arc<Task>, scope: &TaskScope, rest: &[TaskScope]) -> Result<TaskEnd> {
-        let prepared = self
-            .operation(task, scope)
-            .and_then(|operation| Ok((operation, self.exports(task, scope)?, self.place(task, scope)?)));
+        let prepared = self.operation(task, scope).and_then(|operation| {
+            let exports = self.exports(task, scope, operation.locale())?;
+            Ok((operation, exports, self.place(task, scope)?))
+        });
         let (operation, exports, place) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(TaskEnd::failed(format!("{}: {error}", task.mark))),
@@ -114,21 +97,8 @@ impl HostRun<'_> {
         };
         if check {
             let diffs = self.diffs(place, if diff { &decision.diffs } else { &[] }).await?;
-            // A command that only looks cannot be told from one that changes: it is skipped, as in Ansible, unless `creates`
-            // or `removes` says when it changes something.
-            let is_command = matches!(task.module.as_str(), "command" | "shell") && decision.changed;
-            let tells = ["creates", "removes"].iter().any(|name| task.arguments.contains_key(*name));
-            let skipped = is_command && !tells;
-            let mut result = decision.result;
-            if is_command {
-                for (name, value) in [("rc", 0.into()), ("stdout", "".into()), ("stderr", "".into())] {
-                    result.insert(name.to_owned(), value);
-                }
-                result.insert("stdout_lines".to_owned(), Value::Array(Vec::new()));
-                result.insert("stderr_lines".to_owned(), Value::Array(Vec::new()));
-                result.insert("msg".to_owned(), "Command would have run if not in check mode".into());
-            }
-            return Ok(TaskEnd { changed: decision.changed && !skipped, skipped, result, diffs, ..TaskEnd::default() });
+            let Prediction { changed, skipped, result } = operation.predict(decision);
+            return Ok(TaskEnd { changed, skipped, result, diffs, ..TaskEnd::default() });
         }
         if decision.steps.is_empty() {
             let outcome = operation.conclude(decision, &[]);
@@ -137,7 +107,7 @@ impl HostRun<'_> {
         let kept = self.before_steps(task, scope);
         let begun = Timestamp::now();
         let mut end = self.steps(operation, decision, diff, exports, place, rest, task, kept).await?;
-        if matches!(task.module.as_str(), "command" | "shell") {
+        if operation.is_timed() {
             times(&mut end, begun, Timestamp::now());
         }
         Ok(end)
@@ -253,13 +223,6 @@ impl HostRun<'_> {
         let outputs = self.exec(place, &scripts).await?;
         Ok(changes.iter().zip(&outputs).filter_map(|(change, before)| unified(change, &before.out())).collect())
     }
-}
-
-/// Why a file could not be written, when it could not.
-pub(super) fn not_written(output: &Output, path: &str) -> Option<String> {
-    let said = output.err();
-    let why = if said.trim().is_empty() { "the machine did not say why" } else { said.trim() };
-    (!output.succeeded()).then(|| format!("cannot write `{path}`: {}", output.failure.as_deref().unwrap_or(why)))
 }
 
 /// When a command began and ended, as Ansible says it.

@@ -2,12 +2,16 @@
 
 use super::{
     Loader,
-    calls::Known,
     keywords::{self, Place, Support},
 };
 use crate::{
     error::{Diagnostic, did_you_mean},
-    playbook::{actions, connection},
+    modules::Call,
+    playbook::{
+        calls::{self, Way},
+        connection,
+        directives::{DIRECTIVES, Directive},
+    },
     yaml::{Key, Node},
 };
 
@@ -37,10 +41,8 @@ impl Loader {
         if self.is_keyword(key, Place::Role) {
             return true;
         }
-        let role_argument = ["import_role", "include_role"]
-            .iter()
-            .filter_map(|name| actions::find(name))
-            .any(|action| action.arguments.contains(&key.name.as_str()));
+        let mut of_roles = DIRECTIVES.iter().filter(|named| named.directive.is_of_role());
+        let role_argument = of_roles.any(|named| (*named as &dyn Call).argument(&key.name).is_some());
         if role_argument || keywords::places(&key.name).iter().any(|place| place.is_task() || *place == Place::Block) {
             let message = format!("`{}` does nothing on {}", key.name, Place::Role.title());
             let hint = if role_argument {
@@ -70,11 +72,8 @@ impl Loader {
         };
         let (modules, others): (Vec<_>, Vec<_>) =
             fields.iter().filter(no_keyword).partition(|(key, _)| is_module(&key.name));
-        let place = match modules.first().map(|(key, _)| short(&key.name)) {
-            Some("import_tasks" | "include") => Place::ImportTasks,
-            Some("import_role") => Place::ImportRole,
-            Some("include_tasks") => Place::IncludeTasks,
-            Some("include_role") => Place::IncludeRole,
+        let place = match modules.first().and_then(|(key, _)| calls::find(&key.name)) {
+            Some(Way::Directive(directive, _)) => place(directive).unwrap_or(plain),
             _ => plain,
         };
         for (key, _) in fields {
@@ -98,12 +97,19 @@ impl Loader {
     }
 }
 
-fn short(name: &str) -> &str {
-    crate::modules::short_name(name).unwrap_or(name)
+/// The place that a directive makes of its task.
+fn place(directive: Directive) -> Option<Place> {
+    match directive {
+        Directive::ImportTasks => Some(Place::ImportTasks),
+        Directive::ImportRole => Some(Place::ImportRole),
+        Directive::IncludeTasks => Some(Place::IncludeTasks),
+        Directive::IncludeRole => Some(Place::IncludeRole),
+        Directive::Meta => None,
+    }
 }
 
 fn is_module(name: &str) -> bool {
-    matches!(name, "action" | "local_action") || crate::modules::short_name(name).and_then(Known::find).is_some()
+    matches!(name, "action" | "local_action") || calls::find(name).is_some()
 }
 
 /// A key that is no keyword of a place, though perhaps of others.

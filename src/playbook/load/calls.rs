@@ -3,44 +3,14 @@
 use super::Loader;
 use crate::{
     error::{Diagnostic, did_you_mean},
-    modules,
-    playbook::{actions, arguments::split_pairs, model::Task},
+    playbook::{
+        arguments::split_pairs,
+        calls::{self, Way},
+        model::Task,
+    },
     template::{Authored, is_template},
     yaml::{Content, Key, Node},
 };
-
-/// A module or an action.
-pub(super) enum Known {
-    Module(&'static dyn modules::Module),
-    Action(&'static actions::Action),
-}
-
-impl Known {
-    pub(super) fn find(name: &str) -> Option<Self> {
-        modules::find(name).map(Self::Module).or_else(|| actions::find(name).map(Self::Action))
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Module(module) => module.name(),
-            Self::Action(action) => action.name,
-        }
-    }
-
-    fn arguments(&self) -> &'static [&'static str] {
-        match self {
-            Self::Module(module) => module.arguments(),
-            Self::Action(action) => action.arguments,
-        }
-    }
-
-    fn free_form(&self) -> bool {
-        match self {
-            Self::Module(module) => module.free_form(),
-            Self::Action(action) => action.free_form,
-        }
-    }
-}
 
 impl Loader {
     /// The module of a task and its arguments, in any of the ways in which they can be written.
@@ -68,24 +38,24 @@ impl Loader {
                 _ => {}
             }
         }
-        let Some(known) = modules::short_name(&name).and_then(Known::find) else {
+        let Some(known) = calls::find(&name).map(Way::call) else {
             self.mistake(unknown_module(&name, key));
             return None;
         };
         task.module = known.name().to_owned();
         task.places.insert(String::new(), key.mark.clone());
-        let allowed = known.arguments();
+        let names = known.argument_names();
         match (text, fields) {
             (_, Some(entries)) => {
                 for (key, node) in entries {
                     // A name that is a template cannot be checked now; a text of arguments likewise.
-                    let fits = allowed.is_empty() || allowed.contains(&key.name.as_str()) || is_template(&key.name);
+                    let fits = known.takes(&key.name) || is_template(&key.name);
                     if !fits {
                         let mut diagnostic = Diagnostic::error(
                             key.mark.location(),
                             format!("`{}` has no argument `{}`", task.module, key.name),
                         );
-                        if let Some(close) = did_you_mean(&key.name, allowed.iter().copied()) {
+                        if let Some(close) = did_you_mean(&key.name, names.iter().copied()) {
                             diagnostic = diagnostic.hint(format!("did you mean `{close}`?"));
                         }
                         self.mistake(diagnostic);
@@ -99,7 +69,7 @@ impl Loader {
                 if let Err(error) = self.engine.check(&text) {
                     self.mistake(value.error(error.to_string()));
                 }
-                let (pairs, free) = split_pairs(&text, allowed, known.free_form());
+                let (pairs, free) = split_pairs(&text, &names, known.free_form());
                 task.arguments.extend(Authored::written(pairs));
                 task.free_form = free.map(Authored::written);
                 if task.free_form.is_some() && !known.free_form() {
@@ -117,7 +87,7 @@ impl Loader {
         }
         // Those that came by `args:` have not been looked at yet.
         let direct = |name: &str| fields.is_some_and(|fields| fields.iter().any(|(key, _)| key.name == name));
-        let fits = |name: &str| allowed.is_empty() || allowed.contains(&name) || is_template(name);
+        let fits = |name: &str| known.takes(name) || is_template(name);
         for name in task.arguments.keys().filter(|name| !direct(name) && !fits(name)) {
             let given = args.and_then(Node::entries).into_iter().flatten();
             let place = given.map(|(key, _)| key).find(|key| key.name == *name).map_or(&task.mark, |key| &key.mark);
@@ -141,11 +111,10 @@ impl Loader {
 }
 
 fn unknown_module(name: &str, key: &Key) -> Diagnostic {
-    let known =
-        modules::MODULES.iter().map(|module| module.name()).chain(actions::ACTIONS.iter().map(|action| action.name));
+    let known: Vec<&str> = calls::calls().iter().map(|call| call.name()).collect();
     let diagnostic = Diagnostic::error(key.mark.location(), format!("the module `{name}` is not supported"));
     let short = name.rsplit('.').next().unwrap_or(name);
-    match did_you_mean(short, known) {
+    match did_you_mean(short, known.into_iter()) {
         Some(close) if close != short => diagnostic.hint(format!("did you mean `{close}`?")),
         _ => diagnostic,
     }

@@ -40,7 +40,7 @@ impl Loader {
             return Ok(());
         };
         for item in items {
-            let is_import = |(key, _): &&(Key, Node)| short_name(&key.name) == Some("import_playbook");
+            let is_import = |(key, _): &&(Key, Node)| short_name(&key.name) == "import_playbook";
             match item.entries().and_then(|entries| Some((entries, entries.iter().find(is_import)?))) {
                 Some((entries, (key, import))) => {
                     self.import_playbook(path, (key, import), entries, outer, plays)?;
@@ -161,7 +161,7 @@ impl Loader {
     /// Whether hosts go at their own pace.
     fn is_free(&self, node: &Node) -> bool {
         let name = node.as_str().unwrap_or_default();
-        match short_name(name).unwrap_or(name) {
+        match short_name(name) {
             "free" | "host_pinned" => true,
             "linear" => false,
             _ => {

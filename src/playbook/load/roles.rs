@@ -11,7 +11,11 @@ use super::{Collect, Loader, find_yaml, flatten, merge_vars, strip_yaml};
 use crate::{
     error::{Result, did_you_mean},
     files,
-    playbook::model::{Common, Entry, Role, Task},
+    modules::Call,
+    playbook::{
+        actions::ValidateArgumentSpec,
+        model::{Common, Entry, Role, Task},
+    },
     template::{Authored, Vars, is_template, is_true},
     yaml::{Content, Node},
 };
@@ -275,7 +279,7 @@ impl Loader {
         let mut common = own.clone();
         common.tags.push("always".to_owned());
         let mut task = Task::blank(common, role.path.join("tasks"), spec.mark.clone());
-        task.module = "validate_argument_spec".to_owned();
+        task.module = ValidateArgumentSpec.name().to_owned();
         let about = spec.get("short_description").and_then(Node::as_str).map(|text| format!(" - {text}"));
         task.name = format!("Validating arguments against arg spec '{entry}'{}", about.unwrap_or_default());
         let options = spec.get("options").map(Authored::node).unwrap_or_default();

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use super::Loader;
 use crate::{
+    modules::{Defines, Form, Reads},
     playbook::{
+        calls,
         circles::Written,
+        directives::Directive,
         literal,
         model::{Symbols, Task, Use},
         sources::Places,
@@ -14,11 +17,6 @@ use crate::{
     template::is_template,
     yaml::{Content, Node},
 };
-
-/// The arguments that are expressions without braces.
-fn is_expression(module: &str, argument: &str) -> bool {
-    matches!((module, argument), ("assert", "that") | ("debug", "var"))
-}
 
 impl Loader {
     fn note(&self, note: impl FnOnce(&mut Symbols)) {
@@ -90,6 +88,11 @@ impl Loader {
 
     /// Notes what a task uses and defines, beside what every block can say.
     pub(super) fn symbols_of_task(&self, task: &Task, node: &Node) {
+        let Some(call) = calls::call(task) else { return };
+        let is_expression = |name: &str| {
+            let form = call.argument(name).map(|argument| argument.form);
+            matches!(form, Some(Form::Conditions | Form::Expression))
+        };
         let conditional = !task.common.when.is_empty();
         let local = task.common.delegate_to.is_some() || task.common.connection.is_some();
         self.note(|symbols| {
@@ -102,15 +105,15 @@ impl Loader {
                 "register" => self.keeps(task.register.as_ref()),
                 "loop" | "args" | "retries" | "delay" => self.uses(value, false, conditional),
                 name if name.starts_with("with_") => self.uses(value, false, conditional),
-                name if name.rsplit('.').next() == Some(task.module.as_str()) => {
+                name if call.is_named(name) => {
                     match value.entries() {
                         Some(entries) => entries.iter().for_each(|(key, value)| {
-                            self.uses(value, is_expression(&task.module, &key.name), conditional);
+                            self.uses(value, is_expression(&key.name), conditional);
                         }),
                         None => self.uses(value, false, conditional),
                     }
-                    if task.module == "template" {
-                        self.templates_of(task);
+                    if let Some(Reads::Template(argument)) = call.reads() {
+                        self.templates_of(task, argument);
                     }
                 }
                 _ => {}
@@ -119,31 +122,30 @@ impl Loader {
         if let Some(r#loop) = &task.r#loop {
             self.defines([&r#loop.var].into_iter().chain(&r#loop.index_var));
         }
-        match task.module.as_str() {
-            "set_fact" => {
+        match call.defines() {
+            Defines::Nothing => {}
+            Defines::Arguments => {
                 self.keeps(task.arguments.keys());
                 if task.arguments.keys().any(|name| is_template(name)) || task.free_form.is_some() {
                     self.keeps_more();
                 }
             }
-            "include_vars" | "set_stats" | "setup" | "add_host" | "group_by" => self.keeps_more(),
-            // Facts that such modules tell are variables too.
-            name if name.ends_with("_facts") || name == "getent" => self.keeps_more(),
-            "include_tasks" | "include_role"
-                if !task.arguments.values().all(|value| !is_template(&value.to_string())) =>
-            {
-                self.keeps_more();
-            }
-            "include_tasks" if task.free_form.as_deref().is_some_and(|text| is_template(text)) => self.keeps_more(),
-            _ => {}
+            Defines::Unknown => self.keeps_more(),
+        }
+        let is_open = || {
+            let arguments = task.arguments.values().any(|value| is_template(&value.to_string()));
+            arguments || task.free_form.as_deref().is_some_and(|text| is_template(text))
+        };
+        if calls::directive(task).is_some_and(Directive::is_include) && is_open() {
+            self.keeps_more();
         }
     }
 
-    /// The files that a task renders, as far as their names are known.
-    fn templates_of(&self, task: &Task) {
+    /// The files that a task renders, which this argument names, as far as their names are known.
+    fn templates_of(&self, task: &Task, argument: &str) {
         let conditional = !task.common.when.is_empty();
         for one in literal::items(task, &self.engine) {
-            let name = one.arguments.get("src").and_then(|value| value.as_str()).filter(|name| !is_template(name));
+            let name = one.arguments.get(argument).and_then(|value| value.as_str()).filter(|name| !is_template(name));
             let places = Places { task: Some(&one), playbook: None, search: &self.search };
             if let Some(path) = name.and_then(|name| places.find_template(name).ok()) {
                 self.note(|symbols| {

@@ -12,8 +12,8 @@ use crate::{
     error::{Diagnostic, Error, Result},
     files,
     playbook::{
-        actions::META,
-        connection,
+        calls, connection,
+        directives::{Directive, Meta},
         model::{Block, Common, Entry, Loop, Task},
     },
     template::{Authored, is_template},
@@ -78,19 +78,14 @@ impl Loader {
         if matches!(place, Place::IncludeTasks | Place::IncludeRole) {
             task.inside = Some(Box::new(self.inside(fields, value, outer)));
         }
-        match task.module.as_str() {
-            "import_tasks" | "include" => self.import_tasks(&task, node, collect),
-            "import_role" => self.import_role(&task, node, folder, collect),
-            "include_tasks" => {
-                self.check_include(&task, node, collect)?;
-                Ok(vec![Entry::Task(Arc::new(task))])
-            }
-            "include_role" => {
-                self.check_include_role(&task, node, folder, collect)?;
-                Ok(vec![Entry::Task(Arc::new(task))])
-            }
-            _ => Ok(vec![Entry::Task(Arc::new(task))]),
+        match calls::directive(&task) {
+            Some(Directive::ImportTasks) => return self.import_tasks(&task, node, collect),
+            Some(Directive::ImportRole) => return self.import_role(&task, node, folder, collect),
+            Some(Directive::IncludeTasks) => self.check_include(&task, node, collect)?,
+            Some(Directive::IncludeRole) => self.check_include_role(&task, node, folder, collect)?,
+            Some(Directive::Meta) | None => {}
         }
+        Ok(vec![Entry::Task(Arc::new(task))])
     }
 
     pub(super) fn import_tasks(&self, task: &Task, node: &Node, collect: &mut Collect) -> Result<Vec<Entry>> {
@@ -321,8 +316,8 @@ impl Loader {
             self.keeps(task.register.as_ref());
             return None;
         }
-        if let (Some(what), "meta") = (&task.free_form, task.module.as_str())
-            && !META.contains(&what.trim())
+        if let (Some(what), Some(Directive::Meta)) = (&task.free_form, calls::directive(&task))
+            && Meta::of(what).is_none()
         {
             self.mistake(value.error(format!("`meta: {}` is not supported", what.trim())));
         }
@@ -402,7 +397,8 @@ pub(crate) fn count(keyword: &str, text: &str) -> Result<u64> {
 
 /// Where a task names the file that it includes.
 fn place_of_include<'a>(task: &Task, node: &'a Node) -> &'a Node {
-    let named = node.entries().into_iter().flatten().find(|(key, _)| key.name.rsplit('.').next() == Some(&task.module));
+    let call = calls::call(task);
+    let named = node.entries().into_iter().flatten().find(|(key, _)| call.is_some_and(|call| call.is_named(&key.name)));
     named.map_or(node, |(_, value)| value.get("file").unwrap_or(value))
 }
 

@@ -80,7 +80,7 @@ fn checked(digest: &str, length: usize) -> Result<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::web_arguments::GetUrlArguments;
+    use super::super::get_url::GetUrlArguments;
 
     #[test]
     fn a_checksum_is_known_or_refused() {
