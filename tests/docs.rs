@@ -272,9 +272,12 @@ fn docs_links_lead_somewhere() {
 
 #[test]
 fn docs_the_playbooks() {
-    use infra::playbook::{
-        META, VARIABLES,
-        keywords::{KEYWORDS, Support},
+    use infra::{
+        playbook::{
+            BECOME_METHODS, CONNECTIONS, META, STRATEGIES, VARIABLES,
+            keywords::{self, Support},
+        },
+        template::{FILTERS, JINJA_FILTERS, JINJA_TESTS, LOOKUPS, TESTS},
     };
 
     let says = |support: Support| match support {
@@ -284,14 +287,23 @@ fn docs_the_playbooks() {
     };
     let mut text = String::from(
         "# Playbooks\n\nPlaybooks have Ansible's format. What is not in these tables is an error with its place in the file, before any \
-         host is touched; so is what is refused.\n\n## Keywords\n\nThe keywords of ansible-core 2.19, and what becomes of each.\n\n\
-         | keyword | where | what becomes of it |\n|---|---|---|\n",
+         host is touched; so is what is refused. What tasks can call is in [modules.md](modules.md).\n\n## Keywords\n\nThe keywords of \
+         ansible-core 2.19, and what becomes of each.\n\n| keyword | what it says | where | what becomes of it |\n|---|---|---|---|\n",
     );
-    let mut rows: Vec<_> = KEYWORDS.iter().collect();
-    rows.sort_by_key(|row| row.name);
-    for row in rows {
-        let places: Vec<&str> = row.places.iter().map(|place| place.name()).collect();
-        let _ = writeln!(text, "| `{}` | {} | {} |", row.name, places.join(", "), says(row.support));
+    let mut all: Vec<_> = keywords::all().collect();
+    all.sort_by_key(|keyword| keyword.name);
+    for keyword in all {
+        for (places, support) in keyword.uses {
+            let places: Vec<&str> = places.iter().map(|place| place.name()).collect();
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {} |",
+                keyword.name,
+                keyword.about,
+                places.join(", "),
+                says(*support)
+            );
+        }
     }
     text.push_str(
         "\n## Connection variables\n\nThey come before the keywords, as in Ansible; for a delegated task those of the delegate count.\n\n\
@@ -300,11 +312,36 @@ fn docs_the_playbooks() {
     for (name, support) in VARIABLES {
         let _ = writeln!(text, "| `{name}` | {} |", says(*support));
     }
-    text.push_str("\n## `meta`\n\n| word | what it does |\n|---|---|\n");
-    for word in META {
-        let _ = writeln!(text, "| `{}` | {} |", word.name, word.about);
-    }
-    text.push_str("\nWhat tasks can call is in [modules.md](modules.md).\n");
+    let mut table = |title: &str, head: &str, rows: Vec<(&str, String)>| {
+        let _ = write!(text, "\n## {title}\n\n| {head} | meaning |\n|---|---|\n");
+        for (name, about) in rows {
+            let _ = writeln!(text, "| `{name}` | {about} |");
+        }
+    };
+    let named = |name: &'static str, about: &'static str| (name, about.to_owned());
+    table("Connections", "`connection`", CONNECTIONS.iter().map(|one| named(one.name, one.about)).collect());
+    table(
+        "Becoming another user",
+        "`become_method`",
+        BECOME_METHODS.iter().map(|(name, about)| named(name, about)).collect(),
+    );
+    table("Strategies", "`strategy`", STRATEGIES.iter().map(|one| named(one.name, one.about)).collect());
+    table("Words of `meta`", "`meta`", META.iter().map(|word| named(word.name, word.about)).collect());
+    let options = |options: &[&str]| {
+        let options: Vec<String> = options.iter().map(|option| format!("`{option}`")).collect();
+        if options.is_empty() { String::new() } else { format!(" Takes {}.", options.join(", ")) }
+    };
+    let lookups = LOOKUPS.iter().map(|one| (one.name, format!("{}{}", one.about, options(one.options))));
+    table("Lookups", "`lookup('...')`", lookups.collect());
+    let jinja = JINJA_FILTERS.iter().filter(|(name, _)| FILTERS.iter().all(|filter| filter.name != *name));
+    let mut filters: Vec<_> = FILTERS.iter().map(|one| named(one.name, one.about)).collect();
+    filters.extend(jinja.map(|(name, about)| named(name, about)));
+    filters.sort_unstable();
+    table("Filters", "filter", filters);
+    let mut tests: Vec<_> = TESTS.iter().map(|one| named(one.name, one.about)).collect();
+    tests.extend(JINJA_TESTS.iter().map(|(name, about)| named(name, about)));
+    tests.sort_unstable();
+    table("Tests", "`is ...`", tests);
     page("playbooks.md", &text);
 }
 
@@ -365,4 +402,68 @@ fn docs_the_modules() {
          send neither credentials nor a body to another origin than that of `url`.\n",
     );
     page("modules.md", &text);
+}
+
+/// What the tables of filters and tests list is there, and each has a line that says what it is.
+#[test]
+fn every_filter_and_test_that_is_listed_is_there() {
+    use infra::template::{Authored, Engine, FILTERS, JINJA_FILTERS, JINJA_TESTS, Lookups, Scope, TESTS, Var};
+
+    struct Empty;
+    impl Scope for Empty {
+        fn get(&self, _: &str) -> Option<Var> {
+            None
+        }
+
+        fn lookups(&self) -> Lookups {
+            Lookups::default()
+        }
+    }
+    let (engine, scope) = (Engine::default(), std::sync::Arc::new(Empty) as std::sync::Arc<dyn Scope>);
+    let filters = FILTERS.iter().map(|one| (one.name, one.about)).chain(JINJA_FILTERS.iter().copied());
+    let tests = TESTS.iter().map(|one| (one.name, one.about)).chain(JINJA_TESTS.iter().copied());
+    let all = filters.map(|one| (one, "filter")).chain(tests.map(|one| (one, "test")));
+    for ((name, about), kind) in all {
+        let found = engine.evaluate(&Authored::written(format!("'{name}' is {kind}")), &scope).unwrap();
+        assert_eq!(found, Value::Bool(true), "there is no {kind} `{name}`");
+        assert!(about.ends_with('.'), "{name}: {about}");
+    }
+}
+
+/// `CONTRIBUTING.md` shows every line that names a module, an action and a filter outside its own file.
+#[test]
+fn docs_what_is_added_touches_these_lines_only() {
+    let guide = std::fs::read_to_string(repository().join("CONTRIBUTING.md")).unwrap();
+    let shown: Vec<&str> = guide.split("```diff\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let root = repository().join("src");
+    let is_word = |line: &str, word: &str| {
+        line.match_indices(word).any(|(at, _)| {
+            let joined = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            !joined(line[..at].chars().next_back()) && !joined(line[at + word.len()..].chars().next())
+        })
+    };
+    for name in ["slurp", "wait_for_connection", "path_join"] {
+        let shown = shown.iter().find(|diff| diff.lines().all(|line| line.starts_with("+++ ") || is_word(line, name)));
+        let mut file = "";
+        let mut wanted = Vec::new();
+        for line in shown.unwrap_or_else(|| panic!("no diff shows `{name}`")).lines() {
+            match line.strip_prefix("+++ src/") {
+                Some(path) => file = path,
+                None => wanted.push(format!("{file}: {}", line[1..].trim())),
+            }
+        }
+        let mut found = Vec::new();
+        for path in infra::files::walk(&root).unwrap() {
+            let own = path.file_name().unwrap().to_string_lossy() == format!("{name}.rs");
+            if !own && path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(root.join(&path)).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                let lines = code.lines().filter(|line| is_word(line, name));
+                found.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
+            }
+        }
+        wanted.sort();
+        found.sort();
+        assert_eq!(found, wanted, "the lines that name `{name}`");
+    }
 }

@@ -15,7 +15,7 @@ use infra::{
     event::Events,
     playbook::{
         Connections, Inventory, Loader, Options, Reach, SearchPath,
-        keywords::{KEYWORDS, Place, Support},
+        keywords::{self, Place, Support},
         run,
     },
     remote::{Local, Output, Script, Source, Stream, Transport},
@@ -120,8 +120,8 @@ async fn play(folder: &Path, playbook: &Value, case: &Value) -> Result<String> {
 
 /// The places where the table says that a keyword is done.
 fn places(keyword: &str) -> Vec<Place> {
-    let rows = KEYWORDS.iter().filter(|row| row.name == keyword && row.support == Support::Done);
-    rows.flat_map(|row| row.places.iter().copied()).collect()
+    let uses = keywords::all().filter(|one| one.name == keyword).flat_map(|one| one.uses);
+    uses.filter(|(_, support)| *support == Support::Done).flat_map(|(places, _)| places.iter().copied()).collect()
 }
 
 fn merged(task: &Value, with: &Map<String, Value>) -> Value {
@@ -242,7 +242,7 @@ fn cases(keyword: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_keyword_that_is_done_has_a_case_in_each_place() {
     let names: BTreeSet<&str> =
-        KEYWORDS.iter().filter(|row| row.support == Support::Done).map(|row| row.name).collect();
+        keywords::all().map(|keyword| keyword.name).filter(|name| !places(name).is_empty()).collect();
     let mut work = tokio::task::JoinSet::new();
     let turns = Arc::new(tokio::sync::Semaphore::new(8));
     for keyword in names {
@@ -308,15 +308,22 @@ async fn playbooks_do_what_their_cases_say() {
 #[tokio::test]
 async fn every_keyword_that_is_refused_is_an_error_with_its_place() {
     let tasks = json!([{"debug": {"msg": "hi"}, "loop": [1]}]);
-    for row in KEYWORDS {
-        let Support::Refused(instead) = row.support else { continue };
-        for place in row.places {
+    let uses = keywords::all()
+        .flat_map(|keyword| keyword.uses.iter().map(move |(places, support)| (keyword, *places, *support)));
+    for (keyword, places, support) in uses {
+        let Support::Refused(instead) = support else { continue };
+        for place in places {
             let folder = tempfile::tempdir().unwrap();
-            let with = Map::from_iter([(row.name.to_owned(), json!([{"debug": {"msg": "x"}}]))]);
+            let with = Map::from_iter([(keyword.name.to_owned(), json!([{"debug": {"msg": "x"}}]))]);
             let playbook = written(*place, &with, &tasks, folder.path());
             let error = play(folder.path(), &playbook, &Value::Null).await.unwrap_err().to_string();
-            assert!(error.contains(row.name) && error.contains(instead), "{} on {}: {error}", row.name, place.name());
-            assert!(error.contains(".yml:"), "{} on {} has no place: {error}", row.name, place.name());
+            assert!(
+                error.contains(keyword.name) && error.contains(instead),
+                "{} on {}: {error}",
+                keyword.name,
+                place.name()
+            );
+            assert!(error.contains(".yml:"), "{} on {} has no place: {error}", keyword.name, place.name());
         }
     }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{
     error::{Diagnostic, Error, Result},
-    playbook::load::keywords::Support::{self, Done, NoEffect, Refused},
+    modules::short_name,
+    playbook::support::Support::{self, Done, NoEffect, Refused},
     remote::Transport,
     template::{is_template, text_of},
     yaml::{Key, Node},
@@ -84,6 +85,28 @@ pub const VARIABLES: &[(&str, Support)] = &[
     ("ansible_user", Done),
 ];
 
+/// A way to a host.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionKind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    is_local: bool,
+}
+
+/// What `connection` can be.
+pub const CONNECTIONS: &[ConnectionKind] = &[
+    ConnectionKind { name: "local", about: "This machine.", is_local: true },
+    ConnectionKind { name: "paramiko", about: "SSH.", is_local: false },
+    ConnectionKind { name: "paramiko_ssh", about: "SSH.", is_local: false },
+    ConnectionKind { name: "smart", about: "SSH.", is_local: false },
+    ConnectionKind { name: "ssh", about: "SSH.", is_local: false },
+];
+
+/// What `become_method` can be.
+pub const BECOME_METHODS: &[(&str, &str)] = &[("sudo", "`sudo`, which asks for no password.")];
+
 /// What becomes of a variable, when it is about connections.
 pub(super) fn support(name: &str) -> Option<Support> {
     VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, support)| *support)
@@ -148,12 +171,12 @@ pub(super) fn port(name: &str, text: &str) -> Result<u16> {
 /// # Errors
 /// When it is none that we have.
 pub(super) fn is_local(connection: &str) -> Result<bool> {
-    match connection.strip_prefix("ansible.builtin.").unwrap_or(connection) {
-        "local" => Ok(true),
-        "ssh" | "smart" | "paramiko" | "paramiko_ssh" => Ok(false),
-        other => Err(Error::usage(format!("`connection: {other}` is not supported"))
-            .hint("a task runs over SSH, or on this machine with `connection: local`")),
-    }
+    let name = short_name(connection);
+    let known = CONNECTIONS.iter().find(|known| known.name == name);
+    known.map(|known| known.is_local).ok_or_else(|| {
+        Error::usage(format!("`connection: {name}` is not supported"))
+            .hint("a task runs over SSH, or on this machine with `connection: local`")
+    })
 }
 
 /// A method of becoming another user must be `sudo`.
@@ -161,9 +184,9 @@ pub(super) fn is_local(connection: &str) -> Result<bool> {
 /// # Errors
 /// When it is another one.
 pub(super) fn check_become_method(method: &str) -> Result<()> {
-    match method {
-        "sudo" | "ansible.builtin.sudo" => Ok(()),
-        other => Err(Error::usage(format!("`become_method: {other}` is not supported"))
-            .hint("only `sudo` is; tasks of root need no other method")),
+    if BECOME_METHODS.iter().any(|(known, _)| *known == short_name(method)) {
+        return Ok(());
     }
+    Err(Error::usage(format!("`become_method: {method}` is not supported"))
+        .hint("only `sudo` is; tasks of root need no other method"))
 }

@@ -49,7 +49,7 @@ const ITEMS: usize = 200;
 pub(super) fn items(task: &Task, engine: &Engine) -> Vec<Task> {
     let source = |r#loop: &Loop| matches!(*r#loop.source, Value::Array(_) | Value::Object(_));
     let Some(r#loop) = task.r#loop.as_ref().filter(|r#loop| source(r#loop)) else { return vec![task.clone()] };
-    let Ok(items) = loops::of_value(&r#loop.lookup, (*r#loop.source).clone()) else { return vec![task.clone()] };
+    let Ok(Some(items)) = loops::of_value(r#loop, (*r#loop.source).clone()) else { return vec![task.clone()] };
     let (open, known): (Vec<Value>, Vec<Value>) = items.into_iter().partition(is_open);
     let of_item = |item: Value| Task {
         arguments: engine.fill_map(&task.arguments, &r#loop.var, &item),

@@ -17,6 +17,7 @@ mod inventory;
 mod literal;
 mod load;
 mod lockstep;
+mod loop_kinds;
 mod loops;
 mod model;
 mod notified;
@@ -28,6 +29,7 @@ mod roster;
 mod run;
 mod shared;
 mod sources;
+mod support;
 mod task_end;
 mod vars;
 mod web;
@@ -36,10 +38,13 @@ pub use self::{
     ask::Asker,
     calls::calls,
     circles::Written,
-    connection::{Connections, Reach, VARIABLES, check_variable, check_variables},
+    connection::{
+        BECOME_METHODS, CONNECTIONS, ConnectionKind, Connections, Reach, VARIABLES, check_variable, check_variables,
+    },
     directives::{META, MetaWord},
     inventory::Inventory,
-    load::{Loader, SearchPath, keywords},
+    load::{Loader, STRATEGIES, SearchPath, Strategy, keywords},
+    loop_kinds::{LOOPS, LoopKind},
     model::{Beside, Entry, Play, Symbols, Task, Use},
     notified::Notified,
     patterns::{match_hosts, reached, unknown_patterns, unmatched},

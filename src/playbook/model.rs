@@ -239,11 +239,11 @@ impl Task {
     }
 }
 
-/// A loop: which look-up gives its items, and how they are called.
+/// A loop: what gives its items, and how they are called.
 #[derive(Clone, Debug)]
 pub struct Loop {
-    /// `loop`, or what follows `with_`.
-    pub lookup: String,
+    /// `loop`, or what begins with `with_`.
+    pub keyword: String,
     /// What it gives the items from.
     pub source: Authored,
     /// The name of the item.

@@ -7,7 +7,7 @@ use minijinja::{
     machinery::{Instruction, Instructions},
 };
 
-use super::{lookups::KNOWN, names::Lookup};
+use super::{lookups, names::Lookup};
 use crate::error::{Error, did_you_mean};
 
 /// Notes the files that lookups name; one that does not exist is an error at its line.
@@ -19,24 +19,24 @@ pub(super) fn lookups(instructions: &Instructions<'_>, files: &mut BTreeSet<Look
             && let Some((name, rest)) = arguments.split_first()
             && let Some(name) = name.and_then(Value::as_str)
         {
-            let name = name.trim_start_matches("ansible.builtin.");
-            if !KNOWN.contains(&name) {
+            let Some(lookup) = lookups::kind(name) else {
+                let known = lookups::known();
                 let error = Error::usage(format!("there is no lookup `{name}`"));
-                let error = match did_you_mean(name, KNOWN.iter().copied()) {
+                let error = match did_you_mean(name, known.iter().copied()) {
                     Some(close) => error.hint(format!("did you mean `{close}`?")),
-                    None => error.hint(format!("known: {}", KNOWN.join(", "))),
+                    None => error.hint(format!("known: {}", known.join(", "))),
                 };
                 return Err((instructions.get_line(at).unwrap_or(1), error));
-            }
+            };
             // An argument that is computed, or that says what happens when there is no file.
             let lenient = rest.iter().any(|argument| {
                 argument.is_none_or(|value| {
                     value.is_kwargs() && value.get_attr("errors").is_ok_and(|it| !it.is_undefined())
                 })
             });
-            if matches!(name, "file" | "template") && !lenient {
+            if lookup.names_files && !lenient {
                 let named = rest.iter().flatten().filter_map(|value| value.as_str());
-                files.extend(named.map(|file| Lookup { kind: name.to_owned(), name: file.to_owned() }));
+                files.extend(named.map(|file| Lookup { kind: lookup.name.to_owned(), name: file.to_owned() }));
             }
         }
         at += 1;

@@ -31,10 +31,12 @@ pub(crate) use self::filters::{expand, python_json};
 pub(crate) use self::names::root as name_root;
 pub use self::{
     authored::{Authored, Vars},
+    filters::{FILTERS, JINJA_FILTERS},
     first_found::first_found,
-    lookups::Lookups,
+    lookups::{LOOKUPS, LookupKind, Lookups},
     names::{Lookup, Names},
     render::Layout,
+    tests_of_values::{JINJA_TESTS, TESTS},
     values::{is_template, is_true, text_of},
 };
 use self::{
@@ -42,6 +44,16 @@ use self::{
     render::header,
 };
 use crate::error::Result;
+
+/// A filter or a test of templates. Each is also known by its full name.
+#[derive(Clone, Copy)]
+pub struct Named {
+    /// Its name.
+    pub name: &'static str,
+    /// What it gives, or when it holds.
+    pub about: &'static str,
+    add: fn(&mut Environment<'static>),
+}
 
 /// How many instructions one template may take: a run-away loop ends.
 const FUEL: u64 = 10_000_000;

@@ -7,7 +7,12 @@ use minijinja::{
     machinery::{Instruction, Instructions, get_compiled_template},
 };
 
-use super::{Engine, Layout, bounds, explain, explain_file, header, syntax};
+use super::{
+    Engine, Layout, Named, bounds, explain, explain_file,
+    filters::{FILTERS, JINJA_FILTERS},
+    header, syntax,
+    tests_of_values::{JINJA_TESTS, TESTS},
+};
 use crate::error::{Error, Result, did_you_mean};
 
 /// What a template speaks of.
@@ -97,7 +102,7 @@ impl Engine {
             let tried = self.jinja.compile_expression(&probe).and_then(|expression| expression.eval(()));
             if tried.is_err_and(|error| error.kind() == missing) {
                 let error = Error::usage(format!("there is no {what} `{name}`"));
-                let close = did_you_mean(name, COMMON.iter().copied());
+                let close = did_you_mean(name, known(missing == ErrorKind::UnknownTest).into_iter());
                 let error = close.map_or(error.clone(), |close| error.hint(format!("did you mean `{close}`?")));
                 return Err((instructions.get_line(at).unwrap_or(1), error));
             }
@@ -107,58 +112,13 @@ impl Engine {
     }
 }
 
-/// Names that are suggested for misspelt ones.
-const COMMON: &[&str] = &[
-    "default",
-    "lower",
-    "upper",
-    "replace",
-    "join",
-    "map",
-    "select",
-    "selectattr",
-    "reject",
-    "rejectattr",
-    "length",
-    "first",
-    "last",
-    "sort",
-    "unique",
-    "list",
-    "int",
-    "string",
-    "bool",
-    "to_json",
-    "to_yaml",
-    "from_json",
-    "from_yaml",
-    "regex_replace",
-    "regex_search",
-    "combine",
-    "dict2items",
-    "items2dict",
-    "b64encode",
-    "b64decode",
-    "trim",
-    "ternary",
-    "basename",
-    "dirname",
-    "quote",
-    "defined",
-    "undefined",
-    "none",
-    "match",
-    "search",
-    "failed",
-    "changed",
-    "skipped",
-    "succeeded",
-    "version",
-    "indent",
-    "split",
-    "hash",
-    "mandatory",
-];
+/// The names that a misspelt filter, or test, may mean.
+fn known(tests: bool) -> Vec<&'static str> {
+    let of = |own: &[Named], jinja: &[(&'static str, &str)]| {
+        own.iter().map(|one| one.name).chain(jinja.iter().map(|(name, _)| *name)).collect()
+    };
+    if tests { of(TESTS, JINJA_TESTS) } else { of(FILTERS, JINJA_FILTERS) }
+}
 
 /// The variable of a dotted name.
 pub(crate) fn root(name: &str) -> &str {

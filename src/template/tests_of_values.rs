@@ -4,25 +4,84 @@ use std::cmp::Ordering;
 
 use minijinja::{Environment, Error, ErrorKind, Value, value::Kwargs};
 
-use super::{filters, versions};
+use super::{Named, filters, versions};
+
+/// Declares tests: name, function, and when it holds.
+macro_rules! tests {
+    ($($name:literal => $function:expr, $about:literal;)+) => {
+        &[$(Named {
+            name: $name,
+            about: $about,
+            add: |jinja| {
+                jinja.add_test($name, $function);
+                jinja.add_test(concat!("ansible.builtin.", $name), $function);
+            },
+        }),+]
+    };
+}
+
+/// Ansible's tests.
+pub const TESTS: &[Named] = tests! {
+    "all" => all, "Every item is true.";
+    "any" => any, "One of the items is true.";
+    "change" => |value: &Value| flag(value, "changed"), "The same as `changed`.";
+    "changed" => |value: &Value| flag(value, "changed"), "The result says that something was changed.";
+    "contains" => contains, "A list or a text has this in it.";
+    "failed" => |value: &Value| flag(value, "failed"), "The result says that the task failed.";
+    "failure" => |value: &Value| flag(value, "failed"), "The same as `failed`.";
+    "falsy" => |value: &Value| !value.is_true(), "The value counts as false in Python.";
+    "match" => is_match, "A regular expression matches at the beginning of the text.";
+    "regex" => search, "The same as `search`.";
+    "search" => search, "A regular expression matches somewhere in the text.";
+    "skip" => |value: &Value| flag(value, "skipped"), "The same as `skipped`.";
+    "skipped" => |value: &Value| flag(value, "skipped"), "The result says that the task was skipped.";
+    "subset" => subset, "Every item is in another list.";
+    "succeeded" => |value: &Value| Ok::<_, Error>(!flag(value, "failed")?), "The result says that the task did not fail.";
+    "success" => |value: &Value| Ok::<_, Error>(!flag(value, "failed")?), "The same as `succeeded`.";
+    "superset" => |a: &Value, b: &Value| subset(b, a), "Every item of another list is in this one.";
+    "truthy" => Value::is_true, "The value counts as true in Python.";
+    "version" => version, "The version compares like this with another one.";
+    "version_compare" => version, "The same as `version`.";
+};
+
+/// The tests of minijinja that mean what they mean in Jinja.
+pub const JINJA_TESTS: &[(&str, &str)] = &[
+    ("boolean", "It is true or false."),
+    ("defined", "There is such a value."),
+    ("divisibleby", "It is a multiple of a number."),
+    ("endingwith", "A text ends with this."),
+    ("eq", "It is equal, also `==` and `equalto`."),
+    ("escaped", "The same as `safe`."),
+    ("even", "It is an even number."),
+    ("false", "It is false."),
+    ("filter", "There is a filter of this name."),
+    ("float", "It is a number with a fraction."),
+    ("ge", "It is greater or equal, also `>=`."),
+    ("gt", "It is greater, also `>` and `greaterthan`."),
+    ("in", "It is an item or a part of this."),
+    ("integer", "It is a whole number."),
+    ("iterable", "It has items."),
+    ("le", "It is smaller or equal, also `<=`."),
+    ("lower", "The text is in small letters."),
+    ("lt", "It is smaller, also `<` and `lessthan`."),
+    ("mapping", "It is a mapping."),
+    ("ne", "It is not equal, also `!=`."),
+    ("none", "It is nothing."),
+    ("number", "It is a number."),
+    ("odd", "It is an odd number."),
+    ("safe", "The text is HTML already."),
+    ("sameas", "It is the same value."),
+    ("sequence", "It is a list."),
+    ("startingwith", "A text begins with this."),
+    ("string", "It is a text."),
+    ("test", "There is a test of this name."),
+    ("true", "It is true."),
+    ("undefined", "There is no such value."),
+    ("upper", "The text is in capitals."),
+];
 
 pub(super) fn register(jinja: &mut Environment<'static>) {
-    macro_rules! tests {
-        ($($name:literal => $function:expr),+ $(,)?) => {
-            $(jinja.add_test($name, $function);
-              jinja.add_test(concat!("ansible.builtin.", $name), $function);)+
-        };
-    }
-    tests! {
-        "all" => all, "any" => any, "changed" => |value: &Value| flag(value, "changed"), "contains" => contains,
-        "change" => |value: &Value| flag(value, "changed"), "failed" => |value: &Value| flag(value, "failed"),
-        "failure" => |value: &Value| flag(value, "failed"), "falsy" => |value: &Value| !value.is_true(),
-        "match" => is_match, "regex" => search, "search" => search,
-        "skip" => |value: &Value| flag(value, "skipped"), "skipped" => |value: &Value| flag(value, "skipped"),
-        "subset" => subset, "succeeded" => |value: &Value| Ok::<_, Error>(!flag(value, "failed")?),
-        "success" => |value: &Value| Ok::<_, Error>(!flag(value, "failed")?), "superset" => |a: &Value, b: &Value| subset(b, a),
-        "truthy" => Value::is_true, "version" => version, "version_compare" => version,
-    }
+    TESTS.iter().for_each(|test| (test.add)(jinja));
 }
 
 /// A flag of a registered result; a loop's result carries it when one of its items does.

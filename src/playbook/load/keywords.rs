@@ -1,11 +1,15 @@
-//! The table of keywords: for each keyword of ansible-core 2.19 where it may be written and what becomes of it. The loader
+//! The table of keywords: for each keyword of ansible-core 2.19 what it says, where it may be written and what becomes of it. The loader
 //! accepts exactly what this table says; the reference page and the tests are derived from it.
 
 use self::Place::{
     Apply, Block, Handler, ImportPlaybook, ImportRole, ImportTasks, IncludeRole, IncludeTasks, LoopControl, Play, Role,
     Task,
 };
-use self::Support::{Done, NoEffect, Refused};
+pub use crate::playbook::support::Support;
+use crate::playbook::{
+    loop_kinds::LOOPS,
+    support::Support::{Done, NoEffect, Refused},
+};
 
 /// Where a keyword may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,27 +100,19 @@ impl Place {
     }
 }
 
-/// What becomes of a keyword.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// It does what it does in Ansible.
-    Done,
-    /// It is accepted and changes nothing, for this reason.
-    NoEffect(&'static str),
-    /// It is an error; this is what to do instead.
-    Refused(&'static str),
-}
-
-/// A row: a keyword in some places.
+/// A keyword.
 #[derive(Clone, Copy, Debug)]
 pub struct Keyword {
     /// Its name.
     pub name: &'static str,
-    /// Where it may be written, as far as this row goes.
-    pub places: &'static [Place],
-    /// What becomes of it there.
-    pub support: Support,
+    /// What it says.
+    pub about: &'static str,
+    /// What becomes of it, place by place.
+    pub uses: &'static [Use],
 }
+
+/// Places of a keyword, and what becomes of it there.
+pub type Use = (&'static [Place], Support);
 
 /// What reaches the tasks inside: everything that has tasks, and tasks themselves.
 const INHERITED: &[Place] = &[Play, Role, Block, Task, Handler, ImportTasks, ImportRole, Apply];
@@ -131,180 +127,334 @@ const NOT_INHERITED: &str = "a dynamic include does not hand it on: write it bel
 /// What an import cannot have, because it is gone before the first task runs.
 const NOTHING_RUNS: &str = "an import is replaced by its tasks before anything runs: write it on those tasks";
 
-/// The table.
+/// The table. The loops have one of their own ([`LOOPS`]).
 pub const KEYWORDS: &[Keyword] = &[
-    row("action", TASKS, Done),
-    row("any_errors_fatal", INHERITED, Done),
-    row("any_errors_fatal", INCLUDES, Refused(NOT_INHERITED)),
-    row("apply", INCLUDES, Refused("`apply` is an argument of the include: write it below its name")),
-    row("args", &[Task, Handler, ImportTasks, ImportRole, IncludeTasks, IncludeRole], Done),
-    row("async", TASKS, Refused("start the work with a unit of systemd and wait for it with `until`")),
-    row("become", INHERITED, Done),
-    row("become", INCLUDES, Refused(NOT_INHERITED)),
-    row("become_exe", INHERITED, Refused("`sudo` is found on the path of the host")),
-    row("become_flags", INHERITED, Refused("write what the flags do into the task, such as `cd` or `environment`")),
-    row("become_method", INHERITED, Done),
-    row("become_method", INCLUDES, Refused(NOT_INHERITED)),
-    row("become_user", INHERITED, Done),
-    row("become_user", INCLUDES, Refused(NOT_INHERITED)),
-    row("block", &[Block], Done),
-    row("block", &[Handler], Refused("a handler is a task: use `include_tasks` for several of them")),
-    row("always", &[Block], Done),
-    row("rescue", &[Block], Done),
-    row("break_when", &[LoopControl], Done),
-    row("changed_when", TASKS, Done),
-    row("changed_when", IMPORTS, Refused(NOTHING_RUNS)),
-    row("check_mode", INHERITED, Done),
-    row("check_mode", INCLUDES, Refused(NOT_INHERITED)),
-    row("collections", INHERITED, NoEffect("the modules of a collection are found by their own names")),
-    row("collections", INCLUDES, NoEffect("the modules of a collection are found by their own names")),
-    row("connection", INHERITED, Done),
-    row("connection", INCLUDES, Refused(NOT_INHERITED)),
-    row("debugger", INHERITED, Refused("there is no debugger; `infra trace` shows what a run did")),
-    row("debugger", INCLUDES, Refused("there is no debugger; `infra trace` shows what a run did")),
-    row("delay", TASKS, Done),
-    row("delay", IMPORTS, Refused(NOTHING_RUNS)),
-    row("delegate_facts", BELOW_PLAY, Done),
-    row("delegate_facts", INCLUDES, Refused(NOT_INHERITED)),
-    row("delegate_to", BELOW_PLAY, Done),
-    row("delegate_to", INCLUDES, Refused(NOT_INHERITED)),
-    row("diff", INHERITED, Done),
-    row("diff", INCLUDES, Refused(NOT_INHERITED)),
-    row("environment", INHERITED, Done),
-    row("environment", INCLUDES, Refused(NOT_INHERITED)),
-    row("extended", &[LoopControl], Done),
-    row("extended_allitems", &[LoopControl], Done),
-    row("fact_path", &[Play], Refused("local facts are read from `/etc/ansible/facts.d`")),
-    row("failed_when", TASKS, Done),
-    row("failed_when", IMPORTS, Refused(NOTHING_RUNS)),
-    row("force_handlers", &[Play], Done),
-    row("gather_facts", &[Play], Done),
-    row("gather_subset", &[Play], NoEffect("one script gathers all facts")),
-    row("gather_timeout", &[Play], NoEffect("one script gathers all facts")),
-    row("handlers", &[Play], Done),
-    row("hosts", &[Play], Done),
-    row("ignore_errors", INHERITED, Done),
-    row("ignore_errors", INCLUDES, Done),
-    row("ignore_unreachable", INHERITED, Done),
-    row("ignore_unreachable", INCLUDES, Refused(NOT_INHERITED)),
-    row("import_playbook", &[ImportPlaybook], Done),
-    row("index_var", &[LoopControl], Done),
-    row("label", &[LoopControl], Done),
-    row("listen", &[Handler], Done),
-    row("local_action", TASKS, Done),
-    row("loop", &[Task, Handler, IncludeTasks, IncludeRole], Done),
-    row("loop", IMPORTS, Refused("an import cannot be repeated: use the include of the same kind")),
-    row("loop_control", &[Task, Handler, IncludeTasks, IncludeRole], Done),
-    row("loop_control", IMPORTS, Refused("an import cannot be repeated: use the include of the same kind")),
-    row("loop_var", &[LoopControl], Done),
-    row("max_fail_percentage", &[Play], Done),
-    row("module_defaults", INHERITED, Refused("write the arguments on the tasks")),
-    row("module_defaults", INCLUDES, Refused("write the arguments on the tasks")),
-    row("name", &[Play, ImportPlaybook, Block, Apply], NoEffect("it is shown and changes nothing")),
-    row("name", &[Role, Task, Handler], Done),
-    row("name", IMPORTS, NoEffect("it is shown and changes nothing")),
-    row("name", INCLUDES, NoEffect("it is shown and changes nothing")),
-    row("no_log", INHERITED, Done),
-    row("no_log", INCLUDES, Done),
-    row("notify", &[Block, Task, Handler, ImportTasks, ImportRole, Apply], Done),
-    row("notify", INCLUDES, Refused(NOT_INHERITED)),
-    row("order", &[Play], Refused("name the hosts in the order in which they shall run, with `serial: 1`")),
-    row("pause", &[LoopControl], Done),
-    row("poll", TASKS, Refused("start the work with a unit of systemd and wait for it with `until`")),
-    row("port", INHERITED, Refused("give the machine's `ansible_port` as a variable")),
-    row("post_tasks", &[Play], Done),
-    row("pre_tasks", &[Play], Done),
-    row("register", TASKS, Done),
-    row("register", INCLUDES, Done),
-    row("register", IMPORTS, Refused(NOTHING_RUNS)),
-    row("remote_user", INHERITED, NoEffect("the inventory's `ansible_user`, the machine's login, comes before it")),
-    row("retries", TASKS, Done),
-    row("retries", IMPORTS, Refused(NOTHING_RUNS)),
-    row("role", &[Role], Done),
-    row("roles", &[Play], Done),
-    row("run_once", INHERITED, Done),
-    row("run_once", INCLUDES, Done),
-    row("serial", &[Play], Done),
-    row("strategy", &[Play], Done),
-    row("tags", &[Play, ImportPlaybook, Role, Block, Task, ImportTasks, ImportRole, Apply], Done),
-    row("tags", INCLUDES, Done),
-    row("tags", &[Handler], NoEffect("a handler runs whatever tags are asked for: what notifies it has some")),
-    row("tasks", &[Play], Done),
-    row("throttle", INHERITED, Done),
-    row("throttle", INCLUDES, Refused(NOT_INHERITED)),
-    row("timeout", INHERITED, Done),
-    row("timeout", INCLUDES, Refused("use the command `timeout` of the host")),
-    row("until", TASKS, Done),
-    row("until", IMPORTS, Refused(NOTHING_RUNS)),
-    row("vars", INHERITED, Done),
-    row("vars", &[ImportPlaybook, IncludeTasks, IncludeRole], Done),
-    row("vars_files", &[Play], Done),
-    row("vars_prompt", &[Play], Refused("give the value with `--var`, or as a secret of the environment")),
-    row("when", BELOW_PLAY, Done),
-    row("when", &[ImportPlaybook, IncludeTasks, IncludeRole], Done),
-    row("with_dict", REPEATED, Done),
-    row("with_fileglob", REPEATED, Done),
-    row("with_first_found", REPEATED, Done),
-    row("with_flattened", REPEATED, Done),
-    row("with_indexed_items", REPEATED, Done),
-    row("with_items", REPEATED, Done),
-    row("with_list", REPEATED, Done),
-    row("with_nested", REPEATED, Done),
-    row("with_sequence", REPEATED, Done),
-    row("with_subelements", REPEATED, Done),
-    row("with_together", REPEATED, Done),
+    keyword(
+        "action",
+        "What the task calls, as a text with its arguments or as a mapping with `module`.",
+        &[(TASKS, Done)],
+    ),
+    keyword("always", "Tasks that run in any case after those of the block.", &[(&[Block], Done)]),
+    keyword(
+        "any_errors_fatal",
+        "Whether a failure on one host is a failure of all hosts.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "apply",
+        "Keywords of the tasks that an include brings.",
+        &[(INCLUDES, Refused("`apply` is an argument of the include: write it below its name"))],
+    ),
+    keyword(
+        "args",
+        "More arguments of what the task calls.",
+        &[(&[Task, Handler, ImportTasks, ImportRole, IncludeTasks, IncludeRole], Done)],
+    ),
+    keyword(
+        "async",
+        "How many seconds the task may run in the background.",
+        &[(TASKS, Refused("start the work with a unit of systemd and wait for it with `until`"))],
+    ),
+    keyword(
+        "become",
+        "Whether the task runs as another user.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "become_exe",
+        "The program that changes the user.",
+        &[(INHERITED, Refused("`sudo` is found on the path of the host"))],
+    ),
+    keyword(
+        "become_flags",
+        "What that program is given.",
+        &[(INHERITED, Refused("write what the flags do into the task, such as `cd` or `environment`"))],
+    ),
+    keyword("become_method", "How the user is changed.", &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))]),
+    keyword(
+        "become_user",
+        "The other user, `root` where nothing is said.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "block",
+        "Tasks that share keywords, and what happens when one of them fails.",
+        &[(&[Block], Done), (&[Handler], Refused("a handler is a task: use `include_tasks` for several of them"))],
+    ),
+    keyword("break_when", "Conditions that end the loop after an item.", &[(&[LoopControl], Done)]),
+    keyword("changed_when", "When the task counts as a change.", &[(TASKS, Done), (IMPORTS, Refused(NOTHING_RUNS))]),
+    keyword(
+        "check_mode",
+        "Whether the task only says what it would change, whatever `--check` says.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "collections",
+        "Where names without a collection are looked for.",
+        &[
+            (INHERITED, NoEffect("the modules of a collection are found by their own names")),
+            (INCLUDES, NoEffect("the modules of a collection are found by their own names")),
+        ],
+    ),
+    keyword("connection", "How the host is reached.", &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))]),
+    keyword(
+        "debugger",
+        "When a debugger is started.",
+        &[
+            (INHERITED, Refused("there is no debugger; `infra trace` shows what a run did")),
+            (INCLUDES, Refused("there is no debugger; `infra trace` shows what a run did")),
+        ],
+    ),
+    keyword("delay", "The seconds between two attempts.", &[(TASKS, Done), (IMPORTS, Refused(NOTHING_RUNS))]),
+    keyword(
+        "delegate_facts",
+        "Whether facts are those of the delegate.",
+        &[(BELOW_PLAY, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "delegate_to",
+        "Another host, on which the task runs.",
+        &[(BELOW_PLAY, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "diff",
+        "Whether the changes of files are shown.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "environment",
+        "Variables of the environment of what runs on the host.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword("extended", "Whether `ansible_loop` is there.", &[(&[LoopControl], Done)]),
+    keyword("extended_allitems", "Whether all items are in `ansible_loop`.", &[(&[LoopControl], Done)]),
+    keyword(
+        "fact_path",
+        "Where local facts are.",
+        &[(&[Play], Refused("local facts are read from `/etc/ansible/facts.d`"))],
+    ),
+    keyword("failed_when", "When the task counts as failed.", &[(TASKS, Done), (IMPORTS, Refused(NOTHING_RUNS))]),
+    keyword("force_handlers", "Whether notified handlers run on a host that has failed, too.", &[(&[Play], Done)]),
+    keyword("gather_facts", "Whether facts are gathered first.", &[(&[Play], Done)]),
+    keyword("gather_subset", "Which facts are gathered.", &[(&[Play], NoEffect("one script gathers all facts"))]),
+    keyword("gather_timeout", "How long facts may take.", &[(&[Play], NoEffect("one script gathers all facts"))]),
+    keyword("handlers", "Tasks that run once when they are notified.", &[(&[Play], Done)]),
+    keyword("hosts", "The hosts of the play, as patterns.", &[(&[Play], Done)]),
+    keyword(
+        "ignore_errors",
+        "Whether a failure of the task is no failure of the host.",
+        &[(INHERITED, Done), (INCLUDES, Done)],
+    ),
+    keyword(
+        "ignore_unreachable",
+        "Whether the play goes on when the host cannot be reached.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword("import_playbook", "Another playbook, whose plays come here.", &[(&[ImportPlaybook], Done)]),
+    keyword("index_var", "The name of the variable with the number of the item.", &[(&[LoopControl], Done)]),
+    keyword("label", "What is shown for an item.", &[(&[LoopControl], Done)]),
+    keyword("listen", "Topics that notify the handler.", &[(&[Handler], Done)]),
+    keyword("local_action", "What the task calls, on this machine.", &[(TASKS, Done)]),
+    keyword(
+        "loop",
+        "A list: the task runs once for each item.",
+        &[
+            (&[Task, Handler, IncludeTasks, IncludeRole], Done),
+            (IMPORTS, Refused("an import cannot be repeated: use the include of the same kind")),
+        ],
+    ),
+    keyword(
+        "loop_control",
+        "How a loop runs.",
+        &[
+            (&[Task, Handler, IncludeTasks, IncludeRole], Done),
+            (IMPORTS, Refused("an import cannot be repeated: use the include of the same kind")),
+        ],
+    ),
+    keyword(
+        "loop_var",
+        "The name of the variable with the item, `item` where nothing is said.",
+        &[(&[LoopControl], Done)],
+    ),
+    keyword(
+        "max_fail_percentage",
+        "How many hosts of a batch may fail before the play ends, in percent.",
+        &[(&[Play], Done)],
+    ),
+    keyword(
+        "module_defaults",
+        "Arguments for all tasks that call a module.",
+        &[
+            (INHERITED, Refused("write the arguments on the tasks")),
+            (INCLUDES, Refused("write the arguments on the tasks")),
+        ],
+    ),
+    keyword(
+        "name",
+        "The name. A role is found by it, and a handler is notified by it.",
+        &[
+            (&[Play, ImportPlaybook, Block, Apply], NoEffect("it is shown and changes nothing")),
+            (&[Role, Task, Handler], Done),
+            (IMPORTS, NoEffect("it is shown and changes nothing")),
+            (INCLUDES, NoEffect("it is shown and changes nothing")),
+        ],
+    ),
+    keyword("no_log", "Whether the result is kept out of every output.", &[(INHERITED, Done), (INCLUDES, Done)]),
+    keyword(
+        "notify",
+        "The handlers that run when the task has changed something.",
+        &[(&[Block, Task, Handler, ImportTasks, ImportRole, Apply], Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "order",
+        "In which order the hosts run.",
+        &[(&[Play], Refused("name the hosts in the order in which they shall run, with `serial: 1`"))],
+    ),
+    keyword("pause", "The seconds between two items.", &[(&[LoopControl], Done)]),
+    keyword(
+        "poll",
+        "How often a task in the background is looked at.",
+        &[(TASKS, Refused("start the work with a unit of systemd and wait for it with `until`"))],
+    ),
+    keyword(
+        "port",
+        "The port of the connection.",
+        &[(INHERITED, Refused("give the machine's `ansible_port` as a variable"))],
+    ),
+    keyword("post_tasks", "Tasks after the others.", &[(&[Play], Done)]),
+    keyword("pre_tasks", "Tasks before the roles.", &[(&[Play], Done)]),
+    keyword(
+        "register",
+        "The variable that gets the result.",
+        &[(TASKS, Done), (INCLUDES, Done), (IMPORTS, Refused(NOTHING_RUNS))],
+    ),
+    keyword(
+        "remote_user",
+        "The user who logs in.",
+        &[(INHERITED, NoEffect("the inventory's `ansible_user`, the machine's login, comes before it"))],
+    ),
+    keyword("rescue", "Tasks that run when one of the block fails, and make up for it.", &[(&[Block], Done)]),
+    keyword(
+        "retries",
+        "How often a task that has not succeeded is repeated.",
+        &[(TASKS, Done), (IMPORTS, Refused(NOTHING_RUNS))],
+    ),
+    keyword("role", "The role.", &[(&[Role], Done)]),
+    keyword("roles", "Roles, which run before the tasks.", &[(&[Play], Done)]),
+    keyword(
+        "run_once",
+        "Whether the task runs on the first host for all of them.",
+        &[(INHERITED, Done), (INCLUDES, Done)],
+    ),
+    keyword(
+        "serial",
+        "How many hosts go through the play at once: a number, a part in percent, or a list of them.",
+        &[(&[Play], Done)],
+    ),
+    keyword("strategy", "Whether the hosts wait for each other at each task.", &[(&[Play], Done)]),
+    keyword(
+        "tags",
+        "Words by which `--tags` and `--skip-tags` choose.",
+        &[
+            (&[Play, ImportPlaybook, Role, Block, Task, ImportTasks, ImportRole, Apply], Done),
+            (INCLUDES, Done),
+            (&[Handler], NoEffect("a handler runs whatever tags are asked for: what notifies it has some")),
+        ],
+    ),
+    keyword("tasks", "The tasks of the play.", &[(&[Play], Done)]),
+    keyword(
+        "throttle",
+        "On how many hosts the task runs at the same time.",
+        &[(INHERITED, Done), (INCLUDES, Refused(NOT_INHERITED))],
+    ),
+    keyword(
+        "timeout",
+        "The seconds that the task may take.",
+        &[(INHERITED, Done), (INCLUDES, Refused("use the command `timeout` of the host"))],
+    ),
+    keyword(
+        "until",
+        "The task is repeated until these conditions hold.",
+        &[(TASKS, Done), (IMPORTS, Refused(NOTHING_RUNS))],
+    ),
+    keyword("vars", "Variables.", &[(INHERITED, Done), (&[ImportPlaybook, IncludeTasks, IncludeRole], Done)]),
+    keyword("vars_files", "Files of variables.", &[(&[Play], Done)]),
+    keyword(
+        "vars_prompt",
+        "Variables that are asked for.",
+        &[(&[Play], Refused("give the value with `--var`, or as a secret of the environment"))],
+    ),
+    keyword(
+        "when",
+        "Conditions without which the task is skipped.",
+        &[(BELOW_PLAY, Done), (&[ImportPlaybook, IncludeTasks, IncludeRole], Done)],
+    ),
 ];
 
 /// What can be repeated by a loop.
 const REPEATED: &[Place] = &[Task, Handler, IncludeTasks, IncludeRole];
 
-const fn row(name: &'static str, places: &'static [Place], support: Support) -> Keyword {
-    Keyword { name, places, support }
+const fn keyword(name: &'static str, about: &'static str, uses: &'static [Use]) -> Keyword {
+    Keyword { name, about, uses }
+}
+
+/// All keywords, with those of loops.
+pub fn all() -> impl Iterator<Item = Keyword> {
+    let of_loops = LOOPS.iter().filter(|kind| support_of(KEYWORDS, kind.keyword, REPEATED[0]).is_none());
+    let of_loops = of_loops.map(|kind| keyword(kind.keyword, kind.about, &[(REPEATED, Done)]));
+    KEYWORDS.iter().copied().chain(of_loops)
+}
+
+fn support_of(keywords: &[Keyword], name: &str, place: Place) -> Option<Support> {
+    let keyword = keywords.iter().find(|keyword| keyword.name == name)?;
+    keyword.uses.iter().find(|(places, _)| places.contains(&place)).map(|(_, support)| *support)
 }
 
 /// What becomes of a keyword in a place; `None` when there is no such keyword there.
 #[must_use]
 pub fn support(name: &str, place: Place) -> Option<Support> {
-    KEYWORDS.iter().find(|row| row.name == name && row.places.contains(&place)).map(|row| row.support)
+    let of_loop = || REPEATED.contains(&place) && LOOPS.iter().any(|kind| kind.keyword == name);
+    support_of(KEYWORDS, name, place).or_else(|| of_loop().then_some(Done))
 }
 
 /// The places in which a keyword may be written.
 pub(super) fn places(name: &str) -> Vec<Place> {
-    let rows = KEYWORDS.iter().filter(|row| row.name == name && !matches!(row.support, Refused(_)));
-    rows.flat_map(|row| row.places.iter().copied()).collect()
+    let uses = all().filter(|keyword| keyword.name == name).flat_map(|keyword| keyword.uses);
+    uses.filter(|(_, support)| !matches!(support, Refused(_))).flat_map(|(places, _)| places.iter().copied()).collect()
 }
 
 /// The keywords that may be written in a place.
 pub(super) fn of(place: Place) -> impl Iterator<Item = &'static str> {
-    let rows = KEYWORDS.iter().filter(move |row| row.places.contains(&place) && !matches!(row.support, Refused(_)));
-    rows.map(|row| row.name)
+    let may = move |(places, support): &Use| places.contains(&place) && !matches!(support, Refused(_));
+    all().filter(move |keyword| keyword.uses.iter().any(may)).map(|keyword| keyword.name)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{KEYWORDS, Place, support};
+    use super::{Place, all, support};
 
     #[test]
-    fn a_keyword_is_in_one_row_for_each_place() {
+    fn a_keyword_is_once_in_each_place() {
         let mut seen = BTreeSet::new();
-        for row in KEYWORDS {
-            for place in row.places {
-                assert!(seen.insert((row.name, *place)), "`{}` is twice on {}", row.name, place.title());
+        for keyword in all() {
+            for place in keyword.uses.iter().flat_map(|(places, _)| *places) {
+                assert!(seen.insert((keyword.name, *place)), "`{}` is twice on {}", keyword.name, place.title());
             }
+            assert!(!keyword.about.is_empty(), "{}", keyword.name);
         }
     }
 
     /// `ansible.txt` holds what ansible-core 2.19 takes in each place.
     #[test]
-    fn every_keyword_of_ansible_has_a_row() {
+    fn every_keyword_of_ansible_is_in_the_table() {
         let listed = include_str!("ansible.txt");
         for line in listed.lines() {
             let (name, keywords) = line.split_once(": ").unwrap();
             let place = Place::ALL.into_iter().find(|place| place.name() == name).unwrap();
             for keyword in keywords.split(' ') {
-                assert!(support(keyword, place).is_some(), "`{keyword}` of {} has no row", place.title());
+                assert!(support(keyword, place).is_some(), "`{keyword}` of {} is not in the table", place.title());
             }
         }
     }

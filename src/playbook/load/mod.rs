@@ -21,6 +21,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
+pub use self::plays::{STRATEGIES, Strategy};
 use self::{plays::Imported, roles::RoleUse};
 pub(super) use self::{
     roles::{flag, role_name},

@@ -15,6 +15,23 @@ use crate::{
     yaml::{Content, Key, Node},
 };
 
+/// How the hosts of a play go through it.
+#[derive(Clone, Copy, Debug)]
+pub struct Strategy {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    is_free: bool,
+}
+
+/// What `strategy` can be.
+pub const STRATEGIES: &[Strategy] = &[
+    Strategy { name: "free", about: "Each host goes on as soon as it can.", is_free: true },
+    Strategy { name: "host_pinned", about: "The same as `free`.", is_free: true },
+    Strategy { name: "linear", about: "All hosts end a task before one begins the next.", is_free: false },
+];
+
 /// What the imports around a playbook say, and which playbooks they are in.
 pub(super) struct Imported {
     common: Common,
@@ -161,13 +178,10 @@ impl Loader {
     /// Whether hosts go at their own pace.
     fn is_free(&self, node: &Node) -> bool {
         let name = node.as_str().unwrap_or_default();
-        match short_name(name) {
-            "free" | "host_pinned" => true,
-            "linear" => false,
-            _ => {
-                self.mistake(node.error(format!("`strategy: {name}` is not supported")).hint("use `linear` or `free`"));
-                false
-            }
+        let known = STRATEGIES.iter().find(|known| known.name == short_name(name));
+        if known.is_none() {
+            self.mistake(node.error(format!("`strategy: {name}` is not supported")).hint("use `linear` or `free`"));
         }
+        known.is_some_and(|known| known.is_free)
     }
 }

@@ -304,7 +304,7 @@ impl Loader {
                     }
                 }
                 name if name.starts_with("with_") => {
-                    task.r#loop = Some(Loop::new(&name["with_".len()..], Authored::node(value)));
+                    task.r#loop = Some(Loop::new(name, Authored::node(value)));
                 }
                 _ => {}
             }
@@ -369,9 +369,9 @@ impl Loader {
 }
 
 impl Loop {
-    fn new(lookup: &str, source: Authored) -> Self {
+    fn new(keyword: &str, source: Authored) -> Self {
         Self {
-            lookup: lookup.to_owned(),
+            keyword: keyword.to_owned(),
             source,
             var: "item".to_owned(),
             index_var: None,

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 
 pub(super) use self::regex::regex;
 pub(crate) use self::{formats::python_json, regex::expand};
-use super::{chain, lazy};
+use super::{Named, chain, lazy};
 
 type Answer = Result<Value, Error>;
 
@@ -24,27 +24,116 @@ fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
+/// Declares filters: name, function, and what it does.
+macro_rules! filters {
+    ($($name:literal => $function:expr, $about:literal;)+) => {
+        &[$(Named {
+            name: $name,
+            about: $about,
+            add: |jinja| {
+                jinja.add_filter($name, $function);
+                jinja.add_filter(concat!("ansible.builtin.", $name), $function);
+            },
+        }),+]
+    };
+}
+
+/// Ansible's filters, and those of Jinja that mean something else in minijinja.
+pub const FILTERS: &[Named] = filters! {
+    "b64decode" => encodings::b64decode, "Decodes base64.";
+    "b64encode" => encodings::b64encode, "Encodes in base64.";
+    "basename" => paths::basename, "The last part of a path.";
+    "bool" => numbers_and_texts::bool, "A boolean, from any of Ansible's words for one.";
+    "checksum" => encodings::checksum, "The SHA-1 of a text.";
+    "combine" => collections::combine, "One mapping of several; the last one wins. `recursive` and `list_merge` say how deep.";
+    "comment" => comment::comment, "A text as a comment.";
+    "dict2items" => collections::dict2items, "The entries of a mapping, as a list of `key` and `value`.";
+    "difference" => collections::difference, "The items of a list that are not in another one.";
+    "dirname" => paths::dirname, "A path without its last part.";
+    "expanduser" => |text: String| text, "The text as it is: the host replaces `~`.";
+    "extract" => collections::extract, "The value of a container under a key.";
+    "flatten" => collections::flatten, "A list without lists in it, down to `levels`.";
+    "float" => numbers_and_texts::float, "A number with a fraction.";
+    "from_json" => formats::from_json, "The value of a JSON text.";
+    "from_yaml" => formats::from_yaml, "The value of a YAML text.";
+    "hash" => encodings::hash, "A digest of a text, SHA-1 where no other is named.";
+    "int" => numbers_and_texts::int, "A whole number.";
+    "intersect" => collections::intersect, "The items that are in both lists.";
+    "items2dict" => collections::items2dict, "A mapping of a list of `key` and `value`.";
+    "join" => numbers_and_texts::join, "The items of a list as one text.";
+    "mandatory" => numbers_and_texts::mandatory, "The value, or a failure when it is undefined.";
+    "path_join" => paths::path_join, "One path of several.";
+    "product" => collections::product, "Every combination of the items of lists.";
+    "quote" => encodings::quote, "A text as one word of a shell.";
+    "regex_escape" => regex::regex_escape, "A text as a regular expression that matches it.";
+    "regex_findall" => regex::regex_findall, "Every match of a regular expression.";
+    "regex_replace" => regex::regex_replace, "A text with its matches replaced.";
+    "regex_search" => regex::regex_search, "The first match of a regular expression, or its groups.";
+    "replace" => numbers_and_texts::replace, "A text with a part of it replaced.";
+    "splitext" => paths::splitext, "A path without its extension, and the extension.";
+    "string" => numbers_and_texts::string, "The value as a text.";
+    "subelements" => collections::subelements, "The items of a list, each with one of a list within it.";
+    "symmetric_difference" => collections::symmetric_difference, "The items that are in one of two lists only.";
+    "ternary" => numbers_and_texts::ternary, "One value when this is true, another one when it is not.";
+    "to_json" => formats::to_json, "The value as JSON.";
+    "to_nice_json" => formats::to_nice_json, "The value as JSON with line breaks.";
+    "to_nice_yaml" => formats::to_nice_yaml, "The value as YAML with line breaks.";
+    "to_yaml" => formats::to_yaml, "The value as YAML.";
+    "type_debug" => numbers_and_texts::type_debug, "The name of the value's type in Python.";
+    "union" => collections::union, "The items of both lists, each once.";
+    "urlencode" => paths::urlencode, "A text or a mapping as a part of an address.";
+    "urlsplit" => paths::urlsplit, "The parts of an address.";
+    "zip" => collections::zip, "The items of several lists side by side.";
+};
+
+/// The filters of minijinja that mean what they mean in Jinja.
+pub const JINJA_FILTERS: &[(&str, &str)] = &[
+    ("abs", "The absolute value of a number."),
+    ("attr", "The attribute of a value."),
+    ("batch", "The items in lists of this many."),
+    ("chain", "The items of several lists, one after the other."),
+    ("capitalize", "A text with a capital at its beginning."),
+    ("count", "The same as `length`."),
+    ("d", "The same as `default`."),
+    ("default", "Another value when this one is undefined, or false with `true` behind it."),
+    ("dictsort", "The entries of a mapping in order."),
+    ("e", "The same as `escape`."),
+    ("escape", "A text as HTML."),
+    ("first", "The first item."),
+    ("format", "A text with values in the places of `%s`."),
+    ("groupby", "The items by the value of an attribute."),
+    ("indent", "A text with its lines further in."),
+    ("items", "The entries of a mapping as pairs."),
+    ("last", "The last item."),
+    ("length", "How many items, entries or characters there are."),
+    ("lines", "The lines of a text."),
+    ("list", "The items as a list."),
+    ("lower", "A text in small letters."),
+    ("map", "A filter or an attribute of each item."),
+    ("max", "The greatest item."),
+    ("min", "The smallest item."),
+    ("pprint", "The value as it is shown to people who debug."),
+    ("reject", "The items for which a test does not hold."),
+    ("rejectattr", "The items for whose attribute a test does not hold."),
+    ("reverse", "The items or characters from the last to the first."),
+    ("round", "A rounded number."),
+    ("safe", "The text as it is."),
+    ("select", "The items for which a test holds."),
+    ("selectattr", "The items for whose attribute a test holds."),
+    ("slice", "The items in this many lists."),
+    ("sort", "The items in order."),
+    ("split", "The parts of a text."),
+    ("sum", "The sum of the items."),
+    ("title", "A text with a capital at the beginning of each word."),
+    ("tojson", "The value as JSON for HTML."),
+    ("trim", "A text without the white space around it."),
+    ("unique", "The items, each once."),
+    ("upper", "A text in capitals."),
+];
+
 pub(super) fn register(jinja: &mut Environment<'static>) {
     jinja.add_filter(chain::STEP, step);
-    macro_rules! filters {
-        ($($name:literal => $function:expr),+ $(,)?) => {
-            $(jinja.add_filter($name, $function);
-              jinja.add_filter(concat!("ansible.builtin.", $name), $function);)+
-        };
-    }
-    filters! {
-        "b64decode" => encodings::b64decode, "b64encode" => encodings::b64encode, "basename" => paths::basename, "bool" => numbers_and_texts::bool, "checksum" => encodings::checksum,
-        "combine" => collections::combine, "comment" => comment::comment, "dict2items" => collections::dict2items, "difference" => collections::difference,
-        "dirname" => paths::dirname, "expanduser" => |text: String| text, "extract" => collections::extract, "float" => numbers_and_texts::float, "from_json" => formats::from_json,
-        "from_yaml" => formats::from_yaml, "flatten" => collections::flatten, "hash" => encodings::hash, "int" => numbers_and_texts::int, "intersect" => collections::intersect,
-        "items2dict" => collections::items2dict, "join" => numbers_and_texts::join, "mandatory" => numbers_and_texts::mandatory, "path_join" => paths::path_join, "product" => collections::product,
-        "quote" => encodings::quote, "regex_escape" => regex::regex_escape, "regex_findall" => regex::regex_findall,
-        "regex_replace" => regex::regex_replace, "regex_search" => regex::regex_search, "replace" => numbers_and_texts::replace,
-        "splitext" => paths::splitext, "string" => numbers_and_texts::string, "subelements" => collections::subelements,
-        "symmetric_difference" => collections::symmetric_difference, "ternary" => numbers_and_texts::ternary, "to_json" => formats::to_json,
-        "to_nice_json" => formats::to_nice_json, "to_nice_yaml" => formats::to_nice_yaml, "to_yaml" => formats::to_yaml, "type_debug" => numbers_and_texts::type_debug,
-        "union" => collections::union, "urlencode" => paths::urlencode, "urlsplit" => paths::urlsplit, "zip" => collections::zip,
-    }
+    FILTERS.iter().for_each(|filter| (filter.add)(jinja));
 }
 
 /// One step of a chain that may be undefined.
