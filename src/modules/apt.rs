@@ -252,7 +252,7 @@ impl Operation for Packages {
             match arguments.state {
                 PackageState::Absent => installed.is_some() || name.contains('*'),
                 PackageState::Latest => installed.is_none() || pending,
-                _ => match name.split_once('=') {
+                PackageState::Present => match name.split_once('=') {
                     Some((_, wanted)) => installed.is_none_or(|version| !fits(version, wanted)),
                     None => installed.is_none() || (pending && name.contains('/')),
                 },

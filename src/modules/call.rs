@@ -154,7 +154,7 @@ impl dyn Call {
     pub fn check_names(&self, named: &Map<String, Value>, text: bool) -> Result<()> {
         if let Some(name) = named.keys().find(|name| !self.takes(name)) {
             let error = Error::usage(format!("there is no argument `{name}`"));
-            return Err(match did_you_mean(name, self.argument_names().into_iter()) {
+            return Err(match did_you_mean(name, self.argument_names()) {
                 Some(close) => error.hint(format!("did you mean `{close}`?")),
                 None => error,
             });

@@ -42,7 +42,6 @@ pub(super) struct Fatal {
 type OnceEnd = Result<TaskEnd, String>;
 
 /// How far a task that runs once is.
-#[expect(clippy::large_enum_variant, reason = "there is one for each task that runs once")]
 #[derive(Clone, Default)]
 enum Turn {
     /// The first host has not come to it yet, or runs it.

@@ -118,7 +118,7 @@ pub(super) const DIRECTIVES: &[&Named] = &[
     },
     &Named {
         name: "meta",
-        about: "Tells the interpreter what to do next; `docs/reference/playbooks.md` lists the words that it takes.",
+        about: "Ends a play, a batch or a role, runs handlers, and their like; [playbooks.md](playbooks.md) lists its words.",
         arguments: &[],
         free_form: true,
         no_effect: &[],

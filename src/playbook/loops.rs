@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     files,
-    modules::Reads,
+    modules::{Call, Reads},
     template::{Authored, Engine, Scope, first_found as first_found_file, is_template, text_of},
 };
 
@@ -72,7 +72,7 @@ fn glob(pattern: &str, scope: &TaskScope) -> Vec<Value> {
 
 /// A loop looks where its task does: for variables in `vars`, for templates in `templates`.
 fn first_found(source: &Value, scope: &TaskScope) -> Result<Vec<Value>> {
-    let folders = match scope.task.as_deref().and_then(calls::call).and_then(|call| call.reads()) {
+    let folders = match scope.task.as_deref().and_then(calls::call).and_then(Call::reads) {
         Some(Reads::Vars(_)) => scope.folders("vars"),
         Some(Reads::Template(_)) => scope.template_folders(),
         None => scope.folders("files"),

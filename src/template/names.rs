@@ -102,7 +102,7 @@ impl Engine {
             let tried = self.jinja.compile_expression(&probe).and_then(|expression| expression.eval(()));
             if tried.is_err_and(|error| error.kind() == missing) {
                 let error = Error::usage(format!("there is no {what} `{name}`"));
-                let close = did_you_mean(name, known(missing == ErrorKind::UnknownTest).into_iter());
+                let close = did_you_mean(name, known(missing == ErrorKind::UnknownTest));
                 let error = close.map_or(error.clone(), |close| error.hint(format!("did you mean `{close}`?")));
                 return Err((instructions.get_line(at).unwrap_or(1), error));
             }

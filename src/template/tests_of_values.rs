@@ -81,7 +81,9 @@ pub const JINJA_TESTS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn register(jinja: &mut Environment<'static>) {
-    TESTS.iter().for_each(|test| (test.add)(jinja));
+    for test in TESTS {
+        (test.add)(jinja);
+    }
 }
 
 /// A flag of a registered result; a loop's result carries it when one of its items does.

@@ -12,7 +12,7 @@ use super::{Failure, HostRun, HostTally, Item, Part, TaskEnd, TaskScope, once::S
 use crate::{
     error::{Error, Result},
     event::{Ended, Event},
-    modules::Form,
+    modules::{Call, Form},
     playbook::{
         batch,
         calls::{self, Way},
@@ -167,7 +167,7 @@ impl HostRun<'_> {
             } else {
                 let _ = self.arguments(task, scope);
             }
-            let arguments = calls::call(task).map(|call| call.all_arguments()).unwrap_or_default();
+            let arguments = calls::call(task).map(<dyn Call>::all_arguments).unwrap_or_default();
             let conditions = arguments.iter().filter(|argument| matches!(argument.form, Form::Conditions));
             let conditions = conditions.filter_map(|argument| task.arguments.authored(argument.name));
             for condition in conditions.flat_map(|conditions| conditions.items()) {

@@ -114,7 +114,7 @@ fn unknown_module(name: &str, key: &Key) -> Diagnostic {
     let known: Vec<&str> = calls::calls().iter().map(|call| call.name()).collect();
     let diagnostic = Diagnostic::error(key.mark.location(), format!("the module `{name}` is not supported"));
     let short = name.rsplit('.').next().unwrap_or(name);
-    match did_you_mean(short, known.into_iter()) {
+    match did_you_mean(short, known) {
         Some(close) if close != short => diagnostic.hint(format!("did you mean `{close}`?")),
         _ => diagnostic,
     }

@@ -133,7 +133,9 @@ pub const JINJA_FILTERS: &[(&str, &str)] = &[
 
 pub(super) fn register(jinja: &mut Environment<'static>) {
     jinja.add_filter(chain::STEP, step);
-    FILTERS.iter().for_each(|filter| (filter.add)(jinja));
+    for filter in FILTERS {
+        (filter.add)(jinja);
+    }
 }
 
 /// One step of a chain that may be undefined.
