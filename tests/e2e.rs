@@ -119,7 +119,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 pub(crate) fn http(ca: &str) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
-    let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
+    let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(2));
     builder.tls_certs_only([certificate]).build().unwrap()
 }
 
@@ -207,13 +207,13 @@ async fn metrics(dev: &Dev, client: &reqwest::Client) {
         let targets = targets["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
         targets.len() == 10 && targets.iter().all(|target| target["health"] == "up")
     };
-    eventually("every target is up", 60, up).await;
+    eventually("every target is up", 180, up).await;
     let counted = || async {
         let query = format!("{base}/api/v1/query?query=front_requests_total%7Bendpoint%3D%22/ping%22%7D");
         let answer: Value = client.get(query).send().await.unwrap().json().await.unwrap();
         !answer["data"]["result"].as_array().unwrap().is_empty()
     };
-    eventually("requests are counted by endpoint", 30, counted).await;
+    eventually("requests are counted by endpoint", 120, counted).await;
     let text = client.get(&page).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("<h1>Overview</h1>") && text.contains("postgres-main"), "{text}");
 }
@@ -253,7 +253,8 @@ async fn faults(dev: &Dev, client: &reqwest::Client, plain: &str) {
         assert_eq!(asked.status().as_u16(), 200);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(8) {
-            let status = client.get(format!("{plain}/ping")).send().await.unwrap().status().as_u16();
+            let ping = client.get(format!("{plain}/ping")).timeout(Duration::from_secs(20));
+            let status = ping.send().await.unwrap().status().as_u16();
             assert_eq!(status, 200, "a request failed {:?} after the fault `{fault}`", begun.elapsed());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
