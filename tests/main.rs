@@ -47,6 +47,7 @@ mod plays;
 mod properties;
 mod roles;
 mod schema;
+mod semantics;
 mod sizes;
 mod ssh;
 mod state;

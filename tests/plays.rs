@@ -47,6 +47,8 @@ pub(crate) struct Ran {
     pub(crate) lines: Vec<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) notes: Vec<String>,
+    /// Why tasks failed.
+    pub(crate) failures: Vec<String>,
 }
 
 pub(crate) fn inventory(folder: &Path) -> Inventory {
@@ -74,7 +76,7 @@ pub(crate) async fn play(
     let (events, mut told) = Events::channel();
     let recap = run(world, loader, plays, connections, options, &events, CancellationToken::new()).await;
     drop(events);
-    let (mut lines, mut warnings, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut lines, mut warnings, mut notes, mut failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     while let Ok(event) = told.try_recv() {
         match event {
             Event::TaskEnded { host, task, ended, detail, .. } => {
@@ -86,6 +88,7 @@ pub(crate) async fn play(
                     Ended::Ignored => "ignored",
                     Ended::Unreachable => "unreachable",
                 };
+                failures.extend(detail.clone().filter(|_| ended == Ended::Failed));
                 let message = detail.filter(|_| ended == Ended::Ok || ended == Ended::Changed).unwrap_or_default();
                 lines.push(format!("{host}: {task} {how} {message}").trim_end().to_owned());
             }
@@ -94,7 +97,7 @@ pub(crate) async fn play(
             _ => {}
         }
     }
-    Ran { recap: recap.unwrap_or_else(|error| panic!("{error}")), lines, warnings, notes }
+    Ran { recap: recap.unwrap_or_else(|error| panic!("{error}")), lines, warnings, notes, failures }
 }
 
 fn of_host<'a>(lines: impl Iterator<Item = &'a str>, host: &str) -> Vec<String> {
