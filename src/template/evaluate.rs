@@ -155,8 +155,9 @@ impl Engine {
     /// line breaks that it is written with.
     pub(super) fn native(&self, text: &str, scope: &Arc<dyn Scope>) -> Result<minijinja::Value, minijinja::Error> {
         let _level = Level::enter(text)?;
-        bounds::check(text, false)?;
+        // It becomes longer by them, and what is too long for the parser is refused.
         let text = literal_backslashes(text);
+        bounds::check(&text, false)?;
         let value = match single_expression(text.strip_suffix('\n').unwrap_or(&text)) {
             Some(expression) => self.computed(expression, scope)?,
             None => {
@@ -191,21 +192,23 @@ fn literal_backslashes(text: &str) -> std::borrow::Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len() + 8);
     let (mut inside, mut quote, mut before) = (false, None, ' ');
-    let mut chars = text.chars().peekable();
+    let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        let next = chars.peek().copied();
         match (inside, quote, c) {
             (false, _, '{') if before == '{' => inside = true,
             (true, None, '}') if before == '}' => inside = false,
             (true, None, '\'' | '"') => quote = Some(c),
             (true, Some(open), _) if c == open => quote = None,
             (true, Some(open), '\\') => {
-                out.push('\\');
-                if next == Some(open) {
-                    out.extend(chars.next());
-                    before = ' ';
-                    continue;
+                out.push_str(r"\\");
+                match chars.next() {
+                    Some('\\') => out.push_str(r"\\"),
+                    // It does not end the text.
+                    Some(next) if next == open => out.extend(['\\', next]),
+                    next => out.extend(next),
                 }
+                before = ' ';
+                continue;
             }
             _ => {}
         }
