@@ -1,18 +1,17 @@
 //! `copy`: a file with a given content, from beside the playbook or written in it.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
-    Argument, Arguments, Call, Decision, Declared, Exclusive, Flag, Folder, Module, Operation, Outcome, Sources, Step,
-    Text,
+    Argument, Arguments, Call, Decision, Declared, Exclusive, Flag, Folder, Module, Operation, Outcome, Step, Text,
     attributes::{self, Attributes, Mode, Present, Seen},
-    conclude,
-    content::{Acceptance, NewContent, Source, functions, reported, resolve_preserve, sha1},
+    content::{Source, functions, sha1},
     declaration::arguments,
-    probe::{Algorithm, Existing, Links, Probe},
+    probe::{Existing, Links, Probe},
     probe_failed,
     script::{Sh, sh},
+    write_file::{FileCopy, below, decide_content, look, plain, write, written},
 };
 use crate::{
     error::{Error, Result},
@@ -23,8 +22,11 @@ pub(super) struct Copy;
 
 arguments! {
     struct CopyArguments {
+        /// A file or a folder; with a `/` at its end what is in the folder.
         src: Option<Text>,
+        /// The text of the file; a list or a mapping is written as JSON.
         content: Option<Value>,
+        /// The file or the folder of the host.
         #[serde(alias = "path")]
         dest: Text,
         /// Whether `src` is on the host.
@@ -38,23 +40,6 @@ arguments! {
         local_follow: Option<Flag>,
         #[serde(flatten)]
         file: FileCopy,
-    }
-}
-
-arguments! {
-    /// What `copy` and `template` know about the file that they write.
-    #[derive(Clone, Debug, Default)]
-    pub struct FileCopy {
-        mode: Option<Mode>,
-        owner: Option<Text>,
-        group: Option<Text>,
-        validate: Option<Acceptance>,
-        #[serde(default)]
-        backup: Flag,
-        force: Option<Flag>,
-        /// Whether a link at the destination is written through; otherwise the new file replaces it.
-        #[serde(default)]
-        follow: Flag,
     }
 }
 
@@ -119,30 +104,6 @@ impl Module for Copy {
     }
 }
 
-impl FileCopy {
-    /// With these attributes, and with the file before it kept where it is asked for.
-    pub(super) fn with(mode: Option<Mode>, owner: Option<Text>, group: Option<Text>, backup: Flag) -> Self {
-        Self { mode, owner, group, backup, ..Self::default() }
-    }
-
-    pub(super) fn attributes(&self) -> Attributes {
-        Attributes {
-            mode: self.mode.clone(),
-            owner: self.owner.as_ref().map(|owner| owner.0.clone()),
-            group: self.group.as_ref().map(|group| group.0.clone()),
-        }
-    }
-
-    /// The mode of a source, where it is asked for.
-    fn source_mode(&self, sources: &dyn Sources, name: &str) -> Result<Option<u32>> {
-        if self.mode == Some(Mode::Preserve) { sources.mode(name) } else { Ok(None) }
-    }
-
-    fn links(&self) -> Links {
-        if self.follow.0 { Links::Followed } else { Links::ToFolders }
-    }
-}
-
 impl CopyArguments {
     /// Refuses a source that has another checksum than it must have.
     fn check(&self, checksum: &str) -> Result<()> {
@@ -160,14 +121,6 @@ impl CopyArguments {
     }
 }
 
-/// Writes bytes to a file; `name` is the file's name when `dest` is a folder, and `mode` that of the source.
-#[must_use]
-pub fn write(dest: &str, name: Option<String>, bytes: Bytes, file: &FileCopy, mode: Option<u32>) -> Box<dyn Operation> {
-    let known_folder = dest.ends_with('/');
-    let dest = plain(dest).to_owned();
-    Box::new(WriteFile { dest, name, known_folder, bytes, mode, file: file.clone() })
-}
-
 /// Copies a file of the host to another path of it.
 #[must_use]
 pub fn copy_on_host(src: &str, dest: &str, file: &FileCopy) -> Box<dyn Operation> {
@@ -182,102 +135,6 @@ pub fn copy_on_host(src: &str, dest: &str, file: &FileCopy) -> Box<dyn Operation
         file: file.clone(),
     };
     Box::new(RemoteCopy { src: src.to_owned(), dest: dest.to_owned(), arguments })
-}
-
-struct WriteFile {
-    dest: String,
-    name: Option<String>,
-    known_folder: bool,
-    bytes: Bytes,
-    mode: Option<u32>,
-    file: FileCopy,
-}
-
-impl WriteFile {
-    fn inner(&self) -> Option<String> {
-        self.name.as_ref().map(|name| below(&self.dest, name))
-    }
-}
-
-/// What must be known of a file that may be written.
-fn look(path: &str, links: Links) -> [Probe; 2] {
-    [Probe::path(path, links), Probe::checksum(path, Algorithm::Sha1)]
-}
-
-impl Operation for WriteFile {
-    fn probe(&self) -> Option<Probe> {
-        // The file, then the file of its name in it, in case it is a folder.
-        let mut paths = vec![self.dest.clone()];
-        paths.extend(self.inner());
-        Some(Probe::all(paths.iter().flat_map(|path| look(path, self.file.links()))))
-    }
-
-    fn decide(&self, seen: &Output) -> Result<Decision> {
-        let out = seen.out();
-        let lines: Vec<&str> = out.lines().collect();
-        let outer = attributes::parse(lines.first().ok_or_else(|| probe_failed(seen))?)?;
-        let is_folder = matches!(&outer, Seen::Present(present) if present.is_folder());
-        let (path, state, sum) = match (is_folder || self.known_folder, self.inner()) {
-            (true, Some(inner)) => {
-                if !is_folder {
-                    return Err(Error::new(format!("the folder `{}` does not exist", self.dest)));
-                }
-                let state = attributes::parse(lines.get(2).ok_or_else(|| probe_failed(seen))?)?;
-                (inner, state, lines.get(3))
-            }
-            (true, None) if is_folder => return Err(Error::new(format!("`{}` is a folder", self.dest))),
-            _ => (self.dest.clone(), outer, lines.get(1)),
-        };
-        let source = Source::Bytes(&self.bytes);
-        let present = state.present();
-        let sum = sum.copied().unwrap_or("-");
-        decide_content(&path, source, &sha1(&self.bytes), self.mode, &self.file, present, sum)
-    }
-
-    fn conclude(&self, decision: Decision, outputs: &[Output]) -> Outcome {
-        written(decision, outputs)
-    }
-}
-
-/// The usual end of a task that has written files.
-fn written(decision: Decision, outputs: &[Output]) -> Outcome {
-    let mut outcome = conclude(decision, outputs);
-    reported(&mut outcome, outputs);
-    outcome
-}
-
-/// What must be done to a file that shall have a content: `checksum` and `mode` are the source's, `sum` is the file's.
-fn decide_content(
-    path: &str, source: Source<'_>, checksum: &str, mode: Option<u32>, file: &FileCopy, present: Option<&Present>,
-    sum: &str,
-) -> Result<Decision> {
-    let mut attributes = file.attributes();
-    resolve_preserve(&mut attributes, mode);
-    let mut result = Map::new();
-    result.insert("dest".to_owned(), path.into());
-    result.insert("path".to_owned(), path.into());
-    result.insert("checksum".to_owned(), checksum.into());
-    if let Some(present) = present.filter(|present| present.is_folder()) {
-        return Err(Error::new(format!("`{path}` is a {}", present.kind)));
-    }
-    if let Source::Bytes(bytes) = &source {
-        result.insert("size".to_owned(), bytes.len().into());
-    }
-    let replaces_link = present.is_some_and(Present::is_link);
-    let kept = present.is_some() && file.force == Some(Flag(false));
-    let same = sum.split_whitespace().next() == Some(checksum) && !replaces_link;
-    if let Some(present) = present.filter(|_| same || kept) {
-        attributes::describe(present, &mut result);
-        let change = attributes.change(path, file.follow.0, present).filter(|_| !kept);
-        return Ok(match change {
-            Some(script) => Decision::run([script], result),
-            None => Decision::unchanged(result),
-        });
-    }
-    let validate = file.validate.as_ref();
-    let new =
-        NewContent { path, source, attributes: &attributes, validate, backup: file.backup.0, follow: file.follow.0 };
-    Ok(Decision { changed: true, steps: vec![new.step(present)], result, diffs: vec![new.diff()] })
 }
 
 /// A copy of a whole folder: with a trailing slash its content, otherwise itself.
@@ -301,19 +158,6 @@ fn folder(
     folders.sort();
     folders.dedup();
     Ok(Box::new(CopyFolder { base, folders, entries, arguments }))
-}
-
-/// A path without the slashes at its end; the root keeps its own.
-fn plain(path: &str) -> &str {
-    match path.trim_end_matches('/') {
-        "" if path.starts_with('/') => "/",
-        plain => plain,
-    }
-}
-
-/// The path of a name in a folder.
-fn below(folder: &str, name: &str) -> String {
-    format!("{}/{name}", folder.trim_end_matches('/'))
 }
 
 /// A file of a copied folder.

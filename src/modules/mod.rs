@@ -37,6 +37,7 @@ mod template;
 mod unarchive;
 mod user;
 mod wait_for;
+mod write_file;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -45,12 +46,13 @@ pub(crate) use self::declaration::arguments;
 pub use self::{
     arguments::{Exclusive, Flag, List, Number, TEXT, Text, read},
     call::{BUILTIN, Call, CheckMode, Defines, POSTGRESQL, Reads, short_name},
-    copy::{FileCopy, copy_on_host, write as write_file},
+    copy::copy_on_host,
     declaration::{Argument, Declared, Form, Typed},
     fetched::FetchedFile,
     probe::{Algorithm, Probe},
     receive::receive,
     script::{Sh, Word},
+    write_file::{FileCopy, write as write_file},
 };
 use crate::{
     error::{Error, Result},

@@ -1,7 +1,8 @@
 //! `template`: a file that is rendered from a template beside the playbook.
 
 use super::{
-    Argument, Arguments, Call, Declared, FileCopy, Flag, Module, Operation, Reads, Text, copy, declaration::arguments,
+    Argument, Arguments, Call, Declared, FileCopy, Flag, Module, Operation, Reads, Text, declaration::arguments,
+    write_file,
 };
 use crate::{
     error::{Error, Result},
@@ -12,9 +13,13 @@ pub(super) struct Template;
 
 arguments! {
     struct TemplateArguments {
+        /// The template.
         src: Text,
+        /// The file or the folder of the host.
         dest: Text,
+        /// Whether the line break after a block goes; it does where nothing is said.
         trim_blocks: Option<Flag>,
+        /// Whether the white space before a block goes.
         lstrip_blocks: Option<Flag>,
         /// What ends a line of the file: `\\n`, `\\r\\n` or `\\r`.
         newline_sequence: Option<Text>,
@@ -61,7 +66,7 @@ impl Module for Template {
             line_end => rendered.text.replace('\n', line_end),
         };
         let name = src.rsplit('/').next().unwrap_or_default().trim_end_matches(".j2").to_owned();
-        Ok(copy::write(arguments.dest.as_str(), Some(name), text.into(), &arguments.file, rendered.mode))
+        Ok(write_file(arguments.dest.as_str(), Some(name), text.into(), &arguments.file, rendered.mode))
     }
 }
 

@@ -32,6 +32,7 @@ modules::arguments! {
         web: WebArguments,
         #[serde(alias = "username")]
         url_username: Option<Text>,
+        /// The file or the folder of the host.
         dest: Text,
         /// `sha256:` and a digest, or the address of a list of digests.
         checksum: Option<Text>,
@@ -99,19 +100,14 @@ impl Action for GetUrl {
         let (Some(path), Some(present)) = (lines.next().map(str::to_owned), lines.next()) else {
             return Ok(TaskEnd::failed(unanswered(&seen)));
         };
-        let connection = context.connection(&place).await?;
-        let digest = match checksum.as_ref().map(|checksum| (checksum, &checksum.digest)) {
+        let digest = match checksum {
             None => None,
-            Some((_, Digest::Known(digest))) => Some(digest.clone()),
-            // In check mode nothing is sent, so the digest is not known.
-            Some((_, Digest::At(_))) if check => Some(String::new()),
-            Some((checksum, Digest::At(list))) => {
-                let ask = Ask { url: list.clone(), ..ask.clone() };
-                match listed(connection.as_ref(), ask, checksum, &name).await {
-                    Ok(digest) => Some(digest),
-                    Err(error) => return Ok(TaskEnd::failed(error.to_string())),
-                }
-            }
+            // In check mode nothing is sent, so a digest in a list is not known.
+            Some(Checksum { digest: Digest::At(_), .. }) if check => Some(String::new()),
+            Some(checksum) => match wanted(context, checksum, &ask, &name, &place).await? {
+                Ok(digest) => Some(digest),
+                Err(error) => return Ok(TaskEnd::failed(error.to_string())),
+            },
         };
         let current = match (present, &digest) {
             ("-", _) => false,
@@ -128,29 +124,61 @@ impl Action for GetUrl {
         } else if check {
             TaskEnd { changed: true, ..TaskEnd::default() }
         } else {
-            let tmp = arguments.tmp_dest.as_ref().map_or("/var/tmp", |folder| folder.as_str().trim_end_matches('/'));
-            let name_of_folder = format!("infra-{}", random_text(20)?);
-            let into_folder = path != dest;
-            let kept = receive(if tmp.is_empty() { "/" } else { tmp }, &name_of_folder, known);
-            let fetched = download(context, ask, kept, digest.as_deref(), into_folder.then_some(&*name), &place);
-            let put = match fetched.await {
-                Ok(Err(why)) => Ok(TaskEnd::failed(why)),
-                Ok(Ok(kept)) => {
-                    result.insert("status_code".to_owned(), 200.into());
-                    let operation = modules::copy_on_host(&kept, &path, &arguments.file.copy());
-                    context.operate(operation.as_ref(), &place).await
-                }
-                Err(error) => Err(error),
-            };
-            // Whatever happened, the folder goes.
-            let script = Script::change(sh!("rm -rf -- {0}", format!("{tmp}/{name_of_folder}")), CHANGE_LIMIT);
-            let removed = context.exec(&place, &[script]).await;
-            let end = put?;
-            removed?;
+            let fetched =
+                Fetched { arguments: &arguments, algorithm: known, digest, name: (path != dest).then_some(name) };
+            let (end, is_here) = fetched.put(context, ask, &path, &place).await?;
+            result.extend(is_here.then(|| ("status_code".to_owned(), 200.into())));
             end
         };
         end.result.extend(result);
         Ok(end)
+    }
+}
+
+/// The digest that a file must have.
+async fn wanted(
+    context: &Context<'_, '_>, checksum: Checksum, ask: &Ask, name: &str, place: &Place,
+) -> Result<Result<String>, Stop> {
+    let list = match &checksum.digest {
+        Digest::Known(digest) => return Ok(Ok(digest.clone())),
+        Digest::At(list) => list.clone(),
+    };
+    let connection = context.connection(place).await?;
+    Ok(listed(connection.as_ref(), Ask { url: list, ..ask.clone() }, &checksum, name).await)
+}
+
+/// A file that is fetched.
+struct Fetched<'a> {
+    arguments: &'a GetUrlArguments,
+    algorithm: Algorithm,
+    /// What it must have.
+    digest: Option<String>,
+    /// Its name, where `dest` is a folder.
+    name: Option<String>,
+}
+
+impl Fetched<'_> {
+    /// Fetches it into a folder of its own on the host, and puts it in its place; and whether it came.
+    async fn put(
+        self, context: &mut Context<'_, '_>, ask: Ask, path: &str, place: &Place,
+    ) -> Result<(TaskEnd, bool), Stop> {
+        let tmp = self.arguments.tmp_dest.as_ref().map_or("/var/tmp", |folder| folder.as_str().trim_end_matches('/'));
+        let folder = format!("infra-{}", random_text(20)?);
+        let kept = receive(if tmp.is_empty() { "/" } else { tmp }, &folder, self.algorithm);
+        let put = match download(context, ask, kept, self.digest.as_deref(), self.name.as_deref(), place).await {
+            Ok(Err(why)) => Ok((TaskEnd::failed(why), false)),
+            Ok(Ok(kept)) => {
+                let operation = modules::copy_on_host(&kept, path, &self.arguments.file.copy());
+                context.operate(operation.as_ref(), place).await.map(|end| (end, true))
+            }
+            Err(error) => Err(error),
+        };
+        // Whatever happened, the folder goes.
+        let script = Script::change(sh!("rm -rf -- {0}", format!("{tmp}/{folder}")), CHANGE_LIMIT);
+        let removed = context.exec(place, &[script]).await;
+        let put = put?;
+        removed?;
+        Ok(put)
     }
 }
 
