@@ -172,6 +172,27 @@ fn what_changes_nothing_is_an_argument() {
     }
 }
 
+/// A module or an action is registered by two lines in one file: its own `mod`, and its entry of the slice.
+#[test]
+fn a_call_is_registered_by_two_lines() {
+    let text = |path: &str| std::fs::read_to_string(repository().join("src").join(path)).unwrap_or_default();
+    let (modules, actions) = (text("modules/mod.rs"), text("playbook/actions/mod.rs"));
+    for call in calls() {
+        let name = call.name();
+        let registry = match find(name) {
+            Some(_) => &modules,
+            None if text("playbook/directives.rs").contains(&format!("name: \"{name}\"")) => continue,
+            None => &actions,
+        };
+        // Two names of one module, and one that is taken from its file by its type.
+        if ["systemd_service", "validate_argument_spec"].contains(&name) {
+            continue;
+        }
+        let lines = |start: String| registry.lines().filter(|line| line.trim_start().starts_with(&start)).count();
+        assert_eq!((lines(format!("mod {name};")), lines(format!("&{name}::")) > 0), (1, true), "`{name}`");
+    }
+}
+
 /// A name is found with its own collection or with the built-in one, and with no other.
 #[test]
 fn a_call_is_of_its_collection() {

@@ -20,33 +20,51 @@ pub(super) struct Apt;
 arguments! {
     #[derive(Clone, Default)]
     pub(super) struct AptArguments {
+        /// Packages: `nginx`, `nginx=1.2*`, `nginx/stable`.
         #[serde(alias = "pkg", alias = "package", default)]
         name: List,
         #[serde(default)]
         state: PackageState,
+        /// Whether the lists of packages are fetched first.
         update_cache: Option<Flag>,
+        /// The lists are fetched when they are older than this, in seconds.
         cache_valid_time: Option<Number<u64>>,
+        /// Whether recommended packages are installed too.
         install_recommends: Option<Flag>,
+        /// The release that packages are taken from.
         default_release: Option<Text>,
+        /// Whether configuration files go with a package.
         #[serde(default)]
         purge: Flag,
+        /// Whether packages that no other one needs any more are removed.
         #[serde(default)]
         autoremove: Flag,
+        /// Whether archives that cannot be fetched any more are removed.
         #[serde(default)]
         autoclean: Flag,
+        /// Whether all fetched archives are removed.
         #[serde(default)]
         clean: Flag,
+        /// Upgrades all packages.
         upgrade: Option<Choice<Upgrade>>,
+        /// A package file on the host, or its address.
         deb: Option<Text>,
+        /// Lets apt downgrade, and change and remove what it would keep.
         #[serde(default)]
         force: Flag,
+        /// Whether packages without a signature are installed.
         #[serde(default)]
         allow_unauthenticated: Flag,
+        /// Whether an older version is installed.
         #[serde(default)]
         allow_downgrade: Flag,
+        /// Options of dpkg, with commas between them.
         dpkg_options: Option<Text>,
+        /// What `policy-rc.d` ends with meanwhile: `101` keeps services from starting.
         policy_rc_d: Option<Number<u32>>,
+        /// How many seconds another apt is waited for.
         lock_timeout: Option<Number<u64>>,
+        /// Whether only packages that are installed are upgraded.
         #[serde(default)]
         only_upgrade: Flag,
     }

@@ -12,12 +12,18 @@ pub(super) struct Blockinfile;
 
 arguments! {
     struct BlockArguments {
+        /// The lines. Without any, the block is removed.
         #[serde(alias = "content", default)]
         block: Text,
+        /// The lines around the block, with `{mark}` in them.
         marker: Option<Text>,
+        /// What `{mark}` is before the block.
         marker_begin: Option<Text>,
+        /// What `{mark}` is after the block.
         marker_end: Option<Text>,
+        /// Where a new block goes: after the last line that matches.
         insertafter: Option<Pattern>,
+        /// Where a new block goes: before the last line that matches, or `BOF`.
         insertbefore: Option<Pattern>,
         #[serde(flatten)]
         file: EditArguments,

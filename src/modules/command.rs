@@ -21,8 +21,11 @@ pub(super) struct Command;
 
 arguments! {
     struct CommandArguments {
+        /// The command, as the text would be.
         cmd: Option<Text>,
+        /// The command, word by word.
         argv: Option<Vec<Text>>,
+        /// Whether `$NAME` in a word is a variable of the host.
         #[serde(default)]
         expand_argument_vars: Flag<true>,
         #[serde(flatten)]
@@ -33,12 +36,18 @@ arguments! {
 arguments! {
     /// What `command` and `shell` take beside the command itself.
     pub(super) struct RunArguments {
+        /// The folder in which it runs.
         chdir: Option<Text>,
+        /// A path: the command does not run when it exists.
         creates: Option<Text>,
+        /// A path: the command does not run when it does not exist.
         removes: Option<Text>,
+        /// What the command reads.
         stdin: Option<Text>,
+        /// Whether a line break follows it.
         #[serde(default)]
         stdin_add_newline: Flag<true>,
+        /// Whether line breaks at the end of the output go.
         #[serde(default)]
         strip_empty_ends: Flag<true>,
     }

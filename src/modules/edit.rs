@@ -36,10 +36,13 @@ arguments! {
         path: Text,
         #[serde(default)]
         pub(super) state: Presence,
+        /// Whether a file that is not there is created.
         #[serde(default)]
         create: Flag,
+        /// Whether the old file is kept under another name.
         #[serde(default)]
         backup: Flag,
+        /// A command that must accept the new file.
         validate: Option<Acceptance>,
         mode: Option<Mode>,
         owner: Option<Text>,

@@ -25,18 +25,25 @@ arguments! {
     struct FileArguments {
         #[serde(alias = "dest", alias = "name")]
         path: Text,
+        /// `file` where nothing is said, or `directory` with `recurse`.
         state: Option<State>,
         mode: Option<Mode>,
         owner: Option<Text>,
         group: Option<Text>,
+        /// What a link points to.
         src: Option<Text>,
+        /// Whether what is in the folder gets the attributes too.
         #[serde(default)]
         recurse: Flag,
+        /// Whether a link replaces a file, or points to nothing.
         #[serde(default)]
         force: Flag,
+        /// Whether a link is followed.
         #[serde(default)]
         follow: Option<Flag>,
+        /// `preserve` or `now`, for `touch`.
         modification_time: Option<Text>,
+        /// `preserve` or `now`, for `touch`.
         access_time: Option<Text>,
     }
 }

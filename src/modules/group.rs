@@ -18,6 +18,7 @@ arguments! {
         gid: Option<Number<u32>>,
         #[serde(default)]
         state: Presence,
+        /// Whether its number is one of those of the system.
         #[serde(default)]
         system: Flag,
     }

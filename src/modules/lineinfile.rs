@@ -15,14 +15,21 @@ pub(super) struct Lineinfile;
 
 arguments! {
     struct LineArguments {
+        /// The line.
         line: Option<Text>,
+        /// The line that is replaced.
         #[serde(alias = "regex")]
         regexp: Option<Pattern>,
+        /// A text in the line that is replaced.
         search_string: Option<Text>,
+        /// Where a new line goes: after the last line that matches.
         insertafter: Option<Pattern>,
+        /// Where a new line goes: before the last line that matches, or `BOF`.
         insertbefore: Option<Pattern>,
+        /// Whether the first line that matches counts, and not the last one.
         #[serde(default)]
         firstmatch: Flag,
+        /// Whether `line` has the groups of `regexp` in it; nothing is added then.
         #[serde(default)]
         backrefs: Flag,
         #[serde(flatten)]

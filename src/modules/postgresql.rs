@@ -13,6 +13,7 @@ arguments! {
     /// How the server is reached.
     #[derive(Clone, Debug, Default)]
     pub(super) struct Login {
+        /// Where the server is; its socket where nothing is said.
         login_host: Option<Text>,
         #[serde(alias = "port")]
         login_port: Option<Number<u16>>,

@@ -29,11 +29,14 @@ arguments! {
         lc_ctype: Option<Text>,
         template: Option<Text>,
         tablespace: Option<Text>,
+        /// How many connections there may be; `-1` is any number.
         conn_limit: Option<Number<i64>>,
         #[serde(default)]
         state: Presence,
+        /// Whether connections to a database that is dropped are ended.
         #[serde(default)]
         force: Flag,
+        /// The database that is connected to, `postgres` where nothing is said.
         maintenance_db: Option<Text>,
         #[serde(flatten)]
         login: Login,

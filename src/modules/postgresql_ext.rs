@@ -19,12 +19,15 @@ arguments! {
     struct ExtArguments {
         #[serde(alias = "ext")]
         name: Text,
+        /// The database.
         #[serde(alias = "login_db")]
         db: Text,
         schema: Option<Text>,
+        /// A version or `latest`.
         version: Option<Text>,
         #[serde(default)]
         state: Presence,
+        /// Whether what it needs is created, or what needs it is dropped.
         #[serde(default)]
         cascade: Flag,
         #[serde(flatten)]

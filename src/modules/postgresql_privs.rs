@@ -23,10 +23,13 @@ arguments! {
     struct PrivArguments {
         #[serde(alias = "login_db", alias = "db")]
         database: Text,
+        /// The roles that get the privileges.
         #[serde(alias = "role")]
         roles: List,
+        /// Privileges, such as `SELECT,INSERT` or `ALL`.
         #[serde(alias = "priv", default)]
         privs: List,
+        /// The objects, or for `group` the roles that are granted; `ALL_IN_SCHEMA` is all objects.
         #[serde(alias = "obj", default)]
         objs: List,
         #[serde(default)]

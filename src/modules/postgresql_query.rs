@@ -22,14 +22,19 @@ pub(super) struct PostgresqlQuery;
 
 arguments! {
     struct QueryArguments {
+        /// A statement, or a list of them.
         query: Option<Value>,
         #[serde(alias = "login_db", default)]
         db: Option<Text>,
+        /// Values in the places of `%s`.
         #[serde(default)]
         positional_args: Vec<Value>,
+        /// Values in the places of `%(name)s`.
         #[serde(default)]
         named_args: Map<String, Value>,
+        /// A file of SQL beside the playbook.
         path_to_script: Option<Text>,
+        /// Whether there is no transaction around it.
         #[serde(default)]
         autocommit: Flag,
         #[serde(flatten)]

@@ -27,10 +27,14 @@ arguments! {
         password: Option<Text>,
         #[serde(default)]
         state: Presence,
+        /// Attributes, such as `CREATEDB,NOSUPERUSER`.
         role_attr_flags: Option<Text>,
+        /// How many connections there may be; `-1` is any number.
         conn_limit: Option<Number<i64>>,
+        /// Whether the password of a role that is there stays.
         #[serde(default)]
         no_password_changes: Flag,
+        /// The database that is connected to, `postgres` where nothing is said.
         #[serde(alias = "login_db")]
         db: Option<Text>,
         #[serde(flatten)]

@@ -16,6 +16,7 @@ arguments! {
     struct ServiceArguments {
         name: Text,
         state: Option<UnitState>,
+        /// Whether it starts at boot.
         enabled: Option<Flag>,
         r#use: Option<ServiceManager>,
     }

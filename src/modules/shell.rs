@@ -14,7 +14,9 @@ pub(super) struct Shell;
 
 arguments! {
     struct ShellArguments {
+        /// The command, as the text would be.
         cmd: Option<Text>,
+        /// The shell, `/bin/sh` where nothing is said.
         executable: Option<Text>,
         #[serde(flatten)]
         run: RunArguments,

@@ -12,6 +12,7 @@ pub(super) struct Slurp;
 
 arguments! {
     struct SlurpArguments {
+        /// The file of the host.
         #[serde(alias = "path")]
         src: Text,
     }

@@ -21,14 +21,18 @@ arguments! {
     struct StatArguments {
         #[serde(alias = "dest", alias = "name")]
         path: Text,
+        /// Whether a link is followed.
         #[serde(default)]
         follow: Flag,
         #[serde(default)]
         get_checksum: Flag<true>,
+        /// `sha1` where nothing is said.
         #[serde(alias = "checksum", alias = "checksum_algo")]
         checksum_algorithm: Option<Text>,
+        /// Whether the kind of the content is looked at.
         #[serde(default, alias = "mime", alias = "mime_type")]
         get_mime: Flag<true>,
+        /// Whether the flags of the file system are looked at.
         #[serde(default, alias = "attr", alias = "attributes")]
         get_attributes: Flag<true>,
     }

@@ -24,15 +24,21 @@ arguments! {
         #[serde(alias = "service", alias = "unit")]
         name: Option<Text>,
         state: Option<UnitState>,
+        /// Whether it starts at boot.
         enabled: Option<Flag>,
+        /// Whether it cannot be started at all.
         masked: Option<Flag>,
+        /// Whether systemd reads its units again first.
         #[serde(default, alias = "daemon-reload")]
         daemon_reload: Flag,
+        /// Whether systemd starts itself again first.
         #[serde(default, alias = "daemon-reexec")]
         daemon_reexec: Flag,
+        /// Whether the end of the change is not waited for.
         #[serde(default)]
         no_block: Flag,
         scope: Option<Scope>,
+        /// Whether links of other units are replaced.
         #[serde(default)]
         force: Flag,
     }

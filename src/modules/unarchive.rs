@@ -21,17 +21,22 @@ pub(super) struct Unarchive;
 
 arguments! {
     struct UnarchiveArguments {
+        /// The archive, beside the playbook or with `remote_src` on the host.
         src: Text,
         dest: Text,
         #[serde(default)]
         remote_src: Flag,
+        /// The opposite of `remote_src`.
         copy: Option<Flag>,
+        /// A path: nothing is unpacked when it exists.
         creates: Option<Text>,
+        /// Options of tar or unzip, one an item.
         #[serde(default)]
         extra_opts: List,
         mode: Option<Mode>,
         owner: Option<Text>,
         group: Option<Text>,
+        /// Whether files that are newer stay.
         #[serde(default)]
         keep_newer: Flag,
     }

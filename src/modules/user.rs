@@ -28,21 +28,28 @@ arguments! {
         state: Presence,
         uid: Option<Number<u32>>,
         group: Option<Text>,
+        /// Groups beside the main one.
         groups: Option<List>,
+        /// Whether other groups that it is in stay.
         #[serde(default)]
         append: Flag,
         comment: Option<Text>,
         home: Option<Text>,
         shell: Option<Text>,
+        /// Whether a new user gets a folder.
         #[serde(default, alias = "createhome")]
         create_home: Flag<true>,
+        /// Whether its number is one of those of the system.
         #[serde(default)]
         system: Flag,
+        /// The hash of the password, as in `/etc/shadow`.
         password: Option<Text>,
         #[serde(default)]
         update_password: UpdatePassword,
+        /// Whether its folder goes with a user that is removed.
         #[serde(default)]
         remove: Flag,
+        /// Whether a user that is logged in is removed.
         #[serde(default)]
         force: Flag,
     }

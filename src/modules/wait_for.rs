@@ -21,13 +21,19 @@ arguments! {
         host: Option<Text>,
         port: Option<Number<u16>>,
         path: Option<Text>,
+        /// What must be in the file, or be said at the port.
         search_regex: Option<Pattern>,
         #[serde(default)]
         state: Wanted,
+        /// The seconds after which it fails; 300 where nothing is said.
         timeout: Option<Number<u64>>,
+        /// How many seconds to wait before the first look.
         delay: Option<Number<u64>>,
+        /// The seconds between two looks.
         sleep: Option<Number<u64>>,
+        /// The seconds that one connection may take.
         connect_timeout: Option<Number<u64>>,
+        /// What it fails with.
         msg: Option<Text>,
     }
 }

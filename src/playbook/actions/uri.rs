@@ -36,13 +36,18 @@ modules::arguments! {
         body: Option<Value>,
         /// `raw`, `json` or `form-urlencoded`.
         body_format: Option<Text>,
+        /// The statuses that are no failure, 200 where nothing is said.
         status_code: Option<List>,
+        /// Whether the result has the text of the answer.
         #[serde(default)]
         return_content: Flag,
         /// `safe`, `all` or `none`.
         follow_redirects: Option<Text>,
+        /// A path: nothing is sent when it exists.
         creates: Option<Text>,
+        /// A path: nothing is sent when it does not exist.
         removes: Option<Text>,
+        /// The file or the folder of the host that gets the answer.
         dest: Option<Text>,
         #[serde(flatten)]
         file: FetchedFile,
