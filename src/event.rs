@@ -1,23 +1,21 @@
 //! What the program reports about its progress while it runs. Data moves down once; events leave sideways on a channel that
 //! `ui` drains; nothing calls back up.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod wait;
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use self::wait::Waits;
+pub use self::wait::{Wait, wait_for, waiting};
+
 /// How often a step that takes long says so.
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// What a step waits for at the moment.
-type Waits = Arc<Mutex<Option<String>>>;
-
 tokio::task_local! {
-    static WAITS: Waits;
     static STEP: Events;
 }
 
@@ -26,13 +24,23 @@ pub fn warn(message: impl Into<String>) {
     let _ = STEP.try_with(|events| events.warn(message));
 }
 
-/// Says what the step that this is called in waits for: it is reported with the step when that takes long.
-pub fn waits_for(what: impl FnOnce() -> String) {
-    let _ = WAITS.try_with(|waits| {
-        if let Ok(mut waits) = waits.lock() {
-            *waits = Some(what());
+/// Runs a piece of work and reports what it waits for, whenever it has waited for half a minute. Steps that are watched
+/// report their own waits.
+pub async fn reminded<T>(subject: &str, doing: &str, report: impl Fn(Event), work: impl Future<Output = T>) -> T {
+    let begun = std::time::Instant::now();
+    let waits = Waits::default();
+    let mut work = std::pin::pin!(waits.clone().scope(work));
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = tokio::time::sleep(REMINDER) => {
+                let waits = waits.now();
+                if !waits.is_empty() {
+                    report(Event::waiting(subject, doing, waits, begun.elapsed()));
+                }
+            }
         }
-    });
+    }
 }
 
 /// The form of events, as a JSON Schema.
@@ -57,6 +65,15 @@ pub enum Ended {
     Ignored,
     /// The host could not be reached.
     Unreachable,
+}
+
+/// Something that is waited for.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Waited {
+    /// What it is, as `the operation fhm...`.
+    pub what: String,
+    /// How long it has been waited for.
+    pub seconds: f64,
 }
 
 /// One event. `subject` is an address such as `vm.app-1`, or a host.
@@ -102,9 +119,12 @@ pub enum Event {
         subject: String,
         /// What is being done, as `creating`.
         doing: String,
-        /// What it waits for, when that is known.
+        /// What it has waited for longest, when it waits for something.
         #[serde(skip_serializing_if = "Option::is_none")]
         what: Option<String>,
+        /// All that it waits for, the longest wait first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        waits: Vec<Waited>,
         /// How long it has taken so far.
         seconds: f64,
     },
@@ -145,6 +165,13 @@ pub enum Event {
 }
 
 impl Event {
+    /// A step that takes long, and what it waits for.
+    fn waiting(subject: &str, doing: &str, waits: Vec<Waited>, elapsed: Duration) -> Self {
+        let what = waits.first().map(|wait| wait.what.clone());
+        let (subject, doing) = (subject.to_owned(), doing.to_owned());
+        Self::Waiting { subject, doing, what, waits, seconds: elapsed.as_secs_f64() }
+    }
+
     /// The same event with other texts: what a redactor makes of each, before any of them is escaped.
     #[must_use]
     pub fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
@@ -159,9 +186,13 @@ impl Event {
                 seconds,
                 detail: detail.map(change),
             },
-            Self::Waiting { subject, doing, what, seconds } => {
-                Self::Waiting { subject: change(subject), doing: change(doing), what: what.map(change), seconds }
-            }
+            Self::Waiting { subject, doing, what, waits, seconds } => Self::Waiting {
+                subject: change(subject),
+                doing: change(doing),
+                what: what.map(change),
+                waits: waits.into_iter().map(|wait| Waited { what: change(wait.what), ..wait }).collect(),
+                seconds,
+            },
             Self::TaskStarted { host, task } => Self::TaskStarted { host: change(host), task: change(task) },
             Self::TaskEnded { host, task, ended, seconds, detail, diffs } => Self::TaskEnded {
                 host: change(host),
@@ -222,14 +253,12 @@ impl Events {
         self.emit(Event::Started { subject: subject.to_owned(), doing: doing.to_owned() });
         let waits = Waits::default();
         let result = {
-            let mut work = std::pin::pin!(STEP.scope(self.clone(), WAITS.scope(waits.clone(), work)));
+            let mut work = std::pin::pin!(STEP.scope(self.clone(), waits.clone().scope(work)));
             loop {
                 tokio::select! {
                     result = &mut work => break result,
                     () = tokio::time::sleep(REMINDER) => {
-                        let what = waits.lock().map(|what| what.clone()).unwrap_or_default();
-                        let (subject, doing) = (subject.to_owned(), doing.to_owned());
-                        self.emit(Event::Waiting { subject, doing, what, seconds: begun.elapsed().as_secs_f64() });
+                        self.emit(Event::waiting(subject, doing, waits.now(), begun.elapsed()));
                     }
                 }
             }

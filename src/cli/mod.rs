@@ -34,6 +34,7 @@ use self::context::{Context, stopped_code};
 use crate::{
     cloud::retry,
     error::{Error, Result},
+    event,
     lifecycle::Stop,
     secret::Redactor,
     ui::Ui,
@@ -139,8 +140,9 @@ pub fn main() -> ExitCode {
     let stop = runtime.block_on(async { Stop::within(cli.timeout) });
     let context = Context { ui: ui.clone(), redactor, diff: cli.diff, stop, watched: Arc::default() };
     let result = runtime.block_on(async {
+        let command = Box::pin(retry::until(context.stop.deadline(), cli.command.run(&context)));
         tokio::select! {
-            result = retry::until(context.stop.deadline(), cli.command.run(&context)) => result,
+            result = event::reminded("infra", "running", |event| ui.aside(event), command) => result,
             () = context.stop.time_is_long_up() => Err(Error::new("the time of `--timeout` is up")),
         }
     });

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::event::{self, Wait};
+
 /// No pause is shorter. What is added to it at random is at most as long at first, and may be twice as long each time.
 const FIRST: Duration = Duration::from_millis(200);
 /// No pause is longer, unless the server asks for it.
@@ -45,6 +47,8 @@ pub struct Attempts {
     made: u32,
     begun: Instant,
     deadline: Instant,
+    /// What the pauses are for, from the first of them on.
+    wait: Option<Wait>,
 }
 
 impl Attempts {
@@ -53,7 +57,7 @@ impl Attempts {
     pub fn within(budget: Duration) -> Self {
         let begun = Instant::now();
         let own = begun + budget;
-        Self { made: 0, begun, deadline: deadline().map_or(own, |deadline| own.min(deadline)) }
+        Self { made: 0, begun, deadline: deadline().map_or(own, |deadline| own.min(deadline)), wait: None }
     }
 
     /// Notes why the last attempt failed: a host that no name server knows is not asked for as long as one that does not answer.
@@ -69,8 +73,8 @@ impl Attempts {
     }
 
     /// Waits before the next attempt, for as long as the server asked or for a random time; `false` when the budget is used
-    /// up, and nothing was waited for.
-    pub async fn pause(&mut self, asked: Option<Duration>) -> bool {
+    /// up, and nothing was waited for. `what` is reported as that which is waited for since the first of these pauses.
+    pub async fn pause(&mut self, what: impl Into<String>, asked: Option<Duration>) -> bool {
         let ceiling = FIRST.saturating_mul(1 << self.made.min(10)).min(LONGEST);
         self.made += 1;
         // Without random numbers the whole pause is as good as any.
@@ -78,6 +82,10 @@ impl Attempts {
         let pause = asked.map_or_else(|| FIRST + ceiling.mul_f64(share), |asked| asked.max(FIRST));
         if Instant::now() + pause >= self.deadline {
             return false;
+        }
+        match &self.wait {
+            Some(wait) => wait.is_for(what),
+            None => self.wait = Some(event::wait_for(what)),
         }
         tokio::time::sleep(pause).await;
         true
@@ -105,16 +113,17 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{Attempts, FIRST};
+    use crate::event::{Event, Events};
 
     #[tokio::test(start_paused = true)]
     async fn pauses_end_with_the_budget() {
         let mut attempts = Attempts::within(Duration::from_mins(1));
         let mut made = 0;
-        while attempts.pause(None).await {
+        while attempts.pause("the test", None).await {
             made += 1;
         }
         assert!(made >= 4, "{made} attempts in a minute");
-        assert!(!attempts.pause(Some(Duration::from_mins(5))).await);
+        assert!(!attempts.pause("the test", Some(Duration::from_mins(5))).await);
     }
 
     #[tokio::test]
@@ -139,7 +148,7 @@ mod tests {
             let deadline = time.map(|time| Instant::now() + time);
             super::until(deadline, async {
                 let (begun, mut attempts) = (Instant::now(), Attempts::within(Duration::from_mins(1)));
-                while attempts.pause(None).await {}
+                while attempts.pause("the test", None).await {}
                 begun.elapsed()
             })
             .await
@@ -152,13 +161,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_the_pauses_are_for_is_reported_since_the_first_of_them() {
+        let (events, mut heard) = Events::channel();
+        let throttled = async {
+            let mut attempts = Attempts::within(Duration::from_secs(70));
+            while attempts.pause("the cloud (slow down)", Some(Duration::from_secs(5))).await {}
+            drop(attempts);
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            Ok(())
+        };
+        events.watch("vm.a", "creating", "created", throttled).await.unwrap();
+        drop(events);
+        let mut waits = Vec::new();
+        while let Some(event) = heard.recv().await {
+            if let Event::Waiting { waits: now, .. } = event {
+                waits.push(now.into_iter().map(|wait| (wait.what, wait.seconds)).collect::<Vec<_>>());
+            }
+        }
+        let slow = |seconds: f64| vec![("the cloud (slow down)".to_owned(), seconds)];
+        assert_eq!(waits, [slow(30.0), slow(60.0), Vec::new(), Vec::new()]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn waiting_for_something_else_takes_no_time_of_the_budget() {
         let mut attempts = Attempts::within(Duration::from_mins(1));
         tokio::time::sleep(Duration::from_mins(10)).await;
         attempts.extend(Duration::from_mins(10));
-        assert!(attempts.pause(None).await);
+        assert!(attempts.pause("the test", None).await);
         tokio::time::sleep(Duration::from_mins(1)).await;
-        assert!(!attempts.pause(None).await);
+        assert!(!attempts.pause("the test", None).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,7 +197,7 @@ mod tests {
         for asked in [None, Some(Duration::ZERO), Some(Duration::from_secs(7))] {
             for _ in 0..50 {
                 let begun = Instant::now();
-                assert!(Attempts::within(Duration::from_mins(1)).pause(asked).await);
+                assert!(Attempts::within(Duration::from_mins(1)).pause("the test", asked).await);
                 assert!(begun.elapsed() >= asked.unwrap_or_default().max(FIRST), "{asked:?}: {:?}", begun.elapsed());
             }
         }

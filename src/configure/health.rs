@@ -16,7 +16,7 @@ use crate::{
     authorities,
     config::Environment,
     error::{Context, Error, Result},
-    event::Events,
+    event::{self, Events},
     playbook::Inventory,
     remote::{ReadOnly, Script, Transport as _},
     template::Var,
@@ -58,12 +58,16 @@ pub async fn wait_until_healthy(
 
 /// Looks until it is well or the time is up.
 async fn until<F: Future<Output = Result<()>>>(deadline: Instant, look: impl Fn() -> F) -> Result<()> {
+    let wait = event::wait_for("the first answer");
     loop {
         let asked = tokio::time::timeout(PATIENCE, look()).await;
         match asked.unwrap_or_else(|_| Err(Error::new(format!("no answer within {} s", PATIENCE.as_secs())))) {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() + PAUSE >= deadline => return Err(error),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                wait.is_for(format!("what is not well to be so ({error})"));
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

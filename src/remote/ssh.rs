@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     error::{Context, Error, Result},
+    event,
     secret::Secret,
 };
 
@@ -128,6 +129,8 @@ impl Ssh {
     {
         let mut rounds = 0_u32;
         let mut refused_since = None;
+        let awaited = format!("{}:{} to be reached over SSH", target.address, target.port);
+        let wait = event::wait_for(&awaited);
         loop {
             let error = match timeout(ATTEMPT, Self::attempt(target, via.clone())).await {
                 Ok(Ok(connection)) => return Ok(connection),
@@ -154,6 +157,7 @@ impl Ssh {
             if Instant::now() >= deadline {
                 return Err(error.context(format!("{}:{} cannot be reached over SSH", target.address, target.port)));
             }
+            wait.is_for(format!("{awaited} ({error})"));
             tokio::time::sleep(PAUSE).await;
         }
     }

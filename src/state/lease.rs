@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    event::Events,
+    event::{self, Events, Wait},
     identity,
     name::Name,
 };
@@ -213,6 +213,7 @@ impl Lease {
         let mut own = Claimant::new(what)?;
         let mut watch = Watch { term: term.lease, seen: HashMap::new() };
         let mut said = String::new();
+        let mut awaited: Option<Wait> = None;
         let mut renewed = Instant::now();
         loop {
             let (mut book, tag) = read(backend.as_ref(), &key).await?;
@@ -272,9 +273,13 @@ impl Lease {
                 }
                 renewed = Instant::now();
             }
-            let now = format!("waiting for {holder}; place {} in the queue", ahead + 1);
+            let now = format!("{holder}; place {} in the queue", ahead + 1);
             if now != said {
-                events.warn(&now);
+                events.warn(format!("waiting for {now}"));
+                match &awaited {
+                    Some(awaited) => awaited.is_for(&now),
+                    None => awaited = Some(event::wait_for(&now)),
+                }
                 said = now;
             }
             tokio::time::sleep(backend.poll().min(until.saturating_duration_since(Instant::now()))).await;

@@ -56,6 +56,15 @@ async fn listen(ui: Ui, mut events: UnboundedReceiver<Event>) -> Report {
     report
 }
 
+impl Ui {
+    /// Shows an event that came outside of what a [`Progress`] listens to.
+    pub fn aside(&self, event: Event) {
+        let event = event.map_texts(|text| self.redactor.redact(text));
+        let mut screen = Screen { bars: self.bars.clone(), ui: self.clone(), running: HashMap::new() };
+        self.bars.suspend(|| screen.show(&event));
+    }
+}
+
 /// An event as it is in the stream.
 #[derive(Serialize)]
 struct Stamped<'a> {
@@ -185,8 +194,10 @@ impl Screen {
             }
             Event::Warning { message } => Some(format!("{} {message}", ui.paint(YELLOW, "warning:"))),
             Event::Note { message } => Some(message.clone()),
-            Event::Waiting { subject, doing, what, seconds } => {
-                let what = what.as_ref().map(|what| format!(": waiting for {what}")).unwrap_or_default();
+            Event::Waiting { subject, doing, waits, seconds, .. } => {
+                let waits = waits.iter().map(|wait| format!("{} (for {})", wait.what, duration(wait.seconds)));
+                let waits = waits.collect::<Vec<_>>().join("; ");
+                let what = if waits.is_empty() { waits } else { format!(": waiting for {waits}") };
                 Some(format!("{} {subject}: still {doing} after {}{what}", ui.paint(DIM, "·"), duration(*seconds)))
             }
             Event::PhaseStarted { .. }

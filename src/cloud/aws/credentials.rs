@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     encoding,
     error::{Context, Error, Result, did_you_mean},
-    files,
+    event, files,
     secret::Secret,
 };
 
@@ -216,7 +216,7 @@ impl Chain {
     }
 
     pub(super) async fn keys(&self, client: &super::Client) -> Result<Keys> {
-        let mut present = self.present.lock().await;
+        let mut present = event::waiting("credentials of AWS", self.present.lock()).await;
         let now = Clock::System.now().as_second();
         if let Some(keys) = present.as_ref().filter(|keys| keys.expires.is_none_or(|at| now + MARGIN < at)) {
             return Ok(keys.clone());

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod ec2;
 pub mod elb;
 pub mod iam;
+mod machines;
 pub mod rds;
 pub mod route53;
 pub mod s3;
@@ -441,7 +442,7 @@ impl Client {
             if !certain && !repeatable {
                 return Err(AwsError::Unknown(error.into()));
             }
-            if !attempts.pause(asked).await {
+            if !attempts.pause(format!("aws to carry out {action} ({error})"), asked).await {
                 return Err(error);
             }
         }

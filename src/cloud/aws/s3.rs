@@ -78,7 +78,7 @@ impl Client {
                 }
                 Err(error) => (AwsError::Unknown(Error::from(error).context("s3: the store does not answer")), None),
             };
-            if !attempts.pause(asked).await {
+            if !attempts.pause(format!("the store to answer ({error})"), asked).await {
                 return Err(error);
             }
         }

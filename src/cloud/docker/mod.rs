@@ -229,7 +229,7 @@ impl Client {
             };
             let patience = if answered { RESTART } else { FIRST_ANSWER };
             let attempts = attempts.get_or_insert_with(|| Attempts::within(patience));
-            if !may_pass || !attempts.pause(Some(PAUSE)).await {
+            if !may_pass || !attempts.pause(format!("Docker at {} to answer", self.address), Some(PAUSE)).await {
                 return Err(self.unreachable(error));
             }
         }

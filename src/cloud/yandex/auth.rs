@@ -13,7 +13,9 @@ use tokio::sync::Mutex;
 use super::YandexError;
 use crate::{
     clock::Clock,
+    cloud::retry::{Attempts, retry_after},
     error::{Context, Error, Result},
+    event,
     secret::Secret,
 };
 
@@ -111,7 +113,7 @@ impl Tokens {
 
     /// A token that is good for some minutes yet. `refused` is one that the cloud did not take.
     pub(super) async fn get(&self, http: &reqwest::Client, iam: &str, refused: Option<&Secret>) -> Result<Secret> {
-        let mut present = self.present.lock().await;
+        let mut present = event::waiting("an IAM token", self.present.lock()).await;
         let now = Clock::System.now().as_second();
         if let Some(token) = present.as_ref().filter(|token| now < token.until && refused != Some(&token.text)) {
             return Ok(token.text.clone());
@@ -145,10 +147,10 @@ impl Tokens {
 
 /// Exchanges what the caller has for an IAM token; `hint` is what to do when it is not accepted.
 async fn exchange(http: &reqwest::Client, iam: &str, body: &Value, hint: &str) -> Result<Token> {
-    let mut attempts = crate::cloud::retry::Attempts::within(Duration::from_mins(1));
+    let mut attempts = Attempts::within(Duration::from_mins(1));
     loop {
         let answer = http.post(format!("{iam}/iam/v1/tokens")).json(body).send().await;
-        let error = match answer {
+        let (error, asked) = match answer {
             Ok(response) if response.status().is_success() => {
                 let issued: Issued = response.json().await?;
                 let until = Clock::System.now().as_second() + USED_FOR;
@@ -156,16 +158,21 @@ async fn exchange(http: &reqwest::Client, iam: &str, body: &Value, hint: &str) -
                 return Ok(Token { text: Secret::new(issued.iam_token), until });
             }
             Ok(response) => {
+                let asked = retry_after(response.headers());
                 let error = super::refusal(response).await;
-                if !error.is_transient() {
+                if error.is_of_credentials() {
                     let error = Error::new(YandexError::Refused(error).to_string());
                     return Err(error.context("yandex: the credentials are not accepted").hint(hint));
                 }
-                Error::from(error)
+                // A conflict is one with another exchange of the same key, and passes.
+                if !error.is_transient() && error.status != 409 {
+                    return Err(Error::from(error).context("yandex: no IAM token could be had"));
+                }
+                (Error::from(error), asked)
             }
-            Err(error) => error.into(),
+            Err(error) => (error.into(), None),
         };
-        if !attempts.pause(None).await {
+        if !attempts.pause(format!("an IAM token ({error})"), asked).await {
             return Err(error.context("yandex: no IAM token could be had"));
         }
     }
@@ -189,7 +196,22 @@ mod tests {
     use ring::signature;
     use serde_json::Value;
 
-    use super::Key;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Instant,
+    };
+
+    use axum::{Router, http::StatusCode, routing};
+    use serde_json::json;
+
+    use super::{Credentials, Key, Secret};
+    use crate::cloud::{
+        retry,
+        yandex::{Client, Settings},
+    };
 
     #[test]
     fn a_key_file_signs_a_token_that_its_public_key_verifies() {
@@ -215,5 +237,77 @@ mod tests {
     #[test]
     fn what_is_not_a_key_file_is_told() {
         assert!(Key::parse("{}").unwrap_err().to_string().contains("not an authorized key"));
+    }
+
+    /// A cloud whose service of tokens answers the first calls so; the number of calls that it had.
+    async fn cloud(refusals: usize, status: u16, code: i64) -> (Client, Arc<AtomicUsize>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let list = json!({ "endpoints": [
+            { "id": "iam", "address": address }, { "id": "operation", "address": address },
+        ] });
+        // The same refusals, with the time that the caller is to wait.
+        let refused = move || {
+            let body = json!({ "code": code, "message": "out of order" }).to_string();
+            (StatusCode::from_u16(status).unwrap(), [("retry-after", "1")], body)
+        };
+        let asked = Arc::clone(&calls);
+        let tokens = routing::post(move || {
+            let is_refused = asked.fetch_add(1, Ordering::SeqCst) < refusals;
+            async move {
+                let token = json!({ "iamToken": "t1.token", "expiresAt": "2126-01-01T00:00:00Z" });
+                if is_refused { Err(refused()) } else { Ok(token.to_string()) }
+            }
+        });
+        let discovered = Arc::new(AtomicUsize::new(0));
+        let endpoints = routing::get(move || {
+            let is_first = discovered.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                let busy = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]);
+                if is_first { Err(busy) } else { Ok(list.to_string()) }
+            }
+        });
+        let operation = routing::get(|| async { json!({ "id": "a", "done": true }).to_string() });
+        let router = Router::new().route("/iam/v1/tokens", tokens).route("/endpoints", endpoints);
+        let router = router.route("/operations/a", operation);
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let settings = Settings { endpoint: Some(format!("http://{address}")), ..Settings::default() };
+        (Client::new(settings, Credentials::OAuthToken(Secret::new("y0_a".to_owned()))).unwrap(), calls)
+    }
+
+    #[tokio::test]
+    async fn discovery_and_tokens_wait_for_as_long_as_the_server_asks() {
+        for (status, code) in [(429, 8), (503, 14), (409, 10), (409, 6), (409, 9)] {
+            let (client, calls) = cloud(1, status, code).await;
+            let begun = Instant::now();
+            client.poll("a", "a test", std::time::Duration::from_mins(1)).await.unwrap();
+            // Without that, both would have been tried again after less than half a second.
+            assert!(begun.elapsed().as_secs() >= 2, "{status}: {:?}", begun.elapsed());
+            assert_eq!(calls.load(Ordering::SeqCst), 2, "{status} {code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_said_of_the_credentials_calls_them_wrong() {
+        let said = async |status: u16, code: i64| {
+            let (client, _) = cloud(usize::MAX, status, code).await;
+            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
+            let poll = client.poll("a", "a test", std::time::Duration::from_secs(5));
+            let error = retry::until(Some(deadline), poll).await.unwrap_err();
+            crate::error::Error::from(error).to_string()
+        };
+        for (status, code) in [(401, 16), (400, 3), (403, 7), (404, 5), (401, 0)] {
+            let said = said(status, code).await;
+            assert!(said.contains("the credentials are not accepted"), "{status} {code}: {said}");
+        }
+        for (status, code) in [(409, 6), (409, 9), (409, 10), (400, 9), (503, 14)] {
+            let said = said(status, code).await;
+            assert!(
+                said.contains("no IAM token could be had") && !said.contains("credentials"),
+                "{status} {code}: {said}"
+            );
+        }
     }
 }

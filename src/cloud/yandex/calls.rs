@@ -192,7 +192,7 @@ calls! {
     }
     /// Changes a machine; its size only while it is stopped.
     UpdateInstance = update_instance(id) PATCH Compute "/compute/v1/instances/{id}" within 15 min
-    { resources_spec: Value, platform_id: &str }
+    { resources_spec: Value, platform_id: &str, labels: &Labels }
     /// Sets metadata of a machine, beside what it has; it runs on, and reads it at its next first boot.
     UpdateInstanceMetadata = update_instance_metadata(id) POST Compute "/compute/v1/instances/{id}/updateMetadata" within 10 min
     { upsert: &Labels }
@@ -351,6 +351,9 @@ pub trait Listed: serde::de::DeserializeOwned {
     /// Its id.
     fn id(&self) -> &str;
 
+    /// Its name.
+    fn name(&self) -> &str;
+
     /// Its labels.
     fn labels(&self) -> &Labels;
 }
@@ -365,6 +368,10 @@ macro_rules! listed {
 
             fn id(&self) -> &str {
                 &self.id
+            }
+
+            fn name(&self) -> &str {
+                &self.name
             }
 
             fn labels(&self) -> &Labels {

@@ -25,12 +25,12 @@ pub use self::{
     auth::Credentials,
     calls::*,
     objects::*,
-    operation::Operation,
+    operation::{Operation, noticed},
     refusal::{Refusal, Status, YandexError},
     section::{DESCRIPTOR, YandexSettings},
 };
 use super::retry::{Attempts, retry_after};
-use crate::{error::Error, secret::Secret};
+use crate::{error::Error, event, secret::Secret};
 
 /// The address that lists those of all services.
 pub const ENDPOINT: &str = "https://api.cloud.yandex.net";
@@ -143,12 +143,17 @@ impl Client {
         if let Some(base) = settings.endpoints.get(service.id()) {
             return Ok(base.trim_end_matches('/').to_owned());
         }
-        let found = self.0.discovered.get_or_try_init(|| self.discover()).await?;
+        let found = event::waiting("the addresses of the cloud's services", self.discovered()).await?;
         found.get(service.id()).cloned().ok_or_else(|| {
             Error::new(format!("yandex: the cloud does not say where the service `{}` is", service.id()))
                 .hint(format!("name its address in the file: `yandex.endpoints.{}`", service.id()))
                 .into()
         })
+    }
+
+    /// Where the services are, as the cloud says: asked for once.
+    async fn discovered(&self) -> Result<&BTreeMap<String, String>> {
+        self.0.discovered.get_or_try_init(|| self.discover()).await
     }
 
     async fn discover(&self) -> Result<BTreeMap<String, String>> {
@@ -166,25 +171,26 @@ impl Client {
         let scheme = endpoint.split_once("://").map_or("https", |(scheme, _)| scheme);
         let mut attempts = Attempts::within(BUDGET);
         loop {
-            let error = match self.0.http.get(format!("{endpoint}/endpoints")).send().await {
+            let (error, asked) = match self.0.http.get(format!("{endpoint}/endpoints")).send().await {
                 Ok(response) if response.status().is_success() => {
                     let list: Endpoints = response.json().await.map_err(Error::from)?;
                     let pairs = list.endpoints.into_iter().map(|one| (one.id, format!("{scheme}://{}", one.address)));
                     return Ok(pairs.collect());
                 }
                 Ok(response) => {
+                    let asked = retry_after(response.headers());
                     let refused = refusal(response).await;
                     if !refused.is_transient() {
                         return Err(YandexError::Refused(refused));
                     }
-                    Error::from(refused)
+                    (Error::from(refused), asked)
                 }
                 Err(error) => {
                     attempts.failed(&error);
-                    Error::from(error)
+                    (Error::from(error), None)
                 }
             };
-            if !attempts.pause(None).await {
+            if !attempts.pause(format!("`{endpoint}` to say where its services are ({error})"), asked).await {
                 return Err(error.context(format!("yandex: `{endpoint}` does not answer")).into());
             }
         }
@@ -219,7 +225,8 @@ impl Client {
                     if let Some(other) = refusal.conflicting().map(str::to_owned) {
                         // The other operation ends in some way; then this call has its turn, and still all of its time.
                         let asked = Instant::now();
-                        let _ = Box::pin(self.poll(&other, CONFLICTS.saturating_sub(begun.elapsed()))).await;
+                        let _ =
+                            Box::pin(self.poll(&other, "in the way", CONFLICTS.saturating_sub(begun.elapsed()))).await;
                         attempts.extend(asked.elapsed());
                     } else if !refusal.is_transient() {
                         let untouched = !doubtful && (400..500).contains(&refusal.status);
@@ -234,7 +241,7 @@ impl Client {
                     (YandexError::Other(Error::from(error).context("yandex")), None)
                 }
             };
-            if !attempts.pause(asked).await {
+            if !attempts.pause(format!("the cloud to take the call again ({error})"), asked).await {
                 return Err(error);
             }
         }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{
-    Client, Request, Result, Service,
+    COMPUTE_OPERATIONS, Client, Request, Result, Service,
     refusal::{Refusal, Status, YandexError, code, refusal},
 };
 use crate::{cloud::retry::retry_after, encoding, error::Error, event, identity};
@@ -63,26 +63,29 @@ impl Client {
         let mut after = String::new();
         for _ in 0..FAILED_BEFORE {
             let key = key(call, &request, token, &after);
-            match self.operate(Request { key: Some(key), ..request.clone() }, deadline).await {
+            match self.operate(call, Request { key: Some(key), ..request.clone() }, deadline).await {
                 Err(YandexError::Refused(Refusal { operation: Some((id, true)), .. })) => after = id,
                 ended => return ended,
             }
         }
         let key = key(call, &request, &identity::random_text(24)?, &after);
-        self.operate(Request { key: Some(key), ..request }, deadline).await
+        self.operate(call, Request { key: Some(key), ..request }, deadline).await
     }
 
     /// Sends a call that begins an operation, and waits for its end. Operations on machines and disks wait for their turn.
-    async fn operate(&self, request: Request, deadline: Duration) -> Result<Operation> {
+    async fn operate(&self, call: &str, request: Request, deadline: Duration) -> Result<Operation> {
         let _turn = match request.service {
-            Service::Compute => self.0.compute.acquire().await.ok(),
+            Service::Compute => {
+                let what = format!("its turn: {COMPUTE_OPERATIONS} operations on machines and disks run at once");
+                event::waiting(what, self.0.compute.acquire()).await.ok()
+            }
             _ => None,
         };
         let started = self.send(request).await?;
         let operation: Operation = serde_json::from_value(started)
             .map_err(|error| Error::from(error).context("yandex: an operation of another form"))?;
         let at_once = operation.done;
-        let ended = if at_once { operation } else { self.poll(&operation.id, deadline).await? };
+        let ended = if at_once { operation } else { self.poll(&operation.id, call, deadline).await? };
         match ended.error {
             Some(status) => {
                 let operation = Some((ended.id, at_once));
@@ -93,12 +96,13 @@ impl Client {
     }
 
     /// Asks for an operation until it has ended.
-    pub(super) async fn poll(&self, id: &str, deadline: Duration) -> Result<Operation> {
+    pub(super) async fn poll(&self, id: &str, call: &str, deadline: Duration) -> Result<Operation> {
         let base = self.base(Service::Operation).await?;
         let begun = Instant::now();
         let end = begun + deadline;
         let mut unknown = 0;
-        event::waits_for(|| format!("the operation {id}"));
+        let waited = format!("the operation {id} ({call}) to end");
+        let wait = event::wait_for(&waited);
         loop {
             let iam = self.base(Service::Iam).await?;
             let token = self.0.tokens.get(&self.0.http, &iam, None).await?;
@@ -111,6 +115,7 @@ impl Client {
                 key: None,
             };
             let mut pause = pause(begun.elapsed());
+            wait.is_for(&waited);
             match self.attempt(&base, &request, &token).await {
                 Ok(response) if response.status().is_success() => {
                     let hint = response.headers().get("x-operation-poll-interval");
@@ -131,12 +136,15 @@ impl Client {
                             self.0.tokens.get(&self.0.http, &iam, Some(&token)).await?;
                         }
                         _ if !refusal.is_transient() => return Err(YandexError::Refused(refusal)),
-                        _ => {}
+                        _ => wait.is_for(format!("{waited} ({})", Error::from(refusal))),
                     }
                     pause = asked.map_or(POLL, |asked| asked.max(POLL));
                 }
                 // A broken connection says nothing about the operation.
-                Err(_) => pause = POLL,
+                Err(error) => {
+                    wait.is_for(format!("{waited} ({error})"));
+                    pause = POLL;
+                }
             }
             if Instant::now() + pause > end {
                 let late = Error::new(format!("yandex: the operation {id} has not ended within {deadline:?}"));
@@ -152,6 +160,16 @@ impl Client {
 /// noticed soon for what it took.
 fn pause(elapsed: Duration) -> Duration {
     (elapsed / 8).clamp(FIRST_POLL, POLL)
+}
+
+/// When the end of an operation that takes this long is noticed, where the server does not say when to ask for it.
+#[must_use]
+pub fn noticed(took: Duration) -> Duration {
+    let mut at = Duration::ZERO;
+    while at < took {
+        at += pause(at);
+    }
+    at
 }
 
 /// The key of a call: a UUID that is made of the call itself, of the intent that it is a part of, and of the operation of the

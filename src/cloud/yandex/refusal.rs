@@ -66,6 +66,15 @@ impl Refusal {
             .find(|word| !word.is_empty() && *word != "detected")
     }
 
+    /// Whether it says that the credentials are wrong, when they are exchanged for a token.
+    pub(super) fn is_of_credentials(&self) -> bool {
+        match self.code {
+            0 => matches!(self.status, 400 | 401 | 403 | 404),
+            code::INVALID_ARGUMENT | code::NOT_FOUND | code::PERMISSION_DENIED | code::UNAUTHENTICATED => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed later. Every call that changes something carries a key, so that none is carried
     /// out twice.
     pub(super) fn is_transient(&self) -> bool {

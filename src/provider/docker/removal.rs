@@ -25,7 +25,7 @@ pub(super) async fn until_gone<F: Future<Output = Answer<()>>>(remove: impl Fn()
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) if !is_under_way(&error) => return Err(error.into()),
             Err(error) => {
-                if !attempts.pause(Some(PAUSE)).await {
+                if !attempts.pause(format!("what uses it to be gone ({error})"), Some(PAUSE)).await {
                     return Err(error.into());
                 }
             }
