@@ -21,6 +21,7 @@ use infra::{
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     e2e::{Dev, eventually, left},
@@ -151,8 +152,15 @@ async fn a_sweep_removes_an_environment_and_proves_it() {
     assert_eq!(expired.len(), 1);
     let changes = expired[0].removal(Policy::default()).unwrap();
     let owner = Owner { environment: "pr-1".parse().unwrap(), project: "/one".into() };
-    let swept = sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await;
-    assert_eq!(swept.unwrap(), 2);
+    let (events, cancel) = (Events::ignored(), CancellationToken::new());
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    let swept = sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &events, &stopped).await;
+    assert!(swept.removed.is_empty() && swept.ended.unwrap_err().to_string().contains("asked to stop"));
+    assert_eq!(cloud.objects().len(), 3);
+    let swept = sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &events, &cancel).await;
+    swept.ended.unwrap();
+    assert_eq!(swept.removed.len(), 2);
     assert_eq!(cloud.objects().len(), 1);
     let deletes: Vec<String> =
         cloud.calls().into_iter().filter(|call| call.verb == "delete").map(|call| call.subject).collect();

@@ -15,6 +15,7 @@ use infra::{
     },
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     Printed, Sandbox,
@@ -466,7 +467,10 @@ async fn ownership_removals_and_their_proof_look_at_the_project() {
     let listed = Listed::of(cloud.objects()).into_iter().find(|listed| listed.has_expired(now)).unwrap();
     let owner = Owner { environment: "dev".parse().unwrap(), project: listed.project.clone() };
     let changes = listed.removal(Policy::default()).unwrap();
-    assert_eq!(sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &Events::ignored()).await.unwrap(), 1);
+    let (events, cancel) = (Events::ignored(), CancellationToken::new());
+    let swept = sweep(cloud.as_ref(), &owner, &changes, DataPolicy::Lose, None, &events, &cancel).await;
+    swept.ended.unwrap();
+    assert_eq!(swept.removed.len(), 1);
     assert_eq!((cloud.objects().len(), theirs().await), (1, 1));
 }
 
@@ -531,10 +535,13 @@ async fn ownership_a_sweep_names_all_that_it_removes() {
     assert_eq!(planned.iter().filter(|change| !change.data.is_empty()).count(), 2);
     // What appears after the plan goes too, unless it may hold data: no one has seen that.
     let seen: Vec<_> = planned.into_iter().filter(|change| change.address.to_string() == "subnet.a").take(1).collect();
-    let error = sweep(cloud.as_ref(), &owner, &seen, DataPolicy::Lose, None, &Events::ignored()).await.unwrap_err();
+    let (events, cancel) = (Events::ignored(), CancellationToken::new());
+    let swept = sweep(cloud.as_ref(), &owner, &seen, DataPolicy::Lose, None, &events, &cancel).await;
+    let error = swept.ended.unwrap_err();
     assert!(error.to_string().contains("2 objects are left: `disk.db-data`"), "{error}");
-    let swept = sweep(cloud.as_ref(), &owner, &removal(), DataPolicy::Lose, None, &Events::ignored()).await;
-    assert_eq!((swept.unwrap(), cloud.objects().len()), (2, 0));
+    let swept = sweep(cloud.as_ref(), &owner, &removal(), DataPolicy::Lose, None, &events, &cancel).await;
+    swept.ended.unwrap();
+    assert_eq!((swept.removed.len(), cloud.objects().len()), (2, 0));
 }
 
 /// A store of states in which the claim of a member is freed by another command at the moment before its taker writes its own state.

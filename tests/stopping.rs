@@ -25,7 +25,7 @@ async fn stuck(project: &Project, arguments: &[&str]) -> Child {
 }
 
 /// How the command ended, and what it printed.
-async fn end(child: Child) -> (Option<i32>, String) {
+pub(crate) async fn end(child: Child) -> (Option<i32>, String) {
     let wait = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
     let printed = tokio::time::timeout(Duration::from_mins(1), wait).await.expect("it ends").unwrap();
     (printed.status.code(), String::from_utf8_lossy(&printed.stderr).into_owned())
@@ -80,4 +80,38 @@ async fn stopping_ends_the_wait_for_what_does_not_come_to_rest() {
     let (ended, said) = end(child).await;
     assert_eq!(ended, Some(1), "{said}");
     assert!(said.contains("the next command finds how it ended"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_removals_by_label_and_the_next_one_goes_on() {
+    let file = format!("{FILE}instances: {{a: {{network: {{subnet: a}}, resources: {{memory: 2}}}}}}\n");
+    for arguments in [&["destroy", "dev", "--by-label", "--yes"][..], &["gc", "--provider", "yandex"]] {
+        let project = Project::new(&file).await;
+        project.run(&["apply", "dev", "--yes", "--no-configure", "--ttl", "1s"], 0).silent();
+        let expired = || async { project.run(&["gc", "--provider", "yandex", "--dry-run"], 0).err.contains("`dev`") };
+        eventually("its time is over", 10, expired).await;
+        let timed = [arguments, &["--timeout", "5s"]].concat();
+        for (arguments, signal, code) in [(arguments, Some(Signal::TERM), 143), (&timed, None, 1)] {
+            project.cloud.delay(Duration::from_hours(1));
+            project.cloud.forget_calls();
+            let mut command = project.command(arguments);
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let begun = || async { project.cloud.calls().iter().any(|call| call.method == "DELETE") };
+            eventually("something is being removed", 60, begun).await;
+            if let Some(signal) = signal {
+                kill_process(Pid::from_child(&child), signal).unwrap();
+            }
+            let (ended, said) = end(child).await;
+            assert_eq!(ended, Some(code), "{said}");
+            assert!(said.contains("the next command finds how it ended"), "{said}");
+            // Its lease was given back, and what it was about to remove is in the state.
+            let state = std::fs::read_to_string(project.sandbox.path(".infra/dev/state.json")).unwrap();
+            let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+            assert!(arguments[0] != "gc" || !state["removing"].as_array().unwrap().is_empty(), "{state}");
+        }
+        project.cloud.delay(Duration::ZERO);
+        project.run(arguments, 0).silent();
+        assert_eq!(project.cloud.names(), Vec::<String>::new());
+        assert!(!project.sandbox.path(".infra/dev/state.json").exists());
+    }
 }

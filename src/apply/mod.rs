@@ -9,6 +9,7 @@ mod twins;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
+    task::Poll,
     time::Duration,
 };
 
@@ -19,18 +20,18 @@ use self::twins::may_hold_data;
 pub use self::{
     host_keys::{Keeper, Notes, Pins, host_key, keeper, pins},
     settle::Configured,
-    sweep::sweep,
+    sweep::{Swept, sweep},
 };
 
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    event::Events,
+    event::{self, Events},
     graph::{Graph, Outcome},
     identity,
     name::Name,
     plan::{self, Action, Change, DataPolicy, Plan},
-    provider::{Boot, Driver, Health, Object, Owner, Provider, Request},
+    provider::{Boot, Driver, Health, LastCopy, Object, Owner, Provider, Request},
     resource::{Address, KindName, Resource},
     secret::Secret,
     state::{Entry, Intent, State, Store, Vault, secret_name},
@@ -139,7 +140,7 @@ impl<'a> Run<'a> {
             books.state.serial
         };
         // Whoever else is just changing the state is let go first: then one write serves all.
-        tokio::task::yield_now().await;
+        in_order().await;
         let mut written = self.written.lock().await;
         if *written >= serial {
             return Ok(());
@@ -244,30 +245,19 @@ impl<'a> Run<'a> {
 
     /// Waits until one more call may run.
     async fn call(&self) -> Result<SemaphorePermit<'_>> {
-        let permit = self.calls.acquire().await.map_err(|error| Error::new(error.to_string()))?;
+        let turn = event::waiting("its turn: as many calls run as the provider takes", self.calls.acquire());
+        let permit = turn.await.map_err(|error| Error::new(error.to_string()))?;
         self.check_cancelled()?;
         Ok(permit)
     }
 
     fn check_cancelled(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
-            Err(Error::interrupted("not begun, because you asked to stop"))
-        } else {
-            Ok(())
-        }
+        check_not_stopped(&self.cancel)
     }
 
-    /// A call, which is given up soon after the command was asked to stop: it may go on at the provider, and what is about to
-    /// be done is in the state, so that the next command finds how it ended.
+    /// A call, which is given up soon after the command was asked to stop.
     async fn until_stopped<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let stopped = async {
-            self.cancel.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            done = call => done,
-            () = stopped => Err(Error::interrupted("it goes on at the provider; the next command finds how it ended")),
-        }
+        until_stopped(&self.cancel, call).await
     }
 
     async fn build_one(&self, plan: &Plan, change: &Change) -> Result<Tally> {
@@ -552,6 +542,38 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Lets all others go first that can go on, and keeps their order, in which what most wait for comes first: tokio's own
+/// `yield_now` turns it round.
+async fn in_order() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A call, which is given up soon after the command was asked to stop: it may go on at the provider, and what is about to be
+/// done is in the state, so that the next command finds how it ended.
+async fn until_stopped<T>(cancel: &CancellationToken, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let stopped = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        done = call => done,
+        () = stopped => Err(Error::interrupted("it goes on at the provider; the next command finds how it ended")),
+    }
+}
+
+/// Nothing is begun any more once the command was asked to stop.
+fn check_not_stopped(cancel: &CancellationToken) -> Result<()> {
+    if cancel.is_cancelled() { Err(Error::interrupted("not begun, because you asked to stop")) } else { Ok(()) }
+}
+
 /// Whether a change makes the first disk of a machine larger, whose file system then is not as large.
 fn grows(change: &Change) -> bool {
     change.address.kind == KindName::VM && change.fields().iter().any(|(field, ..)| field == "disk_gb")
@@ -610,10 +632,15 @@ async fn delete(
     let Some(object) = &change.object else { return Ok(()) };
     let driver = driver(provider, &change.address)?;
     let call = async {
-        if change.data.is_empty() || data != DataPolicy::Copy {
+        let copy = match data {
+            DataPolicy::Copy => LastCopy::Needed,
+            DataPolicy::CopyIfPossible => LastCopy::IfPossible,
+            DataPolicy::Refuse | DataPolicy::Lose => return driver.delete(&object.id).await.map(|()| None),
+        };
+        if change.data.is_empty() {
             return driver.delete(&object.id).await.map(|()| None);
         }
-        driver.delete_keeping(&object.id).await
+        driver.delete_keeping(&object.id, copy).await
     };
     if let Some(kept) = events.watch(subject, "removing", "removed", call).await? {
         events.note(format!("{}: kept as {kept}", change.data.join(", ")));

@@ -102,14 +102,19 @@ impl Destroy {
         ui.warnings(&environment.warnings);
         let (name, provider) = (environment.name.clone(), provider::open(&environment)?);
         let labelled = Labelled::new(environment, Arc::from(provider))?;
+        let mut signals = None;
         let accept = |removal: &Removal| {
             for change in removal.changes() {
                 ui.say(&format!("{} {}", change.action.sign(), change.address));
             }
-            self.confirm(ui, &name, &removal.lost())
+            self.confirm(ui, &name, &removal.lost())?;
+            signals = Some(context.watch_signals());
+            Ok(())
         };
         let (options, wait) = (self.options(), self.lock_timeout);
-        let (removed, _) = context.shown(async |events| labelled.destroy(&options, wait, events, accept).await).await;
+        let work = async |events: &Events| labelled.destroy(&options, wait, events, &context.stop, accept).await;
+        let (removed, _) = context.shown(work).await;
+        drop(signals);
         let removed = removed?;
         ui.say(&format!("{} objects removed; nothing that carries the labels of `{name}` is left", removed.count));
         if let Some(aside) = removed.aside {

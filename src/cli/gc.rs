@@ -8,6 +8,7 @@ use crate::{
     clock::Clock,
     config::{self, ProviderName},
     error::{Result, count},
+    event::Events,
     lifecycle::{Sweeper, accounts},
     plan::DataPolicy,
     project,
@@ -51,7 +52,7 @@ impl Gc {
         if !self.dry_run {
             failures.extend(context.shown(async |events| sweeper.settle_pools(events).await).await.0);
         }
-        for account in accounts {
+        'accounts: for account in accounts {
             let environments = match account.environments().await {
                 Ok(environments) => environments,
                 Err(error) => {
@@ -83,10 +84,15 @@ impl Gc {
                 if self.dry_run {
                     ui.say(&format!("{what}: expired {expired} ago, {count}"));
                 } else {
-                    match context.shown(async |events| sweeper.sweep(&account, &listed, events).await).await.0 {
+                    let _signals = context.watch_signals();
+                    let work = async |events: &Events| sweeper.sweep(&account, &listed, events, &context.stop).await;
+                    match context.shown(work).await.0 {
                         Ok(count) => ui.say(&format!("{what}: expired {expired} ago, {count} objects removed")),
                         Err(error) => {
                             failures.push(error.context(what));
+                            if context.stop.is_over() {
+                                break 'accounts;
+                            }
                             continue;
                         }
                     }

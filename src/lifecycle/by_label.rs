@@ -1,16 +1,21 @@
 //! Removes what carries an environment's labels, although its state cannot be read: broken, or its key is lost.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{DestroyOptions, destroy::check_protection, owner::Ownership, stores};
+use super::{DestroyOptions, Stop, destroy::check_protection, owner::Ownership, stores};
 use crate::{
-    apply,
+    apply::{self, Swept},
     clock::Clock,
     config::Environment,
     error::{Error, Result},
     event::Events,
     plan::{Change, DataPolicy, Listed},
     provider::{Owner, Provider},
+    resource::Address,
     state::{Deed, State, Store},
 };
 
@@ -45,9 +50,12 @@ impl Removal {
 /// How a command ended that did all that it should.
 const DONE: &str = "done";
 
-/// Whether the last command of a history has destroyed the environment, and proved it.
-fn was_destroyed(history: &[Deed]) -> bool {
-    history.last().is_some_and(|deed| deed.command == "destroy" && deed.outcome == DONE)
+/// Whether the last command of a history has destroyed the environment, and proved it, or has been about to remove everything
+/// that was seen in this account.
+fn was_destroyed(history: &[Deed], account: &str) -> bool {
+    history.last().is_some_and(|deed| {
+        deed.command == "destroy" && (deed.outcome == DONE || deed.account.as_deref() == Some(account))
+    })
 }
 
 /// What came of it.
@@ -75,28 +83,37 @@ impl Labelled {
     /// When another command holds the lease, when the environment is protected or the labels are those of another one, when it
     /// was not agreed to, and when something is left.
     pub async fn destroy(
-        &self, options: &DestroyOptions, wait: Duration, events: &Events, accept: impl FnOnce(&Removal) -> Result<()>,
+        &self, options: &DestroyOptions, wait: Duration, events: &Events, stop: &Stop,
+        accept: impl FnOnce(&Removal) -> Result<()>,
     ) -> Result<Removed> {
-        let name = &self.environment.name;
-        let lease = self.store.lease_blindly(&format!("infra destroy {name} --by-label"), wait, events).await?;
-        let begun = std::time::Instant::now();
-        let removed = async {
+        let what = format!("infra destroy {} --by-label", self.environment.name);
+        let lease = self.store.lease_blindly(&what, wait, events).await?;
+        let begun = Instant::now();
+        let removed = stop.watched(&what, Some(lease.lost().clone()), events, async {
             let removal = self.look(options, events).await?;
             accept(&removal)?;
+            if stop.is_over() {
+                return Err(Error::interrupted("nothing was changed"));
+            }
             let data = DataPolicy::of_removal(options.allow_data_loss);
             let (provider, changes) = (self.provider.as_ref(), &removal.changes);
-            apply::sweep(provider, &removal.owner, changes, data, Some(&self.store), events).await?;
-            let lines: Vec<String> = changes.iter().map(|change| format!("- {}", change.address)).collect();
-            let deed = Deed::begin("destroy", &self.environment.project, "", lines.clone());
-            let seconds = begun.elapsed().as_secs_f64();
+            let lines = changes.iter().map(|change| format!("- {}", change.address)).collect();
+            let deed = Deed::begin("destroy", &self.environment.project, "", lines);
+            // What this command was about to remove may be gone when it is killed, whatever it could still write.
+            let account = if changes.is_empty() { None } else { Some(provider.account().await?) };
+            let deed = Deed { account, ..deed };
+            self.store.begin(&deed).await?;
+            let (store, cancel) = (&self.store, stop.token());
+            let swept = apply::sweep(provider, &removal.owner, changes, data, Some(store), events, cancel).await;
             // The history says that all is gone before the state goes: a command that is killed between the two is run again.
-            let deed = Deed { seconds, done: Some(lines), outcome: DONE.to_owned(), ..deed };
-            self.store.remember(&deed).await?;
-            let aside = self.store.put_aside().await?;
-            Ok(Removed { count: changes.len(), aside })
-        }
-        .await;
-        self.store.release(lease).await;
+            let noted = stop.ending(store.remember(&ended(deed, &swept, begun))).await;
+            swept.ended?;
+            noted.unwrap_or_else(unwritten)?;
+            let aside = store.put_aside().await?;
+            Ok(Removed { count: swept.removed.len(), aside })
+        });
+        let removed = Box::pin(removed).await;
+        stop.ending(self.store.release(lease)).await;
         removed
     }
 
@@ -120,7 +137,7 @@ impl Labelled {
         check_protection(environment, state.as_ref(), &objects, options.force_protected.as_ref())?;
         if !options.forget {
             // What this command has removed before, up to the state itself, may be gone.
-            let is_destroyed = was_destroyed(&self.store.history().await?);
+            let is_destroyed = was_destroyed(&self.store.history().await?, &provider.account().await?);
             if !is_destroyed {
                 scope.check_not_all_gone(state.as_ref(), &objects, self.clock.now())?;
             }
@@ -158,6 +175,20 @@ impl Labelled {
     }
 }
 
+/// What is said when the place of states did not answer at the end of a command.
+pub(super) fn unwritten<T>() -> Result<T> {
+    Err(Error::new("the place of the state does not answer").hint("run the same command again"))
+}
+
+/// The entry of a removal that has ended.
+pub(super) fn ended(deed: Deed, swept: &Swept, begun: Instant) -> Deed {
+    let line = |address: &Address| format!("- {address}");
+    let done: Vec<String> = swept.removed.iter().map(line).collect();
+    let outcome = swept.ended.as_ref().map_or_else(ToString::to_string, |()| DONE.to_owned());
+    let failed = deed.changes.iter().filter(|line| !done.contains(line)).cloned().collect();
+    Deed { seconds: begun.elapsed().as_secs_f64(), done: Some(done), failed, outcome, ..deed }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{DONE, Deed, was_destroyed};
@@ -169,10 +200,20 @@ mod tests {
             outcome: outcome.into(),
             ..Deed::begin(command, folder.path(), "", Vec::new())
         };
+        let was_destroyed = |history: &[&Deed]| {
+            let history: Vec<Deed> = history.iter().map(|&deed| deed.clone()).collect();
+            was_destroyed(&history, "engine A")
+        };
         let (applied, destroyed) = (deed("apply", DONE), deed("destroy", DONE));
-        assert!(!was_destroyed(&[]) && !was_destroyed(std::slice::from_ref(&applied)));
-        assert!(was_destroyed(&[applied.clone(), destroyed.clone()]));
-        assert!(!was_destroyed(&[destroyed.clone(), applied]));
-        assert!(!was_destroyed(&[destroyed, deed("destroy", "no answer")]));
+        assert!(!was_destroyed(&[]) && !was_destroyed(&[&applied]));
+        assert!(was_destroyed(&[&applied, &destroyed]));
+        assert!(!was_destroyed(&[&destroyed, &applied]));
+        let failed = deed("destroy", "no answer");
+        assert!(!was_destroyed(&[&destroyed, &failed]));
+        // One that was killed has seen in this account what it was about to remove.
+        let killed = |account: &str| Deed { account: Some(account.to_owned()), ..failed.clone() };
+        assert!(was_destroyed(&[&applied, &killed("engine A")]));
+        assert!(!was_destroyed(&[&applied, &killed("engine B")]));
+        assert!(!was_destroyed(&[&killed("engine A"), &applied]));
     }
 }

@@ -5,9 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{accounts::Account, pool, stores};
+use super::{
+    Stop,
+    accounts::Account,
+    by_label::{ended, unwritten},
+    pool, stores,
+};
 use crate::{
-    apply,
+    apply::{self, Swept},
     clock::Clock,
     config,
     error::{Error, Result},
@@ -42,6 +47,38 @@ struct Leased {
     is_unreadable: bool,
 }
 
+impl Leased {
+    /// Writes down what is about to be removed: what is gone later was removed by this command.
+    async fn begin(&self, home: &Path, changes: &[Change]) -> Result<Deed> {
+        if let Some(state) = &self.state {
+            let removing = state.resources.keys().cloned().collect();
+            self.store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
+        }
+        let deed = Deed::begin("gc", home, "", changes.iter().map(|change| format!("- {}", change.address)).collect());
+        self.store.begin(&deed).await?;
+        Ok(deed)
+    }
+
+    /// Removes the state when all is gone. Otherwise it says what is left.
+    async fn end(&self, swept: &Swept) -> Result<()> {
+        match (&swept.ended, &self.state) {
+            (Ok(()), _) if self.is_unreadable => self.store.put_aside().await.map(drop),
+            (Ok(()), _) => self.store.remove().await,
+            (Err(_), None) => Ok(()),
+            (Err(_), Some(state)) => {
+                let mut left = state.clone();
+                for address in &swept.removed {
+                    left.remove(address);
+                    left.pending.remove(address);
+                }
+                left.removing = left.resources.keys().cloned().collect();
+                left.serial += 2;
+                self.store.write(&left).await
+            }
+        }
+    }
+}
+
 impl Sweeper {
     /// Ends the claims on members of pools whose commands were killed; why some could not be looked at.
     pub async fn settle_pools(&self, events: &Events) -> Vec<Error> {
@@ -57,12 +94,14 @@ impl Sweeper {
     }
 
     /// Destroys one environment and says how many objects that were. Where its state is at hand it is locked, so that no
-    /// command works on it meanwhile, and removed.
+    /// command works on it meanwhile, and removed; it says what is left when the command was asked to stop.
     ///
     /// # Errors
-    /// When another command works on it or has prolonged it, and when something is left.
-    pub async fn sweep(&self, account: &Account, listed: &Listed, events: &Events) -> Result<usize> {
-        let begun = Instant::now();
+    /// When another command works on it or has prolonged it, when something is left, and when the command was asked to stop.
+    pub async fn sweep(&self, account: &Account, listed: &Listed, events: &Events, stop: &Stop) -> Result<usize> {
+        if stop.is_over() {
+            return Err(Error::interrupted("not begun, because you asked to stop"));
+        }
         let name: Name = listed.environment.parse().map_err(Error::new)?;
         let owner = Owner { environment: name.clone(), project: listed.project.clone() };
         let home = self.home(account, listed);
@@ -70,9 +109,11 @@ impl Sweeper {
             Some(home) => self.lease(home, &name, listed, events).await?,
             None => None,
         };
-        let removed = self.sweep_leased(account, listed, &owner, home.as_deref(), leased.as_ref(), begun, events).await;
+        let lost = leased.as_ref().map(|leased| leased.lease.lost().clone());
+        let sweep = self.sweep_leased(account, listed, &owner, home.as_deref(), leased.as_ref(), events, stop);
+        let removed = Box::pin(stop.watched("infra gc", lost, events, sweep)).await;
         if let Some(leased) = leased {
-            leased.store.release(leased.lease).await;
+            stop.ending(leased.store.release(leased.lease)).await;
         }
         removed
     }
@@ -80,33 +121,33 @@ impl Sweeper {
     /// The same, whatever is leased: the lease is given back by the caller.
     async fn sweep_leased(
         &self, account: &Account, listed: &Listed, owner: &Owner, home: Option<&Path>, leased: Option<&Leased>,
-        begun: Instant, events: &Events,
+        events: &Events, stop: &Stop,
     ) -> Result<usize> {
+        let begun = Instant::now();
         // A state of this name may be that of other objects, in another account.
         let state = leased.and_then(|leased| leased.state.as_ref());
         let id = home.map(project::read).transpose()?.flatten();
         let is_its = state.zip(home).is_none_or(|(state, home)| account.has(listed, state, id.as_ref(), home));
         let held = leased.map(|leased| &leased.store);
         let Some(changes) = removal(account.provider.as_ref(), owner, self.clock).await? else { return Ok(0) };
-        if let Some((store, state)) = held.zip(state).filter(|_| is_its) {
-            let removing = state.resources.keys().cloned().collect();
-            store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
-        }
-        let removed = apply::sweep(account.provider.as_ref(), owner, &changes, self.data, held, events).await?;
-        if let (Some(leased), Some(home), true) = (leased, home, is_its) {
-            let store = &leased.store;
-            if leased.is_unreadable {
-                store.put_aside().await?;
-            } else {
-                store.remove().await?;
+        let its = leased.zip(home).filter(|_| is_its);
+        let deed = match its {
+            Some((leased, home)) => Some(leased.begin(home, &changes).await?),
+            None => None,
+        };
+        let provider = account.provider.as_ref();
+        let swept = apply::sweep(provider, owner, &changes, self.data, held, events, stop.token()).await;
+        if let (Some((leased, _)), Some(deed)) = (its, deed) {
+            let noted = stop.ending(async {
+                leased.end(&swept).await?;
+                leased.store.remember(&ended(deed, &swept, begun)).await
+            });
+            let noted = noted.await.unwrap_or_else(unwritten);
+            if swept.ended.is_ok() {
+                noted?;
             }
-            let lines: Vec<String> = changes.iter().map(|change| format!("- {}", change.address)).collect();
-            let deed = Deed { done: Some(lines.clone()), ..Deed::begin("gc", home, "", lines) };
-            store
-                .remember(&Deed { seconds: begun.elapsed().as_secs_f64(), outcome: "done".to_owned(), ..deed })
-                .await?;
         }
-        Ok(removed)
+        swept.ended.map(|()| swept.removed.len())
     }
 
     /// Takes the lease of an environment, when something of it is known in a project.

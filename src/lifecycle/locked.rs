@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_util::task::AbortOnDropHandle;
-
 use super::{
     Site,
     recorder::{Record, Recorder},
-    stop::{Reason, Stop},
+    stop::Stop,
 };
 use crate::{
     cloud::retry,
@@ -17,9 +15,6 @@ use crate::{
     state::Deed,
     trace::Trace,
 };
-
-/// How long the last words of a command may take: its line in the history, and giving back the lease.
-const ENDING: Duration = Duration::from_secs(5);
 
 impl Site {
     /// Runs a command under the environment's lease: takes it, reads the state again, and gives it back however the command
@@ -41,40 +36,21 @@ impl Site {
                 () = stop.requested() => return Err(Error::interrupted("nothing was changed")),
                 () = stop.time_is_up() => return Err(Error::interrupted("nothing was changed: the time is up")),
             }
-            let _watch = self.watch(stop, &recorded);
-            tokio::select! {
-                result = work(self, &recorded, stop) => result,
-                () = stop.patience_is_over() => {
-                    Err(Error::interrupted("stopped; what was done is in the state").hint(format!("run `{what}` again")))
-                }
-            }
+            let lost = self.lease.as_ref().map(|lease| lease.lost().clone());
+            stop.watched(what, lost, &recorded, work(self, &recorded, stop)).await
         }))
         .await;
         drop(recorded);
         let trace = recorder.finish().await;
         // Whatever made it end, there is time to write that down and to give the lease back.
-        let end = retry::ending(ENDING, async {
+        let ended = stop.ending(async {
             self.end_record(&trace, result.as_ref().err(), events).await;
             self.unlock().await;
         });
-        if stop.holding(tokio::time::timeout(ENDING, end)).await.is_err() {
+        if ended.await.is_none() {
             events.warn("the place of the state does not answer: the lease of this command ends by itself in a minute");
         }
         result
-    }
-
-    /// Asks the command to stop when its lease is lost or its time is up, and says why it stops.
-    fn watch(&self, stop: &Stop, events: &Events) -> AbortOnDropHandle<()> {
-        let lost = self.lease.as_ref().map(|lease| lease.lost().clone()).unwrap_or_default();
-        let (stop, events) = (stop.clone(), events.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::select! {
-                () = stop.requested() => {}
-                () = stop.time_is_up() => stop.request(Reason::TimedOut),
-                () = lost.cancelled() => stop.request(Reason::LeaseLost),
-            }
-            events.warn(stop.reason().unwrap_or(Reason::Interrupted).text());
-        }))
     }
 
     /// Writes down that a command begins: one that is killed is in the history, too.

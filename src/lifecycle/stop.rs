@@ -7,10 +7,19 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    cloud::retry,
+    error::{Error, Result},
+    event::Events,
+};
 
 /// How long a command that was asked to stop may take to end by itself. Calls of providers are ended within one second.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long the last words of a command may take: its line in the history, and giving back the lease.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Why a command stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +36,7 @@ pub enum Reason {
 
 impl Reason {
     /// What is said when a command stops.
-    pub(super) fn text(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
             Self::Interrupted | Self::Terminated => {
                 "stopping: calls that run are ended, nothing new is begun; once more stops at once"
@@ -103,8 +112,43 @@ impl Stop {
         work.await
     }
 
+    /// Runs what a command does. It is asked to stop when its time is up and when its lease is lost, it is said why, and what has
+    /// not ended by itself soon afterwards is given up.
+    ///
+    /// # Errors
+    /// Those of the work, or when it was given up.
+    pub(super) async fn watched<T>(
+        &self, what: &str, lost: Option<CancellationToken>, events: &Events, work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let _watch = self.watch(lost.unwrap_or_default(), events.clone());
+        tokio::select! {
+            result = work => result,
+            () = self.patience_is_over() => {
+                Err(Error::interrupted("stopped; what was done is in the state").hint(format!("run `{what}` again")))
+            }
+        }
+    }
+
+    /// Asks the command to stop when its lease is lost or its time is up, and says why it stops.
+    fn watch(&self, lost: CancellationToken, events: Events) -> AbortOnDropHandle<()> {
+        let stop = self.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::select! {
+                () = stop.requested() => {}
+                () = stop.time_is_up() => stop.request(Reason::TimedOut),
+                () = lost.cancelled() => stop.request(Reason::LeaseLost),
+            }
+            events.warn(stop.reason().unwrap_or(Reason::Interrupted).text());
+        }))
+    }
+
+    /// Runs the last words of a command, which have a time of their own, whatever made it end; nothing when that was not enough.
+    pub(super) async fn ending<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.holding(tokio::time::timeout(ENDING, retry::ending(ENDING, work))).await.ok()
+    }
+
     /// Waits until what goes on may be given up: a while after it was asked to stop.
-    pub(super) async fn patience_is_over(&self) {
+    async fn patience_is_over(&self) {
         self.requested().await;
         self.patience().await;
     }

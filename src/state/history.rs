@@ -40,6 +40,9 @@ pub struct Deed {
     pub failed: Vec<String>,
     /// How it ended: `done`, or the error.
     pub outcome: String,
+    /// The account that everything is removed from by its labels, for the next command that finds nothing there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<String>,
 }
 
 impl Deed {
@@ -58,6 +61,7 @@ impl Deed {
             done: None,
             failed: Vec::new(),
             outcome: String::new(),
+            account: None,
         }
     }
 }

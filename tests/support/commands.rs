@@ -86,7 +86,8 @@ pub(crate) async fn destroy_by_label<P: Provider + 'static>(
     let cloud: Arc<dyn Provider> = Arc::<P>::clone(cloud);
     let environment = Environment { project: project.to_owned(), ..environment.clone() };
     let (options, events) = (DestroyOptions::default(), Events::ignored());
-    let removed = Labelled::new(environment, cloud)?.destroy(&options, Duration::ZERO, &events, |_| Ok(())).await?;
+    let (labelled, stop) = (Labelled::new(environment, cloud)?, Stop::default());
+    let removed = labelled.destroy(&options, Duration::ZERO, &events, &stop, |_| Ok(())).await?;
     Ok(removed.count)
 }
 
