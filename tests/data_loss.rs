@@ -91,7 +91,7 @@ async fn a_plan_that_loses_data_is_refused_before_anything_is_done() {
     assert_eq!(moved.lost(), ["postgres.main (database app)"]);
     assert!(carry_out(&store, &moved, &cloud).await.is_err());
     assert_eq!(verbs(&cloud, "delete"), Vec::<String>::new());
-    // Allowed, it is done, and nothing is kept.
+    // Made for it, it is done. Whether a copy is kept is the plan's.
     carry_out(&store, &Plan { data: DataPolicy::Lose, ..refused }, &cloud).await.unwrap();
     assert!(verbs(&cloud, "delete").contains(&"vm.postgres-main".to_owned()));
     assert_eq!(verbs(&cloud, "copy"), Vec::<String>::new());
@@ -109,6 +109,22 @@ fn a_database_is_where_its_data_is() {
     let data = vec!["postgres.main (database app)".to_owned()];
     assert_eq!(kept("memory: 1G"), [("vm.postgres-main".to_owned(), data.clone())]);
     assert_eq!(kept("secondary_disk_size: 5"), [("disk.postgres-main-data".to_owned(), data)]);
+}
+
+#[tokio::test]
+async fn an_apply_that_may_lose_data_keeps_a_last_copy_where_one_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, cloud, store) = applied(folder.path()).await;
+    let moved = environment(folder.path(), &FILE.replace("10.1.0.0", "10.2.0.0"));
+    let moved = plan(&store, Some(&moved), &file, &cloud, DataPolicy::of_apply(true)).await;
+    carry_out(&store, &moved, &cloud).await.unwrap();
+    assert_eq!(verbs(&cloud, "copy"), ["vm.postgres-main"], "what is replaced and holds data");
+    let without = environment(folder.path(), "network: {subnets: {a: {v4_cidr_blocks: [10.2.0.0/24]}}}\n");
+    let without = plan(&store, Some(&without), &file, &cloud, DataPolicy::of_apply(true)).await;
+    carry_out(&store, &without, &cloud).await.unwrap();
+    let mut copied = verbs(&cloud, "copy");
+    copied.sort();
+    assert_eq!(copied, ["disk.web-data", "vm.postgres-main", "vm.postgres-main"], "what is deleted, too");
 }
 
 #[tokio::test]
@@ -153,9 +169,10 @@ async fn whoever_lost_the_lease_removes_nothing() {
         DataPolicy::Lose,
         Some(&store),
         &Events::ignored(),
+        &CancellationToken::new(),
     )
     .await;
-    assert!(swept.is_err());
+    assert!(swept.ended.is_err());
     assert_eq!(verbs(&cloud, "delete"), Vec::<String>::new());
     store.release(lease).await;
 }
@@ -178,7 +195,7 @@ fn a_plan_names_the_data_that_it_loses() {
     let shown = sandbox.run(&["plan", "dev", "--refresh=false", "--json", "--allow-data-loss"], 0).out;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["data_loss"], serde_json::json!([{ "address": "disk.old", "data": ["disk.old (20 GB)"] }]));
-    assert_eq!(shown["data"], "lose");
+    assert_eq!(shown["data"], "copy_if_possible");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,8 +31,8 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Carry out a plan that deletes or replaces something that holds data; no copy is kept. A plan file must have been made
-    /// with it
+    /// Carry out a plan that deletes or replaces something that holds data; only of managed databases a last copy is kept,
+    /// where the provider makes one. A plan file must have been made with it
     #[arg(long)]
     allow_data_loss: bool,
     /// Only tasks with these tags

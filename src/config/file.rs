@@ -306,7 +306,8 @@ pub(super) struct Postgres {
     pub resources: Resources,
     /// The image family of its machine.
     pub image_family: Option<String>,
-    /// How its machine is connected.
+    /// How its machine is connected. With `nat: true` a managed one has a public address, and the world reaches its port (5432 on AWS, 6432 on Yandex
+    /// Cloud).
     pub network: Nic,
     /// Groups of its machine in playbooks, beside `postgres` and the service's name.
     pub ansible_groups: Vec<String>,
@@ -409,7 +410,8 @@ pub(super) struct Nginx {
     pub resources: Resources,
     /// The image family of each.
     pub image_family: Option<String>,
-    /// How each is connected. One machine has a public address with `nat: true`; several are reached through their balancer, which has the `address`.
+    /// How each is connected. One machine has a public address with `nat: true`. Several are reached through their balancer: the file asks for
+    /// that with `nodes`, it is always public and has the `address`, and `nat` is about the machines behind it.
     pub network: Option<Nic>,
     /// Groups of its machines in playbooks, beside `nginx` and the front's name.
     pub ansible_groups: Vec<String>,

@@ -139,7 +139,7 @@ impl SavedPlan {
     /// Whether it may lose data, as it was reviewed.
     #[must_use]
     pub fn allows_data_loss(&self) -> bool {
-        self.plan.data == DataPolicy::Lose
+        self.plan.data != DataPolicy::Refuse
     }
 
     /// Refuses a plan that was made from other files or another state: what was reviewed is what is done.

@@ -19,6 +19,8 @@ pub enum DataPolicy {
     Refuse,
     /// It goes, and a last copy of it is kept where the provider makes one.
     Copy,
+    /// It goes, and a last copy of it is kept where the provider can make one of the object as it is now.
+    CopyIfPossible,
     /// It goes.
     Lose,
 }
@@ -27,7 +29,7 @@ impl DataPolicy {
     /// The policy of a command that changes an environment.
     #[must_use]
     pub fn of_apply(allow_data_loss: bool) -> Self {
-        if allow_data_loss { Self::Lose } else { Self::Refuse }
+        if allow_data_loss { Self::CopyIfPossible } else { Self::Refuse }
     }
 
     /// The policy of a command that removes an environment, which is asked for its end.
@@ -105,7 +107,7 @@ impl Plan {
             None => error,
         };
         Err(error
-            .hint("make a copy of it first; `--allow-data-loss` carries the plan out, and keeps nothing of it")
+            .hint("make a copy of it first; `--allow-data-loss` carries the plan out, and keeps no more than a last copy of managed databases")
             .hint("`--exclude ADDRESS` leaves an object as it is, with all that it is in"))
     }
 }

@@ -10,10 +10,12 @@ mod dns;
 pub mod docker;
 mod entry;
 pub mod fake;
+mod health;
 mod kind;
 mod managed_postgres;
 mod openings;
 mod owner;
+mod shared;
 pub mod yandex;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,7 @@ pub use self::{
     cloud_init::IS_BLANK,
     dns::outdated as outdated_records,
     entry::{Entry, Here, check, open, rules},
+    health::Health,
     kind::Treatment,
     owner::Owner,
 };
@@ -278,9 +281,18 @@ pub trait Driver: Send + Sync {
 
     /// Removes an object that holds data after a last copy of that was made, where the service makes one, and says what is
     /// kept.
-    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+    async fn delete_keeping(&self, id: &str, _copy: LastCopy) -> Result<Option<String>> {
         self.delete(id).await.map(|()| None)
     }
+}
+
+/// What becomes of an object that holds data and is in a state in which no copy of it can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastCopy {
+    /// It is not removed.
+    Needed,
+    /// It is removed, with a warning.
+    IfPossible,
 }
 
 /// Mistakes of groups whose machines ask for second disks: in a cloud they come and go, and such a disk would outlive them.
@@ -346,6 +358,15 @@ impl Request<'_> {
             Error::new(format!("`{}` has no security group", network.address))
                 .hint("it was removed, or has lost its tags: a plan without `--target` shows what is done about it")
         })
+    }
+
+    /// The security group that all machines of the network have, and those that the resource names.
+    ///
+    /// # Errors
+    /// As [`Self::default_group`].
+    fn groups(&self) -> Result<Vec<&str>> {
+        let named = self.needs.iter().filter(|(address, _)| address.kind == KindName::SECURITY_GROUP);
+        Ok([self.default_group()?].into_iter().chain(named.map(|(_, group)| group.id.as_str())).collect())
     }
 
     /// The labels of the object.
@@ -424,50 +445,6 @@ impl Object {
             links: None,
             outdated: None,
         }
-    }
-}
-
-/// How an object is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// As it should be.
-    Ready,
-    /// It is stopped and can be started.
-    Stopped,
-    /// Its processes are frozen, and can go on.
-    Paused,
-    /// It runs under another name than the one that it was given.
-    Renamed,
-    /// Its labels do not say that its creation came to its end: it was interrupted, unless the state knows better.
-    Unfinished,
-    /// Only a part of it is there, or the provider has given it up: it must be made again, whatever the state says.
-    Broken,
-    /// Only parts of it are left, and no data: an update creates what is missing.
-    Incomplete,
-    /// It is being created, started or changed, and has not come to rest.
-    Transient,
-    /// It runs, and does not pass its health check.
-    Unhealthy,
-    /// It is being removed.
-    Leaving,
-}
-
-impl Health {
-    /// How an object is that is not as it should be, in words.
-    #[must_use]
-    pub fn remark(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Ready | Self::Renamed => return None,
-            Self::Stopped => "it is stopped",
-            Self::Paused => "it is paused",
-            Self::Unfinished => "its creation was interrupted",
-            Self::Broken => "it has failed, or only a part of it is left",
-            Self::Transient => "it is being created, started or changed, and has not come to rest",
-            Self::Unhealthy => "it runs, and does not pass its health check",
-            Self::Leaving => "it is being removed",
-            Self::Incomplete => "a part of it is gone",
-        })
     }
 }
 

@@ -194,7 +194,11 @@ const POSTGRES: Rules = Rules {
         Field::unseen("databases", Refused(NEW_SERVICE), "what is in a server is not looked at"),
         Field::seen("backup", InPlace).staying(),
     ],
-    links: &[Link::seen(KindName::NETWORK, LinkChange::Replace), Link::seen(KindName::SUBNET, LinkChange::InPlace)],
+    links: &[
+        Link::seen(KindName::NETWORK, LinkChange::Replace),
+        Link::seen(KindName::SUBNET, LinkChange::InPlace),
+        Link::seen(KindName::SECURITY_GROUP, LinkChange::InPlace),
+    ],
 };
 
 const ROLE_BINDING: Rules = Rules {

@@ -199,12 +199,25 @@ fn databases(environment: &Environment, network: &Name, zones: &BTreeMap<Name, S
         }
         let own = zones.get(&spec.subnet).or_else(|| zones.values().next()).cloned();
         let zone = spec.zone.get_or_insert_with(|| own.unwrap_or_default()).clone();
+        // The world reaches a server in the subnets for that only, whichever zone it is in.
         let others = all.iter().filter(|other| other.address.kind == KindName::SUBNET).filter(|other| {
-            let private = !other.address.name.as_str().ends_with("-public");
-            private && other.spec::<SubnetSpec>().is_ok_and(|subnet| subnet.zone.as_deref() != Some(zone.as_str()))
+            let is_public = other.address.name.as_str().ends_with("-public");
+            let is_elsewhere =
+                || other.spec::<SubnetSpec>().is_ok_and(|subnet| subnet.zone.as_deref() != Some(zone.as_str()));
+            let is_spare = other.address.name.as_str() == SPARE;
+            if spec.public { is_public || is_spare } else { !is_public && is_elsewhere() }
         });
         let mut needs = vec![Address::subnet(&spec.subnet), KindName::NETWORK.named(network)];
-        needs.extend(others.map(|other| other.address.clone()));
+        needs.extend(others.map(|other| other.address.clone()).filter(|other| *other != needs[0]).collect::<Vec<_>>());
+        if spec.public {
+            let group = KindName::SECURITY_GROUP.named(&openings::group("ports", &[postgres::PORT]));
+            if !all.iter().chain(&made).any(|other| other.address == group) {
+                let ports = vec![postgres::PORT];
+                let opens = SecurityGroupSpec { network: network.clone(), ports, checked: Vec::new() };
+                made.push(resource(group.clone(), &opens, vec![KindName::NETWORK.named(network)], &one.origin));
+            }
+            needs.push(group);
+        }
         made.push(resource(one.address.clone(), &spec, needs, &one.origin));
     }
     all.extend(made);

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Owner, PART, READY, Request, explain, if_there,
+    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, Owner, PART, POLL, READY, Request, explain, if_there,
     layout::class_of, needed, object, or_there, rested, tag, unique_name,
 };
 use crate::{
@@ -23,10 +23,12 @@ use crate::{
     },
     encoding,
     error::{Error, Result},
+    event,
     name::Name,
     provider::{
-        DEFAULT_GROUP,
+        DEFAULT_GROUP, LastCopy,
         managed_postgres::{Unit, quantity, switch, unit},
+        shared::Awaiting,
     },
     resource::{Address, KindName, PostgresSpec},
 };
@@ -35,6 +37,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_hours(1);
 /// The settings that a server has, before they are compared with a specification.
 const PARAMETERS: &str = "parameters";
+/// The port of servers.
+pub(super) const PORT: u16 = 5432;
 /// The smallest disk, in GiB.
 const SMALLEST_DISK: u64 = 20;
 /// The longest time that backups are kept, in days.
@@ -142,7 +146,7 @@ fn describe(server: &DbInstance) -> Option<Object> {
         other if object.health == Health::Ready => object.health = other,
         _ => {}
     }
-    let port: u16 = server.endpoint.port.parse().unwrap_or(5432);
+    let port: u16 = server.endpoint.port.parse().unwrap_or(PORT);
     object.attributes.insert("host".to_owned(), server.endpoint.address.as_str().into());
     object.attributes.insert("port".to_owned(), port.into());
     object.actual.insert("class".to_owned(), server.class.as_str().into());
@@ -240,10 +244,17 @@ impl PostgresDriver {
         Ok(Some(object))
     }
 
+    /// A server that is waited for, as it was at most an interval ago.
+    async fn recent(&self, awaiting: &Awaiting<'_, DbInstance>, name: &str) -> Result<Option<DbInstance>> {
+        let all = awaiting.recent(POLL, async |_| self.0.client.db_instances().await).await?;
+        Ok(all.iter().find(|server| server.identifier == name).cloned())
+    }
+
     /// A server whose status is one of those that are waited for. One that does not show yet was made just now.
     async fn wait(&self, name: &str, is_there: impl Fn(&DbInstance) -> bool) -> Result<DbInstance> {
+        let awaiting = self.0.awaited.servers.awaiting(name);
         let look = || async {
-            let Some(server) = self.0.client.db_instance(name).await? else { return Ok(None) };
+            let Some(server) = self.recent(&awaiting, name).await? else { return Ok(None) };
             if is_there(&server) {
                 return Ok(Some(server));
             }
@@ -340,7 +351,7 @@ impl Driver for PostgresDriver {
         or_there(client.create_db_subnet_group(&name, &subnets, &part).await).map_err(wrong)?;
         let settings = settings_name(request.token, spec.version);
         self.settle_settings(&settings, &spec, &part).await.map_err(wrong)?;
-        let group = request.default_group()?;
+        let groups = request.groups()?;
         let (user, password) = Self::owner(request, &spec)?;
         // What the file names is made at once; the subnet decides about the zone.
         needed(request, &Address::subnet(&spec.subnet))?;
@@ -349,7 +360,7 @@ impl Driver for PostgresDriver {
             "EngineVersion": spec.version.to_string(), "AllocatedStorage": spec.disk_gb, "StorageType": spec.disk_type,
             "StorageEncrypted": true, "MasterUsername": user, "MasterUserPassword": password,
             "DBSubnetGroupName": name, "DBParameterGroupName": settings, "AvailabilityZone": spec.zone,
-            "VpcSecurityGroupIds": { "VpcSecurityGroupId": [group] }, "PubliclyAccessible": spec.public,
+            "VpcSecurityGroupIds": { "VpcSecurityGroupId": groups }, "PubliclyAccessible": spec.public,
             "AutoMinorVersionUpgrade": true, "CopyTagsToSnapshot": true,
         });
         if let Some(database) = spec.databases.keys().next() {
@@ -418,9 +429,9 @@ impl Driver for PostgresDriver {
             self.available(name).await?;
         }
         self.reach(name, request).await.map_err(wrong)?;
-        let group = request.default_group()?;
+        let groups = request.groups()?;
         let mut fields = json!({
-            "DBInstanceIdentifier": name, "ApplyImmediately": true, "VpcSecurityGroupIds": { "VpcSecurityGroupId": [group] }, "DBInstanceClass": spec.class,
+            "DBInstanceIdentifier": name, "ApplyImmediately": true, "VpcSecurityGroupIds": { "VpcSecurityGroupId": groups }, "DBInstanceClass": spec.class,
             "AllocatedStorage": spec.disk_gb, "StorageType": spec.disk_type, "PubliclyAccessible": spec.public,
             "DBParameterGroupName": settings,
         });
@@ -450,7 +461,7 @@ impl Driver for PostgresDriver {
         self.remove(id, None).await
     }
 
-    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+    async fn delete_keeping(&self, id: &str, copy: LastCopy) -> Result<Option<String>> {
         let server = self.0.client.db_instance(id).await?;
         let status = server.as_ref().map_or("deleting", |server| server.status.as_str());
         // One has no data yet, and of the other one a copy was made or not when its removal began.
@@ -461,6 +472,10 @@ impl Driver for PostgresDriver {
             let message = format!(
                 "aws: the database `{id}` is in the state `{status}`, in which the service makes no last snapshot of it"
             );
+            if copy == LastCopy::IfPossible {
+                event::warn(format!("{message}: it is removed without one"));
+                return self.remove(id, None).await.map(|()| None);
+            }
             return Err(Error::new(message)
                 .hint("put it right in the console, or restore its automated backup into another server, then run the command again")
                 .hint("`--allow-data-loss` removes it and its automated backups without a copy"));
@@ -501,7 +516,8 @@ impl PostgresDriver {
         self.0
             .settle_within(SETTLE, &format!("the database `{id}` to be in a state in which it can be removed"), begun)
             .await?;
-        let gone = || async { Ok(client.db_instance(id).await?.is_none().then_some(())) };
+        let awaiting = self.0.awaited.servers.awaiting(id);
+        let gone = || async { Ok(self.recent(&awaiting, id).await?.is_none().then_some(())) };
         self.0.settle_within(SETTLE, &format!("the end of the database `{id}`"), gone).await?;
         self.remove_settings(id, None).await?;
         self.0.remove(|| client.delete_db_subnet_group(id)).await

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::{Driver, Health, Object, Owner, Provider, Request, adopt::not_adopted};
+use super::{Driver, Health, LastCopy, Object, Owner, Provider, Request, adopt::not_adopted};
 use crate::{
     config::Environment,
     error::{Diagnostic, Error, Result},
@@ -285,7 +285,7 @@ impl Driver for Fake {
         self.call("delete", subject, true).await
     }
 
-    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
+    async fn delete_keeping(&self, id: &str, _copy: LastCopy) -> Result<Option<String>> {
         let subject = self.subject(id);
         self.call("copy", subject.clone(), false).await?;
         self.call("copy", subject, true).await?;

@@ -168,6 +168,7 @@ const POSTGRES: Rules = Rules {
     links: &[
         Link::seen(KindName::NETWORK, LinkChange::Replace),
         Link::unseen(KindName::SUBNET, LinkChange::Replace, FIXED),
+        Link::seen(KindName::SECURITY_GROUP, LinkChange::InPlace),
     ],
 };
 

@@ -204,14 +204,6 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
                 made.push(one);
             }
             KindName::ADDRESS | KindName::REGISTRY => made.push(one),
-            KindName::POSTGRES => {
-                let Ok(mut spec) = one.spec::<PostgresSpec>() else { continue };
-                postgres::complete(&mut spec);
-                spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
-                one.needs.push(KindName::NETWORK.named(network));
-                one.spec = spec_fields(&spec);
-                made.push(one);
-            }
             _ => {}
         }
     }
@@ -240,12 +232,37 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         };
         made.push(resource(KindName::INSTANCE_GROUP.named(group), &spec, needs, &origin));
     }
+    made.extend(databases(environment, network, zones, &mut openings));
     for (group, (opening, origin)) in openings {
         let spec = SecurityGroupSpec { network: network.clone(), ports: opening.ports, checked: opening.checked };
         let needs = vec![KindName::NETWORK.named(network)];
         all.push(resource(KindName::SECURITY_GROUP.named(&group), &spec, needs, &origin));
     }
     all.extend(made);
+}
+
+/// Managed databases. The port of one that the world may reach is opened by a group of its own.
+fn databases(
+    environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>,
+    openings: &mut BTreeMap<Name, (Opening, String)>,
+) -> Vec<Resource> {
+    let mut made = Vec::new();
+    for one in environment.resources.iter().filter(|one| one.address.kind == KindName::POSTGRES) {
+        let Ok(mut spec) = one.spec::<PostgresSpec>() else { continue };
+        let mut one = one.clone();
+        postgres::complete(&mut spec);
+        spec.zone.get_or_insert_with(|| zones.get(&spec.subnet).cloned().unwrap_or_default());
+        one.needs.push(KindName::NETWORK.named(network));
+        if spec.public {
+            let opening = Opening { ports: vec![postgres::PORT], checked: Vec::new() };
+            let group = opening.group();
+            one.needs.push(KindName::SECURITY_GROUP.named(&group));
+            openings.entry(group).or_insert_with(|| (opening, one.origin.clone()));
+        }
+        one.spec = spec_fields(&spec);
+        made.push(one);
+    }
+    made
 }
 
 /// The subnet of a group's machines in a zone: the one that the file names, or another one that is there.

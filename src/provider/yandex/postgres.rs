@@ -10,7 +10,7 @@ use super::{
     observe::networks_of,
     postgres_drift::{self, Inside, changed_settings},
     postgres_settings,
-    wait::{Asked, until},
+    wait::Asked,
 };
 use crate::{
     clock::Clock,
@@ -18,12 +18,12 @@ use crate::{
     error::{Error, Result},
     event,
     name::Name,
-    provider::{Driver, Health, Object, Request},
+    provider::{Driver, Health, LastCopy, Object, Request},
     resource::{Address, KindName, PostgresSpec},
 };
 
 /// The port of the connection pooler, through which clusters are reached.
-const PORT: u16 = 6432;
+pub(super) const PORT: u16 = 6432;
 /// The smallest disk, in GiB.
 const SMALLEST_DISK: u64 = 10;
 /// How long backups are kept, in days: the least and the most.
@@ -112,11 +112,25 @@ fn extensions(names: &[String]) -> Value {
 }
 
 impl PostgresDriver {
+    /// The status of a cluster once it is neither being changed nor started nor stopped: until then the service refuses other
+    /// calls.
+    async fn status_at_rest(&self, id: &str) -> Result<String> {
+        let is_moving = |status: &str| matches!(status, "UPDATING" | "STARTING" | "STOPPING");
+        let Some(first) = self.0.found::<Cluster>(id).await? else { return Ok("DELETING".to_owned()) };
+        if !is_moving(&first.status) {
+            return Ok(first.status);
+        }
+        let look = async |found: Cluster| {
+            Ok(if is_moving(&found.status) { Asked::NotYet(found.status) } else { Asked::Done(found.status) })
+        };
+        self.0.until_rest(&format!("the cluster `{id}`"), SETTLE, &self.0.clusters, id, look).await
+    }
+
     /// Backs up a cluster, which is started for that, and returns the backup's id.
     async fn last_backup(&self, id: &str, status: &str) -> Result<String> {
         let client = &self.0.client;
         let token = format!("{id}-last-{}", Clock::System.now().as_second());
-        if matches!(status, "STOPPED" | "STOPPING") {
+        if status == "STOPPED" {
             client.start_cluster(id).send(&token).await?;
         }
         client.backup_cluster(id).send(&token).await?;
@@ -259,22 +273,20 @@ impl Driver for PostgresDriver {
     }
 
     async fn settled(&self, object: &Object) -> Result<Object> {
-        until(&format!("`{}`", object.address), SETTLE, async || {
-            let found = self.0.found::<Cluster>(&object.id).await?;
-            let found = found.ok_or_else(|| Error::new(format!("yandex: `{}` is gone", object.address)))?;
+        let look = async |found: Cluster| {
             Ok(match Self::describe(&found, None) {
                 Some(shown) if shown.health != Health::Transient => Asked::Done(shown),
                 _ => Asked::NotYet(found.status),
             })
-        })
-        .await
+        };
+        self.0.until_rest(&format!("`{}`", object.address), SETTLE, &self.0.clusters, &object.id, look).await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
         let spec: PostgresSpec = request.resource.spec()?;
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
         let network = request.need(KindName::NETWORK).ok_or_else(|| Error::new("the service has no network"))?;
-        let group = request.default_group()?;
+        let groups = request.groups()?;
         let zone = spec.zone.as_deref().or(subnet.attribute("zone")).unwrap_or(&self.0.settings.zone);
         let name = object_name(request);
         let labels = Account::labels(request);
@@ -285,7 +297,7 @@ impl Driver for PostgresDriver {
             json!({ "name": name, "owner": database.owner, "extensions": extensions(&database.extensions) })
         });
         let call = self.0.client.create_cluster().folder_id(&self.0.folder).name(&name).labels(&labels);
-        let call = call.environment("PRODUCTION").network_id(&network.id).security_group_ids(vec![group]);
+        let call = call.environment("PRODUCTION").network_id(&network.id).security_group_ids(groups);
         let call = call.config_spec(config.into()).database_specs(databases.collect()).user_specs(users);
         let call = call.host_specs(vec![json!({
             "zoneId": zone, "subnetId": subnet.id, "assignPublicIp": spec.public,
@@ -322,9 +334,10 @@ impl Driver for PostgresDriver {
             let call = client.update_cluster(id).config_spec(config.into()).also(mask(paths.join(",")));
             call.send(token).await.map_err(wrong)?;
         }
-        let group = request.default_group()?;
-        if present.security_group_ids != [group] {
-            client.update_cluster(id).security_group_ids(vec![group]).send(token).await.map_err(wrong)?;
+        let groups = request.groups()?;
+        let there: BTreeSet<&str> = present.security_group_ids.iter().map(String::as_str).collect();
+        if there != groups.iter().copied().collect() {
+            client.update_cluster(id).security_group_ids(groups).send(token).await.map_err(wrong)?;
         }
         self.publish(id, request, &spec).await?;
         self.furnish(id, request, &spec).await?;
@@ -339,19 +352,25 @@ impl Driver for PostgresDriver {
         self.0.remove(|| self.0.client.delete_cluster(id).send(id)).await
     }
 
-    async fn delete_keeping(&self, id: &str) -> Result<Option<String>> {
-        let found = self.0.found::<Cluster>(id).await?;
-        let status = found.as_ref().map_or("DELETING", |cluster| cluster.status.as_str());
-        // One has no data yet, and of the other one a copy was made or not when its removal began.
-        if matches!(status, "CREATING" | "DELETING") {
-            return self.delete(id).await.map(|()| None);
-        }
-        let backup = self.last_backup(id, status).await.map_err(|error| {
+    async fn delete_keeping(&self, id: &str, copy: LastCopy) -> Result<Option<String>> {
+        let refused = |error: Error, status: &str| {
             error
                 .context(format!("yandex: no last backup of the cluster `{id}` can be made, which is `{status}`"))
                 .hint("fix it in the console, then run the command again")
-                .hint("`--allow-data-loss` removes it without a last backup")
-        })?;
+                .hint("`infra destroy --allow-data-loss` removes it without a last backup")
+        };
+        let status = self.status_at_rest(id).await.map_err(|error| refused(error, "changing"))?;
+        // One has no data yet, and of the other one a copy was made or not when its removal began.
+        if matches!(status.as_str(), "CREATING" | "DELETING") {
+            return self.delete(id).await.map(|()| None);
+        }
+        if status == "ERROR" && copy == LastCopy::IfPossible {
+            event::warn(format!(
+                "yandex: the cluster `{id}` is `{status}`, and no last backup of it can be made: it is removed without one"
+            ));
+            return self.delete(id).await.map(|()| None);
+        }
+        let backup = self.last_backup(id, &status).await.map_err(|error| refused(error, &status))?;
         self.delete(id).await?;
         // <https://yandex.cloud/en/docs/managed-postgresql/concepts/backup#storage>
         Ok(Some(format!("the backup `{backup}`, for 7 days")))
