@@ -21,7 +21,7 @@ use crate::{
         commands::{PROJECT, command, destroy_by_label, environment},
         containers::Containers,
         repository,
-        yandex::{Cloud, FOLDER, Fault},
+        yandex::{Call, Cloud, FOLDER, Fault},
     },
 };
 
@@ -223,15 +223,14 @@ async fn yandex_the_life_of_an_environment() {
     assert_eq!(cloud.object("dev-web")["networkInterfaces"][0]["securityGroupIds"].as_array().unwrap().len(), 2);
     assert!(cloud.object("dev-db")["networkInterfaces"][0]["primaryV4Address"].get("oneToOneNat").is_none());
 
-    // Nothing to do: reads only, one list a kind of object, one of the folder's roles and one of the group's machines, and the
-    // user-data of the machine with a second disk.
+    // Nothing to do: reads only, one list a kind of object, one of the folder's roles and one of the group's machines.
     cloud.page(1000);
     cloud.forget_calls();
     assert_eq!(apply(project, &cloud, FILE).await, tally(0, 0, 0));
     let calls = cloud.calls();
     assert!(calls.iter().all(|call| !call.changes()), "{calls:?}");
     let lists = calls.iter().filter(|call| !call.path.contains("/iam/v1/tokens")).count();
-    assert_eq!(lists, 18, "{calls:?}");
+    assert_eq!(lists, 17, "{calls:?}");
 
     // In place: a group grows, a machine is resized while it is stopped, a port more is opened.
     let grown = FILE
@@ -341,10 +340,14 @@ async fn yandex_a_stranger_is_not_touched() {
     apply(folder.path(), &cloud, FILE).await;
     cloud.edit("dev-web", |machine| machine["labels"] = json!({}));
     let (environment, provider) = load(folder.path(), &cloud, FILE);
+    cloud.forget_calls();
     let error = command(folder.path(), &environment, &provider, false).await.unwrap_err();
-    let (error, error_hints) = (error.to_string(), error.hints().to_vec());
-    assert!(error.contains("with name dev-web-") && error.contains("already exists"), "{error}");
-    assert!(error_hints.iter().any(|hint| hint.contains("was not created by this environment")), "{error_hints:?}");
+    let [mistake] = error.diagnostics() else { panic!("{error:?}") };
+    assert!(mistake.message.contains("the name `dev-web-"), "{mistake:?}");
+    assert!(mistake.message.contains("was not created by this environment"), "{mistake:?}");
+    let line = FILE.lines().position(|line| line.trim_start().starts_with("web: {")).unwrap() + 1;
+    assert_eq!(mistake.location.as_ref().map(|place| place.line), Some(line));
+    assert!(!cloud.calls().iter().any(Call::changes), "nothing was changed: {:?}", cloud.calls());
     assert!(cloud.names().contains(&"instances dev-web".to_owned()));
 }
 
@@ -871,6 +874,48 @@ async fn yandex_a_database_that_cannot_be_backed_up_is_kept_without_the_flag() {
     project.run(&["destroy", "dev", "--yes", "--allow-data-loss"], 0).silent();
     assert!(project.cloud.calls().iter().all(|call| !call.path.ends_with(":backup")));
     assert_eq!(project.cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_that_is_changing_is_backed_up_when_it_has_come_to_rest() {
+    let project = Project::new("").await;
+    project.sandbox.write("envs/dev/config.yaml", &written(&project.cloud, MANAGED));
+    project.run(&["apply", "dev", "--yes"], 0).silent();
+    let path = "/managed-postgresql/v1/clusters";
+    // No operation of this program changes it.
+    project.cloud.edit("dev-main", |cluster| cluster["status"] = "UPDATING".into());
+    project.cloud.forget_calls();
+    let mut command = project.command(&["destroy", "dev", "--yes"]);
+    let child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let asked = || async { project.cloud.calls().iter().filter(|call| call.path == path).count() >= 3 };
+    e2e::eventually("the cluster is waited for", 60, asked).await;
+    assert!(project.cloud.calls().iter().all(|call| !call.path.ends_with(":backup")));
+    project.cloud.edit("dev-main", |cluster| cluster["status"] = "RUNNING".into());
+    let (ended, said) = crate::stopping::end(child).await;
+    assert_eq!(ended, Some(0), "{said}");
+    assert!(said.contains("kept as the backup"), "{said}");
+    assert_eq!(project.cloud.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yandex_a_database_that_an_apply_deletes_leaves_a_last_backup() {
+    let project = Project::new("").await;
+    let file = written(&project.cloud, MANAGED);
+    let without = &file[..file.find("secrets:").unwrap()];
+    let (apply, allowed) = (["apply", "dev", "--yes"], ["apply", "dev", "--yes", "--allow-data-loss"]);
+    for (status, says) in [("RUNNING", "kept as the backup `"), ("ERROR", "no last backup of it can be made")] {
+        project.sandbox.write("envs/dev/config.yaml", &file);
+        project.run(&apply, 0).silent();
+        project.cloud.edit("dev-main", |cluster| cluster["status"] = status.into());
+        project.sandbox.write("envs/dev/config.yaml", without);
+        assert!(project.run(&apply, 2).err.contains("this plan loses data: postgres.main"));
+        project.cloud.forget_calls();
+        let said = project.run(&allowed, 0).err;
+        assert!(said.contains(says), "{said}");
+        let backups = project.cloud.calls().iter().filter(|call| call.path.ends_with(":backup")).count();
+        assert_eq!(backups, usize::from(status == "RUNNING"));
+        assert!(!project.cloud.names().iter().any(|name| name.starts_with("clusters")), "{:?}", project.cloud.names());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -272,6 +272,9 @@ const DRIFTS: &[(&str, &str, Edit)] = &[
     ("postgres", "databases", |cloud| cloud.edit("dev-main", |one| one["databases"][0]["extensions"] = json!([]))),
     ("postgres", "backup", |cloud| cloud.edit("dev-main", |one| config(one)["backupRetainPeriodDays"] = "7".into())),
     ("postgres", "network", |cloud| cloud.edit("dev-main", |one| one["securityGroupIds"] = json!([]))),
+    ("postgres", "security_group", |cloud| {
+        cloud.edit("dev-main", |one| one["securityGroupIds"].as_array_mut().unwrap().push("enp-of-someone".into()));
+    }),
     ("role_binding", "roles", |cloud| cloud.bind("dev-robots", "admin")),
     ("route_table", "gateway", |cloud| {
         let route = json!({ "destinationPrefix": "192.0.2.0/24", "nextHopAddress": "10.1.0.7" });

@@ -6,17 +6,19 @@ use sha2::{Digest, Sha256};
 
 use tokio::sync::Mutex;
 
-use super::{LABEL_KIND, LABEL_NAME, wait::Shared};
+use super::{LABEL_KIND, LABEL_NAME};
 use crate::{
     cloud::{
         retry::Attempts,
-        yandex::{Client, Instance, Labels, Listed, Operation, YandexError, YandexSettings},
+        yandex::{
+            Client, Cluster, Instance, InstanceGroup, Labels, Listed, LoadBalancer, Operation, YandexError,
+            YandexSettings,
+        },
     },
     encoding,
     error::{Error, Result},
-    event,
     name::Name,
-    provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Request},
+    provider::{Driver, Health, LABEL_ENV, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Request, shared::Shared},
     resource::{Address, KindName, Resource, Terms},
 };
 
@@ -31,8 +33,11 @@ pub(super) struct Account {
     pub(super) settings: YandexSettings,
     /// Whether playbooks install what new machines need to work.
     pub(super) configured: bool,
-    /// The machines of the folder, for all that wait for one.
+    /// What is waited for, kind by kind.
     pub(super) machines: Shared<Instance>,
+    pub(super) groups: Shared<InstanceGroup>,
+    pub(super) clusters: Shared<Cluster>,
+    pub(super) balancers: Shared<LoadBalancer>,
     /// Whose turn it is to change the bindings of the folder.
     pub(super) bindings: Arc<Mutex<()>>,
 }
@@ -127,8 +132,7 @@ impl Account {
             match call().await {
                 Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) if error.is_in_use() => {
-                    event::waits_for(|| format!("what uses it to be gone ({error})"));
-                    if !attempts.pause(None).await {
+                    if !attempts.pause(format!("what uses it to be gone ({error})"), None).await {
                         return Err(error.into());
                     }
                 }

@@ -9,7 +9,7 @@ use super::{
     LABEL_KIND, LABEL_NAME,
     account::{Account, explain, needed, object, object_name},
     observe::Around,
-    wait::{Asked, until},
+    wait::Asked,
 };
 use crate::{
     cloud::yandex::{Instance, LoadBalancer, TargetGroup},
@@ -209,15 +209,13 @@ impl Driver for LoadBalancerDriver {
     }
 
     async fn settled(&self, object: &Object) -> Result<Object> {
-        until(&format!("`{}`", object.address), SETTLE, async || {
-            let found = self.0.found::<LoadBalancer>(&object.id).await?;
-            let found = found.ok_or_else(|| Error::new(format!("yandex: `{}` is gone", object.address)))?;
+        let look = async |found: LoadBalancer| {
             Ok(match show(&found, None, None) {
                 Some(shown) if shown.health != Health::Transient => Asked::Done(shown),
                 _ => Asked::NotYet(found.status),
             })
-        })
-        .await
+        };
+        self.0.until_rest(&format!("`{}`", object.address), SETTLE, &self.0.balancers, &object.id, look).await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

@@ -9,7 +9,7 @@ use super::{
     account::{Account, explain, if_there, needed, object, object_name},
     interface::{addresses, public_address, security_groups},
     observe::Around,
-    wait::{Asked, until},
+    wait::Asked,
 };
 use crate::{
     cloud::yandex::{Disk, Instance, Labels},
@@ -32,6 +32,11 @@ const USER_DATA: &str = "user-data";
 /// What is wrong with the user-data that earlier versions gave to machines with second disks.
 const FORMATS: &str =
     "its user-data would format its second disk if cloud-init ran as at a first boot again; it is rewritten";
+
+/// The label of machines whose user-data formats nothing: lists show labels, and no metadata.
+const LABEL_USER_DATA: &str = "infra-user-data";
+/// Its value: the version of what infra writes there.
+const USER_DATA_VERSION: &str = "2";
 
 /// Disks beside a machine's first one.
 pub(super) struct DiskDriver(pub(super) Account);
@@ -192,7 +197,8 @@ pub(super) async fn observe(
     account: &Account, instance: &Instance, around: &Around<'_>, environment: Option<&Name>,
 ) -> Result<Option<Object>> {
     let Some(mut object) = show(instance, Some(around), environment) else { return Ok(None) };
-    if !instance.secondary_disks.is_empty() && account.formats_disks(&instance.id).await? {
+    let may_format = !instance.labels.contains_key(LABEL_USER_DATA) && !instance.secondary_disks.is_empty();
+    if may_format && account.formats_disks(&instance.id).await? {
         object.outdated = Some(FORMATS.to_owned());
     }
     Ok(Some(object))
@@ -223,13 +229,11 @@ impl VmDriver {
         if !unrest.contains(&first.status.as_str()) {
             return Ok(first);
         }
-        until(&format!("`{address}`"), SETTLE, async || {
-            let all = self.0.machines.recent(&self.0.client, &self.0.folder).await?;
-            let found = all.iter().find(|instance| instance.id == id).ok_or_else(gone)?;
-            let status = found.status.as_str();
-            Ok(if unrest.contains(&status) { Asked::NotYet(status.to_owned()) } else { Asked::Done(found.clone()) })
-        })
-        .await
+        let look = async |found: Instance| {
+            let is_at_rest = !unrest.contains(&found.status.as_str());
+            Ok(if is_at_rest { Asked::Done(found) } else { Asked::NotYet(found.status) })
+        };
+        self.0.until_rest(&format!("`{address}`"), SETTLE, &self.0.machines, id, look).await
     }
 }
 
@@ -261,7 +265,8 @@ impl Driver for VmDriver {
         let subnet = needed(request, &Address::subnet(&spec.subnet))?;
         let settings = &self.0.settings;
         let image = self.0.image(&spec.image).await?;
-        let labels = Account::labels(request);
+        let mut labels = Account::labels(request);
+        labels.insert(LABEL_USER_DATA.to_owned(), USER_DATA_VERSION.to_owned());
         let devices = device_names(&spec);
         let disks = spec.disks.iter().zip(&devices);
         let disks = disks.map(|(disk, device)| Ok(attached(device, &needed(request, &Address::disk(disk))?.id)));
@@ -306,12 +311,18 @@ impl Driver for VmDriver {
             || number(instance.resources.core_fraction) != u64::from(spec.core_fraction)
             || instance.platform_id != platform;
         let disks = Disks::of(&instance, request, &spec)?;
-        if !spec.disks.is_empty() && self.0.formats_disks(id).await? {
+        let may_format = !spec.disks.is_empty() && !instance.labels.contains_key(LABEL_USER_DATA);
+        if may_format && self.0.formats_disks(id).await? {
             let boot =
                 request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be changed without its keys"))?;
             let mut metadata = Account::metadata(&spec, boot, &device_names(&spec));
             metadata.retain(|name, _| name == USER_DATA);
             client.update_instance_metadata(id).upsert(&metadata).send(request.token).await.map_err(wrong)?;
+        }
+        if may_format {
+            let mut labels = instance.labels.clone();
+            labels.insert(LABEL_USER_DATA.to_owned(), USER_DATA_VERSION.to_owned());
+            client.update_instance(id).labels(&labels).send(request.token).await.map_err(wrong)?;
         }
         let running = instance.status == "RUNNING";
         let restarts = resized || disks.differ();

@@ -1,6 +1,6 @@
 //! What making resources needs of the account: the folder, roles, images, zones, types of disks, quotas.
 
-use super::{account::Account, subnet};
+use super::{account::Account, names, subnet};
 use crate::{
     cloud::yandex::{Catalogue, Quota},
     error::Error,
@@ -52,6 +52,12 @@ pub(super) async fn findings(
     match subnet::findings(account, owner, changed).await {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(Finding::of("ranges of subnets", Err(error))),
+    }
+    match Box::pin(names::findings(account, owner, created)).await {
+        Ok(found) => findings.extend(found),
+        Err(error) => {
+            findings.push(Finding { needed: false, ..Finding::of("names can be listed", Err(error.into())) });
+        }
     }
     for service in ["vpc", "compute"] {
         match client.quotas(&cloud, service).await {

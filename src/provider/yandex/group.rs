@@ -12,7 +12,7 @@ use super::{
     iam::Manager,
     interface::addresses,
     observe::Around,
-    wait::{Asked, until},
+    wait::Asked,
 };
 use crate::{
     cloud::yandex::{InstanceGroup, ManagedInstance},
@@ -86,16 +86,16 @@ impl InstanceGroupDriver {
     /// A group with its machines, once these are as they should be.
     async fn until(&self, object: &Object, time: Duration, rests: impl Fn(Health) -> bool) -> Result<Object> {
         let address = &object.address;
-        until(&format!("`{address}`"), time, async || {
+        let look = async |group: InstanceGroup| {
             let gone = || Error::new(format!("yandex: `{address}` is gone"));
-            let group = self.0.found::<InstanceGroup>(&object.id).await?.ok_or_else(gone)?;
+            // No list has the machines of several groups as those are in their groups.
             let members = if_there(self.0.client.group_instances(&group.id).await)?.ok_or_else(gone)?;
             Ok(match shown(&group, &members, None, None).filter(|shown| rests(shown.health)) {
                 Some(shown) => Asked::Done(shown),
                 None => Asked::NotYet(states(&group, &members)),
             })
-        })
-        .await
+        };
+        self.0.until_rest(&format!("`{address}`"), time, &self.0.groups, &object.id, look).await
     }
 }
 

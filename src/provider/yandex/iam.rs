@@ -102,8 +102,7 @@ impl Manager {
         loop {
             match call().await {
                 Err(error) if self.is_new && error.is_not_permitted() => {
-                    event::waits_for(|| format!("the roles of the group's account to be known ({error})"));
-                    if !attempts.pause(None).await {
+                    if !attempts.pause(format!("the roles of the group's account to be known ({error})"), None).await {
                         return Err(error);
                     }
                 }
@@ -144,7 +143,7 @@ impl Account {
     /// Gives an account these roles in a place, and takes the others away when it is to have no others; whether that changed
     /// anything. Bindings are shared with everyone, so they are changed by additions and removals, one call at a time.
     async fn set_roles(&self, place: Place<'_>, account: &str, wanted: &[String], no_others: bool) -> Result<bool> {
-        let _turn = self.bindings.lock().await;
+        let _turn = event::waiting("its turn to change roles", self.bindings.lock()).await;
         let present = self.roles(place, &[account]).await?.remove(account).unwrap_or_default();
         let add = wanted.iter().filter(|role| !present.contains(role)).map(|role| ("ADD", role));
         let remove = present.iter().filter(|role| no_others && !wanted.contains(role)).map(|role| ("REMOVE", role));

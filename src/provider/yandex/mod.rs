@@ -17,6 +17,7 @@ mod iam;
 mod interface;
 mod kinds;
 mod layout;
+mod names;
 mod observe;
 mod postgres;
 mod postgres_drift;
@@ -34,11 +35,10 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use self::{
-    account::{Account, beside, labels, plain_name},
-    wait::Shared,
+use self::account::{Account, beside, labels, plain_name};
+use super::{
+    Driver, Entry, Finding, Object, Owner, Provider, Request, Treatment, bill::bill, kind::Row, shared::Shared,
 };
-use super::{Driver, Entry, Finding, Object, Owner, Provider, Request, Treatment, bill::bill, kind::Row};
 use crate::{
     cloud::yandex::{Client, Credentials, DESCRIPTOR, Instance, Network, Settings, YandexSettings, auth::Key},
     config::Environment,
@@ -96,8 +96,17 @@ impl Yandex {
         let endpoints = settings.endpoints.clone().into_iter().collect();
         let client = Client::new(Settings { endpoint, endpoints }, credentials(environment)?)?;
         let configured = !environment.playbooks.is_empty();
-        let account =
-            Account { client, folder, settings, configured, machines: Shared::default(), bindings: Arc::default() };
+        let account = Account {
+            client,
+            folder,
+            settings,
+            configured,
+            machines: Shared::default(),
+            groups: Shared::default(),
+            clusters: Shared::default(),
+            balancers: Shared::default(),
+            bindings: Arc::default(),
+        };
         Ok(Self { drivers: Row::drivers(kinds::KINDS, &account), account })
     }
 }

@@ -194,6 +194,13 @@ impl Cloud {
         change(&mut objects.find(|object| is_named(&object.value, name)).unwrap().value);
     }
 
+    /// All objects of a collection.
+    pub(crate) fn objects_in(&self, collection: &str) -> Vec<Value> {
+        let world = self.world();
+        let objects = world.objects.values().filter(|object| object.collection == collection);
+        objects.map(|object| object.value.clone()).collect()
+    }
+
     pub(crate) fn object_in(&self, collection: &str, name: &str) -> Value {
         let world = self.world();
         let mut objects = world.objects.values().filter(|object| object.collection == collection);
