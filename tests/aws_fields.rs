@@ -9,8 +9,8 @@ use std::{
 use infra::{
     cloud::aws::{
         ec2::{
-            Address, Instance, InternetGateway, LaunchTemplate, Permission, RouteTable, SecurityGroup, Subnet, Volume,
-            Vpc,
+            Address, Instance, InternetGateway, LaunchTemplate, Permission, RouteTable, SecurityGroup,
+            SecurityGroupRule, Subnet, Volume, Vpc,
         },
         route53::{Record, RecordSet},
     },
@@ -43,17 +43,28 @@ const DRIFTS: &[(&str, &str, &str)] = &[
     ("load_balancer", "vm", "load_balancer.front"),
     ("load_balancer", "vm: one more", "load_balancer.front"),
     ("network", "cidrs", "network.main"),
+    ("network", "cidrs: a description", "network.main"),
     ("network", "ssh_from", "network.main"),
+    ("network", "ssh_from: a description", "network.main"),
     ("postgres", "backup", "postgres.main"),
     ("postgres", "class", "postgres.main"),
     ("postgres", "disk_type", "postgres.main"),
     ("postgres", "network", "postgres.main"),
     ("postgres", "public", "postgres.main"),
+    ("postgres", "security_group", "postgres.main"),
     ("postgres", "settings", "postgres.main"),
     ("postgres", "subnet", "postgres.main"),
     ("role_binding", "roles", "role_binding.robots"),
+    ("role_binding", "roles: one less", "role_binding.robots"),
+    ("role_binding", "roles: an inline policy", "role_binding.robots"),
     ("route_table", "gateway", "route_table.egress"),
     ("security_group", "ports", "security_group.ports-80-443"),
+    ("security_group", "ports: a description", "security_group.ports-80-443"),
+    ("security_group", "ports: a description of what goes out", "security_group.ports-80-443"),
+    ("security_group", "ports: a closed port", "security_group.ports-80-443"),
+    ("security_group", "ports: another group", "security_group.ports-80-443"),
+    ("security_group", "ports: another protocol", "security_group.ports-80-443"),
+    ("security_group", "ports: version 6", "security_group.ports-80-443"),
     ("subnet", "route_table", "subnet.a"),
     ("vm", "class", "vm.nginx-front"),
     ("vm", "disk", "vm.db"),
@@ -315,13 +326,36 @@ async fn aws_fields_changed_outside_are_seen_and_put_right() {
 }
 
 /// What is put right before the next thing strays: both are about the same object.
-const ONE_BY_ONE: &[&str] = &["health_check", "machine", "network", "ports", "subnet", "class", "vm"];
+const ONE_BY_ONE: &[&str] = &[
+    "health_check",
+    "machine",
+    "cidrs",
+    "ssh_from",
+    "network",
+    "roles",
+    "ports",
+    "security_group",
+    "subnet",
+    "class",
+    "vm",
+];
 
 /// Everything is changed outside of infra.
 pub(crate) async fn stray_all(moto: &Moto) {
     for (kind, cell, _) in DRIFTS {
         stray(moto, kind, cell).await;
     }
+}
+
+const WORLD: &str = "0.0.0.0/0";
+
+/// Says something of a rule.
+async fn describe(moto: &Moto, group: &str, way: &str, protocol: &str, ports: &[&str], range: &str) {
+    let part = |field: &str| format!("&IpPermissions.1.{field}");
+    let fields: String = [protocol].iter().chain(ports).map(|field| part(field)).collect();
+    let range = format!("{}{}", part(&format!("IpRanges.1.CidrIp={range}")), part("IpRanges.1.Description=ours"));
+    let action = format!("Action=UpdateSecurityGroupRuleDescriptions{way}&GroupId={group}");
+    moto.ask("ec2", &format!("{action}{fields}{range}")).await;
 }
 
 #[expect(clippy::too_many_lines, reason = "one case a cell")]
@@ -413,6 +447,45 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                 }
             }
         }
+        ("network", "cidrs: a description") => {
+            let group = group_of(("tag:infra-part", "network-group")).await;
+            describe(moto, &group, "Ingress", "IpProtocol=-1", &[], "10.1.0.0/24").await;
+        }
+        ("network", "ssh_from: a description") => {
+            let ports = ["FromPort=22", "ToPort=22"];
+            describe(moto, &group_of(("tag:infra-part", "ssh")).await, "Ingress", "IpProtocol=tcp", &ports, WORLD)
+                .await;
+        }
+        ("security_group", "ports: a description") => {
+            let group = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            describe(moto, &group, "Ingress", "IpProtocol=tcp", &["FromPort=80", "ToPort=80"], WORLD).await;
+        }
+        ("security_group", "ports: a description of what goes out") => {
+            let group = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            describe(moto, &group, "Egress", "IpProtocol=-1", &[], WORLD).await;
+        }
+        ("security_group", "ports: a closed port") => {
+            let group = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            let rules = client.list::<SecurityGroupRule>(&[("group-id", &group)]).await.unwrap();
+            let rule = rules.into_iter().find(|rule| rule.from_port == "80").unwrap().security_group_rule_id;
+            client.revoke_ingress().group_id(&group).security_group_rule_id(vec![rule]).send().await.unwrap();
+        }
+        ("security_group", cell) if cell.contains(": ") => {
+            let group = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+            let rule = match cell {
+                "ports: another group" => {
+                    let other = group_of(("tag:infra-part", "network-group")).await;
+                    json!({ "IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "Groups": [{ "GroupId": other }] })
+                }
+                "ports: another protocol" => {
+                    json!({ "IpProtocol": "udp", "FromPort": 80, "ToPort": 80, "IpRanges": [{ "CidrIp": WORLD }] })
+                }
+                _ => {
+                    json!({ "IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "Ipv6Ranges": [{ "CidrIpv6": "::/0" }] })
+                }
+            };
+            client.authorize_ingress().group_id(&group).ip_permissions(vec![rule]).send().await.unwrap();
+        }
         ("network", "cidrs") => authorize(group_of(("tag:infra-part", "network-group")).await).await,
         ("network", _) => authorize(group_of(("tag:infra-part", "ssh")).await).await,
         ("postgres", cell) => {
@@ -426,6 +499,11 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                 "network" => {
                     let other = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
                     json!({ "VpcSecurityGroupIds": { "VpcSecurityGroupId": [other] } })
+                }
+                "security_group" => {
+                    let own = server.vpc_security_groups[0].vpc_security_group_id.clone();
+                    let other = group_of(("tag:infra-id", "security_group.ports-80-443")).await;
+                    json!({ "VpcSecurityGroupIds": { "VpcSecurityGroupId": [own, other] } })
                 }
                 "settings" => {
                     let set = [("random_page_cost".to_owned(), "2".to_owned())];
@@ -443,7 +521,7 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
             all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             client.modify_db_instance(all).await.unwrap();
         }
-        ("role_binding", _) => {
+        ("role_binding", cell) => {
             let mut role = String::new();
             for one in client.roles("/infra/dev/").await.unwrap() {
                 let tags = client.role_tags(&one.role_name).await.unwrap();
@@ -451,7 +529,22 @@ async fn stray(moto: &Moto, kind: &str, cell: &str) {
                     role = one.role_name;
                 }
             }
-            client.attach_role_policy(&role, "arn:aws:iam::aws:policy/AdministratorAccess").await.unwrap();
+            match cell {
+                "roles: one less" => {
+                    let policies = client.role_policies(&role).await.unwrap();
+                    client.detach_role_policy(&role, &policies[0].policy_arn).await.unwrap();
+                }
+                "roles: an inline policy" => {
+                    let all = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
+                    let named = format!("Action=PutRolePolicy&RoleName={role}&PolicyName=more");
+                    moto.ask("iam", &format!("{named}&PolicyDocument={all}")).await;
+                }
+                _ => client
+                    .attach_role_policy(&role, "arn:aws:iam::aws:policy/AdministratorAccess")
+                    .await
+                    .map(drop)
+                    .unwrap(),
+            }
         }
         ("route_table", _) => {
             let table = client.list::<RouteTable>(&[("tag:infra-id", "route_table.egress")]).await.unwrap().remove(0);

@@ -98,6 +98,24 @@ async fn aws_a_database_that_cannot_be_copied_is_not_removed() {
     assert!(moto.parameters().contains("DeleteDBInstance.FinalDBSnapshotIdentifier"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_a_database_that_an_apply_deletes_leaves_a_last_snapshot() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let network = "network: {subnets: {main: {v4_cidr_blocks: [10.0.1.0/24]}}}";
+    let (without, with) = (file(network), file(&format!("{network}\n{DATABASE}")));
+    apply(project, &moto, &with).await;
+    apply(project, &moto, &without).await;
+    assert!(moto.parameters().contains("DeleteDBInstance.FinalDBSnapshotIdentifier"));
+    // Of one that is in no state for that, none is asked for.
+    apply(project, &moto, &with).await;
+    moto.edit(|_, _, answer| answer.replace("<DBInstanceStatus>available<", "<DBInstanceStatus>failed<"));
+    moto.forget_parameters();
+    apply(project, &moto, &without).await;
+    moto.no_edit();
+    assert!(!moto.parameters().contains("DeleteDBInstance.FinalDBSnapshotIdentifier"));
+}
+
 /// What a database is doing at this moment ends: its removal is only late.
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_a_database_that_is_busy_is_copied_and_removed_after_that() {

@@ -182,6 +182,10 @@ impl Moto {
         std::mem::take(&mut self.seen().actions)
     }
 
+    pub(crate) fn forget_parameters(&self) {
+        self.seen().parameters.clear();
+    }
+
     /// The parameters that were sent so far, as `Action.Parameter`.
     pub(crate) fn parameters(&self) -> BTreeSet<String> {
         self.seen().parameters.clone()

@@ -8,6 +8,9 @@ use super::{
     ec2::{Tag, Tags},
 };
 
+/// How many groups one call may name.
+const NAMED: usize = 50;
+
 /// A group of machines.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -112,6 +115,21 @@ impl Client {
         }
         let token = ["NextToken", "NextToken"];
         self.call_pages(Service::AutoScaling, "DescribeAutoScalingGroups", fields, "AutoScalingGroups", token).await
+    }
+
+    /// The groups of these names that there are.
+    ///
+    /// # Errors
+    /// When the cloud refuses or does not answer.
+    pub async fn auto_scaling_groups_of(&self, names: &[String]) -> Result<Vec<AutoScalingGroup>> {
+        let mut all = Vec::new();
+        for names in names.chunks(NAMED) {
+            let fields = json!({ "MaxRecords": 100, "AutoScalingGroupNames": names });
+            let token = ["NextToken", "NextToken"];
+            let action = "DescribeAutoScalingGroups";
+            all.extend(self.call_pages(Service::AutoScaling, action, fields, "AutoScalingGroups", token).await?);
+        }
+        Ok(all)
     }
 
     /// Makes a group; the fields are those of `CreateAutoScalingGroup`.

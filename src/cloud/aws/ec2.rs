@@ -146,6 +146,10 @@ calls! {
     AuthorizeSecurityGroupEgress = authorize_egress Yes { group_id: &str, ip_permissions: Vec<Value> }
     /// Lets something out no more.
     RevokeSecurityGroupEgress = revoke_egress Yes { group_id: &str, security_group_rule_id: Vec<String> }
+    /// Changes what is said of rules that let something in.
+    UpdateSecurityGroupRuleDescriptionsIngress = describe_ingress Yes { group_id: &str, ip_permissions: Vec<Value> }
+    /// Changes what is said of rules that let something out.
+    UpdateSecurityGroupRuleDescriptionsEgress = describe_egress Yes { group_id: &str, ip_permissions: Vec<Value> }
     /// Removes a security group.
     DeleteSecurityGroup = delete_security_group Yes { group_id: &str }
     /// Reserves a public address.
@@ -261,15 +265,16 @@ objects! {
         groups: Vec<Group>, prefix_list_ids: Vec<PrefixList>,
     }
     /// An address range.
-    IpRange { cidr_ip: String }
+    IpRange { cidr_ip: String, description: String }
     /// An address range of version 6.
-    Ipv6Range { cidr_ipv6: String }
+    Ipv6Range { cidr_ipv6: String, description: String }
     /// A list of address ranges.
-    PrefixList { prefix_list_id: String }
+    PrefixList { prefix_list_id: String, description: String }
     /// One rule of a security group.
     SecurityGroupRule {
         security_group_rule_id: String, group_id: String, is_egress: String, ip_protocol: String, from_port: String,
         to_port: String, cidr_ipv4: String, cidr_ipv6: String, prefix_list_id: String, referenced_group_info: Group,
+        description: String,
     }
     /// A public address.
     Address { allocation_id: String, public_ip: String, association_id: String, instance_id: String, tag_set: Vec<Tag> }
@@ -316,8 +321,8 @@ objects! {
     InstanceState { name: String }
     /// Why.
     StateReason { message: String }
-    /// A security group of a machine.
-    Group { group_id: String }
+    /// A security group of a machine, or the other side of a rule.
+    Group { group_id: String, description: String }
     /// A volume of a machine.
     Mapping { device_name: String, ebs: Ebs }
     /// That volume.
@@ -326,22 +331,6 @@ objects! {
     AvailabilityZone { zone_name: String, zone_state: String }
     /// A class of machines in a zone that has it.
     InstanceTypeOffering { instance_type: String, location: String }
-}
-
-impl Instance {
-    /// The id of its first volume.
-    #[must_use]
-    pub fn root_volume(&self) -> Option<&str> {
-        let mut volumes = self.block_device_mapping.iter();
-        volumes.find(|mapping| mapping.device_name == self.root_device_name).map(|root| root.ebs.volume_id.as_str())
-    }
-
-    /// The security groups of its first interface.
-    #[must_use]
-    pub fn groups(&self) -> Vec<&str> {
-        let first = self.network_interface_set.first();
-        first.into_iter().flat_map(|interface| &interface.group_set).map(|group| group.group_id.as_str()).collect()
-    }
 }
 
 /// Kinds that are listed by tags.
@@ -458,15 +447,6 @@ impl Client {
         let found = answer.get_mut("launchTemplateVersionSet").map_or_else(|| json!([]), Value::take);
         let found = typed::<Vec<LaunchTemplateVersion>>(found)?.into_iter().next();
         Ok(found.ok_or_else(|| Error::new(format!("aws: the template `{template}` has no version {version}")))?)
-    }
-
-    /// The machines that pass the filters.
-    ///
-    /// # Errors
-    /// When the cloud refuses or does not answer.
-    pub async fn instances(&self, filters: &[(&str, &str)]) -> Result<Vec<Instance>> {
-        let reservations = self.list::<Reservation>(filters).await?;
-        Ok(reservations.into_iter().flat_map(|reservation| reservation.instances_set).collect())
     }
 }
 

@@ -176,6 +176,22 @@ impl Client {
         self.iam_pages("ListAttachedRolePolicies", json!({ "RoleName": role }), "AttachedPolicies").await
     }
 
+    /// The names of the policies that are written into a role itself.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn inline_policies(&self, role: &str) -> Result<Vec<String>> {
+        self.iam_pages("ListRolePolicies", json!({ "RoleName": role }), "PolicyNames").await
+    }
+
+    /// Removes a policy that is written into a role itself.
+    ///
+    /// # Errors
+    /// When it does not have it.
+    pub async fn delete_inline_policy(&self, role: &str, policy: &str) -> Result<Value> {
+        self.iam("DeleteRolePolicy", json!({ "RoleName": role, "PolicyName": policy })).await
+    }
+
     /// Gives a role a policy.
     ///
     /// # Errors

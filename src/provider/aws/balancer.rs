@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::{
-    Account, Driver, Health, Object, PART, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, if_there, needed,
+    Account, Driver, Health, Object, PART, POLL, PREFIX, READY, Request, dns::ALIAS_ZONE, explain, if_there, needed,
     not_made, object, rested, unique_name,
 };
 use crate::{
@@ -22,6 +23,17 @@ use crate::{
 
 /// The part of a balancer that is a target group.
 const GROUP_PART: &str = "target-group";
+
+/// The balancers and the target groups of the account: listed once for all that look at them.
+#[derive(Default)]
+pub(super) struct Balancing(OnceCell<(Vec<LoadBalancer>, Vec<TargetGroup>)>);
+
+impl Balancing {
+    pub(super) async fn of(&self, account: &Account) -> Result<&(Vec<LoadBalancer>, Vec<TargetGroup>)> {
+        let ask = async || Ok(tokio::try_join!(account.client.load_balancers(), account.client.target_groups())?);
+        self.0.get_or_try_init(ask).await
+    }
+}
 
 /// Load balancers.
 pub(super) struct LoadBalancerDriver(pub(super) Account);
@@ -151,9 +163,11 @@ impl LoadBalancerDriver {
 
     /// A balancer that works. One that does not show yet was made just now.
     async fn at_rest(&self, balancer: &str) -> Result<LoadBalancer> {
+        let awaiting = self.0.awaited.balancers.awaiting(balancer);
         let look = || async {
-            let all = self.0.client.load_balancers().await?;
-            let Some(found) = all.into_iter().find(|one| one.load_balancer_arn == balancer) else { return Ok(None) };
+            let all = awaiting.recent(POLL, async |_| self.0.client.load_balancers().await).await?;
+            let found = all.iter().find(|one| one.load_balancer_arn == balancer).cloned();
+            let Some(found) = found else { return Ok(None) };
             match found.state.code.as_str() {
                 "provisioning" => Ok(None),
                 // That is how it ends: another one is created next time.
@@ -201,12 +215,13 @@ impl LoadBalancerDriver {
     }
 }
 
-#[async_trait]
-impl Driver for LoadBalancerDriver {
-    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+impl LoadBalancerDriver {
+    /// Those of an environment, or of all.
+    pub(super) async fn seen(&self, balancing: &Balancing, environment: Option<&Name>) -> Result<Vec<Object>> {
         let client = &self.0.client;
-        let (mut balancers, all) = tokio::try_join!(client.load_balancers(), client.target_groups())?;
-        balancers.retain(|one| one.load_balancer_name.starts_with(PREFIX));
+        let (balancers, all) = balancing.of(&self.0).await?;
+        let balancers: Vec<&LoadBalancer> =
+            balancers.iter().filter(|one| one.load_balancer_name.starts_with(PREFIX)).collect();
         // Groups of balancers go with them; one without was left behind.
         let is_lonely =
             |one: &&TargetGroup| one.target_group_name.starts_with(PREFIX) && one.load_balancer_arns.is_empty();
@@ -219,7 +234,7 @@ impl Driver for LoadBalancerDriver {
         let found = balancers.iter().filter_map(|one| describe(one, tags_of(&tags, &one.load_balancer_arn)));
         let listened = found.filter(ours).map(async |mut object| {
             let Some(listeners) = if_there(client.listeners(&object.id).await)? else { return Ok(None) };
-            object.actual.insert("ports".to_owned(), shown(&listeners, &all));
+            object.actual.insert("ports".to_owned(), shown(&listeners, all));
             let own = all.iter().filter(|group| is_part(group, &object.id));
             let own = own.map(async |group| if_there(client.targets(&group.target_group_arn).await));
             let targets = futures::future::try_join_all(own).await?;
@@ -233,6 +248,13 @@ impl Driver for LoadBalancerDriver {
             Some(Object { health: Health::Broken, ..object })
         });
         Ok(made.chain(left.filter(ours)).collect())
+    }
+}
+
+#[async_trait]
+impl Driver for LoadBalancerDriver {
+    async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
+        self.seen(&Balancing::default(), environment).await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {

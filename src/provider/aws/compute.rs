@@ -7,13 +7,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, Object, Request, explain, leftovers, needed, not_made, object, rested, tag,
+    Account, Driver, Health, LABEL_ENV, Object, POLL, Request, explain, leftovers, needed, not_made, object, rested,
+    tag,
 };
 use crate::{
     cloud::aws::ec2::{Address as PublicAddress, Image, Instance, Volume},
     error::{Error, Result},
     name::Name,
-    provider::cloud_init,
+    provider::{cloud_init, shared::Awaiting},
     resource::{Address, DiskSpec, KindName, SSH_GROUP, VmSpec},
 };
 
@@ -194,12 +195,10 @@ pub(super) fn describe(instance: &Instance) -> Option<Object> {
 }
 
 impl VmDriver {
-    async fn instance(&self, id: &str) -> Result<Option<Instance>> {
-        match self.0.client.instances(&[("instance-id", id)]).await {
-            Ok(found) => Ok(found.into_iter().next()),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// A machine that is waited for, as it was at most an interval ago.
+    async fn recent(&self, awaiting: &Awaiting<'_, Instance>, id: &str) -> Result<Option<Instance>> {
+        let all = awaiting.recent(POLL, async |ids| self.0.client.instances_of(&ids).await).await?;
+        Ok(all.iter().find(|instance| instance.instance_id == id).cloned())
     }
 
     /// A machine in this state, once it is.
@@ -214,8 +213,9 @@ impl VmDriver {
 
     /// A machine whose state is one of those that are waited for. One that does not show yet was made just now.
     async fn wait(&self, id: &str, is_there: impl Fn(&str) -> bool) -> Result<Instance> {
+        let awaiting = self.0.awaited.machines.awaiting(id);
         let look = || async {
-            let Some(instance) = self.instance(id).await? else { return Ok(None) };
+            let Some(instance) = self.recent(&awaiting, id).await? else { return Ok(None) };
             match instance.instance_state.name.as_str() {
                 state @ ("shutting-down" | "terminated") => {
                     let reason = instance.state_reason.message.as_str();
@@ -488,8 +488,10 @@ impl Driver for VmDriver {
             return self.0.remove(|| self.0.client.delete_network_interface().network_interface_id(id).send()).await;
         }
         self.0.remove(|| self.0.client.terminate_instances().instance_id(vec![id]).send()).await?;
+        let awaiting = self.0.awaited.machines.awaiting(id);
         let look = || async {
-            let state = self.instance(id).await?.map_or_else(|| "terminated".to_owned(), |i| i.instance_state.name);
+            let state =
+                self.recent(&awaiting, id).await?.map_or_else(|| "terminated".to_owned(), |i| i.instance_state.name);
             Ok((state == "terminated").then_some(()))
         };
         self.0.settle(&format!("the end of the machine `{id}`"), look).await

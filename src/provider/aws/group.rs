@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, READY, Request, compute::machine_fields, explain,
-    health::CHECKED, needed, not_made, object, or_there, tag, unique_name,
+    Account, Driver, Health, LABEL_ENV, LABEL_PROJECT, Object, POLL, READY, Request, balancer::Balancing,
+    compute::machine_fields, explain, health::CHECKED, needed, not_made, object, or_there, tag, unique_name,
 };
 use crate::{
     cloud::{
@@ -22,7 +22,7 @@ use crate::{
     encoding,
     error::{Error, Result},
     name::Name,
-    provider::MEMBERS,
+    provider::{MEMBERS, shared::Awaiting},
     resource::{InstanceGroupSpec, KindName, LABEL_TEMPLATE},
 };
 
@@ -139,7 +139,7 @@ fn describe(group: &AutoScalingGroup, instances: &[Instance]) -> Option<Object> 
 
 /// The group of machines of the account, with what was left of others.
 pub(super) async fn groups(
-    account: &Account, environment: Option<&Name>, instances: &[Instance],
+    account: &Account, environment: Option<&Name>, instances: &[Instance], balancing: &Balancing,
 ) -> Result<Vec<Object>> {
     let client = &account.client;
     let (name, value) = Account::filter(environment);
@@ -147,7 +147,7 @@ pub(super) async fn groups(
     let (groups, templates) = tokio::try_join!(client.auto_scaling_groups(None), client.list::<LaunchTemplate>(&ours))?;
     let mut objects: Vec<Object> = groups.iter().filter_map(|group| describe(group, instances)).collect();
     objects.retain(|object| environment.is_none_or(|name| object.environment == name.as_str()));
-    account.with_health(&groups, &mut objects).await?;
+    account.with_health(&groups, balancing, &mut objects).await?;
     // A template whose group was never made, or is gone already.
     let lonely = templates.iter().filter(|one| !groups.iter().any(|group| group.name == one.launch_template_name));
     objects.extend(lonely.filter_map(|one| {
@@ -163,6 +163,16 @@ pub(super) fn subnets_of<'a>(request: &'a Request<'_>) -> Vec<&'a str> {
     let mut subnets: Vec<&str> = subnets.map(|(_, subnet)| subnet.id.as_str()).collect();
     subnets.sort_unstable();
     subnets
+}
+
+impl Account {
+    /// A group that is waited for, as it was at most an interval ago.
+    pub(super) async fn recent_group(
+        &self, awaiting: &Awaiting<'_, AutoScalingGroup>, name: &str,
+    ) -> Result<Option<AutoScalingGroup>> {
+        let all = awaiting.recent(POLL, async |names| self.client.auto_scaling_groups_of(&names).await).await?;
+        Ok(all.iter().find(|group| group.name == name).cloned())
+    }
 }
 
 impl InstanceGroupDriver {
@@ -216,10 +226,10 @@ impl InstanceGroupDriver {
 
     /// Waits until as many machines are in service as are wanted, and gives each its number.
     async fn settled(&self, name: &str, environment: &str) -> Result<Object> {
-        let client = &self.0.client;
+        let awaiting = self.0.awaited.groups.awaiting(name);
         let look = || async {
-            let found = client.auto_scaling_groups(Some(name)).await?.into_iter().next();
-            let group = found.ok_or_else(|| Error::new(format!("aws: the group `{name}` is gone")))?;
+            let group = self.0.recent_group(&awaiting, name).await?;
+            let group = group.ok_or_else(|| Error::new(format!("aws: the group `{name}` is gone")))?;
             let wanted: usize = group.desired_capacity.parse().unwrap_or(0);
             let ready = group.instances.iter().filter(|member| member.lifecycle_state == "InService").count();
             Ok((ready == wanted && group.instances.len() == wanted).then_some(group))
@@ -297,7 +307,7 @@ impl Driver for InstanceGroupDriver {
     async fn list(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
         let (name, value) = Account::filter(environment);
         let instances = self.0.client.instances(&[(&name, &value)]).await?;
-        groups(&self.0, environment, &instances).await
+        groups(&self.0, environment, &instances, &Balancing::default()).await
     }
 
     async fn create(&self, request: &Request<'_>) -> Result<Object> {
@@ -326,7 +336,7 @@ impl Driver for InstanceGroupDriver {
         loop {
             match client.create_auto_scaling_group(&name, size.clone(), &tags).await {
                 Err(error) if is_young_profile(&error) => {
-                    if !attempts.pause(None).await {
+                    if !attempts.pause(format!("its profile to be known ({error})"), None).await {
                         return Err(wrong(error));
                     }
                 }
@@ -405,7 +415,8 @@ impl Driver for InstanceGroupDriver {
         if groups.iter().any(|group| !group.status.starts_with("Delete")) {
             self.0.remove(|| client.delete_auto_scaling_group(id)).await?;
         }
-        let gone = || async { Ok(client.auto_scaling_groups(Some(id)).await?.is_empty().then_some(())) };
+        let awaiting = self.0.awaited.groups.awaiting(id);
+        let gone = || async { Ok(self.0.recent_group(&awaiting, id).await?.is_none().then_some(())) };
         self.0.settle(&format!("the end of the group `{id}`"), gone).await?;
         if let Some(template) = self.template(id).await? {
             let id = template.launch_template_id;

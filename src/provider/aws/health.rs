@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Account, Health, Object, Request, explain, group::subnets_of, if_there, tag, wait};
+use super::{Account, Health, Object, Request, balancer::Balancing, explain, group::subnets_of, if_there, tag, wait};
 use crate::{
     cloud::aws::{
         autoscaling::AutoScalingGroup,
@@ -87,11 +87,13 @@ impl Account {
 
     /// Adds to groups what is known of their machines' health. What was begun of a health check shows too: it is paid for, and the
     /// file may ask for none any more.
-    pub(super) async fn with_health(&self, groups: &[AutoScalingGroup], objects: &mut [Object]) -> Result<()> {
+    pub(super) async fn with_health(
+        &self, groups: &[AutoScalingGroup], balancing: &Balancing, objects: &mut [Object],
+    ) -> Result<()> {
         if objects.is_empty() {
             return Ok(());
         }
-        let (balancers, target_groups) = tokio::try_join!(self.client.load_balancers(), self.client.target_groups())?;
+        let (balancers, target_groups) = balancing.of(self).await?;
         for object in objects.iter_mut().filter(|object| object.health != Health::Broken) {
             let Some(group) = groups.iter().find(|group| group.name == object.id) else { continue };
             let name = check_name(&group.name);
@@ -140,8 +142,9 @@ impl Account {
         let patience = Duration::from_secs(check.patience);
         let address = &request.resource.address;
         let awaited = format!("the machines of `{address}` to be healthy");
+        let awaiting = self.awaited.groups.awaiting(name);
         let healthy = wait::until(&awaited, super::POLL, patience, || async {
-            let group = client.auto_scaling_groups(Some(name)).await?.into_iter().next();
+            let group = self.recent_group(&awaiting, name).await?;
             let group = group.ok_or_else(|| Error::new(format!("aws: the group `{name}` is gone")))?;
             let targets = client.target_health(&target_group).await?;
             let answers =
@@ -212,9 +215,10 @@ impl Account {
             client.create_listener(&balancer, check.port, &target_group).await.map_err(wrong)?;
         }
         client.attach_target_group(name, &target_group).await.map_err(wrong)?;
+        let awaiting = self.awaited.balancers.awaiting(&balancer);
         self.settle(&format!("the health checks of `{}`", request.resource.address), || async {
-            let all = client.load_balancers().await?;
-            let state = all.into_iter().find(|one| one.load_balancer_arn == balancer).map(|one| one.state.code);
+            let all = awaiting.recent(super::POLL, async |_| client.load_balancers().await).await?;
+            let state = all.iter().find(|one| one.load_balancer_arn == balancer).map(|one| one.state.code.clone());
             Ok(state.filter(|state| state == "active").map(drop))
         })
         .await?;

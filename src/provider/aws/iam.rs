@@ -11,7 +11,7 @@ use crate::{
         AwsError,
         iam::{Profile, Role},
     },
-    error::Result,
+    error::{Error, Result},
     name::Name,
     resource::{KindName, RoleBindingSpec},
 };
@@ -116,9 +116,13 @@ impl Driver for ServiceAccountDriver {
             self.0.remove(|| client.remove_role_from_instance_profile(id, &role.role_name)).await?;
         }
         self.0.remove(|| client.delete_instance_profile(id)).await?;
-        // A role that was recreated after a crash may still have its policies.
-        for policy in if_there(client.role_policies(id).await)?.unwrap_or_default() {
-            self.0.remove(|| client.detach_role_policy(id, &policy.policy_arn)).await?;
+        // A role that was recreated after a crash may still have its policies, and others may have written some into it.
+        let Policies { attached, inline } = if_there(self.0.policies_of(id).await)?.unwrap_or_default();
+        for policy in &attached {
+            self.0.remove(|| client.detach_role_policy(id, policy)).await?;
+        }
+        for policy in &inline {
+            self.0.remove(|| client.delete_inline_policy(id, policy)).await?;
         }
         self.0.remove(|| client.delete_role(id)).await
     }
@@ -127,16 +131,39 @@ impl Driver for ServiceAccountDriver {
 /// The policies of our roles, by their full names. They carry no tags: they are those of their role.
 pub(super) struct RoleBindingDriver(pub(super) Account);
 
+/// What a role has.
+#[derive(Default)]
+struct Policies {
+    /// The full names of policies, sorted.
+    attached: Vec<String>,
+    /// The names of those that are written into the role itself, sorted: infra writes none.
+    inline: Vec<String>,
+}
+
+impl Account {
+    async fn policies_of(&self, role: &str) -> Result<Policies, AwsError> {
+        let (attached, mut inline) =
+            tokio::try_join!(self.client.role_policies(role), self.client.inline_policies(role))?;
+        let mut attached: Vec<String> = attached.into_iter().map(|policy| policy.policy_arn).collect();
+        attached.sort();
+        inline.sort();
+        Ok(Policies { attached, inline })
+    }
+}
+
 impl RoleBindingDriver {
     /// Makes the policies of a role those that are wanted.
     async fn settle(&self, role: &str, wanted: &[String]) -> Result<(), AwsError> {
         let client = &self.0.client;
-        let present = client.role_policies(role).await?;
-        for policy in wanted.iter().filter(|wanted| !present.iter().any(|policy| policy.policy_arn == **wanted)) {
+        let Policies { attached, inline } = self.0.policies_of(role).await?;
+        for policy in wanted.iter().filter(|wanted| !attached.contains(wanted)) {
             client.attach_role_policy(role, policy).await?;
         }
-        for policy in present.iter().filter(|policy| !wanted.contains(&policy.policy_arn)) {
-            client.detach_role_policy(role, &policy.policy_arn).await?;
+        for policy in attached.iter().filter(|policy| !wanted.contains(policy)) {
+            client.detach_role_policy(role, policy).await?;
+        }
+        for policy in &inline {
+            client.delete_inline_policy(role, policy).await?;
         }
         Ok(())
     }
@@ -145,21 +172,19 @@ impl RoleBindingDriver {
 impl RoleBindingDriver {
     /// The bindings of these accounts.
     pub(super) async fn of(&self, accounts: &[Object]) -> Result<Vec<Object>> {
-        let client = &self.0.client;
-        let mut objects = Vec::new();
-        for account in accounts {
-            let mut policies = if_there(client.role_policies(&account.id).await)?.unwrap_or_default();
-            if policies.is_empty() {
-                continue;
+        let bindings = accounts.iter().map(|account| async move {
+            let Policies { attached, inline } = if_there(self.0.policies_of(&account.id).await)?.unwrap_or_default();
+            let inline = inline.into_iter().map(|name| format!("the inline policy `{name}`"));
+            let roles: Vec<String> = attached.into_iter().chain(inline).collect();
+            if roles.is_empty() {
+                return Ok(None);
             }
-            policies.sort_by(|a, b| a.policy_arn.cmp(&b.policy_arn));
             let address = KindName::ROLE_BINDING.named(&account.address.name);
-            let names: Vec<String> = policies.into_iter().map(|policy| policy.policy_arn).collect();
             let mut object = Object { address, health: Health::Ready, ..account.clone() };
-            object.actual.insert("roles".to_owned(), json!(names));
-            objects.push(object);
-        }
-        Ok(objects)
+            object.actual.insert("roles".to_owned(), json!(roles));
+            Ok::<_, Error>(Some(object))
+        });
+        Ok(futures::future::try_join_all(bindings).await?.into_iter().flatten().collect())
     }
 }
 
@@ -177,7 +202,7 @@ impl Driver for RoleBindingDriver {
         settled.map_err(|error| explain(error, request.resource))?;
         let listed = self.list(Some(request.environment)).await?;
         let ours = listed.into_iter().find(|object| object.address == request.resource.address);
-        ours.ok_or_else(|| crate::error::Error::new("aws: the policies vanished while they were given"))
+        ours.ok_or_else(|| Error::new("aws: the policies vanished while they were given"))
     }
 
     async fn update(&self, object: &Object, request: &Request<'_>) -> Result<Object> {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Account, Object, address, compute, gateway, group, leftovers, network, route_table, security_group, subnet,
+    Account, Object, address, balancer::Balancing, compute, gateway, group, leftovers, network, route_table,
+    security_group, subnet,
 };
 use crate::{
     cloud::aws::ec2::{Address, Instance, InternetGateway, NatGateway, RouteTable, SecurityGroup, Subnet, Volume, Vpc},
@@ -29,7 +30,9 @@ struct Seen {
 }
 
 /// The objects of one environment or of all.
-pub(super) async fn objects(account: &Account, environment: Option<&Name>) -> Result<Vec<Object>> {
+pub(super) async fn objects(
+    account: &Account, environment: Option<&Name>, balancing: &Balancing,
+) -> Result<Vec<Object>> {
     let client = &account.client;
     let (name, value) = Account::filter(environment);
     let ours = [(name.as_str(), value.as_str())];
@@ -51,7 +54,7 @@ pub(super) async fn objects(account: &Account, environment: Option<&Name>) -> Re
         Seen { networks, gateways_to_the_world, groups, gateways, addresses, tables, subnets, volumes, instances };
     let mut objects = seen.objects();
     objects.extend(interfaces);
-    objects.extend(group::groups(account, environment, &seen.instances).await?);
+    objects.extend(group::groups(account, environment, &seen.instances, balancing).await?);
     Ok(objects)
 }
 

@@ -33,6 +33,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use self::wait::Awaited;
 use super::{
     Driver, Entry, Finding, Health, LABEL_ENV, LABEL_ID, LABEL_PROJECT, LABEL_TOKEN, Object, Owner, Provider, Request,
     Treatment, bill::bill, kind::Row,
@@ -99,6 +100,7 @@ struct Account {
     zone: String,
     /// Whether playbooks install something on the machines.
     configured: bool,
+    awaited: Awaited,
 }
 
 impl Aws {
@@ -145,7 +147,7 @@ impl Aws {
         let zone = settings.zone.clone().unwrap_or_else(|| format!("{region}a"));
         let client = Client::new(Settings { region: region.clone(), endpoint, endpoints }, sources)?;
         let configured = !environment.playbooks.is_empty();
-        let account = Account { client, settings, zone, configured };
+        let account = Account { client, settings, zone, configured, awaited: Awaited::default() };
         Ok(Self { region, drivers: Row::drivers(kinds::KINDS, &account), account })
     }
 }
@@ -199,18 +201,24 @@ impl Provider for Aws {
     }
 
     async fn labelled(&self, environment: Option<&Name>) -> Result<Vec<Object>> {
-        let other = |kind: KindName| matches!(kind, KindName::DNS_ZONE | KindName::POSTGRES | KindName::LOAD_BALANCER);
+        let other = |kind: KindName| matches!(kind, KindName::DNS_ZONE | KindName::POSTGRES);
         let others = self.drivers.iter().filter(|(kind, _)| other(*kind));
         let others = others.map(|(_, driver)| driver.list(environment));
-        let machines = inventory::objects(&self.account, environment);
+        // Groups of machines have balancers, too.
+        let balancing = balancer::Balancing::default();
+        let balancer = balancer::LoadBalancerDriver(self.account.clone());
+        let balancers = balancer.seen(&balancing, environment);
+        let machines = inventory::objects(&self.account, environment, &balancing);
         let accounts = async {
             let account = || self.account.clone();
             let mut accounts = iam::ServiceAccountDriver(account()).list(environment).await?;
             accounts.extend(iam::RoleBindingDriver(account()).of(&accounts).await?);
             Ok(accounts)
         };
-        let (others, machines, accounts) = tokio::try_join!(futures::future::try_join_all(others), machines, accounts)?;
-        let mut objects: Vec<Object> = others.into_iter().flatten().chain(machines).chain(accounts).collect();
+        let others = futures::future::try_join_all(others);
+        let (others, balancers, machines, accounts) = tokio::try_join!(others, balancers, machines, accounts)?;
+        let others = others.into_iter().flatten().chain(balancers);
+        let mut objects: Vec<Object> = others.chain(machines).chain(accounts).collect();
         postgres::relate(&mut objects);
         Ok(objects)
     }
@@ -346,25 +354,13 @@ impl Account {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) if error.is_in_use() => {
-                    if !attempts.pause(None).await {
+                    if !attempts.pause(format!("what uses it to be gone ({error})"), None).await {
                         return Err(error.into());
                     }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// Looks at something until it has come to rest.
-    async fn settle<T, F: Future<Output = Result<Option<T>>>>(&self, what: &str, look: impl Fn() -> F) -> Result<T> {
-        self.settle_within(SETTLE, what, look).await
-    }
-
-    /// The same for what may take longer or shorter than most things.
-    async fn settle_within<T, F: Future<Output = Result<Option<T>>>>(
-        &self, limit: Duration, what: &str, look: impl Fn() -> F,
-    ) -> Result<T> {
-        wait::until(what, POLL, limit, look).await
     }
 }
 
@@ -373,7 +369,7 @@ async fn shown<T, F: Future<Output = Result<Option<T>>>>(look: impl Fn() -> F) -
     let mut attempts = Attempts::within(SHOWN);
     loop {
         let found = look().await?;
-        if found.is_some() || !attempts.pause(None).await {
+        if found.is_some() || !attempts.pause("what was just made to be listed", None).await {
             return Ok(found);
         }
     }
@@ -457,7 +453,7 @@ fn needed<'a>(request: &'a Request<'_>, address: &Address) -> Result<&'a Object>
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{Account, Client, Settings, Sources, shown, unique_name};
+    use super::{Account, Awaited, Client, Settings, Sources, shown, unique_name};
     use crate::{
         cloud::aws::{AwsError, AwsSettings},
         error::Error,
@@ -466,7 +462,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_answer_is_lost_is_not_repeated_while_lists_lag() {
         let client = Client::new(Settings::default(), Sources::default()).unwrap();
-        let account = Account { client, settings: AwsSettings::default(), zone: String::new(), configured: false };
+        let settings = AwsSettings::default();
+        let account = Account { client, settings, zone: String::new(), configured: false, awaited: Awaited::default() };
         let (calls, looks) = (AtomicU32::new(0), AtomicU32::new(0));
         let call = || async {
             calls.fetch_add(1, Ordering::SeqCst);

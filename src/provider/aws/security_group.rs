@@ -1,5 +1,5 @@
-//! Security groups. What a group lets through is compared as a whole: protocol, range of ports, the other side, inward and
-//! outward; and it is exactly what it should be afterwards.
+//! Security groups. What a group lets through is compared as a whole: protocol, range of ports, the other side, description, inward
+//! and outward; and it is exactly what it should be afterwards.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -28,55 +28,73 @@ pub(super) struct Rule {
     ports: Option<(String, String)>,
     /// The other side: an address range of either version, a group, or a list of prefixes.
     other: String,
+    /// What someone else has said of it: rules that infra makes have no description.
+    description: String,
 }
 
 impl Rule {
     /// A TCP port.
     pub(super) fn tcp(port: u16, other: &str) -> Self {
         let port = port.to_string();
-        Self { protocol: "tcp".to_owned(), ports: Some((port.clone(), port)), other: other.to_owned() }
+        Self::new("tcp", &port, &port, other, "")
     }
 
     /// Everything.
     pub(super) fn all(other: &str) -> Self {
-        Self { protocol: ALL.to_owned(), ports: None, other: other.to_owned() }
+        Self::new(ALL, "", "", other, "")
     }
 
     /// The other side, when this is all that it says.
     pub(super) fn other_of_all(&self) -> Option<&str> {
-        (self.protocol == ALL).then_some(self.other.as_str())
+        (self.protocol == ALL && self.description.is_empty()).then_some(self.other.as_str())
     }
 
     /// The port and the other side of a rule for one TCP port.
     pub(super) fn tcp_port(&self) -> Option<(u16, &str)> {
         let (from, to) = self.ports.as_ref().filter(|(from, to)| self.protocol == "tcp" && from == to)?;
         debug_assert_eq!(from, to, "one port");
-        Some((from.parse().ok()?, &self.other))
+        if self.description.is_empty() { Some((from.parse().ok()?, &self.other)) } else { None }
     }
 
-    fn new(protocol: &str, from: &str, to: &str, other: &str) -> Self {
+    fn new(protocol: &str, from: &str, to: &str, other: &str, description: &str) -> Self {
         let ports = (protocol != ALL).then(|| (from.to_owned(), to.to_owned()));
-        Self { protocol: protocol.to_owned(), ports, other: other.to_owned() }
+        let (protocol, other, description) = (protocol.to_owned(), other.to_owned(), description.to_owned());
+        Self { protocol, ports, other, description }
+    }
+
+    /// What it lets through, whatever is said of it: a group has no two rules that differ only in that.
+    fn undescribed(&self) -> Self {
+        Self { description: String::new(), ..self.clone() }
     }
 
     /// The rules that the cloud shows as one permission.
     fn of(permission: &Permission) -> impl Iterator<Item = Self> {
-        let ranges = permission.ip_ranges.iter().map(|range| &range.cidr_ip);
-        let ranges = ranges.chain(permission.ipv6_ranges.iter().map(|range| &range.cidr_ipv6));
-        let others = ranges.chain(permission.groups.iter().map(|group| &group.group_id));
-        let others = others.chain(permission.prefix_list_ids.iter().map(|list| &list.prefix_list_id));
-        others.map(|other| Self::new(&permission.ip_protocol, &permission.from_port, &permission.to_port, other))
+        let ranges = permission.ip_ranges.iter().map(|range| (&range.cidr_ip, &range.description));
+        let ranges = ranges.chain(permission.ipv6_ranges.iter().map(|range| (&range.cidr_ipv6, &range.description)));
+        let others = ranges.chain(permission.groups.iter().map(|group| (&group.group_id, &group.description)));
+        let lists = permission.prefix_list_ids.iter().map(|list| (&list.prefix_list_id, &list.description));
+        let (protocol, from, to) = (&permission.ip_protocol, &permission.from_port, &permission.to_port);
+        others.chain(lists).map(move |(other, description)| Self::new(protocol, from, to, other, description))
     }
 
     fn single(rule: &SecurityGroupRule) -> Self {
         let others = [&rule.cidr_ipv4, &rule.cidr_ipv6, &rule.referenced_group_info.group_id, &rule.prefix_list_id];
         let other = others.into_iter().find(|other| !other.is_empty()).map_or("", |other| other);
-        Self::new(&rule.ip_protocol, &rule.from_port, &rule.to_port, other)
+        Self::new(&rule.ip_protocol, &rule.from_port, &rule.to_port, other, &rule.description)
     }
 
     /// The rule as a call wants it; ours name ranges of version 4 only.
     fn parameters(&self) -> Value {
-        let mut rule = json!({ "IpProtocol": self.protocol, "IpRanges": [{ "CidrIp": self.other }] });
+        self.parameters_for(json!({ "CidrIp": self.other }))
+    }
+
+    /// The rule for a call that takes away what is said of it.
+    fn without_description(&self) -> Value {
+        self.parameters_for(json!({ "CidrIp": self.other, "Description": "" }))
+    }
+
+    fn parameters_for(&self, range: Value) -> Value {
+        let mut rule = json!({ "IpProtocol": self.protocol, "IpRanges": [range] });
         if let Some((from, to)) = &self.ports {
             rule["FromPort"] = from.as_str().into();
             rule["ToPort"] = to.as_str().into();
@@ -91,7 +109,8 @@ impl fmt::Display for Rule {
             None => write!(f, "everything, {}", self.other),
             Some((from, to)) if from == to => write!(f, "{} {from}, {}", self.protocol, self.other),
             Some((from, to)) => write!(f, "{} {from}-{to}, {}", self.protocol, self.other),
-        }
+        }?;
+        if self.description.is_empty() { Ok(()) } else { write!(f, " ({})", self.description) }
     }
 }
 
@@ -104,7 +123,8 @@ pub(super) fn shown(group: &SecurityGroup, ours: impl Fn(&Rule) -> Option<Value>
     let words = inward.iter().filter(|rule| ours(rule).is_none()).map(|rule| format!("from: {rule}"));
     let everything = Rule::all(ANYWHERE);
     let more = outward.iter().filter(|rule| **rule != everything).map(|rule| format!("to: {rule}"));
-    let missing = (!outward.contains(&everything)).then(|| "not everything may go out".to_owned());
+    let missing =
+        (!outward.iter().any(|rule| rule.undescribed() == everything)).then(|| "not everything may go out".to_owned());
     let words = words.chain(more).chain(missing).map(Value::String);
     of_ours.into_iter().chain(words).collect()
 }
@@ -117,7 +137,7 @@ impl Account {
         let (out, inside): (Vec<_>, Vec<_>) = present.iter().partition(|rule| rule.is_egress == "true");
         let outward = BTreeSet::from([Rule::all(ANYWHERE)]);
         let missing = |wanted: &BTreeSet<Rule>, there: &[&SecurityGroupRule]| {
-            let there: BTreeSet<Rule> = there.iter().map(|rule| Rule::single(rule)).collect();
+            let there: BTreeSet<Rule> = there.iter().map(|rule| Rule::single(rule).undescribed()).collect();
             wanted.difference(&there).map(Rule::parameters).collect::<Vec<Value>>()
         };
         for rule in missing(inward, &inside) {
@@ -126,8 +146,19 @@ impl Account {
         for rule in missing(&outward, &out) {
             or_there(client.authorize_egress().group_id(group).ip_permissions(vec![rule]).send().await)?;
         }
+        let described = |wanted: &BTreeSet<Rule>, there: &[&SecurityGroupRule]| {
+            let there = there.iter().map(|rule| Rule::single(rule));
+            let described = there.filter(|rule| !wanted.contains(rule) && wanted.contains(&rule.undescribed()));
+            described.map(|rule| rule.without_description()).collect::<Vec<Value>>()
+        };
+        for rule in described(inward, &inside) {
+            client.describe_ingress().group_id(group).ip_permissions(vec![rule]).send().await?;
+        }
+        for rule in described(&outward, &out) {
+            client.describe_egress().group_id(group).ip_permissions(vec![rule]).send().await?;
+        }
         let surplus = |wanted: &BTreeSet<Rule>, there: &[&'_ SecurityGroupRule]| {
-            let surplus = there.iter().filter(|rule| !wanted.contains(&Rule::single(rule)));
+            let surplus = there.iter().filter(|rule| !wanted.contains(&Rule::single(rule).undescribed()));
             surplus.map(|rule| rule.security_group_rule_id.clone()).collect::<Vec<String>>()
         };
         let (inside, out) = (surplus(inward, &inside), surplus(&outward, &out));
@@ -255,6 +286,14 @@ mod tests {
         assert_eq!(
             ports(json!([tcp("80", "80"), all]), json!([])),
             json!([80, "from: everything, ::/0", "from: everything, sg-2", "not everything may go out"])
+        );
+        let said = |mut rule: serde_json::Value| {
+            rule["ipRanges"][0]["description"] = "for a test".into();
+            rule
+        };
+        assert_eq!(
+            ports(json!([said(tcp("80", "80"))]), json!([said(out()[0].clone())])),
+            json!(["from: tcp 80, 0.0.0.0/0 (for a test)", "to: everything, 0.0.0.0/0 (for a test)"])
         );
     }
 }

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{Account, POLL, SETTLE};
 use crate::{
+    cloud::aws::{autoscaling::AutoScalingGroup, ec2::Instance, elb::LoadBalancer, rds::DbInstance},
     error::{Error, Result},
     event,
+    provider::shared::Shared,
 };
 
 /// Asks for something until it is there.
@@ -17,7 +20,7 @@ pub(super) async fn until<T, F: Future<Output = Result<Option<T>>>>(
     what: &str, interval: Duration, limit: Duration, ask: impl Fn() -> F,
 ) -> Result<T> {
     let end = Instant::now() + limit;
-    event::waits_for(|| what.to_owned());
+    let _wait = event::wait_for(what);
     loop {
         if let Some(found) = ask().await? {
             return Ok(found);
@@ -27,5 +30,30 @@ pub(super) async fn until<T, F: Future<Output = Result<Option<T>>>>(
                 .hint("run the same command again: it goes on from what it finds"));
         }
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// What is waited for, kind by kind.
+#[derive(Clone, Default)]
+pub(super) struct Awaited {
+    pub(super) machines: Shared<Instance>,
+    pub(super) groups: Shared<AutoScalingGroup>,
+    pub(super) servers: Shared<DbInstance>,
+    pub(super) balancers: Shared<LoadBalancer>,
+}
+
+impl Account {
+    /// Looks at something until it has come to rest.
+    pub(super) async fn settle<T, F: Future<Output = Result<Option<T>>>>(
+        &self, what: &str, look: impl Fn() -> F,
+    ) -> Result<T> {
+        self.settle_within(SETTLE, what, look).await
+    }
+
+    /// The same for what may take longer or shorter than most things.
+    pub(super) async fn settle_within<T, F: Future<Output = Result<Option<T>>>>(
+        &self, limit: Duration, what: &str, look: impl Fn() -> F,
+    ) -> Result<T> {
+        until(what, POLL, limit, look).await
     }
 }
