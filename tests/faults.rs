@@ -520,6 +520,27 @@ const CLASSES: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        "a command waits and does not say for what and since when",
+        &["src/event/wait.rs", "src/cloud/retry.rs"],
+        &[
+            "steps_and_whole_commands_say_what_they_wait_for_and_since_when",
+            "what_the_pauses_are_for_is_reported_since_the_first_of_them",
+        ],
+    ),
+    (
+        "a stop is not heard",
+        &["src/lifecycle/stop.rs", "src/apply/sweep.rs"],
+        &[
+            "stopping_ends_a_command_whose_call_does_not_end",
+            "stopping_ends_removals_by_label_and_the_next_one_goes_on",
+        ],
+    ),
+    (
+        "someone else has the name of what is created",
+        &["src/provider/yandex/names.rs"],
+        &["yandex_names_that_are_taken_are_found_in_one_run_before_the_first_write"],
+    ),
+    (
         "input makes the program panic, hang or overflow",
         &["src/yaml", "src/template", "src/state", "src/remote/frame.rs"],
         &[
