@@ -173,6 +173,7 @@ async fn contract_yandex_every_call_is_sent_with_every_field() {
     cloud.edit("dev-db", |machine| {
         machine["secondaryDisks"] = json!([{ "diskId": foreign, "deviceName": "other" }]);
         machine["metadata"]["user-data"] = "#cloud-config\n{\"fs_setup\":[]}\n".into();
+        machine["labels"].as_object_mut().unwrap().remove("infra-user-data");
     });
     // A front's address becomes a reserved one, and moves from its balancer to its machine.
     cloud.lose_in("/vpc/v1/addresses", "dev-nginx-front");
