@@ -145,6 +145,60 @@ async fn plays_go_as_in_ansible() {
     assert!(count >= 16, "{count}");
 }
 
+/// Hosts and groups that a play adds are there for later tasks and plays; a free play that names them waits for it.
+#[tokio::test]
+async fn hosts_are_added_while_a_run_lasts() {
+    let folder = tempfile::tempdir().unwrap();
+    for strategy in ["linear", "free"] {
+        let playbook = format!(
+            "
+- hosts: web
+  gather_facts: false
+  strategy: {strategy}
+  tasks:
+    - shell: sleep 0.2
+    - add_host: {{name: new, groups: [made, more], colour: red, ansible_connection: local}}
+      register: added
+    - group_by: {{key: \"os {{{{ 'x' if inventory_hostname in ['a', 'b'] else 'y' }}}}\"}}
+    - debug: {{msg: \"{{{{ groups.made }}}} {{{{ hostvars.new.colour }}}} {{{{ 'made' in group_names }}}}\"}}
+    - set_fact: {{said: \"by {{{{ inventory_hostname }}}}\"}}
+      delegate_to: new
+      delegate_facts: true
+      when: inventory_hostname == 'a'
+- hosts: made:&more
+  gather_facts: false
+  strategy: {strategy}
+  tasks:
+    - command: echo second
+      register: said_here
+    - debug: {{msg: \"{{{{ inventory_hostname }}}} {{{{ colour }}}} {{{{ said }}}} {{{{ said_here.stdout }}}}\"}}
+- hosts: os-x
+  gather_facts: false
+  strategy: {strategy}
+  tasks:
+    - debug: {{msg: \"{{{{ groups['os-x'] | sort | join(',') }}}} {{{{ hostvars.new.said_here.stdout }}}}\"}}
+- hosts: never
+  tasks: [{{ping: }}]
+"
+        );
+        let ran = text(folder.path(), &playbook).await;
+        assert!(ran.recap.succeeded(), "{:#?} {:#?}", ran.lines, ran.failures);
+        let said = |line: &str| ran.lines.iter().any(|one| one == line);
+        for host in ["a", "d"] {
+            assert!(
+                said(&format!("{host}: debug ok [\"new\"] red False"))
+                    || said(&format!("{host}: debug ok ['new'] red False")),
+                "{:#?}",
+                ran.lines
+            );
+        }
+        assert!(said("new: debug ok new red by a second"), "{:#?}", ran.lines);
+        assert!(said("a: debug ok a,b second") && said("b: debug ok a,b second"), "{:#?}", ran.lines);
+        assert!(!ran.lines.iter().any(|line| line.starts_with("c: debug ok a,b")), "{:#?}", ran.lines);
+        assert!(ran.notes.iter().any(|note| note.contains("no hosts match `never`")), "{:#?}", ran.notes);
+    }
+}
+
 async fn text(folder: &Path, playbook: &str) -> Ran {
     let path = folder.join("play.yml");
     std::fs::write(&path, playbook.replace("$DIR", &folder.display().to_string())).unwrap();

@@ -13,7 +13,7 @@ mod secrets;
 mod ssh_config;
 mod values;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -46,9 +46,7 @@ pub fn loader(environment: &Environment, engine: &Engine) -> Loader {
 /// A world with these hosts in which nothing is known yet.
 #[must_use]
 pub fn world(inventory: Inventory, search: SearchPath, engine: &Engine, check: bool) -> Arc<World> {
-    let names = inventory.hosts.iter().cloned().chain(["localhost".to_owned()]);
-    let memory: BTreeMap<_, _> = names.map(|name| (name, Arc::default())).collect();
-    Arc::new(World { engine: engine.clone(), inventory, memory, search, check })
+    Arc::new(World::new(inventory, search, engine.clone(), check))
 }
 
 /// Configures the machines: everything that one run of playbooks needs.

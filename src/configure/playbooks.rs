@@ -103,6 +103,7 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
         kept.keeps_more |= play.symbols.keeps_more;
         play.symbols.local |= play.hosts.iter().any(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
         kept.local |= play.symbols.local;
+        kept.adds_hosts |= play.symbols.adds_hosts;
         let circles = check::circles(&play.symbols, &written, given.clone().chain(&kept.kept), engine);
         for mistake in check::play(play, &known, loader.search(), engine).into_iter().chain(circles) {
             if !found.contains(&mistake) {
@@ -112,7 +113,7 @@ pub fn check_plays(environment: &Environment, plays: &mut [Play], loader: &Loade
     }
     for (host, mark, conditional) in plays.iter().flat_map(|play| &play.symbols.delegates) {
         let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
-        if here || inventory.hosts.contains(host) {
+        if here || kept.adds_hosts || inventory.hosts.contains(host) {
             continue;
         }
         let message = format!("`delegate_to: {host}` is no machine of this environment");

@@ -85,6 +85,8 @@ pub enum Defines {
     Arguments,
     /// Some whose names are known only when it runs.
     Unknown,
+    /// Hosts and groups of the run; its arguments may be variables of theirs.
+    Hosts,
 }
 
 /// A file that a call reads.

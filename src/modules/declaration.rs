@@ -101,6 +101,12 @@ impl Argument {
         Self { required: true, ..self }
     }
 
+    /// The same, which has other names too.
+    #[must_use]
+    pub const fn also(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
     /// The same, with what it does.
     #[must_use]
     pub const fn about(self, about: &'static str) -> Self {

@@ -33,6 +33,7 @@ mod support;
 mod task_end;
 mod vars;
 mod web;
+mod world;
 
 pub use self::{
     ask::Asker,
@@ -51,5 +52,6 @@ pub use self::{
     recap::{HostTally, Recap},
     run::run,
     shared::Options,
-    vars::{HostMemory, MAGIC_VARIABLES, TaskScope, World},
+    vars::{MAGIC_VARIABLES, TaskScope},
+    world::{HostMemory, World},
 };

@@ -311,6 +311,10 @@ pub struct Symbols {
     pub keeps_more: bool,
     /// Whether it also defines some whose names are known only when it runs.
     pub open: bool,
+    /// Whether it adds hosts or groups to the run.
+    pub adds_hosts: bool,
+    /// Whether earlier plays do.
+    pub is_after_added_hosts: bool,
     /// Its tasks, also those of included files whose names are known.
     pub tasks: Vec<Arc<Task>>,
     /// Whether some of them run on this machine, where they may make files that later ones copy.
@@ -327,6 +331,7 @@ impl Symbols {
         self.defined.extend(earlier.kept.iter().cloned());
         self.open |= earlier.keeps_more;
         self.local |= earlier.local;
+        self.is_after_added_hosts |= earlier.adds_hosts;
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! - those of earlier playbooks,
 //! - if it is linear, all of them; and whatever it is, those that are linear,
-//! - those that have a host in common with it.
+//! - those that have a host in common with it,
+//! - all of them, where it names hosts or groups that are not there when the run begins.
 //!
 //! What is left are plays with `strategy: free` of one playbook for different machines: they overlap, and a task of one that
 //! looks at what an earlier one configures (`postgres`, `nginx`, `hostvars`, `groups`) waits for the end of that one.
@@ -15,6 +16,8 @@ pub(super) struct Placed<'a> {
     pub(super) play: &'a Play,
     /// Its hosts.
     pub(super) hosts: &'a [String],
+    /// Whether it names hosts or groups that are not there yet: an earlier play may add them.
+    pub(super) is_late: bool,
 }
 
 /// Where an earlier play is, seen from a later one.
@@ -35,6 +38,7 @@ pub(super) fn order(plays: &[Placed<'_>]) -> Vec<Before> {
             playbooks[*earlier] == playbooks[number]
                 && plays[*earlier].play.free
                 && plays[number].play.free
+                && !plays[number].is_late
                 && apart(*earlier, number)
         });
         Before { ended, beside }

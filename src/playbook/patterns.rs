@@ -93,7 +93,9 @@ pub fn unmatched(
         let place = |word: &str| play.hosts_mark.within(&play.hosts.join("\n"), word);
         match matched(&play.hosts, hosts, groups) {
             Ok(matched) => {
-                for pattern in &matched.unknown {
+                // What earlier plays add is known only when they have run.
+                let unknown = matched.unknown.iter().filter(|_| !play.symbols.is_after_added_hosts);
+                for pattern in unknown {
                     let message =
                         format!("the pattern `{pattern}` of the play `{}` matches no host and no group", play.name);
                     let names = groups.keys().chain(hosts).map(String::as_str);

@@ -18,17 +18,18 @@ use super::{
     load::Loader,
     model::{Common, Play, Task},
     order::{Placed, order},
-    patterns,
+    patterns::{self, Matched},
     recap::{HostTally, Recap},
     roster::Ending,
     shared::{Options, PlayRun, Shared},
-    vars::{PlayScope, TaskScope, World},
+    vars::{PlayScope, TaskScope},
+    world::World,
 };
 use crate::{
     error::{Error, Result},
     event::{Ended, Event, Events},
     files,
-    template::{Authored, Vars, is_template, is_true, text_of},
+    template::{Authored, Scope, Vars, is_template, is_true, text_of},
     yaml,
 };
 
@@ -50,141 +51,195 @@ pub async fn run(
         roster: Arc::default(),
         left: Mutex::default(),
     };
-    let mut found = Vec::new();
-    for play in plays {
-        found.push(resolve(play, &shared)?);
-    }
-    let placed: Vec<Placed<'_>> =
-        found.iter().map(|found| Placed { play: &found.scope.play, hosts: &found.scope.hosts }).collect();
+    let found = plays.into_iter().map(|play| Resolved::new(play, &world)).collect::<Result<Vec<_>>>()?;
+    let placed: Vec<Placed<'_>> = (found.iter())
+        .map(|found| Placed {
+            play: &found.play,
+            hosts: &found.matched.hosts,
+            is_late: !found.matched.unknown.is_empty(),
+        })
+        .collect();
     let order = order(&placed);
     let mut plays: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for found in &found {
-        plays.entry(found.scope.play.name.clone()).or_default().extend(found.scope.hosts.iter().cloned());
+        plays.entry(found.play.name.clone()).or_default().extend(found.matched.hosts.iter().cloned());
     }
     let plays = Arc::new(plays);
     let ending = |(number, found): (usize, &Resolved)| {
-        Arc::new(Ending::new(number, found.scope.play.name.clone(), found.scope.hosts.clone()))
+        Arc::new(Ending::new(number, found.play.name.clone(), found.matched.hosts.clone()))
     };
     let endings: Vec<Arc<Ending>> = found.iter().enumerate().map(ending).collect();
     let these = |numbers: &[usize]| numbers.iter().map(|number| Arc::clone(&endings[*number])).collect();
-    let runs = found.into_iter().zip(order).enumerate().map(|(number, (found, before))| PlayRun {
-        scope: found.scope,
-        max_fail_percentage: found.max_fail_percentage,
-        force_handlers: found.force_handlers,
-        ending: Arc::clone(&endings[number]),
-        before: these(&before.ended),
-        beside: these(&before.beside),
-        plays: Arc::clone(&plays),
-        last: BTreeSet::new(),
-    });
-    let mut runs: Vec<PlayRun> = runs.collect();
     let mut later: BTreeSet<String> = BTreeSet::new();
-    for run in runs.iter_mut().rev() {
-        run.last = run.scope.hosts.iter().filter(|host| later.insert((*host).clone())).cloned().collect();
+    let mut turns: Vec<Turn> = Vec::new();
+    for (number, (found, before)) in found.into_iter().zip(order).enumerate().rev() {
+        let last = found.matched.hosts.iter().filter(|host| later.insert((*host).clone())).cloned().collect();
+        turns.push(Turn {
+            ending: Arc::clone(&endings[number]),
+            before: these(&before.ended),
+            beside: these(&before.beside),
+            plays: Arc::clone(&plays),
+            last,
+            play: found,
+        });
     }
-    let recaps = futures::future::join_all(runs.iter().map(|run| one_play(&shared, run))).await;
+    let recaps = futures::future::join_all(turns.into_iter().rev().map(|turn| one_play(&shared, turn))).await;
     let mut recap = Recap::default();
-    for one in &recaps {
-        recap.add(one);
+    for one in recaps {
+        recap.add(&one?);
     }
     Ok(recap)
 }
 
-/// A play of which everything is known that is known before a run.
+/// A play with all that is known of it before the run.
 struct Resolved {
-    scope: Arc<PlayScope>,
+    play: Play,
+    /// The hosts that it is for, as far as they are known.
+    matched: Matched,
+    vars_files: Vars,
+    serial: Vec<Serial>,
     max_fail_percentage: Option<f64>,
     force_handlers: bool,
 }
 
-fn resolve(play: Play, run: &Shared) -> Result<Resolved> {
-    let (world, events) = (&run.world, &run.events);
-    // The variables of the play are known, those of no host.
+/// A play and its place in the run.
+struct Turn {
+    play: Resolved,
+    ending: Arc<Ending>,
+    before: Vec<Arc<Ending>>,
+    beside: Vec<Arc<Ending>>,
+    plays: Arc<BTreeMap<String, BTreeSet<String>>>,
+    last: BTreeSet<String>,
+}
+
+/// The values of a keyword of a play, as texts: its own variables are known, those of no host.
+fn texts(play: &Play, world: &Arc<World>, value: &Authored) -> Result<Vec<String>> {
+    Ok(match world.engine.resolve(value, &of_play(play, world))? {
+        serde_json::Value::Array(items) => items.iter().map(text_of).collect(),
+        other => vec![text_of(&other)],
+    })
+}
+
+fn of_play(play: &Play, world: &Arc<World>) -> Arc<dyn Scope> {
     let common = Common { vars: play.vars.clone(), ..Common::default() };
     let task = Task::blank(common, play.folder.clone(), play.mark.clone());
-    let shared = TaskScope::without_host(Arc::clone(world), Some(task)).shared();
-    let texts = |value: &Authored| -> Result<Vec<String>> {
-        Ok(match world.engine.resolve(value, &shared)? {
-            serde_json::Value::Array(items) => items.iter().map(text_of).collect(),
-            other => vec![text_of(&other)],
-        })
-    };
+    TaskScope::without_host(Arc::clone(world), Some(task)).shared()
+}
+
+/// The hosts that a play is for, as they are now.
+fn hosts(play: &Play, world: &Arc<World>) -> Result<(Vec<String>, Matched)> {
     let mut names = Vec::new();
     for pattern in &play.hosts {
-        names.extend(texts(&Authored::written(pattern.as_str().into()))?);
+        names.extend(texts(play, world, &Authored::written(pattern.as_str().into()))?);
     }
-    let matched = patterns::matched(&names, &world.inventory.hosts, &world.inventory.groups)?;
-    // What a complete run names without a template has been found by the check before it.
-    let checked = run.options.complete && !play.hosts.iter().any(|pattern| is_template(pattern));
-    for pattern in matched.unknown.iter().filter(|_| !checked) {
-        events.warn(format!(
-            "{}: the pattern `{pattern}` of the play `{}` matches no host and no group",
-            play.mark, play.name
-        ));
-    }
-    if matched.hosts.is_empty() {
-        events.note(format!("the play `{}` is skipped: no hosts match `{}`", play.name, names.join(",")));
-    }
-    let mut vars_files = Vars::default();
-    for file in &play.vars_files {
-        // A list names candidates: the first that exists is taken.
-        let names = texts(file)?;
-        let found =
-            names.iter().find_map(|name| files::find(std::slice::from_ref(&play.folder), std::path::Path::new(name)));
-        let path = found.ok_or_else(|| {
-            Error::usage(format!("{}: there is no variables file `{}`", play.mark, names.join("` or `")))
-        })?;
-        let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
-        if let Some(entries) = node.entries() {
-            vars_files.extend(Authored::entries(entries).into());
+    let inventory = world.inventory();
+    let matched = patterns::matched(&names, &inventory.hosts, &inventory.groups)?;
+    Ok((names, matched))
+}
+
+impl Resolved {
+    fn new(play: Play, world: &Arc<World>) -> Result<Self> {
+        let (_, matched) = hosts(&play, world)?;
+        let mut vars_files = Vars::default();
+        for file in &play.vars_files {
+            // A list names candidates: the first that exists is taken.
+            let names = texts(&play, world, file)?;
+            let found = names
+                .iter()
+                .find_map(|name| files::find(std::slice::from_ref(&play.folder), std::path::Path::new(name)));
+            let path = found.ok_or_else(|| {
+                Error::usage(format!("{}: there is no variables file `{}`", play.mark, names.join("` or `")))
+            })?;
+            let (node, _) = yaml::parse(&yaml::Source::new(path.clone(), files::read_text(&path)?))?;
+            if let Some(entries) = node.entries() {
+                vars_files.extend(Authored::entries(entries).into());
+            }
         }
-    }
-    let wrong = |keyword: &str, text: &str| {
-        Error::usage(format!("{}: `{keyword}: {text}` of the play `{}` is not a number", play.mark, play.name))
-    };
-    let mut serial = Vec::new();
-    for text in &play.serial {
-        for text in texts(&Authored::written(text.as_str().into()))? {
-            serial.push(Serial::parse(&text).ok_or_else(|| wrong("serial", &text))?);
+        let wrong = |keyword: &str, text: &str| {
+            Error::usage(format!("{}: `{keyword}: {text}` of the play `{}` is not a number", play.mark, play.name))
+        };
+        let mut serial = Vec::new();
+        for text in &play.serial {
+            for text in texts(&play, world, &Authored::written(text.as_str().into()))? {
+                serial.push(Serial::parse(&text).ok_or_else(|| wrong("serial", &text))?);
+            }
         }
+        let scope = of_play(&play, world);
+        let percentage = |value: &Authored| -> Result<f64> {
+            let text = text_of(&world.engine.resolve(value, &scope)?);
+            text.trim_end_matches('%').trim().parse().map_err(|_| wrong("max_fail_percentage", &text))
+        };
+        let max_fail_percentage = play.max_fail_percentage.as_ref().map(percentage).transpose()?;
+        let force_handlers = match &play.force_handlers {
+            Some(value) => is_true(&world.engine.resolve(value, &scope)?),
+            None => false,
+        };
+        Ok(Self { play, matched, vars_files, serial, max_fail_percentage, force_handlers })
     }
-    let percentage = |value: &Authored| -> Result<f64> {
-        let text = text_of(&world.engine.resolve(value, &shared)?);
-        text.trim_end_matches('%').trim().parse().map_err(|_| wrong("max_fail_percentage", &text))
-    };
-    let max_fail_percentage = play.max_fail_percentage.as_ref().map(percentage).transpose()?;
-    let force_handlers = match &play.force_handlers {
-        Some(value) => is_true(&world.engine.resolve(value, &shared)?),
-        None => false,
-    };
-    let batches = batches(&matched.hosts, &serial);
-    let scope = PlayScope {
-        play,
-        vars_files,
-        hosts: matched.hosts,
-        batches,
-        roster: Arc::clone(&run.roster),
-        ended: Mutex::default(),
-        public: RwLock::default(),
-    };
-    Ok(Resolved { scope: Arc::new(scope), max_fail_percentage, force_handlers })
+}
+
+impl Turn {
+    /// The play as it runs: its hosts are those that match now.
+    fn begin(self, shared: &Shared) -> Result<PlayRun> {
+        let Resolved { play, vars_files, serial, max_fail_percentage, force_handlers, .. } = self.play;
+        let (names, matched) = hosts(&play, &shared.world)?;
+        // What a complete run names without a template has been found by the check before it.
+        let checked = shared.options.complete && !play.hosts.iter().any(|pattern| is_template(pattern));
+        for pattern in matched.unknown.iter().filter(|_| !checked) {
+            shared.events.warn(format!(
+                "{}: the pattern `{pattern}` of the play `{}` matches no host and no group",
+                play.mark, play.name
+            ));
+        }
+        if matched.hosts.is_empty() {
+            let names = names.join(",");
+            shared.events.note(format!("the play `{}` is skipped: no hosts match `{names}`", play.name));
+        }
+        let batches = batches(&matched.hosts, &serial);
+        let scope = PlayScope {
+            play,
+            vars_files,
+            hosts: matched.hosts,
+            batches,
+            roster: Arc::clone(&shared.roster),
+            ended: Mutex::default(),
+            public: RwLock::default(),
+        };
+        Ok(PlayRun {
+            scope: Arc::new(scope),
+            max_fail_percentage,
+            force_handlers,
+            beside: self.beside,
+            plays: self.plays,
+            last: self.last,
+        })
+    }
 }
 
 /// Takes the hosts of a play through it, when its turn has come.
-async fn one_play(shared: &Shared, run: &PlayRun) -> Recap {
-    for earlier in &run.before {
+async fn one_play(shared: &Shared, turn: Turn) -> Result<Recap> {
+    for earlier in &turn.before {
         earlier.wait().await;
     }
     let mut recap = Recap::default();
+    let ending = Arc::clone(&turn.ending);
     let mut goes_on = shared.roster.ended().is_none();
     if goes_on {
+        let run = match turn.begin(shared) {
+            Ok(run) => run,
+            Err(error) => {
+                shared.roster.end("a play could not begin".to_owned());
+                ending.set(false);
+                return Err(error);
+            }
+        };
         for members in &run.scope.batches {
             let hosts = shared.roster.remaining(members);
             if hosts.is_empty() || shared.cancel.is_cancelled() {
                 continue;
             }
             let batch = Batch::new(hosts, members.len(), run.max_fail_percentage, run.scope.play.free);
-            let through = batch.hosts.iter().map(|host| one_host(shared, run, &batch, host));
+            let through = batch.hosts.iter().map(|host| one_host(shared, &run, &batch, host));
             for (host, tally) in batch.hosts.iter().zip(futures::future::join_all(through).await) {
                 recap.add(&Recap { hosts: [(host.clone(), tally)].into() });
             }
@@ -199,21 +254,26 @@ async fn one_play(shared: &Shared, run: &PlayRun) -> Recap {
             }
         }
     }
-    run.ending.set(goes_on);
-    recap
+    ending.set(goes_on);
+    Ok(recap)
 }
 
 /// Takes a host through a play.
 async fn one_host(shared: &Shared, run: &PlayRun, batch: &Batch, host: &str) -> HostTally {
     let begun = std::time::Instant::now();
     let mut tally = HostTally::default();
-    let mut host_run = HostRun::new(shared, run, batch, host);
-    let finish = tokio::select! {
-        finish = host_run.play(&mut tally) => finish,
-        // A script that waits for something must not hold up a user who wants to stop; running it again goes on.
-        () = shared.cancel.cancelled() => Ok(Finish::Stopped),
+    let finish = match HostRun::new(shared, run, batch, host) {
+        Ok(mut host_run) => {
+            let finish = tokio::select! {
+                finish = host_run.play(&mut tally) => finish,
+                // A script that waits for something must not hold up a user who wants to stop; running it again goes on.
+                () = shared.cancel.cancelled() => Ok(Finish::Stopped),
+            };
+            tally.execs += host_run.execs.load(Ordering::Relaxed);
+            finish
+        }
+        Err(error) => Err(error),
     };
-    tally.execs += host_run.execs.load(Ordering::Relaxed);
     match finish {
         Ok(Finish::Done) => {}
         Ok(Finish::Failed) => {

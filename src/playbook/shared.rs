@@ -13,7 +13,8 @@ use super::{
     load::Loader,
     notified::{Notification, Notified},
     roster::{Ending, Roster},
-    vars::{PlayScope, World},
+    vars::PlayScope,
+    world::World,
 };
 use crate::event::Events;
 
@@ -65,10 +66,6 @@ pub(super) struct PlayRun {
     pub(super) scope: Arc<PlayScope>,
     pub(super) max_fail_percentage: Option<f64>,
     pub(super) force_handlers: bool,
-    /// How it ends, for later plays.
-    pub(super) ending: Arc<Ending>,
-    /// Plays that end before it begins.
-    pub(super) before: Vec<Arc<Ending>>,
     /// Earlier plays that run beside it.
     pub(super) beside: Vec<Arc<Ending>>,
     /// The hosts of all plays of the run, by the names of the plays.

@@ -1,7 +1,7 @@
 //! Which value a name has for a task on a host: Ansible's order of precedence, looked up layer by layer.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
 };
@@ -9,50 +9,16 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    inventory::Inventory,
-    load::SearchPath,
     model::{Beside, Play, Role, Task},
     roster::Roster,
     sources::{Places, chain},
+    world::{HostMemory, World},
 };
 use crate::{
     files,
     modules::Rendered,
-    template::{Engine, Layout, Lookups, Scope, Var, Vars},
+    template::{Layout, Lookups, Scope, Var, Vars},
 };
-
-/// What is known of one host, as long as the run lasts.
-#[derive(Debug, Default)]
-pub struct HostMemory {
-    /// Facts, under their names without `ansible_`: data.
-    pub facts: RwLock<Map<String, Value>>,
-    /// `set_fact` and `register`: data.
-    pub set: RwLock<Map<String, Value>>,
-    /// `include_vars`.
-    pub included: RwLock<Vars>,
-}
-
-/// Everything that does not change while a run lasts, and the memory of every host.
-pub struct World {
-    /// The template engine.
-    pub engine: Engine,
-    /// The hosts.
-    pub inventory: Inventory,
-    /// What is known of each, by name; `localhost` too.
-    pub memory: BTreeMap<String, Arc<HostMemory>>,
-    /// Where files are looked for.
-    pub search: SearchPath,
-    /// Whether nothing is changed.
-    pub check: bool,
-}
-
-impl World {
-    /// The memory of a host.
-    #[must_use]
-    pub fn memory_of(&self, host: &str) -> Arc<HostMemory> {
-        self.memory.get(host).cloned().unwrap_or_default()
-    }
-}
 
 /// The view of a task on a host.
 #[derive(Clone)]
@@ -187,7 +153,7 @@ impl TaskScope {
     /// Notes the hosts that a variable speaks of.
     fn note(&self, name: &str) {
         let Some(looked) = &self.looked else { return };
-        let inventory = &self.world.inventory;
+        let inventory = self.world.inventory();
         let hosts = if name == "groups" { Some(&inventory.hosts) } else { inventory.services.get(name) };
         if let Some(hosts) = hosts {
             looked.lock().expect(LOOKED).extend(hosts.iter().cloned());
@@ -206,20 +172,25 @@ impl TaskScope {
         self.task.as_ref()?.common.role.as_ref()
     }
 
+    /// What is known of the host; nothing where there is none.
+    fn memory(&self) -> Option<Arc<HostMemory>> {
+        self.world.memory_of(&self.host).ok()
+    }
+
     fn facts(&self) -> Map<String, Value> {
-        let memory = self.world.memory_of(&self.host);
+        let Some(memory) = self.memory() else { return Map::new() };
         let facts = memory.facts.read().expect("no task panics while it holds a host's memory");
         facts.clone()
     }
 
     /// Variables that no one can set.
     fn magic(&self, name: &str) -> Option<Var> {
-        let inventory = &self.world.inventory;
+        let inventory = || self.world.inventory();
         let value = match name {
             "inventory_hostname" => json!(self.host),
             "inventory_hostname_short" => json!(self.host.split('.').next()),
-            "groups" => json!(inventory.groups),
-            "group_names" => json!(inventory.groups_of(&self.host)),
+            "groups" => json!(inventory().groups),
+            "group_names" => json!(inventory().groups_of(&self.host)),
             "hostvars" => return Some(self.hostvars()),
             "ansible_facts" => Value::Object(self.facts()),
             "ansible_check_mode" => json!(self.world.check),
@@ -253,11 +224,11 @@ impl TaskScope {
     fn hostvars(&self) -> Var {
         let (world, looked) = (Arc::clone(&self.world), self.looked.clone());
         let beside = self.beside().cloned();
-        Var::map(world.inventory.hosts.clone(), move |host| {
+        Var::map(world.inventory().hosts.clone(), move |host| {
             if let Some(looked) = &looked {
                 looked.lock().expect(LOOKED).insert(host.to_owned());
             }
-            world.memory.contains_key(host).then(|| {
+            world.knows(host).then(|| {
                 let scope = TaskScope {
                     world: Arc::clone(&world),
                     host: host.to_owned(),
@@ -279,11 +250,11 @@ impl TaskScope {
 
     fn host_vars(&self, name: &str) -> Option<Var> {
         let beside = self.beside().and_then(|beside| find_in(beside.host_vars.get(&self.host)?, name));
-        beside.or_else(|| find_in(self.world.inventory.host_vars.get(&self.host)?, name))
+        beside.or_else(|| find_in(self.world.inventory().host_vars.get(&self.host)?, name))
     }
 
     fn group_vars(&self, name: &str) -> Option<Var> {
-        let inventory = &self.world.inventory;
+        let inventory = self.world.inventory();
         // Groups of one level are merged by name, the last one wins; `all` comes under them.
         let groups: Vec<String> = inventory.groups_of(&self.host).into_iter().rev().collect();
         [groups, vec!["all".to_owned()]].iter().find_map(|level| {
@@ -298,25 +269,26 @@ impl TaskScope {
     /// Facts under their long names: `ansible_distribution`.
     fn injected(&self, name: &str) -> Option<Var> {
         let short = name.strip_prefix("ansible_")?;
-        locked(&self.world.memory_of(&self.host).facts, short).map(Var::data)
+        locked(&self.memory()?.facts, short).map(Var::data)
     }
 }
 
 impl Scope for TaskScope {
     fn get(&self, name: &str) -> Option<Var> {
-        let memory = self.world.memory_of(&self.host);
+        let memory = self.memory();
+        let inventory = self.world.inventory();
         let task = self.task.as_deref();
         self.note(name);
         if let Some(value) = self.locals.get(name) {
             return Some(Var::data(value.clone()));
         }
         self.magic(name)
-            .or_else(|| find_in(&self.world.inventory.extra_vars, name))
+            .or_else(|| find_in(&inventory.extra_vars, name))
             .or_else(|| find_in(&task?.common.params, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.params, name)))
-            .or_else(|| locked(&memory.set, name).map(Var::data))
+            .or_else(|| locked(&memory.as_ref()?.set, name).map(Var::data))
             .or_else(|| {
-                let included = memory.included.read().expect("no task panics while it holds a host's memory");
+                let included = memory.as_ref()?.included.read().expect("no task panics while it holds a host's memory");
                 find_in(&included, name)
             })
             .or_else(|| find_in(&task?.common.vars, name))
@@ -327,14 +299,13 @@ impl Scope for TaskScope {
             .or_else(|| self.injected(name))
             .or_else(|| self.host_vars(name))
             .or_else(|| self.group_vars(name))
-            .or_else(|| find_in(&self.world.inventory.vars, name))
+            .or_else(|| find_in(&inventory.vars, name))
             .or_else(|| chain(self.role()).find_map(|role| find_in(&role.defaults, name)))
             .or_else(|| self.play.as_ref()?.of_roles(|role| find_in(&role.defaults, name)))
     }
 
     fn names(&self) -> Vec<String> {
-        let memory = self.world.memory_of(&self.host);
-        let inventory = &self.world.inventory;
+        let inventory = self.world.inventory();
         let mut names: Vec<String> =
             ["inventory_hostname", "group_names", "groups", "ansible_facts"].map(String::from).into();
         names.extend(inventory.vars.keys().cloned());
@@ -346,7 +317,9 @@ impl Scope for TaskScope {
                 .flat_map(|group| inventory.group_vars.get(group).into_iter().flat_map(Vars::keys).cloned()),
         );
         names.extend(inventory.host_vars.get(&self.host).into_iter().flat_map(Vars::keys).cloned());
-        names.extend(memory.set.read().expect("no task panics while it holds a host's memory").keys().cloned());
+        if let Some(memory) = self.memory() {
+            names.extend(memory.set.read().expect("no task panics while it holds a host's memory").keys().cloned());
+        }
         names.extend(self.facts().keys().map(|name| format!("ansible_{name}")));
         names.sort();
         names.dedup();

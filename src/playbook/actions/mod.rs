@@ -1,12 +1,14 @@
 //! Actions: calls that need more than a host's answer, such as variables, files of this machine, the network or the person at the
 //! terminal. One file each; what they may use is [`Context`].
 
+mod add_host;
 mod assert;
 mod checksum;
 mod debug;
 mod fail;
 mod gather_facts;
 mod get_url;
+mod group_by;
 mod include_vars;
 mod pause;
 mod ping;
@@ -64,11 +66,13 @@ pub(super) struct Given {
 
 /// All actions.
 pub(super) const ACTIONS: &[&dyn Action] = &[
+    &add_host::AddHost,
     &assert::Assert,
     &debug::Debug,
     &fail::Fail,
     &gather_facts::GatherFacts,
     &get_url::GetUrl,
+    &group_by::GroupBy,
     &include_vars::IncludeVars,
     &pause::Pause,
     &ping::Ping,

@@ -15,7 +15,7 @@ use crate::{
         actions::{Action, Given},
         model::Task,
         task_end::Defined,
-        vars::HostMemory,
+        world::HostMemory,
     },
 };
 
@@ -49,7 +49,7 @@ impl HostRun<'_> {
 
     /// Keeps what a task has defined that another host has run.
     pub(super) fn take_definitions(&self, end: &TaskEnd) {
-        keep(&self.shared.world.memory_of(&self.host), &end.defined);
+        keep(&self.memory, &end.defined);
     }
 }
 

@@ -8,7 +8,7 @@ use super::{HostRun, Place, TaskEnd, TaskScope};
 use crate::{
     error::{Error, Result},
     modules::{Operation, Probe},
-    playbook::model::Task,
+    playbook::{model::Task, world::World},
     remote::{Output, ReadOnly, Script, Transport},
     template::Authored,
 };
@@ -74,6 +74,19 @@ impl Context<'_, '_> {
     /// The value of a variable; `None` when there is none of this name.
     pub(in crate::playbook) fn variable(&self, name: &str) -> Result<Option<Value>> {
         self.run.engine().variable(name, &self.scope.shared())
+    }
+}
+
+/// The run.
+impl Context<'_, '_> {
+    /// The hosts of the run and what is known of them.
+    pub(in crate::playbook) fn world(&self) -> &World {
+        &self.run.shared.world
+    }
+
+    /// The host that the task is for, whatever it is delegated to.
+    pub(in crate::playbook) fn host(&self) -> &str {
+        &self.run.host
     }
 }
 

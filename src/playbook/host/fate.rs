@@ -287,8 +287,7 @@ impl HostRun<'_> {
     /// What `register` keeps of a task.
     pub(super) fn register(&self, task: &Task, end: &TaskEnd) {
         if let Some(name) = &task.register {
-            let memory = self.shared.world.memory_of(&self.host);
-            memory
+            self.memory
                 .set
                 .write()
                 .expect("no task panics while it holds a host's memory")

@@ -37,7 +37,7 @@ impl HostRun<'_> {
             }
             Meta::ClearFacts => {
                 for host in self.hosts_of_meta() {
-                    let memory = self.shared.world.memory_of(&host);
+                    let memory = self.shared.world.memory_of(&host)?;
                     memory.facts.write().expect("no task panics while it holds a host's memory").clear();
                 }
             }

@@ -44,6 +44,7 @@ use super::{
     shared::{PlayRun, Shared},
     task_end::TaskEnd,
     vars::TaskScope,
+    world::HostMemory,
 };
 use crate::{
     error::Result,
@@ -92,6 +93,8 @@ pub(super) struct HostRun<'a> {
     play: &'a PlayRun,
     batch: &'a Batch,
     host: String,
+    /// What is known of it.
+    memory: Arc<HostMemory>,
     work: VecDeque<Item>,
     handlers: Vec<Arc<Task>>,
     notified: BTreeSet<usize>,
@@ -120,7 +123,11 @@ pub(super) struct HostRun<'a> {
 }
 
 impl<'a> HostRun<'a> {
-    pub(super) fn new(shared: &'a Shared, play: &'a PlayRun, batch: &'a Batch, host: &str) -> Self {
+    /// A host at the beginning of a play.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub(super) fn new(shared: &'a Shared, play: &'a PlayRun, batch: &'a Batch, host: &str) -> Result<Self> {
         let mut work = VecDeque::new();
         let sections = &play.scope.play.sections;
         let last = sections.iter().rposition(|section| !section.is_empty()).unwrap_or_default();
@@ -129,11 +136,12 @@ impl<'a> HostRun<'a> {
             work.extend((at == last).then_some(Item::TakeUp));
             work.push_back(Item::Flush(0));
         }
-        Self {
+        Ok(Self {
             shared,
             play,
             batch,
             host: host.to_owned(),
+            memory: shared.world.memory_of(host)?,
             work,
             handlers: play.scope.play.handlers.clone(),
             notified: BTreeSet::new(),
@@ -148,7 +156,7 @@ impl<'a> HostRun<'a> {
             rescued: Map::new(),
             current: "Gathering Facts".to_owned(),
             execs: AtomicUsize::new(0),
-        }
+        })
     }
 
     fn engine(&self) -> &Engine {
@@ -255,8 +263,7 @@ impl<'a> HostRun<'a> {
     }
 
     fn has_facts(&self) -> bool {
-        let memory = self.shared.world.memory_of(&self.host);
-        let facts = memory.facts.read().expect("no task panics while it holds a host's memory");
+        let facts = self.memory.facts.read().expect("no task panics while it holds a host's memory");
         !facts.is_empty()
     }
 

@@ -73,7 +73,7 @@ impl HostRun<'_> {
         Ok(match host.as_str() {
             "" => None,
             "127.0.0.1" | "::1" => Some("localhost".to_owned()),
-            _ if self.shared.world.memory.contains_key(&host) => Some(host),
+            _ if self.shared.world.knows(&host) => Some(host),
             _ => return Err(Error::usage(format!("`delegate_to: {host}`: there is no such host in the inventory"))),
         })
     }

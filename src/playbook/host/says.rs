@@ -5,10 +5,7 @@ use std::sync::Arc;
 use super::HostRun;
 use crate::{
     error::Result,
-    playbook::{
-        model::Task,
-        vars::{HostMemory, TaskScope},
-    },
+    playbook::{model::Task, vars::TaskScope, world::HostMemory},
     template::{Authored, is_true},
 };
 
@@ -34,6 +31,6 @@ impl HostRun<'_> {
     pub(super) fn memory_of(&self, task: &Task, scope: &TaskScope) -> Result<Arc<HostMemory>> {
         let delegated = self.flag(task.common.delegate_facts.as_ref(), scope)?.unwrap_or(false);
         let delegate = if delegated { self.delegate(task, scope)? } else { None };
-        Ok(self.shared.world.memory_of(delegate.as_deref().unwrap_or(&self.host)))
+        delegate.map_or_else(|| Ok(Arc::clone(&self.memory)), |host| self.shared.world.memory_of(&host))
     }
 }

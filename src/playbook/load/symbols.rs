@@ -131,6 +131,10 @@ impl Loader {
                 }
             }
             Defines::Unknown => self.keeps_more(),
+            Defines::Hosts => {
+                self.keeps(task.arguments.keys());
+                self.note(|symbols| symbols.adds_hosts = true);
+            }
         }
         let is_open = || {
             let arguments = task.arguments.values().any(|value| is_template(&value.to_string()));
