@@ -170,3 +170,23 @@ async fn what_is_typed_is_seen_or_not() {
     let echoes: Vec<bool> = asked.iter().map(|(_, echo)| *echo).collect();
     assert_eq!(echoes, [false, true], "{asked:?}");
 }
+
+/// What was asked of the host before a request is not believed after it: the request may have changed the host.
+#[tokio::test]
+async fn what_a_request_has_changed_is_seen_by_the_next_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let here = made.clone();
+    let (server, _) = serve(move |_| {
+        std::fs::write(&here, "").unwrap();
+        ok("x")
+    })
+    .await;
+    let made = made.display();
+    let tasks = format!(
+        "    - stat: {{path: {made}}}\n      register: before\n    - uri: {{url: '{server}/make'}}\n    - stat: {{path: {made}}}\n      \
+         register: after\n    - assert: {{that: [not before.stat.exists, after.stat.exists]}}\n"
+    );
+    let (recap, said) = play(&tasks, false).await;
+    assert!(recap.succeeded(), "{said}");
+}

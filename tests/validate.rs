@@ -154,6 +154,17 @@ fn validate_finds_plays_for_no_machine() {
 }
 
 #[test]
+fn validate_leaves_open_what_earlier_plays_add() {
+    let play = "- hosts: web\n  tasks: [{add_host: {name: new, groups: [made], colour: red}}]\n";
+    let used = "- hosts: made\n  tasks: [{debug: {msg: \"{{ colour }}\"}, delegate_to: new}]\n";
+    let printed = sandbox(&format!("{play}{used}")).run(&["validate", "dev"], 0);
+    assert_eq!(said(&printed), Vec::<String>::new());
+    // What comes before it does not have it yet.
+    let printed = sandbox(&format!("{used}{play}")).run(&["validate", "dev"], 2);
+    assert!(printed.err.contains("the pattern `made` of the play `made` matches no host"), "{}", printed.err);
+}
+
+#[test]
 fn validate_finds_arguments_of_actions_that_cannot_work() {
     let found = of_tasks(
         "    - uri: {url: \"{{ inventory_hostname }}\", use_proxy: true}

@@ -105,6 +105,10 @@ impl Action for AddHost {
         true
     }
 
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let NewHost { name, groups, vars } = NewHost::read(given.named)?;
         let added = json!({ "host_name": name, "groups": groups, "host_vars": vars });

@@ -54,6 +54,10 @@ impl Action for Assert {
         true
     }
 
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, _: Given) -> Result<TaskEnd, Stop> {
         for condition in context.written("that").unwrap_or_default().items() {
             if !context.condition(&condition)? {

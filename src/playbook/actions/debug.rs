@@ -50,6 +50,10 @@ impl Action for Debug {
         true
     }
 
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, _: Given) -> Result<TaskEnd, Stop> {
         let (name, value) = match (context.written("var"), context.written("msg")) {
             (Some(var), _) => match var.text() {

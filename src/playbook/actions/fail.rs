@@ -36,6 +36,10 @@ impl Call for Fail {
 
 #[async_trait]
 impl Action for Fail {
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, _: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let message = given.named.get("msg").map_or_else(|| "Failed as requested from task".to_owned(), text_of);
         Ok(TaskEnd::failed(message))

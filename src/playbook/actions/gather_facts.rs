@@ -46,6 +46,10 @@ impl Call for GatherFacts {
 
 #[async_trait]
 impl Action for GatherFacts {
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         Setup.run(context, given).await
     }

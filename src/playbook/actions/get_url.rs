@@ -81,6 +81,10 @@ impl Action for GetUrl {
         GetUrlArguments::read(named).map(drop)
     }
 
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     /// Fetches a file through the host's connection into a folder of its own on the host, and puts it in its place as `copy`
     /// would.
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {

@@ -61,6 +61,10 @@ impl Action for GroupBy {
         groups(named).map(drop)
     }
 
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let groups = groups(&given.named)?;
         let changed = context.world().add_to_groups(context.host(), &groups);

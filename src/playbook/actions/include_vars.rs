@@ -61,6 +61,10 @@ impl Call for IncludeVars {
 
 #[async_trait]
 impl Action for IncludeVars {
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let Given { named, free_form } = given;
         let file = named.get("file").map(text_of).or(free_form);

@@ -50,6 +50,12 @@ pub(super) trait Action: Call {
         false
     }
 
+    /// Whether what hosts have answered before is still true after it: it changes nothing on any host but by the steps of a module, and
+    /// waits for nothing.
+    fn keeps_answers(&self) -> bool {
+        false
+    }
+
     /// Runs it on a host.
     ///
     /// # Errors

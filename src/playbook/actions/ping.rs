@@ -38,6 +38,10 @@ impl Call for Ping {
 
 #[async_trait]
 impl Action for Ping {
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let place = context.place()?;
         if let Some(why) = context.ask(&place, questions::is_there()).await?.failure {

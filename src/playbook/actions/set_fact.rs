@@ -47,6 +47,10 @@ impl Call for SetFact {
 
 #[async_trait]
 impl Action for SetFact {
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, _: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let mut facts = given.named;
         facts.remove("cacheable");

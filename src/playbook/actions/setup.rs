@@ -50,6 +50,10 @@ impl Call for Setup {
 
 #[async_trait]
 impl Action for Setup {
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, _: Given) -> Result<TaskEnd, Stop> {
         Ok(match context.gather().await? {
             Ok(facts) => TaskEnd::defining(Defined::Facts(facts)),

@@ -46,6 +46,10 @@ impl Action for ValidateArgumentSpec {
         true
     }
 
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     async fn run(&self, context: &mut Context<'_, '_>, _: Given) -> Result<TaskEnd, Stop> {
         let spec = context.written("argument_spec");
         let options = match spec.as_deref() {

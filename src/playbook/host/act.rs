@@ -32,7 +32,13 @@ impl HostRun<'_> {
             Ok(Given { named, free_form })
         });
         let end = match given {
-            Ok(given) => action.run(&mut Context { run: self, task, scope }, given).await,
+            Ok(given) => {
+                let end = action.run(&mut Context { run: self, task, scope }, given).await;
+                if !action.keeps_answers() {
+                    self.forget_seen();
+                }
+                end
+            }
             Err(error) => Err(Stop::Failed(error)),
         };
         let end = match end {

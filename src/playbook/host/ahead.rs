@@ -55,7 +55,8 @@ impl HostRun<'_> {
                 Entry::Task(task) => {
                     if self.has_wanted_tags(&task.common.tags) {
                         let scope = self.scope(&task).with(facts.clone());
-                        for entry in self.foresee(place, &task, &scope, probes, &mut facts).into_iter().rev() {
+                        let Some(inside) = self.foresee(place, &task, &scope, probes, &mut facts) else { return };
+                        for entry in inside.into_iter().rev() {
                             ahead.push_front(entry);
                         }
                     }
@@ -64,15 +65,16 @@ impl HostRun<'_> {
         }
     }
 
-    pub(super) fn foresee(
+    /// What a task will need, and what is inside it; `None` for one after which no answer is true any more.
+    fn foresee(
         &self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<ReadOnly>,
         facts: &mut Map<String, Value>,
-    ) -> Vec<Entry> {
+    ) -> Option<Vec<Entry>> {
         let scopes = match &task.r#loop {
             None => vec![scope.clone()],
             Some(r#loop) => match loops::items(r#loop, self.engine(), scope) {
                 Ok(items) => (0..items.len()).map(|at| scope.with(item_vars(r#loop, &items, at))).collect(),
-                Err(_) => return Vec::new(),
+                Err(_) => return Some(Vec::new()),
             },
         };
         if is_include(task) {
@@ -84,7 +86,7 @@ impl HostRun<'_> {
                     entries.extend(more.entries);
                 }
             }
-            return entries;
+            return Some(entries);
         }
         if calls::call(task).is_some_and(|call| call.defines() == Defines::Arguments)
             && matches!(self.condition(task, scope), Ok(true))
@@ -92,12 +94,16 @@ impl HostRun<'_> {
             if let Ok((named, _)) = self.arguments(task, scope) {
                 facts.extend(named);
             }
-            return Vec::new();
+            return Some(Vec::new());
+        }
+        if let Some(Way::Action(action)) = calls::way(task) {
+            let runs = || scopes.iter().any(|scope| !matches!(self.condition(task, scope), Ok(false)));
+            return (action.keeps_answers() || !runs()).then(Vec::new);
         }
         for scope in scopes {
             self.guess(place, task, &scope, probes);
         }
-        Vec::new()
+        Some(Vec::new())
     }
 
     pub(super) fn guess(&self, place: &Place, task: &Arc<Task>, scope: &TaskScope, probes: &mut Vec<ReadOnly>) {

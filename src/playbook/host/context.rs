@@ -153,6 +153,8 @@ impl Context<'_, '_> {
     pub(in crate::playbook) async fn gather(
         &mut self,
     ) -> Result<std::result::Result<Map<String, Value>, String>, Stop> {
+        // A place that cannot be is the task's mistake.
+        self.place()?;
         if let Some(why) = self.run.gather(self.task, self.scope).await.map_err(Stop::Unreachable)? {
             return Ok(Err(why));
         }
