@@ -6,6 +6,7 @@ use super::{
     declaration::arguments,
     file::with_attributes,
 };
+use crate::error::{Error, Result};
 
 arguments! {
     /// Who may use a file that is fetched, and whether the one before is kept.
@@ -20,6 +21,17 @@ arguments! {
 }
 
 impl FetchedFile {
+    /// Refuses what only a source on this machine can have.
+    ///
+    /// # Errors
+    /// When the mode is that of the source.
+    pub fn check(&self) -> Result<()> {
+        match self.mode {
+            Some(Mode::Preserve) => Err(Error::usage("`mode: preserve` is for `copy` and `template`")),
+            _ => Ok(()),
+        }
+    }
+
     /// How it is written.
     #[must_use]
     pub fn copy(&self) -> FileCopy {

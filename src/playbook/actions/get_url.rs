@@ -48,6 +48,7 @@ impl GetUrlArguments {
     /// The arguments, the request that they make, and the checksum that the file must have.
     pub(super) fn read(named: &Map<String, Value>) -> Result<(Self, Ask, Option<Checksum>)> {
         let arguments: Self = modules::read(named)?;
+        arguments.file.check()?;
         let checksum = Checksum::read(arguments.checksum.as_ref(), arguments.sha256sum.as_ref())?;
         let ask = arguments.web.ask(Duration::from_secs(10), arguments.url_username.as_ref())?;
         Ok((arguments, ask, checksum))

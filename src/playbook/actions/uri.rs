@@ -190,6 +190,7 @@ impl UriArguments {
     /// The arguments, the request that they make, and the statuses that are no failure.
     fn read(named: &Map<String, Value>) -> Result<(Self, Ask, Vec<u16>)> {
         let arguments: Self = modules::read(named)?;
+        arguments.file.check()?;
         let wanted = arguments.wanted_status()?;
         let ask = arguments.ask()?;
         Ok((arguments, ask, wanted))
