@@ -421,7 +421,7 @@ async fn e2e_an_interrupted_apply_says_so_and_is_gone_on_from() {
     // All of it is remembered, also now that the environment is gone.
     let history: Value = serde_json::from_str(&dev.run(&["history", "--json"], 0).out).unwrap();
     let told = |field: &str| -> Vec<&str> {
-        history.as_array().unwrap().iter().map(|deed| deed[field].as_str().unwrap()).collect()
+        history.as_array().unwrap().iter().map(|entry| entry[field].as_str().unwrap()).collect()
     };
     assert_eq!(told("command"), ["apply", "apply", "apply", "destroy"]);
     assert!(told("outcome")[0].contains("stop") && told("outcome")[1..] == ["done", "done", "done"], "{history}");

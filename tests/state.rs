@@ -15,8 +15,8 @@ use infra::{
     name::Name,
     resource::Terms,
     state::{
-        Backend, Deed, Expect, Intent, Lease, LocalBackend, PostgresBackend, State, Store, Term, is_readable, look,
-        unlock,
+        Backend, Expect, HistoryEntry, Intent, Lease, LocalBackend, PostgresBackend, State, Store, Term, is_readable,
+        look, unlock,
     },
 };
 use tokio::task::JoinSet;
@@ -130,13 +130,16 @@ async fn states_and_history(backend: &Arc<dyn Backend>, project: &Path) {
     for number in 0..5 {
         let store = self::store(backend, project, "kept");
         tasks.spawn(async move {
-            store.remember(&Deed::begin("apply", Path::new("/"), &number.to_string(), Vec::new())).await.unwrap();
+            store
+                .remember(&HistoryEntry::begin("apply", Path::new("/"), &number.to_string(), Vec::new()))
+                .await
+                .unwrap();
         });
     }
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    let mut digests: Vec<String> = store.history().await.unwrap().into_iter().map(|deed| deed.digest).collect();
+    let mut digests: Vec<String> = store.history().await.unwrap().into_iter().map(|entry| entry.digest).collect();
     digests.sort();
     assert_eq!(digests, ["0", "1", "2", "3", "4"]);
     store.remove().await.unwrap();

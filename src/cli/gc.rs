@@ -45,7 +45,7 @@ impl Gc {
             data: DataPolicy::of_removal(self.allow_data_loss),
             clock: Clock::System,
         };
-        let mut swept = Vec::new();
+        let (mut swept, mut declined) = (Vec::new(), 0_u64);
         let accounts = accounts::open(&sweeper.folder, self.provider).await?;
         accounts.warnings.iter().for_each(|warning| context.warn(warning));
         let (accounts, mut failures) = (accounts.open, accounts.failures);
@@ -76,18 +76,22 @@ impl Gc {
                     format!(", made by {}", listed.terms.owner)
                 };
                 let what = format!("`{}` ({of}{owner}) in {account}", listed.environment);
-                let count = count(listed.objects.len() as u64, "object");
+                let objects = count(listed.objects.len() as u64, "object");
                 let is_asked = !self.dry_run && !self.yes && ui.can_ask();
-                if is_asked && !ui.confirm(&format!("Destroy {what}, {count}? It expired {expired} ago."))? {
+                if is_asked && !ui.confirm(&format!("Destroy {what}, {objects}? It expired {expired} ago."))? {
+                    declined += 1;
                     continue;
                 }
                 if self.dry_run {
-                    ui.say(&format!("{what}: expired {expired} ago, {count}"));
+                    ui.say(&format!("{what}: expired {expired} ago, {objects}"));
                 } else {
                     let _signals = context.watch_signals();
                     let work = async |events: &Events| sweeper.sweep(&account, &listed, events, &context.stop).await;
                     match context.shown(work).await.0 {
-                        Ok(count) => ui.say(&format!("{what}: expired {expired} ago, {count} objects removed")),
+                        Ok(removed) => ui.say(&format!(
+                            "{what}: expired {expired} ago, {} removed",
+                            count(removed as u64, "object")
+                        )),
                         Err(error) => {
                             failures.push(error.context(what));
                             if context.stop.is_over() {
@@ -104,7 +108,9 @@ impl Gc {
                 }));
             }
         }
-        if swept.is_empty() && failures.is_empty() {
+        if declined > 0 {
+            ui.say(&format!("{} left as it was", count(declined, "expired environment")));
+        } else if swept.is_empty() && failures.is_empty() {
             ui.say("nothing has expired");
         }
         if ui.mode() == Mode::Json {

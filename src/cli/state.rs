@@ -356,8 +356,8 @@ async fn move_backend(environment: &str, from: &str, ui: &Ui) -> Result<()> {
                 .hint("nothing was moved"));
             }
             target.write(&state).await?;
-            for deed in source.history().await? {
-                target.remember(&deed).await?;
+            for entry in source.history().await? {
+                target.remember(&entry).await?;
             }
             let read = target.read().await?;
             if read.as_ref().map(|read| (&read.resources, &read.secrets)) != Some((&state.resources, &state.secrets)) {

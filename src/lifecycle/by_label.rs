@@ -16,7 +16,7 @@ use crate::{
     plan::{Change, DataPolicy, Listed},
     provider::{Owner, Provider},
     resource::Address,
-    state::{Deed, State, Store},
+    state::{HistoryEntry, State, Store},
 };
 
 /// An environment of which only the labels of its objects are believed.
@@ -52,9 +52,9 @@ const DONE: &str = "done";
 
 /// Whether the last command of a history has destroyed the environment, and proved it, or has been about to remove everything
 /// that was seen in this account.
-fn was_destroyed(history: &[Deed], account: &str) -> bool {
-    history.last().is_some_and(|deed| {
-        deed.command == "destroy" && (deed.outcome == DONE || deed.account.as_deref() == Some(account))
+fn was_destroyed(history: &[HistoryEntry], account: &str) -> bool {
+    history.last().is_some_and(|entry| {
+        entry.command == "destroy" && (entry.outcome == DONE || entry.account.as_deref() == Some(account))
     })
 }
 
@@ -98,15 +98,15 @@ impl Labelled {
             let data = DataPolicy::of_removal(options.allow_data_loss);
             let (provider, changes) = (self.provider.as_ref(), &removal.changes);
             let lines = changes.iter().map(|change| format!("- {}", change.address)).collect();
-            let deed = Deed::begin("destroy", &self.environment.project, "", lines);
+            let entry = HistoryEntry::begin("destroy", &self.environment.project, "", lines);
             // What this command was about to remove may be gone when it is killed, whatever it could still write.
             let account = if changes.is_empty() { None } else { Some(provider.account().await?) };
-            let deed = Deed { account, ..deed };
-            self.store.begin(&deed).await?;
+            let entry = HistoryEntry { account, ..entry };
+            self.store.begin(&entry).await?;
             let (store, cancel) = (&self.store, stop.token());
             let swept = apply::sweep(provider, &removal.owner, changes, data, Some(store), events, cancel).await;
             // The history says that all is gone before the state goes: a command that is killed between the two is run again.
-            let noted = stop.ending(store.remember(&ended(deed, &swept, begun))).await;
+            let noted = stop.ending(store.remember(&ended(entry, &swept, begun))).await;
             swept.ended?;
             noted.unwrap_or_else(unwritten)?;
             let aside = store.put_aside().await?;
@@ -181,37 +181,37 @@ pub(super) fn unwritten<T>() -> Result<T> {
 }
 
 /// The entry of a removal that has ended.
-pub(super) fn ended(deed: Deed, swept: &Swept, begun: Instant) -> Deed {
+pub(super) fn ended(entry: HistoryEntry, swept: &Swept, begun: Instant) -> HistoryEntry {
     let line = |address: &Address| format!("- {address}");
     let done: Vec<String> = swept.removed.iter().map(line).collect();
     let outcome = swept.ended.as_ref().map_or_else(ToString::to_string, |()| DONE.to_owned());
-    let failed = deed.changes.iter().filter(|line| !done.contains(line)).cloned().collect();
-    Deed { seconds: begun.elapsed().as_secs_f64(), done: Some(done), failed, outcome, ..deed }
+    let failed = entry.changes.iter().filter(|line| !done.contains(line)).cloned().collect();
+    HistoryEntry { seconds: begun.elapsed().as_secs_f64(), done: Some(done), failed, outcome, ..entry }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DONE, Deed, was_destroyed};
+    use super::{DONE, HistoryEntry, was_destroyed};
 
     #[test]
     fn an_environment_that_was_destroyed_is_gone_until_it_is_applied_again() {
         let folder = tempfile::tempdir().unwrap();
-        let deed = |command: &str, outcome: &str| Deed {
+        let entry = |command: &str, outcome: &str| HistoryEntry {
             outcome: outcome.into(),
-            ..Deed::begin(command, folder.path(), "", Vec::new())
+            ..HistoryEntry::begin(command, folder.path(), "", Vec::new())
         };
-        let was_destroyed = |history: &[&Deed]| {
-            let history: Vec<Deed> = history.iter().map(|&deed| deed.clone()).collect();
+        let was_destroyed = |history: &[&HistoryEntry]| {
+            let history: Vec<HistoryEntry> = history.iter().map(|&entry| entry.clone()).collect();
             was_destroyed(&history, "engine A")
         };
-        let (applied, destroyed) = (deed("apply", DONE), deed("destroy", DONE));
+        let (applied, destroyed) = (entry("apply", DONE), entry("destroy", DONE));
         assert!(!was_destroyed(&[]) && !was_destroyed(&[&applied]));
         assert!(was_destroyed(&[&applied, &destroyed]));
         assert!(!was_destroyed(&[&destroyed, &applied]));
-        let failed = deed("destroy", "no answer");
+        let failed = entry("destroy", "no answer");
         assert!(!was_destroyed(&[&destroyed, &failed]));
         // One that was killed has seen in this account what it was about to remove.
-        let killed = |account: &str| Deed { account: Some(account.to_owned()), ..failed.clone() };
+        let killed = |account: &str| HistoryEntry { account: Some(account.to_owned()), ..failed.clone() };
         assert!(was_destroyed(&[&applied, &killed("engine A")]));
         assert!(!was_destroyed(&[&applied, &killed("engine B")]));
         assert!(!was_destroyed(&[&killed("engine A"), &applied]));

@@ -21,7 +21,7 @@ use crate::{
     plan::{Change, DataPolicy, Listed},
     project::{self, ProjectId},
     provider::{Owner, Provider},
-    state::{self, Deed, Lease, State, Store, pool::Pool},
+    state::{self, HistoryEntry, Lease, State, Store, pool::Pool},
 };
 
 /// The project that environments are removed from.
@@ -49,14 +49,15 @@ struct Leased {
 
 impl Leased {
     /// Writes down what is about to be removed: what is gone later was removed by this command.
-    async fn begin(&self, home: &Path, changes: &[Change]) -> Result<Deed> {
+    async fn begin(&self, home: &Path, changes: &[Change]) -> Result<HistoryEntry> {
         if let Some(state) = &self.state {
             let removing = state.resources.keys().cloned().collect();
             self.store.write(&State { removing, serial: state.serial + 1, ..state.clone() }).await?;
         }
-        let deed = Deed::begin("gc", home, "", changes.iter().map(|change| format!("- {}", change.address)).collect());
-        self.store.begin(&deed).await?;
-        Ok(deed)
+        let entry =
+            HistoryEntry::begin("gc", home, "", changes.iter().map(|change| format!("- {}", change.address)).collect());
+        self.store.begin(&entry).await?;
+        Ok(entry)
     }
 
     /// Removes the state when all is gone. Otherwise it says what is left.
@@ -131,16 +132,16 @@ impl Sweeper {
         let held = leased.map(|leased| &leased.store);
         let Some(changes) = removal(account.provider.as_ref(), owner, self.clock).await? else { return Ok(0) };
         let its = leased.zip(home).filter(|_| is_its);
-        let deed = match its {
+        let entry = match its {
             Some((leased, home)) => Some(leased.begin(home, &changes).await?),
             None => None,
         };
         let provider = account.provider.as_ref();
         let swept = apply::sweep(provider, owner, &changes, self.data, held, events, stop.token()).await;
-        if let (Some((leased, _)), Some(deed)) = (its, deed) {
+        if let (Some((leased, _)), Some(entry)) = (its, entry) {
             let noted = stop.ending(async {
                 leased.end(&swept).await?;
-                leased.store.remember(&ended(deed, &swept, begun)).await
+                leased.store.remember(&ended(entry, &swept, begun)).await
             });
             let noted = noted.await.unwrap_or_else(unwritten);
             if swept.ended.is_ok() {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     event::{Ended, Event, Events},
     plan::{Action, Plan},
-    state::Deed,
+    state::HistoryEntry,
     trace::Trace,
 };
 
@@ -57,33 +57,33 @@ impl Site {
     pub(super) async fn begin_record(&mut self, command: &str, plan: &Plan, events: &Events) {
         let changes = plan.changes.iter().filter(|change| change.action != Action::Keep);
         let lines = changes.map(|change| format!("{} {}", change.action.sign(), change.address)).collect();
-        let deed = Deed::begin(command, &self.environment.project, &plan.digest, lines);
-        if let Err(error) = self.store.begin(&deed).await {
+        let entry = HistoryEntry::begin(command, &self.environment.project, &plan.digest, lines);
+        if let Err(error) = self.store.begin(&entry).await {
             events.warn(error.to_string());
         }
-        self.record = Some(Record { deed, begun: Instant::now() });
+        self.record = Some(Record { entry, begun: Instant::now() });
     }
 
     /// Lets the history say that the command has failed, although it came to its end.
     pub(super) fn record_failure(&mut self, failure: &str) {
         if let Some(record) = &mut self.record {
-            failure.clone_into(&mut record.deed.outcome);
+            failure.clone_into(&mut record.entry.outcome);
         }
     }
 
     /// Writes down what a command has done and how it ended. A history that cannot be written is no reason to fail.
     async fn end_record(&mut self, trace: &Trace, failure: Option<&Error>, events: &Events) {
-        let Some(Record { deed, begun }) = self.record.take() else { return };
+        let Some(Record { entry, begun }) = self.record.take() else { return };
         let outcome = match failure {
             Some(error) => self.redactor.redact(&error.to_string()),
-            None if deed.outcome.is_empty() => "done".to_owned(),
-            None => deed.outcome.clone(),
+            None if entry.outcome.is_empty() => "done".to_owned(),
+            None => entry.outcome.clone(),
         };
         let written = async {
             self.store.keep_trace(&serde_json::to_string(trace)?).await?;
-            let (done, failed) = what_was_done(&deed.changes, trace, failure.is_none());
+            let (done, failed) = what_was_done(&entry.changes, trace, failure.is_none());
             let seconds = begun.elapsed().as_secs_f64();
-            self.store.remember(&Deed { seconds, outcome, done: Some(done), failed, ..deed }).await
+            self.store.remember(&HistoryEntry { seconds, outcome, done: Some(done), failed, ..entry }).await
         };
         if let Err(error) = written.await {
             events.warn(error.to_string());

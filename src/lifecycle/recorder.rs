@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
-use crate::{event::Events, secret::Redactor, state::Deed, trace::Trace};
+use crate::{event::Events, secret::Redactor, state::HistoryEntry, trace::Trace};
 
 /// The line of a command in the history, which is completed when it ends.
 pub(super) struct Record {
-    pub(super) deed: Deed,
+    pub(super) entry: HistoryEntry,
     pub(super) begun: Instant,
 }
 

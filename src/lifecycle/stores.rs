@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     name::Name,
     project,
-    state::{self, Deed, State, Store},
+    state::{self, HistoryEntry, State, Store},
 };
 
 /// The places where states of this project are kept: those that its files name, and its own folder.
@@ -115,13 +115,13 @@ pub async fn store_of(project: &Path, name: &Name, template: &str) -> Result<Opt
 ///
 /// # Errors
 /// When a place of states does not answer.
-pub async fn history(project: &Path, name: &Name) -> Result<Vec<Deed>> {
-    let mut deeds = Vec::new();
+pub async fn history(project: &Path, name: &Name) -> Result<Vec<HistoryEntry>> {
+    let mut entries = Vec::new();
     for settings in places(project) {
-        deeds.extend(Store::open(project, name, &settings)?.history().await?);
+        entries.extend(Store::open(project, name, &settings)?.history().await?);
     }
-    deeds.sort_by_key(|deed| deed.at);
-    Ok(deeds)
+    entries.sort_by_key(|entry| entry.at);
+    Ok(entries)
 }
 
 /// All stores of this project that hold a state; those of other projects in the same place are none of ours.

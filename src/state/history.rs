@@ -13,7 +13,7 @@ const UNFINISHED: &str = "it did not come to its end";
 
 /// One command that changed an environment, or tried to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Deed {
+pub struct HistoryEntry {
     /// `apply` or `destroy`.
     pub command: String,
     /// `user@machine`.
@@ -45,7 +45,7 @@ pub struct Deed {
     pub account: Option<String>,
 }
 
-impl Deed {
+impl HistoryEntry {
     /// A command that begins now.
     #[must_use]
     pub fn begin(command: &str, project: &Path, digest: &str, changes: Vec<String>) -> Self {
@@ -102,16 +102,16 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn begin(&self, deed: &Deed) -> Result<()> {
-        self.remember(&Deed { outcome: UNFINISHED.to_owned(), ..deed.clone() }).await
+    pub async fn begin(&self, entry: &HistoryEntry) -> Result<()> {
+        self.remember(&HistoryEntry { outcome: UNFINISHED.to_owned(), ..entry.clone() }).await
     }
 
     /// Writes down what was done.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn remember(&self, deed: &Deed) -> Result<()> {
-        let (key, line) = (self.key("history.jsonl"), serde_json::to_string(deed)?);
+    pub async fn remember(&self, entry: &HistoryEntry) -> Result<()> {
+        let (key, line) = (self.key("history.jsonl"), serde_json::to_string(entry)?);
         loop {
             let (text, expect) = match self.backend().get(&key).await? {
                 Some((text, tag)) => (text, Expect::Tag(tag)),
@@ -150,55 +150,58 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn history(&self) -> Result<Vec<Deed>> {
+    pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
         let found = self.backend().get(&self.key("history.jsonl")).await?;
         let text = found.map(|(text, _)| text).unwrap_or_default();
-        let mut deeds: Vec<Deed> = Vec::new();
-        for deed in text.lines().filter_map(|line| serde_json::from_str::<Deed>(line).ok()) {
+        let mut entries: Vec<HistoryEntry> = Vec::new();
+        for entry in text.lines().filter_map(|line| serde_json::from_str::<HistoryEntry>(line).ok()) {
             // Each is written when it begins and again when it ends.
-            let same = |known: &Deed| {
+            let same = |known: &HistoryEntry| {
                 known.outcome == UNFINISHED
-                    && deed.outcome != UNFINISHED
-                    && (known.at, &known.who, &known.command) == (deed.at, &deed.who, &deed.command)
+                    && entry.outcome != UNFINISHED
+                    && (known.at, &known.who, &known.command) == (entry.at, &entry.who, &entry.command)
             };
-            match deeds.iter().rposition(same) {
-                Some(begun) => deeds[begun] = deed,
-                None => deeds.push(deed),
+            match entries.iter().rposition(same) {
+                Some(begun) => entries[begun] = entry,
+                None => entries.push(entry),
             }
         }
-        Ok(deeds)
+        Ok(entries)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Deed, Store, commit, is_dirty};
+    use super::{HistoryEntry, Store, commit, is_dirty};
 
     #[tokio::test]
     async fn what_was_done_outlives_the_environment() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path(), &"dev".parse().unwrap());
         assert_eq!(store.history().await.unwrap(), []);
-        let deed = Deed { outcome: "done".into(), ..Deed::begin("apply", folder.path(), "abc", vec!["+ vm.a".into()]) };
-        store.remember(&deed).await.unwrap();
+        let entry = HistoryEntry {
+            outcome: "done".into(),
+            ..HistoryEntry::begin("apply", folder.path(), "abc", vec!["+ vm.a".into()])
+        };
+        store.remember(&entry).await.unwrap();
         store.remove().await.unwrap();
         std::fs::OpenOptions::new()
             .append(true)
             .open(store.folder().join("history.jsonl"))
             .and_then(|mut file| std::io::Write::write_all(&mut file, b"{\"command\": \"app"))
             .unwrap();
-        assert_eq!(store.history().await.unwrap(), std::slice::from_ref(&deed));
+        assert_eq!(store.history().await.unwrap(), std::slice::from_ref(&entry));
     }
 
     #[tokio::test]
     async fn a_command_that_was_killed_is_in_the_history() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path(), &"dev".parse().unwrap());
-        let [killed, other] = [(); 2].map(|()| Deed::begin("apply", folder.path(), "", Vec::new()));
+        let [killed, other] = [(); 2].map(|()| HistoryEntry::begin("apply", folder.path(), "", Vec::new()));
         store.begin(&killed).await.unwrap();
         store.begin(&other).await.unwrap();
-        store.remember(&Deed { outcome: "done".into(), ..other }).await.unwrap();
-        let outcomes: Vec<String> = store.history().await.unwrap().into_iter().map(|deed| deed.outcome).collect();
+        store.remember(&HistoryEntry { outcome: "done".into(), ..other }).await.unwrap();
+        let outcomes: Vec<String> = store.history().await.unwrap().into_iter().map(|entry| entry.outcome).collect();
         assert_eq!(outcomes, ["it did not come to its end", "done"]);
     }
 

@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     backend::{Backend, Expect, Tag},
-    history::Deed,
+    history::HistoryEntry,
     key::{Keys, is_pipeline},
     lease::{Book, Claimant, Lease, Term, is_readable, look, unlock},
     local::LocalBackend,
