@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use super::Resolver;
 use crate::{
     config::{
-        Group, Host, bastion_of,
+        Group, Host,
+        environment::bastion_of,
         file::{HealthCheck, InstanceGroup},
     },
     error::Diagnostic,
