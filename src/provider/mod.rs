@@ -12,6 +12,7 @@ mod entry;
 pub mod fake;
 mod health;
 mod kind;
+mod layout;
 mod managed_postgres;
 mod openings;
 mod owner;

@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::layout::name;
 use crate::{
     config::Environment,
     encoding,
@@ -12,10 +13,6 @@ use crate::{
 
 /// How long the list of ports in a name is at most.
 const LONGEST_LIST: usize = 50;
-
-fn name(text: &str) -> Name {
-    text.parse().expect("a valid name")
-}
 
 /// The name of the security group that opens these ports: the ports, and where they are too many for a name, a digest of them.
 pub(super) fn group(kind: &str, ports: &[u16]) -> Name {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     compute,
-    layout::{class, needs_second_zone, resources, subnet_in, subnets},
+    layout::{class, needs_second_zone, resources, subnets},
     postgres, ranges,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     config::{Cidr, Environment, Group},
     error::{Diagnostic, Location, did_you_mean},
     name::Name,
-    provider::{asked, managed_postgres, second_disks},
+    provider::{asked, layout::subnet_in, managed_postgres, second_disks},
     resource::{KindName, PostgresSpec, Resource, SubnetSpec, VmSpec},
 };
 

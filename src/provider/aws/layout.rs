@@ -8,11 +8,14 @@ use crate::{
     cloud::aws::AwsSettings,
     config::{Cidr, Environment},
     name::Name,
-    provider::{dns, openings},
+    provider::{
+        dns,
+        layout::{accounts, balanced, group, member, name, network_of, opening, resource, single, subnet_in},
+        openings,
+    },
     resource::{
-        Address, DiskSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
-        Resource, RoleBindingSpec, RouteTableSpec, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec, VmSpec,
-        spec_fields,
+        Address, DiskSpec, GatewaySpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
+        RouteTableSpec, SubnetSpec, VmSpec,
     },
 };
 
@@ -62,10 +65,6 @@ pub(super) fn class(spec: &VmSpec) -> Option<&'static str> {
     class_of(spec.cores, spec.memory_mb)
 }
 
-fn name(text: &str) -> Name {
-    text.parse().expect("a valid name")
-}
-
 /// The subnet for machines with a public address, of a subnet of the file.
 fn public(subnet: &Name) -> Name {
     let text = format!("{subnet}-public");
@@ -96,13 +95,9 @@ pub(super) fn needs_second_zone(environment: &Environment, usual_zone: &str) -> 
     managed && zones_named(environment, usual_zone).len() < 2
 }
 
-fn resource<T: serde::Serialize>(address: Address, spec: &T, needs: Vec<Address>, origin: &str) -> Resource {
-    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned(), data: Vec::new() }
-}
-
 /// Everything that must exist.
 pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Resource> {
-    let network = environment.network.clone().unwrap_or_else(|| name("main"));
+    let network = network_of(environment);
     let network_address = KindName::NETWORK.named(&network);
     let mut all = Vec::new();
     let subnets: Vec<(&Resource, Cidr)> = subnets(environment).collect();
@@ -147,11 +142,11 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
         let needs = vec![network_address.clone(), table.clone()];
         all.push(resource(Address::subnet(&name(SPARE)), &spec, needs, &first.origin));
     }
-    accounts(environment, &mut all);
+    all.extend(accounts(environment, iam::policy));
     machines(environment, &network, &zones, &mut all);
     databases(environment, &network, &zones, &mut all);
     // A front of several machines is reached through a balancer before them.
-    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
+    for (name, front) in balanced(environment) {
         let mut needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
         let machines = all.iter().filter(|one| needs.contains(&one.address));
         let origin = machines.clone().next().map_or_else(String::new, |one| one.origin.clone());
@@ -172,20 +167,6 @@ pub(super) fn resources(environment: &Environment, usual_zone: &str) -> Vec<Reso
     all.extend(environment.resources.iter().filter(|one| one.address.kind == KindName::ADDRESS).cloned());
     all.extend(dns::zones(environment, &network));
     all
-}
-
-/// Roles of machines and their policies.
-fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
-    for (account, (roles, mark)) in &environment.service_accounts {
-        let (address, origin) = (KindName::SERVICE_ACCOUNT.named(account), mark.to_string());
-        all.push(resource(address.clone(), &ServiceAccountSpec {}, Vec::new(), &origin));
-        if !roles.is_empty() {
-            let mut roles: Vec<String> = roles.iter().map(|role| iam::policy(role)).collect();
-            roles.sort();
-            let spec = RoleBindingSpec { service_account: account.clone(), roles };
-            all.push(resource(KindName::ROLE_BINDING.named(account), &spec, vec![address], &origin));
-        }
-    }
 }
 
 /// Managed databases: each may be in its own subnet, and in those of other zones.
@@ -210,33 +191,19 @@ fn databases(environment: &Environment, network: &Name, zones: &BTreeMap<Name, S
         let mut needs = vec![Address::subnet(&spec.subnet), KindName::NETWORK.named(network)];
         needs.extend(others.map(|other| other.address.clone()).filter(|other| *other != needs[0]).collect::<Vec<_>>());
         if spec.public {
-            let group = KindName::SECURITY_GROUP.named(&openings::group("ports", &[postgres::PORT]));
-            if !all.iter().chain(&made).any(|other| other.address == group) {
-                let ports = vec![postgres::PORT];
-                let opens = SecurityGroupSpec { network: network.clone(), ports, checked: Vec::new() };
-                made.push(resource(group.clone(), &opens, vec![KindName::NETWORK.named(network)], &one.origin));
+            let opens = openings::group("ports", &[postgres::PORT]);
+            let opens = opening(&opens, network, vec![postgres::PORT], Vec::new(), &one.origin);
+            needs.push(opens.address.clone());
+            if !all.iter().chain(&made).any(|other| other.address == opens.address) {
+                made.push(opens);
             }
-            needs.push(group);
         }
         made.push(resource(one.address.clone(), &spec, needs, &one.origin));
     }
     all.extend(made);
 }
 
-/// The subnet of a group's machines in a zone: the one that the file names, or another one that is there.
-pub(super) fn subnet_in<'a>(zone: &str, named: &'a Name, zones: &'a BTreeMap<Name, String>) -> Option<&'a Name> {
-    if zones.get(named).is_some_and(|own| own == zone) {
-        return Some(named);
-    }
-    zones.iter().find(|(_, own)| *own == zone).map(|(subnet, _)| subnet)
-}
-
 fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
-    let grouped: BTreeSet<Address> =
-        environment.groups.values().flat_map(|group| group.members.iter().map(Address::vm)).collect();
-    // A member's own second disk belongs to its group's template; a group in this cloud has none.
-    let members_disks: BTreeSet<Name> =
-        environment.groups.values().flat_map(|group| group.machine.disks.iter().cloned()).collect();
     let mut openings: BTreeMap<Name, (Vec<u16>, String)> = BTreeMap::new();
     let mut disk_zones: BTreeMap<Name, String> = BTreeMap::new();
     let mut finished = |machines: &[Name], spec: &mut VmSpec, origin: &str| {
@@ -265,15 +232,13 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         needs
     };
     let mut made = Vec::new();
-    let single = |one: &&Resource| one.address.kind == KindName::VM && !grouped.contains(&one.address);
-    for one in environment.resources.iter().filter(single) {
+    for one in single(environment).filter(|one| one.address.kind == KindName::VM) {
         let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
         let needs = finished(std::slice::from_ref(&one.address.name), &mut spec, &one.origin);
         made.push(resource(one.address.clone(), &spec, needs, &one.origin));
     }
-    for (group, settings) in &environment.groups {
-        let mut machine = settings.machine.clone();
-        machine.disks.clear();
+    for (name, settings) in &environment.groups {
+        let mut machine = member(settings);
         let origin = settings.mark.to_string();
         // One subnet a zone: that which the file names is the first.
         let mut subnets: Vec<Name> =
@@ -283,35 +248,22 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         }
         subnets.retain(|subnet| *subnet != machine.subnet);
         let mut needs = finished(&settings.members, &mut machine, &origin);
-        needs.extend(
-            subnets.iter().map(|name| Address::subnet(&if machine.public { public(name) } else { name.clone() })),
-        );
+        needs
+            .extend(subnets.iter().map(|own| Address::subnet(&if machine.public { public(own) } else { own.clone() })));
         if let Some(account) = &settings.service_account {
             needs.extend([KindName::SERVICE_ACCOUNT.named(account), KindName::ROLE_BINDING.named(account)]);
             needs.retain(|need| need.kind != KindName::ROLE_BINDING || all.iter().any(|other| other.address == *need));
         }
-        let spec = InstanceGroupSpec {
-            count: u32::try_from(settings.members.len()).unwrap_or(u32::MAX),
-            zones: settings.zones.clone(),
-            max_unavailable: settings.max_unavailable,
-            max_expansion: settings.max_expansion,
-            health_check: settings.health_check.clone(),
-            service_account: settings.service_account.clone(),
-            machine,
-        };
-        made.push(resource(KindName::INSTANCE_GROUP.named(group), &spec, needs, &origin));
+        made.push(resource(KindName::INSTANCE_GROUP.named(name), &group(settings, machine), needs, &origin));
     }
-    let disk = |one: &&Resource| one.address.kind == KindName::DISK && !members_disks.contains(&one.address.name);
-    for one in environment.resources.iter().filter(disk) {
+    for one in single(environment).filter(|one| one.address.kind == KindName::DISK) {
         let Ok(mut spec) = one.spec::<DiskSpec>() else { continue };
         spec.zone = disk_zones.get(&one.address.name).cloned();
         spec.disk_type.get_or_insert_with(|| environment.section::<AwsSettings>().disk_type.clone());
         made.push(resource(one.address.clone(), &spec, one.needs.clone(), &one.origin));
     }
     for (group, (ports, origin)) in openings {
-        let spec = SecurityGroupSpec { network: network.clone(), ports, checked: Vec::new() };
-        let needs = vec![KindName::NETWORK.named(network)];
-        all.push(resource(KindName::SECURITY_GROUP.named(&group), &spec, needs, &origin));
+        all.push(opening(&group, network, ports, Vec::new(), &origin));
     }
     all.extend(made);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    layout::{fraction, own_address, subnet_in},
+    layout::{fraction, own_address},
     postgres, postgres_extensions, postgres_settings,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     config::Environment,
     error::{Diagnostic, Location, did_you_mean},
     name::Name,
-    provider::{managed_postgres, second_disks},
+    provider::{layout::subnet_in, managed_postgres, second_disks},
     resource::{AddressSpec, KindName, PostgresSpec, Resource, SubnetSpec, VmSpec},
 };
 

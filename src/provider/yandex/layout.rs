@@ -8,30 +8,19 @@ use crate::{
     cloud::yandex::YandexSettings,
     config::{Environment, Front},
     name::Name,
-    provider::{dns, openings},
+    provider::{
+        dns,
+        layout::{accounts, balanced, group, member, name, network_of, opening, resource, single, subnet_in},
+        openings,
+    },
     resource::{
-        Address, AddressSpec, GatewaySpec, InstanceGroupSpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec,
-        Resource, RoleBindingSpec, RouteTableSpec, SSH_GROUP, SecurityGroupSpec, ServiceAccountSpec, SubnetSpec,
-        VmSpec, spec_fields,
+        Address, AddressSpec, GatewaySpec, KindName, LoadBalancerSpec, NetworkSpec, PostgresSpec, Resource,
+        RouteTableSpec, SSH_GROUP, SubnetSpec, VmSpec, spec_fields,
     },
 };
 
 /// The name of the gateway and of the route table that leads to it.
 const EGRESS: &str = "egress";
-
-fn name(text: &str) -> Name {
-    text.parse().expect("a valid name")
-}
-
-/// A resource, in a few words.
-fn resource<T: serde::Serialize>(address: Address, spec: &T, needs: Vec<Address>, origin: &str) -> Resource {
-    Resource { address, spec: spec_fields(spec), needs, origin: origin.to_owned(), data: Vec::new() }
-}
-
-/// The network's name within the environment.
-fn network_of(environment: &Environment) -> Name {
-    environment.network.clone().unwrap_or_else(|| name("main"))
-}
 
 /// Ports of some machines that are opened: to the world, or to what checks them.
 struct Opening {
@@ -82,11 +71,11 @@ pub(super) fn resources(environment: &Environment) -> Vec<Resource> {
         subnet.needs = vec![KindName::NETWORK.named(&network), table.clone()];
         all.push(subnet);
     }
-    accounts(environment, &mut all);
+    all.extend(accounts(environment, str::to_owned));
     machines(environment, &network, &zones, &mut all);
     front_addresses(environment, &mut all);
     // A front of several machines is reached through a balancer before them.
-    for (name, front) in environment.nginx.iter().filter(|(_, front)| front.nodes.len() > 1) {
+    for (name, front) in balanced(environment) {
         let mut needs: Vec<Address> = front.nodes.iter().map(Address::vm).collect();
         let origin =
             all.iter().find(|one| needs.contains(&one.address)).map_or_else(String::new, |one| one.origin.clone());
@@ -127,25 +116,7 @@ fn front_addresses(environment: &Environment, all: &mut Vec<Resource>) {
     }
 }
 
-fn accounts(environment: &Environment, all: &mut Vec<Resource>) {
-    for (account, (roles, mark)) in &environment.service_accounts {
-        let (mut roles, origin) = (roles.clone(), mark.to_string());
-        let address = KindName::SERVICE_ACCOUNT.named(account);
-        all.push(resource(address.clone(), &ServiceAccountSpec {}, Vec::new(), &origin));
-        if !roles.is_empty() {
-            roles.sort();
-            let spec = RoleBindingSpec { service_account: account.clone(), roles };
-            all.push(resource(KindName::ROLE_BINDING.named(account), &spec, vec![address], &origin));
-        }
-    }
-}
-
 fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, String>, all: &mut Vec<Resource>) {
-    let grouped: BTreeSet<Address> =
-        environment.groups.values().flat_map(|group| group.members.iter().map(Address::vm)).collect();
-    // A member's own second disk belongs to its group's template; a group in this cloud has none.
-    let members_disks: BTreeSet<Name> =
-        environment.groups.values().flat_map(|g| g.machine.disks.iter().cloned()).collect();
     let mut openings: BTreeMap<Name, (Opening, String)> = BTreeMap::new();
     let mut finished =
         |machines: &[Name], spec: &mut VmSpec, origin: &str, needs: &mut Vec<Address>, opening: Opening| {
@@ -173,15 +144,14 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             }
         };
     // Behind a balancer the world reaches machines at their inner addresses.
-    let balanced: BTreeMap<&Name, [u16; 2]> = (environment.nginx.values())
-        .filter(|front| front.nodes.len() > 1)
-        .flat_map(|front| front.nodes.iter().map(|node| (node, [front.http_port, front.https_port])))
+    let balanced: BTreeMap<&Name, [u16; 2]> = balanced(environment)
+        .flat_map(|(_, front)| front.nodes.iter().map(|node| (node, [front.http_port, front.https_port])))
         .collect();
     let mut made = Vec::new();
-    for one in &environment.resources {
+    for one in single(environment) {
         let mut one = one.clone();
         match one.address.kind {
-            KindName::VM if !grouped.contains(&one.address) => {
+            KindName::VM => {
                 let Ok(mut spec) = one.spec::<VmSpec>() else { continue };
                 let ports = balanced.get(&one.address.name).map(|ports| ports.to_vec()).unwrap_or_default();
                 finished(
@@ -194,7 +164,7 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
                 one.spec = spec_fields(&spec);
                 made.push(one);
             }
-            KindName::DISK if !members_disks.contains(&one.address.name) => {
+            KindName::DISK => {
                 let zone = disk_zone(environment, zones, &one.address.name);
                 if let Ok(mut spec) = one.spec::<crate::resource::DiskSpec>() {
                     spec.zone = Some(zone.unwrap_or_else(|| environment.section::<YandexSettings>().zone.clone()));
@@ -207,9 +177,8 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
             _ => {}
         }
     }
-    for (group, settings) in &environment.groups {
-        let mut machine = settings.machine.clone();
-        machine.disks.clear();
+    for (name, settings) in &environment.groups {
+        let mut machine = member(settings);
         let origin = settings.mark.to_string();
         let mut needs = vec![Address::subnet(&machine.subnet)];
         let subnets = settings.zones.iter().filter_map(|zone| subnet_in(zone, &machine.subnet, zones));
@@ -221,22 +190,11 @@ fn machines(environment: &Environment, network: &Name, zones: &BTreeMap<Name, St
         needs.extend(settings.service_account.as_ref().map(|account| KindName::SERVICE_ACCOUNT.named(account)));
         let checked = settings.health_check.iter().map(|check| check.port).collect();
         finished(&settings.members, &mut machine, &origin, &mut needs, Opening { ports: Vec::new(), checked });
-        let spec = InstanceGroupSpec {
-            count: u32::try_from(settings.members.len()).unwrap_or(u32::MAX),
-            zones: settings.zones.clone(),
-            max_unavailable: settings.max_unavailable,
-            max_expansion: settings.max_expansion,
-            health_check: settings.health_check.clone(),
-            service_account: settings.service_account.clone(),
-            machine,
-        };
-        made.push(resource(KindName::INSTANCE_GROUP.named(group), &spec, needs, &origin));
+        made.push(resource(KindName::INSTANCE_GROUP.named(name), &group(settings, machine), needs, &origin));
     }
     made.extend(databases(environment, network, zones, &mut openings));
-    for (group, (opening, origin)) in openings {
-        let spec = SecurityGroupSpec { network: network.clone(), ports: opening.ports, checked: opening.checked };
-        let needs = vec![KindName::NETWORK.named(network)];
-        all.push(resource(KindName::SECURITY_GROUP.named(&group), &spec, needs, &origin));
+    for (group, (Opening { ports, checked }, origin)) in openings {
+        all.push(opening(&group, network, ports, checked, &origin));
     }
     all.extend(made);
 }
@@ -263,14 +221,6 @@ fn databases(
         made.push(one);
     }
     made
-}
-
-/// The subnet of a group's machines in a zone: the one that the file names, or another one that is there.
-pub(super) fn subnet_in<'a>(zone: &str, named: &'a Name, zones: &'a BTreeMap<Name, String>) -> Option<&'a Name> {
-    if zones.get(named).is_some_and(|own| own == zone) {
-        return Some(named);
-    }
-    zones.iter().find(|(_, own)| *own == zone).map(|(subnet, _)| subnet)
 }
 
 /// A disk stands in the zone of its machine.
