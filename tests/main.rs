@@ -20,6 +20,7 @@ mod aws_upgrade;
 mod canaries;
 mod checkouts;
 mod cli;
+mod conformance;
 mod contract;
 mod data_loss;
 mod docs;

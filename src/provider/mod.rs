@@ -248,7 +248,8 @@ pub trait Driver: Send + Sync {
         false
     }
 
-    /// Makes an object. Calling it twice with one token makes one object.
+    /// Makes an object. Calling it twice with one token makes one object, where the service has tokens or names for that; elsewhere
+    /// an object whose answer was lost is found by its labels first.
     async fn create(&self, request: &Request<'_>) -> Result<Object>;
 
     /// Goes on with an object whose creation was interrupted, and that shows as [`Health::Unfinished`]: the request is the one

@@ -13,8 +13,18 @@ use axum::{
 };
 use serde_json::{Value, json};
 
+/// What goes wrong with calls that change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// All are refused, and nothing is done.
+    Refuse,
+    /// Every third is carried out, and the connection breaks before the answer.
+    LoseAnswer,
+}
+
 #[derive(Default)]
 struct World {
+    fault: Option<Fault>,
     id: String,
     networks: Vec<Value>,
     volumes: Vec<Value>,
@@ -62,6 +72,11 @@ impl StubEngine {
         all.map(|one| one["Labels"][label].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// From now on calls go wrong in this way; `None` lets all pass.
+    pub(crate) fn strike(&self, fault: Option<Fault>) {
+        self.world().fault = fault;
+    }
+
     /// How many calls have changed something so far.
     pub(crate) fn changes(&self) -> usize {
         self.world().changes
@@ -85,7 +100,20 @@ async fn answer(
     State(engine): State<StubEngine>, method: Method, uri: Uri, Query(query): Query<BTreeMap<String, String>>,
     body: Bytes,
 ) -> Response<Body> {
-    let (status, value) = respond(&mut engine.world(), &method, uri.path(), &query, &body);
+    let (status, value, is_lost) = {
+        let mut world = engine.world();
+        if method != Method::GET && world.fault == Some(Fault::Refuse) {
+            (403, json!({ "message": "all predefined address pools have been fully subnetted" }), false)
+        } else {
+            let (status, value) = respond(&mut world, &method, uri.path(), &query, &body);
+            let is_lost = method != Method::GET && world.fault == Some(Fault::LoseAnswer) && world.changes % 3 == 2;
+            (status, value, is_lost)
+        }
+    };
+    if is_lost {
+        // The connection ends without an answer: a task that unwinds takes it along, and says nothing.
+        std::panic::resume_unwind(Box::new("the connection is reset"));
+    }
     Response::builder().status(status).body(Body::from(value.to_string())).unwrap()
 }
 
@@ -117,7 +145,11 @@ fn respond(
             made["Created"] = format!("2026-01-02T03:04:05.{:09}Z", world.next).into();
             made["CreatedAt"] = made["Created"].clone();
             let all = if path.starts_with("networks") { &mut world.networks } else { &mut world.volumes };
-            if all.iter().any(|one| one["Name"] == made["Name"]) {
+            if let Some(there) = all.iter().find(|one| one["Name"] == made["Name"]) {
+                // An engine answers with the volume that is there, whatever is asked for.
+                if path.starts_with("volumes") {
+                    return (201, there.clone());
+                }
                 return (409, json!({ "message": "the name is taken" }));
             }
             all.push(made.clone());
