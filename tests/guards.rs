@@ -16,7 +16,6 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("src/cloud/aws/mod.rs", "the client: to be split into its errors and its requests"),
     ("src/cloud/yandex/calls.rs", "one table of calls"),
     ("src/config/file.rs", "one table of keys"),
-    ("src/config/mod.rs", "to be split into the environment, its loading and its schema"),
     ("src/plan/diff.rs", "one comparison, with its tests"),
     ("src/playbook/host/mod.rs", "the interpreter of one host"),
     ("src/provider/aws/compute.rs", "machines and disks: to be split"),
@@ -211,5 +210,59 @@ fn guards_every_dependency_is_used() {
                 || text.contains(&format!("use {name}"));
             assert!(is_used, "`{package}` of [{heading}] is used nowhere: remove it from Cargo.toml");
         }
+    }
+}
+
+/// What the guide for contributors shows under a heading: lines, by the file that they are in.
+fn shown(heading: &str) -> BTreeSet<(String, String)> {
+    let guide = std::fs::read_to_string(repository().join("CONTRIBUTING.md")).unwrap();
+    let section = guide.split(&format!("\n### {heading}\n")).nth(1).expect(heading);
+    let diff = section.split("```diff\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a diff");
+    let mut file = String::new();
+    let mut lines = BTreeSet::new();
+    for line in diff.lines() {
+        match line.strip_prefix("+++ ") {
+            Some(path) => path.clone_into(&mut file),
+            None => {
+                let line = line.strip_prefix('+').expect("a line that is added");
+                lines.insert((file.clone(), line.to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+/// What is added is in the code as the guide shows it, and nothing beside it and its own files names it.
+#[test]
+fn guards_the_guide_shows_every_place() {
+    let all = sources("src");
+    let cases: [(&str, &[&str], &[&str]); 3] = [
+        ("A command", &["ls::", "mod ls;"], &["src/cli/ls.rs"]),
+        (
+            "A kind",
+            &["REGISTRY", "RegistrySpec", "registry::", "mod registry;", "Registry>", "Registry {"],
+            &["src/resource/registry.rs", "src/provider/yandex/registry.rs", "src/cloud/yandex/"],
+        ),
+        ("A provider", &["yandex::", "mod yandex;", "\"yandex\""], &["src/cloud/yandex/", "src/provider/yandex/"]),
+    ];
+    for (heading, names, own) in cases {
+        let lines = shown(heading);
+        for (file, line) in &lines {
+            let (_, text) = all.iter().find(|(path, _)| path == file).expect(file);
+            assert!(text.lines().any(|other| other == line), "{heading}: {file} has no line `{line}`");
+        }
+        let places: BTreeSet<&str> = lines.iter().map(|(file, _)| file.as_str()).collect();
+        let named = all.iter().filter(|(path, _)| !own.iter().any(|own| path.starts_with(own)));
+        let named = named.filter(|(_, text)| {
+            let mut code = without_tests(text).lines().filter(|line| !line.trim_start().starts_with("//"));
+            code.any(|line| {
+                names.iter().any(|name| {
+                    line.match_indices(name)
+                        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+                })
+            })
+        });
+        let named: BTreeSet<&str> = named.map(|(path, _)| path.as_str()).collect();
+        assert_eq!(named, places, "{heading}");
     }
 }
