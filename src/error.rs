@@ -167,7 +167,13 @@ impl Error {
         (&self.diagnostics[..shown], self.diagnostics.len() - shown)
     }
 
-    /// The process exit code for this error.
+    /// Whether it says that the command was asked to stop.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.kind, ErrorKind::Interrupted)
+    }
+
+    /// The exit code of a command that ends with this.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.kind {

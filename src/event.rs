@@ -35,7 +35,8 @@ pub async fn reminded<T>(subject: &str, doing: &str, report: impl Fn(Event), wor
             result = &mut work => return result,
             () = tokio::time::sleep(REMINDER) => {
                 let waits = waits.now();
-                if !waits.is_empty() {
+                // One that has only just begun is none yet.
+                if waits.first().is_some_and(|wait| wait.seconds >= 1.0) {
                     report(Event::waiting(subject, doing, waits, begun.elapsed()));
                 }
             }
@@ -123,7 +124,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         what: Option<String>,
         /// All that it waits for, the longest wait first.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
         waits: Vec<Waited>,
         /// How long it has taken so far.
         seconds: f64,

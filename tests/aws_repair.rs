@@ -51,7 +51,7 @@ async fn aws_destroy_finds_every_part_that_is_left() {
     let client = moto.client();
     // What a destroy does, interrupted at the worst places; or someone in the console.
     let server = client.db_instances().await.unwrap().remove(0).identifier;
-    client.delete_db_instance(&server, None).await.unwrap();
+    client.delete_db_instance(&server, infra::cloud::aws::rds::KeptOfServer::Nothing).await.unwrap();
     client.delete_db_subnet_group(&server).await.unwrap();
     let role = client.roles("/infra/dev/").await.unwrap().remove(0).role_name;
     for policy in client.role_policies(&role).await.unwrap() {
@@ -88,7 +88,7 @@ async fn aws_destroy_finds_every_part_that_is_left() {
     assert_eq!(client.db_instances().await.unwrap().len(), 1);
     // The same once more, and the state is lost too.
     let server = client.db_instances().await.unwrap().remove(0).identifier;
-    client.delete_db_instance(&server, None).await.unwrap();
+    client.delete_db_instance(&server, infra::cloud::aws::rds::KeptOfServer::Nothing).await.unwrap();
     client.delete_db_subnet_group(&server).await.unwrap();
     std::fs::remove_dir_all(project.join(".infra")).unwrap();
     let (environment, provider) = load(project, &moto, FILE);

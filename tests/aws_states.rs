@@ -165,7 +165,10 @@ async fn aws_what_is_gone_between_two_calls_is_not_there() {
     }
     // The parts of a service whose server is gone, and the profile of a role that is.
     for server in moto.client().db_instances().await.unwrap() {
-        moto.client().delete_db_instance(&server.identifier, None).await.unwrap();
+        moto.client()
+            .delete_db_instance(&server.identifier, infra::cloud::aws::rds::KeptOfServer::Nothing)
+            .await
+            .unwrap();
     }
     assert_eq!(there().await, all);
     moto.faults(|action| (action == "ListTagsForResource").then_some(Fault::Code("DBSubnetGroupNotFoundFault")));

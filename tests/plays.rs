@@ -195,6 +195,46 @@ async fn hosts_are_added_while_a_run_lasts() {
     }
 }
 
+/// A play that hosts may be added to waits for what adds them, also where its group was there before, or is named by a template.
+#[tokio::test]
+async fn plays_wait_for_hosts_that_are_added_to_what_they_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = "
+- hosts: a
+  gather_facts: false
+  strategy: free
+  tasks:
+    - shell: sleep 0.3
+    - add_host: {name: new, groups: [web, made], ansible_connection: local}
+    - group_by: {key: grouped}
+- hosts: web:!a:!d
+  gather_facts: false
+  strategy: free
+  tasks:
+    - debug: {msg: in the group}
+    - group_by: {key: grouped}
+- hosts: \"{{ groups['made'] }}\"
+  gather_facts: false
+  strategy: free
+  tasks:
+    - debug: {msg: \"{{ groups['grouped'] | join(',') }}\"}
+- hosts: web:typo
+  gather_facts: false
+  tasks: []
+";
+    let path = folder.path().join("play.yml");
+    std::fs::write(&path, playbook).unwrap();
+    let options = Options { complete: true, ..Options::default() };
+    let ran = play(&[path], inventory(folder.path()), Arc::<Hosts>::default(), options).await;
+    assert!(ran.recap.succeeded(), "{:#?} {:#?}", ran.lines, ran.failures);
+    let said = |line: &str| ran.lines.iter().any(|one| one == line);
+    for host in ["b", "c", "new"] {
+        assert!(said(&format!("{host}: debug ok in the group")), "{:#?}", ran.lines);
+    }
+    assert!(said("new: debug ok a,b,c,new"), "in the order of the hosts: {:#?}", ran.lines);
+    assert!(ran.warnings.iter().any(|warning| warning.contains("the pattern `typo`")), "{:#?}", ran.warnings);
+}
+
 async fn text(folder: &Path, playbook: &str) -> Ran {
     let path = folder.join("play.yml");
     std::fs::write(&path, playbook.replace("$DIR", &folder.display().to_string())).unwrap();

@@ -446,6 +446,20 @@ async fn yandex_user_data_that_formats_a_disk_is_rewritten() {
         machine["metadata"]["of-an-admin"] = "stays".into();
         machine["labels"].as_object_mut().unwrap().remove("infra-user-data");
     });
+    // Who may not read it changes other things, and does not say that it was looked at.
+    let metadata = |path: &str| path.contains("/compute/v1/instances/");
+    cloud.faults(move |call| (call.full && metadata(&call.path)).then_some(Fault::Refuse(403, 7)));
+    let larger = FILE.replace("db: {resources: {memory: 4", "db: {resources: {memory: 6");
+    assert_ne!(larger, FILE);
+    assert_eq!(apply(project, &cloud, &larger).await, tally(0, 1, 0));
+    cloud.no_faults();
+    assert_eq!(cloud.object("dev-db")["labels"].get("infra-user-data"), None);
+    assert_eq!(apply(project, &cloud, FILE).await, tally(0, 1, 0));
+    cloud.edit("dev-db", |machine| {
+        machine["metadata"]["user-data"] =
+            "#cloud-config\n{\"users\":[],\"fs_setup\":[{\"device\":\"/dev/x\"}]}\n".into();
+        machine["labels"].as_object_mut().unwrap().remove("infra-user-data");
+    });
     let before = cloud.calls().len();
     assert_eq!(apply(project, &cloud, FILE).await, tally(0, 1, 0));
     let metadata = cloud.object("dev-db")["metadata"].clone();

@@ -53,6 +53,9 @@ impl Gc {
             failures.extend(context.shown(async |events| sweeper.settle_pools(events).await).await.0);
         }
         'accounts: for account in accounts {
+            if context.stop.is_over() {
+                break;
+            }
             let environments = match account.environments().await {
                 Ok(environments) => environments,
                 Err(error) => {

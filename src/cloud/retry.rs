@@ -31,9 +31,9 @@ pub async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = T>) 
     DEADLINE.scope(earliest, work).await
 }
 
-/// Runs what ends a command, which has this long, whatever is left of the command's own time.
-pub async fn ending<T>(time: Duration, work: impl Future<Output = T>) -> T {
-    DEADLINE.scope(Some(Instant::now() + time), work).await
+/// Runs what ends a command, which has until then, whatever is left of the command's own time.
+pub async fn ending<T>(end: Option<Instant>, work: impl Future<Output = T>) -> T {
+    DEADLINE.scope(end, work).await
 }
 
 /// When the command that this is called in must have ended.

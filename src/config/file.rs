@@ -86,7 +86,7 @@ pub(super) struct Network {
     pub name: Option<Name>,
     /// Its subnets, by name; without any there is one called `main`.
     pub subnets: IndexMap<Name, Subnet>,
-    /// What the world may reach, by name. Everything else is closed; only machines with `nat: true` can be reached at all.
+    /// What the world may reach, by name. Everything else is closed; only machines with `nat: true`, and fronts of several machines, can be reached at all.
     pub firewall: IndexMap<Name, FirewallRule>,
     /// Where port 22 of the bastion may be reached from, as address ranges; without it from everywhere. Other machines are
     /// reached through it. The bastion is the first machine with `nat: true` of the group `bastion`, or the first one.

@@ -100,7 +100,7 @@ impl Labelled {
             let lines = changes.iter().map(|change| format!("- {}", change.address)).collect();
             let entry = HistoryEntry::begin("destroy", &self.environment.project, "", lines);
             // What this command was about to remove may be gone when it is killed, whatever it could still write.
-            let account = if changes.is_empty() { None } else { Some(provider.account().await?) };
+            let account = Some(provider.account().await?);
             let entry = HistoryEntry { account, ..entry };
             self.store.begin(&entry).await?;
             let (store, cancel) = (&self.store, stop.token());

@@ -107,9 +107,15 @@ impl Sweeper {
         let owner = Owner { environment: name.clone(), project: listed.project.clone() };
         let home = self.home(account, listed);
         let leased = match &home {
-            Some(home) => self.lease(home, &name, listed, events).await?,
+            Some(home) => tokio::select! {
+                leased = self.lease(home, &name, listed, events) => leased?,
+                () = stop.requested() => return Err(Error::interrupted("not begun, because you asked to stop")),
+                () = stop.time_is_up() => return Err(Error::interrupted("not begun: the time is up")),
+            },
             None => None,
         };
+        // A lease that is lost ends this sweep, and not those of other environments.
+        let stop = &stop.part();
         let lost = leased.as_ref().map(|leased| leased.lease.lost().clone());
         let sweep = self.sweep_leased(account, listed, &owner, home.as_deref(), leased.as_ref(), events, stop);
         let removed = Box::pin(stop.watched("infra gc", lost, events, sweep)).await;

@@ -53,6 +53,8 @@ pub struct Stop {
     token: CancellationToken,
     deadline: Option<Instant>,
     reason: Arc<OnceLock<Reason>>,
+    /// Why the command stops that this is a part of.
+    outer: Option<Arc<OnceLock<Reason>>>,
     /// Held by work that ends by itself soon after it was asked to.
     held: Arc<tokio::sync::RwLock<()>>,
 }
@@ -62,6 +64,18 @@ impl Stop {
     #[must_use]
     pub fn within(time: Option<Duration>) -> Self {
         Self { deadline: time.map(|time| Instant::now() + time), ..Self::default() }
+    }
+
+    /// For a part of the command: it stops with the command, and may be asked to stop alone.
+    #[must_use]
+    pub(super) fn part(&self) -> Self {
+        Self {
+            token: self.token.child_token(),
+            deadline: self.deadline,
+            reason: Arc::default(),
+            outer: Some(Arc::clone(&self.reason)),
+            held: Arc::clone(&self.held),
+        }
     }
 
     /// Asks to stop. The first reason counts.
@@ -79,7 +93,7 @@ impl Stop {
     /// Why it stops, once it was asked to or its time is up.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        let own = self.reason.get().copied();
+        let own = self.reason.get().or_else(|| self.outer.as_ref()?.get()).copied();
         own.or_else(|| self.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(Reason::TimedOut))
     }
 
@@ -144,7 +158,25 @@ impl Stop {
 
     /// Runs the last words of a command, which have a time of their own, whatever made it end; nothing when that was not enough.
     pub(super) async fn ending<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.holding(tokio::time::timeout(ENDING, retry::ending(ENDING, work))).await.ok()
+        if self.is_over() {
+            let end = Some(Instant::now() + ENDING);
+            return self.holding(tokio::time::timeout(ENDING, retry::ending(end, work))).await.ok();
+        }
+        // Until it is asked to stop it has the time of the command.
+        let cut_off = async {
+            tokio::select! {
+                () = self.requested() => {}
+                () = self.time_is_up() => {}
+            }
+            tokio::time::sleep(ENDING).await;
+        };
+        self.holding(async {
+            tokio::select! {
+                done = retry::ending(self.deadline.map(|deadline| deadline + ENDING), work) => Some(done),
+                () = cut_off => None,
+            }
+        })
+        .await
     }
 
     /// Waits until what goes on may be given up: a while after it was asked to stop.
@@ -197,6 +229,34 @@ mod tests {
         late.time_is_up().await;
         assert!(late.is_over() && !late.is_requested());
         assert_eq!(late.reason(), Some(Reason::TimedOut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_stops_with_the_command_and_alone() {
+        let stop = Stop::within(Some(Duration::from_secs(5)));
+        let (one, other) = (stop.part(), stop.part());
+        one.request(Reason::LeaseLost);
+        assert!(one.is_over() && !stop.is_over() && !other.is_over());
+        stop.request(Reason::Terminated);
+        assert_eq!((one.reason(), other.reason()), (Some(Reason::LeaseLost), Some(Reason::Terminated)));
+        assert!(other.is_requested());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_command_is_cut_off_only_when_it_was_asked_to_stop() {
+        let slow = || tokio::time::sleep(Duration::from_secs(20));
+        assert!(Stop::default().ending(slow()).await.is_some());
+        let stop = Stop::default();
+        let begun = tokio::time::Instant::now();
+        let asked = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.request(Reason::Interrupted);
+        };
+        let (ended, ()) = tokio::join!(stop.ending(slow()), asked);
+        assert!(ended.is_none() && begun.elapsed() <= Duration::from_secs(7), "{:?}", begun.elapsed());
+        assert!(stop.ending(slow()).await.is_none());
+        let timed = Stop::within(Some(Duration::from_secs(1)));
+        assert!(timed.ending(slow()).await.is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,39 +51,16 @@ pub async fn run(
         roster: Arc::default(),
         left: Mutex::default(),
     };
-    let found = plays.into_iter().map(|play| Resolved::new(play, &world)).collect::<Result<Vec<_>>>()?;
-    let placed: Vec<Placed<'_>> = (found.iter())
-        .map(|found| Placed {
-            play: &found.play,
-            hosts: &found.matched.hosts,
-            is_late: !found.matched.unknown.is_empty(),
-        })
-        .collect();
-    let order = order(&placed);
-    let mut plays: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for found in &found {
-        plays.entry(found.play.name.clone()).or_default().extend(found.matched.hosts.iter().cloned());
+    let adds_hosts = plays.iter().any(|play| play.symbols.adds_hosts);
+    let mut is_after = false;
+    let mut found = Vec::new();
+    for play in plays {
+        let adds = play.symbols.adds_hosts;
+        found.push(Resolved::new(play, &world, is_after)?);
+        is_after |= adds;
     }
-    let plays = Arc::new(plays);
-    let ending = |(number, found): (usize, &Resolved)| {
-        Arc::new(Ending::new(number, found.play.name.clone(), found.matched.hosts.clone()))
-    };
-    let endings: Vec<Arc<Ending>> = found.iter().enumerate().map(ending).collect();
-    let these = |numbers: &[usize]| numbers.iter().map(|number| Arc::clone(&endings[*number])).collect();
-    let mut later: BTreeSet<String> = BTreeSet::new();
-    let mut turns: Vec<Turn> = Vec::new();
-    for (number, (found, before)) in found.into_iter().zip(order).enumerate().rev() {
-        let last = found.matched.hosts.iter().filter(|host| later.insert((*host).clone())).cloned().collect();
-        turns.push(Turn {
-            ending: Arc::clone(&endings[number]),
-            before: these(&before.ended),
-            beside: these(&before.beside),
-            plays: Arc::clone(&plays),
-            last,
-            play: found,
-        });
-    }
-    let recaps = futures::future::join_all(turns.into_iter().rev().map(|turn| one_play(&shared, turn))).await;
+    let turns = turns(found, &world, adds_hosts);
+    let recaps = futures::future::join_all(turns.into_iter().map(|turn| one_play(&shared, turn))).await;
     let mut recap = Recap::default();
     for one in recaps {
         recap.add(&one?);
@@ -96,6 +73,8 @@ struct Resolved {
     play: Play,
     /// The hosts that it is for, as far as they are known.
     matched: Matched,
+    /// Whether earlier plays may add hosts to it.
+    is_after_added_hosts: bool,
     vars_files: Vars,
     serial: Vec<Serial>,
     max_fail_percentage: Option<f64>,
@@ -110,6 +89,47 @@ struct Turn {
     beside: Vec<Arc<Ending>>,
     plays: Arc<BTreeMap<String, BTreeSet<String>>>,
     last: BTreeSet<String>,
+}
+
+/// The plays in their order, each with what its earlier ones are to it.
+fn turns(found: Vec<Resolved>, world: &World, adds_hosts: bool) -> Vec<Turn> {
+    let placed: Vec<Placed<'_>> = (found.iter())
+        .map(|found| Placed {
+            play: &found.play,
+            hosts: &found.matched.hosts,
+            is_late: found.is_after_added_hosts || !found.matched.unknown.is_empty(),
+        })
+        .collect();
+    let order = order(&placed);
+    let mut plays: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for found in &found {
+        // One whose hosts are not known yet may be for any of them.
+        let all = if found.is_after_added_hosts { world.inventory().hosts.clone() } else { Vec::new() };
+        plays.entry(found.play.name.clone()).or_default().extend(found.matched.hosts.iter().cloned().chain(all));
+    }
+    let plays = Arc::new(plays);
+    let ending = |(number, found): (usize, &Resolved)| {
+        Arc::new(Ending::new(number, found.play.name.clone(), found.matched.hosts.clone()))
+    };
+    let endings: Vec<Arc<Ending>> = found.iter().enumerate().map(ending).collect();
+    let these = |numbers: &[usize]| numbers.iter().map(|number| Arc::clone(&endings[*number])).collect();
+    let mut later: BTreeSet<String> = BTreeSet::new();
+    let mut turns: Vec<Turn> = Vec::new();
+    for (number, (found, before)) in found.into_iter().zip(order).enumerate().rev() {
+        // Where hosts are added no one knows before which play is the last one of a host.
+        let hosts = found.matched.hosts.iter().filter(|_| !adds_hosts);
+        let last = hosts.filter(|host| later.insert((*host).clone())).cloned().collect();
+        turns.push(Turn {
+            ending: Arc::clone(&endings[number]),
+            before: these(&before.ended),
+            beside: these(&before.beside),
+            plays: Arc::clone(&plays),
+            last,
+            play: found,
+        });
+    }
+    turns.reverse();
+    turns
 }
 
 /// The values of a keyword of a play, as texts: its own variables are known, those of no host.
@@ -138,8 +158,13 @@ fn hosts(play: &Play, world: &Arc<World>) -> Result<(Vec<String>, Matched)> {
 }
 
 impl Resolved {
-    fn new(play: Play, world: &Arc<World>) -> Result<Self> {
-        let (_, matched) = hosts(&play, world)?;
+    fn new(play: Play, world: &Arc<World>, is_after_added_hosts: bool) -> Result<Self> {
+        let matched = match hosts(&play, world) {
+            Ok((_, matched)) => matched,
+            // Its hosts may come from what is added before it: what is wrong with them is said when its turn comes.
+            Err(_) if is_after_added_hosts => Matched::default(),
+            Err(error) => return Err(error),
+        };
         let mut vars_files = Vars::default();
         for file in &play.vars_files {
             // A list names candidates: the first that exists is taken.
@@ -174,17 +199,19 @@ impl Resolved {
             Some(value) => is_true(&world.engine.resolve(value, &scope)?),
             None => false,
         };
-        Ok(Self { play, matched, vars_files, serial, max_fail_percentage, force_handlers })
+        Ok(Self { play, matched, is_after_added_hosts, vars_files, serial, max_fail_percentage, force_handlers })
     }
 }
 
 impl Turn {
     /// The play as it runs: its hosts are those that match now.
     fn begin(self, shared: &Shared) -> Result<PlayRun> {
-        let Resolved { play, vars_files, serial, max_fail_percentage, force_handlers, .. } = self.play;
+        let Resolved { play, is_after_added_hosts, vars_files, serial, max_fail_percentage, force_handlers, .. } =
+            self.play;
         let (names, matched) = hosts(&play, &shared.world)?;
         // What a complete run names without a template has been found by the check before it.
-        let checked = shared.options.complete && !play.hosts.iter().any(|pattern| is_template(pattern));
+        let is_open = is_after_added_hosts || play.hosts.iter().any(|pattern| is_template(pattern));
+        let checked = shared.options.complete && !is_open;
         for pattern in matched.unknown.iter().filter(|_| !checked) {
             shared.events.warn(format!(
                 "{}: the pattern `{pattern}` of the play `{}` matches no host and no group",

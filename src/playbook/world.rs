@@ -96,8 +96,15 @@ impl World {
             return false;
         }
         let inventory = Arc::make_mut(&mut held);
+        // In the order of the hosts, whichever of them comes first to its task.
+        let order: BTreeMap<&String, usize> = inventory.hosts.iter().enumerate().map(|(at, host)| (host, at)).collect();
         for group in groups {
-            add(inventory.groups.entry(group.clone()).or_default(), host);
+            let members = inventory.groups.entry(group.clone()).or_default();
+            if members.iter().all(|member| member != host) {
+                let own = order.get(&host.to_owned());
+                let at = members.iter().position(|member| order.get(member) > own).unwrap_or(members.len());
+                members.insert(at, host.to_owned());
+            }
         }
         true
     }

@@ -155,7 +155,9 @@ impl Pool {
     /// Whether an environment of another name has what carries this label.
     async fn has_another(&self, label: &Name, name: &Name) -> Result<bool> {
         for other in Store::list(self.backend.as_ref()).await? {
-            if other != *name && self.store(&other).read().await?.is_some_and(|state| state.label() == label) {
+            // As everywhere here, a state that cannot be read is none that was just written.
+            let Ok(Some(state)) = self.store(&other).read().await else { continue };
+            if other != *name && state.label() == label {
                 return Ok(true);
             }
         }
@@ -173,6 +175,7 @@ impl Pool {
             return Ok(None);
         }
         let marked = Member { claimed_by: Some(name.clone()), ..member };
+        let member_name = state.environment.clone();
         source.write(&State { pool: Some(marked), serial: state.serial + 1, ..state.clone() }).await?;
         let taken = State {
             environment: name.clone(),
@@ -185,8 +188,10 @@ impl Pool {
             ..state
         };
         target.write(&taken).await?;
-        let removed = source.remove().await;
         let is_ours = |state: State| state.pool.is_some_and(|member| member.claimed_by.as_ref() == Some(name));
+        // What is still marked for us is removed as it is, or not at all. It is read aside: `source` removes the version that it wrote.
+        let was_ours = self.store(&member_name).read().await?.is_some_and(is_ours);
+        let removed = source.remove().await;
         let there = source.read().await?;
         if there.clone().is_some_and(is_ours) {
             removed?;
@@ -195,7 +200,7 @@ impl Pool {
         }
         // A command that was stopped for longer than its lease lasts may find that the member was freed and handed to another
         // environment meanwhile: then it has nothing.
-        if there.is_some() || self.has_another(taken.label(), name).await? {
+        if there.is_some() || (!was_ours && self.has_another(taken.label(), name).await?) {
             target.remove().await?;
             return Ok(None);
         }

@@ -60,6 +60,11 @@ impl Ui {
     /// Shows an event that came outside of what a [`Progress`] listens to.
     pub fn aside(&self, event: Event) {
         let event = event.map_texts(|text| self.redactor.redact(text));
+        if self.mode == Mode::Json {
+            // What is on standard output may be one document.
+            write(&mut std::io::stderr(), &format!("{}\n", stamped(&event)));
+            return;
+        }
         let mut screen = Screen { bars: self.bars.clone(), ui: self.clone(), running: HashMap::new() };
         self.bars.suspend(|| screen.show(&event));
     }
@@ -72,6 +77,12 @@ struct Stamped<'a> {
     at: jiff::Timestamp,
     #[serde(flatten)]
     event: &'a Event,
+}
+
+/// The line of an event.
+fn stamped(event: &Event) -> String {
+    let at = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
+    serde_json::to_string(&Stamped { v: EVENTS_VERSION, at, event }).unwrap_or_default()
 }
 
 struct Screen {
@@ -89,10 +100,7 @@ impl Screen {
         }
         match self.ui.mode {
             Mode::Json => {
-                let at = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
-                let stamped = Stamped { v: EVENTS_VERSION, at, event };
-                let line = serde_json::to_string(&stamped).unwrap_or_default();
-                write(&mut std::io::stdout(), &format!("{line}\n"));
+                write(&mut std::io::stdout(), &format!("{}\n", stamped(event)));
             }
             Mode::Terminal => {
                 self.move_lines(event);

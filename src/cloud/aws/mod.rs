@@ -158,7 +158,13 @@ impl AwsError {
         matches!(self, Self::Refused { status, .. } if *status < 500) || self.is_throttled()
     }
 
-    /// Whether something else still uses the object.
+    /// Whether the caller may not make the call.
+    #[must_use]
+    pub fn is_not_permitted(&self) -> bool {
+        matches!(self.code(), "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException")
+    }
+
+    /// Whether something still uses what was to be removed.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         matches!(

@@ -137,6 +137,17 @@ fn list(tags: &Tags) -> Value {
     json!({ "Tag": tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect::<Vec<_>>() })
 }
 
+/// What is kept of a database server that is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptOfServer<'a> {
+    /// Nothing.
+    Nothing,
+    /// A last snapshot of this name.
+    Snapshot(&'a str),
+    /// The backups that the service has made, for as long as it keeps them.
+    AutomatedBackups,
+}
+
 impl Client {
     async fn rds(&self, action: &str, fields: Value) -> Result<Value> {
         self.call(Service::Rds, action, fields).await
@@ -199,15 +210,17 @@ impl Client {
         self.rds("RebootDBInstance", json!({ "DBInstanceIdentifier": name })).await
     }
 
-    /// Removes a database server with its data and its backups; a last snapshot of this name is kept, when one is given.
+    /// Removes a database server with its data; what is kept of it is kept.
     ///
     /// # Errors
     /// When the cloud refuses.
-    pub async fn delete_db_instance(&self, name: &str, snapshot: Option<&str>) -> Result<Value> {
+    pub async fn delete_db_instance(&self, name: &str, kept: KeptOfServer<'_>) -> Result<Value> {
         let mut fields = json!({
-            "DBInstanceIdentifier": name, "SkipFinalSnapshot": snapshot.is_none(), "DeleteAutomatedBackups": true,
+            "DBInstanceIdentifier": name,
+            "SkipFinalSnapshot": !matches!(kept, KeptOfServer::Snapshot(_)),
+            "DeleteAutomatedBackups": kept != KeptOfServer::AutomatedBackups,
         });
-        if let Some(snapshot) = snapshot {
+        if let KeptOfServer::Snapshot(snapshot) = kept {
             fields["FinalDBSnapshotIdentifier"] = snapshot.into();
         }
         self.rds("DeleteDBInstance", fields).await

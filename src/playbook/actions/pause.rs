@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{Action, Given, web_arguments::seconds};
 use crate::{
     error::Result,
+    event,
     modules::{self, Argument, Call, CheckMode, Declared, Exclusive, Flag, Text},
     playbook::{
         host::context::{Context, Stop},
@@ -86,7 +87,8 @@ impl Action for Pause {
             if let Some(prompt) = prompt {
                 context.note(prompt);
             }
-            tokio::time::sleep(time).await;
+            let what = format!("the end of a pause of {} s on `{}`", time.as_secs_f64(), context.host());
+            event::waiting(what, tokio::time::sleep(time)).await;
             let said = format!("Paused for {} seconds", time.as_secs_f64());
             return Ok(TaskEnd::of_result([("stdout", said.into())]));
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Action, Given, web_arguments::seconds};
 use crate::{
     error::Result,
+    event,
     modules::{Argument, Call, CheckMode, Form},
     playbook::{
         host::context::{Context, Stop},
@@ -56,6 +57,7 @@ impl Action for WaitForConnection {
 
     async fn run(&self, context: &mut Context<'_, '_>, given: Given) -> Result<TaskEnd, Stop> {
         let [delay, timeout, pause] = waits(&given.named)?;
+        let _wait = event::wait_for(format!("`{}` to answer", context.host()));
         tokio::time::sleep(delay).await;
         let deadline = Instant::now() + timeout;
         let place = context.place()?;

@@ -48,6 +48,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    event,
     remote::{Locale, Output, ReadOnly, Script, Transport},
     template::{Authored, Engine, is_true, text_of},
 };
@@ -321,6 +322,11 @@ impl<'a> HostRun<'a> {
         }
     }
 
+    /// Lets time pass before something of the task at hand.
+    async fn wait(&self, what: &str, time: Duration) {
+        event::waiting(format!("{what} of `{}` on `{}`", self.current, self.host), tokio::time::sleep(time)).await;
+    }
+
     /// A task with its loop.
     async fn run(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Result<TaskEnd> {
         let Some(r#loop) = &task.r#loop else { return self.item(task, scope, &[]).await };
@@ -373,7 +379,7 @@ impl<'a> HostRun<'a> {
                 Err(error) => return Ok(TaskEnd::failed(format!("`break_when` cannot be evaluated: {error}"))),
             }
             if let Some(pause) = r#loop.pause.filter(|_| at + 1 < scopes.len()) {
-                tokio::time::sleep(Duration::from_secs_f64(pause)).await;
+                self.wait("the next item", Duration::from_secs_f64(pause)).await;
             }
         }
         if all.skipped && results.is_empty() {
@@ -477,7 +483,7 @@ impl<'a> HostRun<'a> {
             }
             if attempt <= retries && !self.shared.cancel.is_cancelled() {
                 self.forget_seen();
-                tokio::time::sleep(Duration::from_secs(delay)).await;
+                self.wait(&format!("attempt {}", attempt + 1), Duration::from_secs(delay)).await;
                 continue;
             }
             // As in Ansible: how often it was tried again.

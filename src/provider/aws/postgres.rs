@@ -19,7 +19,7 @@ use crate::{
     cloud::aws::{
         AwsError,
         ec2::Tags,
-        rds::{DbInstance, Snapshot},
+        rds::{DbInstance, KeptOfServer, Snapshot},
     },
     encoding,
     error::{Error, Result},
@@ -396,7 +396,7 @@ impl Driver for PostgresDriver {
         let name = object.id.as_str();
         if object.health == Health::Incomplete {
             // The names of its parts are made of its token: what is left of them goes first.
-            self.remove(name, None).await?;
+            self.remove(name, KeptOfServer::Nothing).await?;
             return self.create(&Request { token: &object.token, ..request.clone() }).await;
         }
         let present = self.changeable(name).await?;
@@ -458,7 +458,7 @@ impl Driver for PostgresDriver {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        self.remove(id, None).await
+        self.remove(id, KeptOfServer::Nothing).await
     }
 
     async fn delete_keeping(&self, id: &str, copy: LastCopy) -> Result<Option<String>> {
@@ -466,22 +466,34 @@ impl Driver for PostgresDriver {
         let status = server.as_ref().map_or("deleting", |server| server.status.as_str());
         // One has no data yet, and of the other one a copy was made or not when its removal began.
         if matches!(status, "creating" | "deleting") {
-            return self.remove(id, None).await.map(|()| None);
+            return self.remove(id, KeptOfServer::Nothing).await.map(|()| None);
         }
+        let without_snapshot = || async {
+            self.remove(id, KeptOfServer::AutomatedBackups).await?;
+            Ok(Some(format!("the automated backups of `{id}`, for as long as the service keeps them")))
+        };
         if health(status) == Health::Broken {
             let message = format!(
                 "aws: the database `{id}` is in the state `{status}`, in which the service makes no last snapshot of it"
             );
             if copy == LastCopy::IfPossible {
                 event::warn(format!("{message}: it is removed without one"));
-                return self.remove(id, None).await.map(|()| None);
+                return without_snapshot().await;
             }
             return Err(Error::new(message)
                 .hint("put it right in the console, or restore its automated backup into another server, then run the command again")
                 .hint("`--allow-data-loss` removes it and its automated backups without a copy"));
         }
         let snapshot = format!("{id}-final-{}", Clock::System.now().strftime("%Y%m%d%H%M%S"));
-        self.remove(id, Some(&snapshot)).await?;
+        if let Err(error) = self.remove(id, KeptOfServer::Snapshot(&snapshot)).await {
+            if copy != LastCopy::IfPossible || error.is_interrupted() {
+                return Err(error);
+            }
+            event::warn(format!(
+                "aws: `{id}` cannot be removed with a last snapshot: {error}; it is removed without one, as `--allow-data-loss` says"
+            ));
+            return without_snapshot().await;
+        }
         Ok(Some(format!("the snapshot `{snapshot}`, until someone deletes it")))
     }
 }
@@ -500,14 +512,14 @@ impl Account {
 }
 
 impl PostgresDriver {
-    /// Removes a server and what belongs to it; a last snapshot of this name is kept, when one is given.
-    async fn remove(&self, id: &str, snapshot: Option<&str>) -> Result<()> {
+    /// Removes a server and what belongs to it, but for what is kept.
+    async fn remove(&self, id: &str, kept: KeptOfServer<'_>) -> Result<()> {
         let client = &self.0.client;
         let begun = || async {
             if client.db_instance(id).await?.is_none_or(|server| server.status == "deleting") {
                 return Ok(Some(()));
             }
-            match client.delete_db_instance(id, snapshot).await {
+            match client.delete_db_instance(id, kept).await {
                 // It is being backed up, changed or started, and can be removed after that.
                 Err(error) if error.code() == "InvalidDBInstanceState" => Ok(None),
                 begun => Ok(if_there(begun).map(|_| Some(()))?),

@@ -128,11 +128,11 @@ impl Account {
         })
     }
 
-    /// Whether the user-data of a machine formats its further disks, as far as that may be read.
-    async fn formats_disks(&self, machine: &str) -> Result<bool> {
+    /// Whether the user-data of a machine formats its further disks; `None` when it may not be read.
+    async fn formats_disks(&self, machine: &str) -> Result<Option<bool>> {
         match self.client.metadata(machine).await {
-            Ok(metadata) => Ok(metadata.get(USER_DATA).is_some_and(|text| cloud_init::formats(text))),
-            Err(error) if error.is_not_found() || error.is_not_permitted() => Ok(false),
+            Ok(metadata) => Ok(Some(metadata.get(USER_DATA).is_some_and(|text| cloud_init::formats(text)))),
+            Err(error) if error.is_not_found() || error.is_not_permitted() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -198,7 +198,7 @@ pub(super) async fn observe(
 ) -> Result<Option<Object>> {
     let Some(mut object) = show(instance, Some(around), environment) else { return Ok(None) };
     let may_format = !instance.labels.contains_key(LABEL_USER_DATA) && !instance.secondary_disks.is_empty();
-    if may_format && account.formats_disks(&instance.id).await? {
+    if may_format && account.formats_disks(&instance.id).await? == Some(true) {
         object.outdated = Some(FORMATS.to_owned());
     }
     Ok(Some(object))
@@ -312,14 +312,16 @@ impl Driver for VmDriver {
             || instance.platform_id != platform;
         let disks = Disks::of(&instance, request, &spec)?;
         let may_format = !spec.disks.is_empty() && !instance.labels.contains_key(LABEL_USER_DATA);
-        if may_format && self.0.formats_disks(id).await? {
+        let formats = if may_format { self.0.formats_disks(id).await? } else { None };
+        if formats == Some(true) {
             let boot =
                 request.boot.as_ref().ok_or_else(|| Error::new("a machine cannot be changed without its keys"))?;
             let mut metadata = Account::metadata(&spec, boot, &device_names(&spec));
             metadata.retain(|name, _| name == USER_DATA);
             client.update_instance_metadata(id).upsert(&metadata).send(request.token).await.map_err(wrong)?;
         }
-        if may_format {
+        // What was not seen is looked at again.
+        if formats.is_some() {
             let mut labels = instance.labels.clone();
             labels.insert(LABEL_USER_DATA.to_owned(), USER_DATA_VERSION.to_owned());
             client.update_instance(id).labels(&labels).send(request.token).await.map_err(wrong)?;

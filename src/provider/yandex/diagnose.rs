@@ -53,12 +53,7 @@ pub(super) async fn findings(
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(Finding::of("ranges of subnets", Err(error))),
     }
-    match Box::pin(names::findings(account, owner, created)).await {
-        Ok(found) => findings.extend(found),
-        Err(error) => {
-            findings.push(Finding { needed: false, ..Finding::of("names can be listed", Err(error.into())) });
-        }
-    }
+    findings.extend(Box::pin(names::findings(account, owner, created)).await);
     for service in ["vpc", "compute"] {
         match client.quotas(&cloud, service).await {
             // An answer may have the quotas of other services beside those that were asked for.

@@ -4,7 +4,7 @@ use super::account::{Account, plain_name, unique_name};
 use crate::{
     cloud::yandex::{
         Address, Cluster, Disk, DnsZone, Gateway, Instance, InstanceGroup, Listed, LoadBalancer, Network, Registry,
-        RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup, YandexError,
+        RouteTable, SecurityGroup, ServiceAccount, Subnet, TargetGroup,
     },
     provider::{Asked, Finding, LABEL_ENV, LABEL_PROJECT, Owner},
     resource::{KindName, NetworkSpec, Resource, SSH_GROUP},
@@ -14,12 +14,8 @@ use crate::{
 const HINT: &str = "remove it, take it over with `infra import`, or give this environment another name: `--name NAME`";
 
 /// The names of what these resources become that someone else's objects have.
-///
-/// # Errors
-/// When the folder cannot be listed.
-pub(super) async fn findings(
-    account: &Account, owner: &Owner, created: &[Resource],
-) -> Result<Vec<Finding>, YandexError> {
+/// A kind that may not be listed says so, and hides nothing of the others.
+pub(super) async fn findings(account: &Account, owner: &Owner, created: &[Resource]) -> Vec<Finding> {
     let of = |kind: KindName, name: &dyn Fn(&Resource) -> String| -> Vec<(String, String)> {
         let new = created.iter().filter(|one| one.address.kind == kind);
         new.map(|one| (name(one), one.origin.clone())).collect()
@@ -34,7 +30,7 @@ pub(super) async fn findings(
     accounts.extend(of(KindName::INSTANCE_GROUP, &|one| unique_name(&format!("{}-group", plain(one)), owner)));
     let ask = Taken { account, owner };
     let below = async {
-        tokio::try_join!(
+        tokio::join!(
             ask.taken::<Network>("network", networks),
             ask.taken::<SecurityGroup>("security group", groups),
             ask.taken::<Gateway>("gateway", usual(KindName::GATEWAY)),
@@ -46,7 +42,7 @@ pub(super) async fn findings(
         )
     };
     let above = async {
-        tokio::try_join!(
+        tokio::join!(
             ask.taken::<InstanceGroup>("instance group", usual(KindName::INSTANCE_GROUP)),
             ask.taken::<ServiceAccount>("service account", accounts),
             ask.taken::<LoadBalancer>("load balancer", usual(KindName::LOAD_BALANCER)),
@@ -56,10 +52,10 @@ pub(super) async fn findings(
             ask.taken::<DnsZone>("zone of names", usual(KindName::DNS_ZONE)),
         )
     };
-    let (below, above) = tokio::try_join!(below, above)?;
+    let (below, above) = tokio::join!(below, above);
     let mut found = vec![below.0, below.1, below.2, below.3, below.4, below.5, below.6, below.7];
     found.extend([above.0, above.1, above.2, above.3, above.4, above.5, above.6]);
-    Ok(found.into_iter().flatten().collect())
+    found.into_iter().flatten().collect()
 }
 
 /// Whose names are looked for, and where.
@@ -71,11 +67,17 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     /// Those of some names, each with the section that asks for it, that objects of a kind have which are not this environment's.
-    async fn taken<T: Listed>(self, what: &str, wanted: Vec<(String, String)>) -> Result<Vec<Finding>, YandexError> {
+    async fn taken<T: Listed>(self, what: &str, wanted: Vec<(String, String)>) -> Vec<Finding> {
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let there = self.account.client.list::<T>(&self.account.folder).await?;
+        let there = match self.account.client.list::<T>(&self.account.folder).await {
+            Ok(there) => there,
+            Err(error) => {
+                let unknown = Finding::of(&format!("the names of each {what} can be listed"), Err(error.into()));
+                return vec![Finding { needed: false, ..unknown }];
+            }
+        };
         let is_ours = |one: &T| {
             let says = |label: &str, value: &str| one.labels().get(label).is_some_and(|text| text == value);
             says(LABEL_ENV, self.owner.environment.as_str()) && says(LABEL_PROJECT, &self.owner.project)
@@ -91,6 +93,6 @@ impl Taken<'_> {
                 asked: Some(Asked { value: name, sections: [section].into() }),
             })
         });
-        Ok(taken.collect())
+        taken.collect()
     }
 }

@@ -353,24 +353,29 @@ impl Driver for PostgresDriver {
     }
 
     async fn delete_keeping(&self, id: &str, copy: LastCopy) -> Result<Option<String>> {
-        let refused = |error: Error, status: &str| {
-            error
-                .context(format!("yandex: no last backup of the cluster `{id}` can be made, which is `{status}`"))
-                .hint("fix it in the console, then run the command again")
-                .hint("`infra destroy --allow-data-loss` removes it without a last backup")
+        let copied = async {
+            let refused = |error: Error, status: &str| {
+                error
+                    .context(format!("yandex: no last backup of the cluster `{id}` can be made, which is `{status}`"))
+                    .hint("fix it in the console, then run the command again")
+                    .hint("`--allow-data-loss` removes it without a last backup")
+            };
+            let status = self.status_at_rest(id).await.map_err(|error| refused(error, "changing"))?;
+            // One has no data yet, and of the other one a copy was made or not when its removal began.
+            if matches!(status.as_str(), "CREATING" | "DELETING") {
+                return Ok(None);
+            }
+            self.last_backup(id, &status).await.map(Some).map_err(|error| refused(error, &status))
         };
-        let status = self.status_at_rest(id).await.map_err(|error| refused(error, "changing"))?;
-        // One has no data yet, and of the other one a copy was made or not when its removal began.
-        if matches!(status.as_str(), "CREATING" | "DELETING") {
-            return self.delete(id).await.map(|()| None);
-        }
-        if status == "ERROR" && copy == LastCopy::IfPossible {
-            event::warn(format!(
-                "yandex: the cluster `{id}` is `{status}`, and no last backup of it can be made: it is removed without one"
-            ));
-            return self.delete(id).await.map(|()| None);
-        }
-        let backup = self.last_backup(id, &status).await.map_err(|error| refused(error, &status))?;
+        let backup = match copied.await {
+            // Its loss was accepted; the command itself goes on.
+            Err(error) if copy == LastCopy::IfPossible && !error.is_interrupted() => {
+                event::warn(format!("{error}; it is removed without one, as `--allow-data-loss` says"));
+                None
+            }
+            copied => copied?,
+        };
+        let Some(backup) = backup else { return self.delete(id).await.map(|()| None) };
         self.delete(id).await?;
         // <https://yandex.cloud/en/docs/managed-postgresql/concepts/backup#storage>
         Ok(Some(format!("the backup `{backup}`, for 7 days")))

@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) key: Option<String>,
     pub(crate) body: Value,
+    /// Whether all of an object is asked for, its metadata too.
+    pub(crate) full: bool,
 }
 
 impl Call {
@@ -264,7 +266,7 @@ impl Cloud {
         body["folderId"] = FOLDER.into();
         let mut world = self.world();
         let key = Some(world.id("key"));
-        let call = Call { method: "POST".to_owned(), path: collection.to_owned(), key, body };
+        let call = Call { method: "POST".to_owned(), path: collection.to_owned(), key, body, full: false };
         let Ok(operation) = world.call(&call, &BTreeMap::new(), false) else { panic!("{call:?} is refused") };
         operation["response"]["id"].as_str().unwrap().to_owned()
     }
@@ -369,7 +371,9 @@ impl Cloud {
         }
         let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(bytes).ok()? };
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let call = Call { method: method.to_string(), path: path.to_owned(), key: header("idempotency-key"), body };
+        let full = query.get("view").is_some_and(|view| view == "FULL");
+        let key = header("idempotency-key");
+        let call = Call { method: method.to_string(), path: path.to_owned(), key, body, full };
         world.calls.push(call.clone());
         if path == "/iam/v1/tokens" {
             return Some(world.token(&call.body));
