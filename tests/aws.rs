@@ -640,3 +640,18 @@ async fn e2e_aws_the_dev_environment_from_nothing_to_nothing() {
     assert_eq!(moto.count().await, before);
     assert_eq!(machines.left().await, 0);
 }
+
+/// However many machines are created at once, they are listed together.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_machines_that_are_created_together_are_listed_together() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start().await);
+    let project = folder.path();
+    let machines: String = (0..12).map(|number| format!("  m{number}: {{resources: {{memory: 2}}}}\n")).collect();
+    let account = FILE.lines().take(3).collect::<Vec<_>>().join("\n");
+    let file = format!("{account}\ninstances:\n{machines}");
+    moto.actions();
+    apply(project, &moto, &file).await;
+    let lists = moto.actions().iter().filter(|action| *action == "DescribeInstances").count();
+    assert!(lists <= 12, "{lists}");
+    destroy(project, &moto).await;
+}

@@ -158,6 +158,8 @@ impl Stop {
 
     /// Runs the last words of a command, which have a time of their own, whatever made it end; nothing when that was not enough.
     pub(super) async fn ending<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        // On the heap: every future that ends so would have it inside.
+        let work = Box::pin(work);
         if self.is_over() {
             let end = Some(Instant::now() + ENDING);
             return self.holding(tokio::time::timeout(ENDING, retry::ending(end, work))).await.ok();

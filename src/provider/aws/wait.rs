@@ -1,6 +1,10 @@
 //! Waiting: every wait says what it waits for, has an end, and may be dropped at any moment.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -9,7 +13,9 @@ use crate::{
     cloud::aws::{autoscaling::AutoScalingGroup, ec2::Instance, elb::LoadBalancer, rds::DbInstance},
     error::{Error, Result},
     event,
-    provider::shared::Shared,
+    name::Name,
+    provider::{Object, shared::Shared},
+    resource::KindName,
 };
 
 /// Asks for something until it is there.
@@ -33,6 +39,9 @@ pub(super) async fn until<T, F: Future<Output = Result<Option<T>>>>(
     }
 }
 
+/// What was just created, by environment and kind.
+type Created = BTreeMap<(Name, KindName), Shared<Object>>;
+
 /// What is waited for, kind by kind.
 #[derive(Clone, Default)]
 pub(super) struct Awaited {
@@ -40,6 +49,16 @@ pub(super) struct Awaited {
     pub(super) groups: Shared<AutoScalingGroup>,
     pub(super) servers: Shared<DbInstance>,
     pub(super) balancers: Shared<LoadBalancer>,
+    /// What was just created, by environment and kind.
+    created: Arc<Mutex<Created>>,
+}
+
+impl Awaited {
+    /// What was just created of a kind.
+    pub(super) fn created(&self, environment: &Name, kind: KindName) -> Shared<Object> {
+        let mut created = self.created.lock().expect("no task panics while it looks this up");
+        created.entry((environment.clone(), kind)).or_default().clone()
+    }
 }
 
 impl Account {
