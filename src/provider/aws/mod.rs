@@ -68,8 +68,6 @@ const IN_USE: Duration = Duration::from_mins(5);
 const SETTLE: Duration = Duration::from_mins(15);
 /// How often it is looked at meanwhile.
 const POLL: Duration = Duration::from_secs(2);
-/// How long a list counts for all that was created before it.
-const TOGETHER: Duration = Duration::from_millis(200);
 /// How long the lists of the cloud may lag behind its calls.
 const SHOWN: Duration = Duration::from_mins(1);
 /// How often a call of unknown fate is looked up and made again.
@@ -336,21 +334,6 @@ impl Account {
     async fn id_of(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Option<String>> {
         let listed = driver.list(Some(request.environment)).await?;
         Ok(listed.into_iter().find(|object| object.token == request.token).map(|object| object.id))
-    }
-
-    /// The object of a request, as it is after everything was done for it. What is created at the same time is listed together.
-    async fn made(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Object> {
-        let ours = |object: &&Object| object.address == request.resource.address && object.token == request.token;
-        let created = self.awaited.created(request.environment, request.resource.address.kind);
-        let awaiting = created.awaiting(request.token);
-        let look = || async {
-            let listed = awaiting.recent(TOGETHER, |_| driver.list(Some(request.environment))).await?;
-            Ok(listed.iter().find(ours).cloned())
-        };
-        shown(look).await?.ok_or_else(|| {
-            Error::new(format!("aws: `{}` vanished while it was made", request.resource.address))
-                .hint("another program may remove what it does not know; run the same command again")
-        })
     }
 
     /// Removes something; "already gone" is success. What still uses it may just be going away.

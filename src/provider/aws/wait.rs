@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     event,
     name::Name,
-    provider::{Object, shared::Shared},
+    provider::{Driver, Object, Request, shared::Shared},
     resource::KindName,
 };
 
@@ -39,6 +39,9 @@ pub(super) async fn until<T, F: Future<Output = Result<Option<T>>>>(
     }
 }
 
+/// How long a list counts for all that was created before it.
+const TOGETHER: Duration = Duration::from_millis(200);
+
 /// What was just created, by environment and kind.
 type Created = BTreeMap<(Name, KindName), Shared<Object>>;
 
@@ -62,6 +65,21 @@ impl Awaited {
 }
 
 impl Account {
+    /// The object of a request, as it is after everything was done for it. What is created at the same time is listed together.
+    pub(super) async fn made(&self, driver: &dyn Driver, request: &Request<'_>) -> Result<Object> {
+        let ours = |object: &&Object| object.address == request.resource.address && object.token == request.token;
+        let created = self.awaited.created(request.environment, request.resource.address.kind);
+        let awaiting = created.awaiting(request.token);
+        let look = || async {
+            let listed = awaiting.recent(TOGETHER, |_| driver.list(Some(request.environment))).await?;
+            Ok(listed.iter().find(ours).cloned())
+        };
+        super::shown(look).await?.ok_or_else(|| {
+            Error::new(format!("aws: `{}` vanished while it was made", request.resource.address))
+                .hint("another program may remove what it does not know; run the same command again")
+        })
+    }
+
     /// Looks at something until it has come to rest.
     pub(super) async fn settle<T, F: Future<Output = Result<Option<T>>>>(
         &self, what: &str, look: impl Fn() -> F,
