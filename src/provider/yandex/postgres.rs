@@ -365,6 +365,11 @@ impl Driver for PostgresDriver {
             if matches!(status.as_str(), "CREATING" | "DELETING") {
                 return Ok(None);
             }
+            // The service refuses it then: it need not be asked where the loss was accepted.
+            if status == "ERROR" && copy == LastCopy::IfPossible {
+                let message = format!("yandex: the cluster `{id}` is `{status}`, and no last backup of it can be made");
+                return Err(Error::new(message));
+            }
             self.last_backup(id, &status).await.map(Some).map_err(|error| refused(error, &status))
         };
         let backup = match copied.await {
