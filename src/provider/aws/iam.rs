@@ -144,7 +144,7 @@ impl Account {
     async fn policies_of(&self, role: &str) -> Result<Policies, AwsError> {
         let inline = async {
             match self.client.inline_policies(role).await {
-                // Whoever may not list them goes on without: infra writes none.
+                // A caller that may not list them goes on without: infra writes none.
                 Err(error) if error.is_not_permitted() => Ok(Vec::new()),
                 inline => inline,
             }
